@@ -1,0 +1,3 @@
+"""Test harness and image factory for bootstrappable systems."""
+
+__version__ = "0.1.0"
