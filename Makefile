@@ -1,0 +1,27 @@
+# Every target first makes the checkout ready; ci/setup is silent when it is.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint shell setup clean
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo 'Options go into ARGS: make run ARGS=--help, make test ARGS="-k console"'
+
+run: setup ## build the images of the default recipe, boot them in QEMU, judge the run
+	.venv/bin/harness run $(ARGS)
+
+shell: setup ## the same boot, then a prompt in the guest
+	.venv/bin/harness shell $(ARGS)
+
+test: lint ## the whole suite: ruff, mypy, then unit tests and real boots
+	.venv/bin/pytest -n auto testcases/ $(ARGS)
+
+lint: setup ## ruff and mypy only
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+setup: ## install what is missing: Debian packages, Python environment
+	@ci/setup
+
+clean: ## remove the environment and tools' caches; runs/ and the image cache stay
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,77 @@
+"""Turns a recorded console into a film for asciinema."""
+
+from __future__ import annotations
+
+import json
+from codecs import getincrementaldecoder
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_COLUMNS, _ROWS = 80, 25  # a PC's text screen
+_READ_LIMIT = 65536
+
+
+def write_cast(raw: Path, index: Path, cast: Path, *, title: str) -> None:
+    """Write an asciicast v2 file, whole or not at all.
+
+    The format is a JSON header and a JSON line [seconds, "o", text] for each output
+    (https://docs.asciinema.org/manual/asciicast/v2/).
+
+    Args:
+        raw: The recorder's console bytes.
+        index: The recorder's arrival times; a last line that was cut off is left out.
+        cast: File to write; replaced if it exists.
+        title: Title of the film.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    header = {"version": 2, "width": _COLUMNS, "height": _ROWS, "title": title}
+    with (
+        raw.open("rb") as source,
+        NamedTemporaryFile("w", encoding="utf-8", dir=cast.parent, prefix=cast.name, delete=False) as film,
+    ):
+        try:
+            film.write(json.dumps(header) + "\n")
+            for seconds, text in _events(source, index):
+                film.write(json.dumps([seconds, "o", text], ensure_ascii=False) + "\n")
+            film.close()
+            Path(film.name).replace(cast)
+        except BaseException:
+            Path(film.name).unlink()
+            raise
+
+
+def _events(source: BinaryIO, index: Path) -> Iterator[tuple[float, str]]:
+    """Yield when text arrived, and the text; a character that was cut by two reads belongs to the second."""
+    decoder = getincrementaldecoder("utf-8")("replace")
+    seconds, position = 0.0, 0
+    for next_offset, next_seconds in _arrivals(index):
+        for data in _pieces(source, next_offset - position):
+            if text := decoder.decode(data):
+                yield seconds, text
+        seconds, position = next_seconds, next_offset
+    while data := source.read(_READ_LIMIT):
+        if text := decoder.decode(data):
+            yield seconds, text
+    if text := decoder.decode(b"", final=True):
+        yield seconds, text
+
+
+def _pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0 and (data := source.read(min(size, _READ_LIMIT))):
+        size -= len(data)
+        yield data
+
+
+def _arrivals(index: Path) -> Iterator[tuple[int, float]]:
+    with index.open(encoding="ascii") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                offset, seconds = line.split()
+                yield int(offset), float(seconds)

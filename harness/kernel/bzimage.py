@@ -1,0 +1,168 @@
+"""What an x86 kernel file (bzImage) says about itself, from its own bytes.
+
+The layout is the boot protocol of the kernel's Documentation/arch/x86/boot.rst: a real-mode part of
+`setup_sects` + 1 sectors of 512 bytes that holds the setup header at byte 0x1f1, then the protected-mode part
+with the compressed kernel, the payload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from pathlib import Path
+
+# setup_sects is one byte, so the real-mode part with its version string ends here at the latest.
+_HEAD_SIZE = (255 + 1) * 512
+_HEADER_END = 0x264
+_XLF_KERNEL_64 = 1
+_AGAIN = "fetch or build it again"
+
+_PAYLOADS = {
+    b"\x1f\x8b": "gzip",
+    b"\x1f\x9e": "gzip",
+    b"\xfd7": "xz",
+    b"\x28\xb5": "zstd",
+    b"\x02\x21": "lz4",
+    b"\x5d\x00": "lzma",
+    b"BZ": "bzip2",
+    b"\x89L": "lzo",
+}
+
+# What people give by mistake: offset, magic, what it is, what to do. The first that matches counts.
+_STRANGERS = (
+    (
+        0,
+        b"\x7fELF",
+        "an uncompressed ELF kernel or program",
+        "give the bzImage (arch/x86/boot/bzImage, /boot/vmlinuz-*)",
+    ),
+    (0x38, b"ARMd", "a kernel for another architecture (arm64)", "give a kernel for x86"),
+    (0x38, b"ARM\x64", "a kernel for another architecture (arm64)", "give a kernel for x86"),
+    (0x38, b"RSC\x05", "a kernel for another architecture (riscv)", "give a kernel for x86"),
+    (0x24, b"\x18\x28\x6f\x01", "a kernel for another architecture (arm)", "give a kernel for x86"),
+    (4, b"zimg", "an EFI zboot kernel for another architecture", "give a kernel for x86"),
+    (0, b"MZ", "an EFI program without a Linux boot header", "give the bzImage that is packed in it"),
+    (0, b"\x1f\x8b", "a gzip file", "unpack it; a bzImage unpacks itself"),
+    (0, b"\xfd7zXZ", "an xz file", "unpack it; a bzImage unpacks itself"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it; a bzImage unpacks itself"),
+    (0, b"BZh", "a bzip2 file", "unpack it; a bzImage unpacks itself"),
+    (0, b"07070", "a cpio archive (an initramfs?)", "give the kernel here and the archive as initramfs"),
+    (0, b"!<arch>\n", "a Debian package or ar archive", "unpack it (dpkg-deb -x) and give boot/vmlinuz-*"),
+    (0x1FE, b"\x55\xaa", "a boot sector without a Linux boot header", "give the kernel, not a disk image"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelImage:
+    """A kernel file.
+
+    Attributes:
+        path: Where it is.
+        version: Release, the first word of the banner, such as "6.1.0-50-686"; "" when it says none.
+        banner: The whole version string: release, builder, compiler, build date.
+        protocol: Version of the boot protocol, major and minor.
+        bits: 64 when it has a 64-bit entry point (XLF_KERNEL_64, protocol 2.12, Linux 3.8), else 32.
+        relocatable: Whether it runs at an address that the loader chooses.
+        payload: Compression of the kernel in it: "gzip", "xz", "zstd", "lz4", "lzma", "bzip2", "lzo" or
+            "unknown".
+        size: Bytes of the file.
+        init_size: Bytes of memory that it needs until it reads the memory map; 0 before protocol 2.10.
+        initrd_max: Highest address that a byte of the initramfs may have.
+        sha256: Of the whole file, in hex.
+    """
+
+    path: Path
+    version: str
+    banner: str
+    protocol: tuple[int, int]
+    bits: int
+    relocatable: bool
+    payload: str
+    size: int
+    init_size: int
+    initrd_max: int
+    sha256: str
+
+
+def inspect(path: Path) -> KernelImage:
+    """Read a kernel's setup header.
+
+    Args:
+        path: A bzImage.
+
+    Raises:
+        ConfigError: The file is missing, unreadable, no x86 kernel, or shorter than its header says.
+    """
+    try:
+        if not path.is_file():
+            what = "is no regular file" if path.exists() else "does not exist"
+            raise ConfigError(f"kernel {path} {what}", hint="give a bzImage, such as /boot/vmlinuz-*")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_SIZE)
+            _check_magic(path, head)
+            return _parse(path, head, file)
+    except OSError as error:
+        raise ConfigError(f"cannot read kernel {path}: {error.strerror}") from error
+
+
+def _check_magic(path: Path, head: bytes) -> None:
+    if head.startswith(b"\x55\xaa", 0x1FE) and head.startswith(b"HdrS", 0x202):
+        if len(head) < _HEADER_END:
+            raise ConfigError(f"kernel {path} is cut off in its boot header", hint=_AGAIN)
+        return
+    if not head:
+        raise ConfigError(f"kernel {path} is empty", hint=_AGAIN)
+    for offset, magic, what, hint in _STRANGERS:
+        if head.startswith(magic, offset):
+            raise ConfigError(f"{path} is no x86 kernel image but {what}", hint=hint)
+    raise ConfigError(f"{path} is no x86 kernel image", hint="give a bzImage, such as /boot/vmlinuz-*")
+
+
+def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
+    """Take the header apart; a field that an old protocol lacks gets the value that boot.rst gives it."""
+    protocol = (head[0x207], head[0x206])
+    setup_size = ((head[0x1F1] or 4) + 1) * 512
+    (paragraphs,) = struct.unpack_from("<I" if protocol >= (2, 4) else "<H", head, 0x1F4)
+    promised = setup_size + paragraphs * 16
+    size = file.seek(0, os.SEEK_END)
+    if promised > size:
+        message = f"kernel {path} is cut off: its header promises {promised} bytes, it has {size}"
+        raise ConfigError(message, hint=_AGAIN)
+
+    (initrd_max,) = struct.unpack_from("<I", head, 0x22C)
+    (xloadflags,) = struct.unpack_from("<H", head, 0x236)
+    (payload_offset,) = struct.unpack_from("<I", head, 0x248)
+    (init_size,) = struct.unpack_from("<I", head, 0x260)
+    file.seek(setup_size + payload_offset)
+    payload = _PAYLOADS.get(file.read(2), "unknown")
+    file.seek(0)
+    banner = _banner(head[:setup_size])
+    return KernelImage(
+        path=path,
+        version=banner.partition(" ")[0],
+        banner=banner,
+        protocol=protocol,
+        bits=64 if protocol >= (2, 12) and xloadflags & _XLF_KERNEL_64 else 32,
+        relocatable=protocol >= (2, 5) and head[0x234] != 0,
+        payload=payload if protocol >= (2, 8) else "unknown",
+        size=size,
+        init_size=init_size if protocol >= (2, 10) else 0,
+        initrd_max=initrd_max if protocol >= (2, 3) else 0x37FFFFFF,
+        sha256=hashlib.file_digest(file, "sha256").hexdigest(),
+    )
+
+
+def _banner(setup: bytes) -> str:
+    """Return the version string of the real-mode part, "" when it points to none."""
+    (pointer,) = struct.unpack_from("<H", setup, 0x20E)
+    if not pointer:
+        return ""
+    return setup[0x200 + pointer :].partition(b"\0")[0].decode("ascii", "replace")

@@ -1,0 +1,113 @@
+"""Which accelerator works here: found out by booting a tiny guest, once per host.
+
+`/dev/kvm` that opens proves nothing: in nested or filtered environments guests start and then hang.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.machine import probe_guest
+from harness.machine.protocol import Accelerator
+from harness.machine.qemu import qemu_program
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+_PROBE_LIMIT = 5.0  # seconds; the guest needs a few milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a tiny guest showed about an accelerator.
+
+    Attributes:
+        accelerator: Which one was tried.
+        works: Whether the guest ran.
+        reason: Why not, in QEMU's words.
+    """
+
+    accelerator: Accelerator
+    works: bool
+    reason: str = ""
+
+
+def probe(accelerator: Accelerator) -> Probe:
+    """Boot the probe guest and see whether it reports back.
+
+    Raises:
+        ConfigError: QEMU is not installed.
+    """
+    if accelerator == Accelerator.KVM and not Path("/dev/kvm").exists():
+        return Probe(accelerator, works=False, reason="this host has no /dev/kvm")
+    with tempfile.TemporaryDirectory(prefix="harness-probe-") as directory:
+        rom = Path(directory, "probe.rom")
+        rom.write_bytes(probe_guest.rom())
+        command = [qemu_program(), "-no-user-config", "-nodefaults", "-machine", "pc", "-accel", accelerator]
+        command += ["-display", "none", "-m", "16M", "-bios", str(rom)]
+        command += ["-device", f"isa-debug-exit,iobase={probe_guest.DEBUG_EXIT_PORT:#x},iosize=1"]
+        try:
+            result = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_LIMIT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            reason = f"the probe guest did not come back within {_PROBE_LIMIT:.0f} s"
+            return Probe(accelerator, works=False, reason=reason)
+    if result.returncode == probe_guest.EXIT_STATUS:
+        return Probe(accelerator, works=True)
+    words = [line.removeprefix(f"{command[0]}: ") for line in result.stderr.strip().splitlines()]
+    return Probe(
+        accelerator, works=False, reason=words[0] if words else f"QEMU exit status {result.returncode}"
+    )
+
+
+def best(store: Store) -> Accelerator:
+    """KVM where it works, TCG otherwise; the answer is kept until the host boots again or QEMU changes.
+
+    Raises:
+        ConfigError: QEMU is not installed.
+    """
+    program = Path(qemu_program()).resolve()
+    inputs = {
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "qemu": [str(program), program.stat().st_mtime_ns],
+        "may-open": os.access("/dev/kvm", os.R_OK | os.W_OK),
+    }
+
+    def build(directory: Path) -> None:
+        (directory / "kvm.json").write_bytes(msgspec.json.encode(probe(Accelerator.KVM)))
+
+    answer = store.get("accelerator", inputs, build) / "kvm.json"
+    kvm = msgspec.json.decode(answer.read_bytes(), type=Probe)
+    return Accelerator.KVM if kvm.works else Accelerator.TCG
+
+
+def choose(wanted: str, store: Store) -> Accelerator:
+    """The accelerator that the user asked for, or the best one for "auto".
+
+    Raises:
+        ConfigError: It does not work here, or QEMU is not installed.
+    """
+    if wanted == "auto":
+        return best(store)
+    accelerator = Accelerator(wanted)
+    found = probe(accelerator)
+    if not found.works:
+        raise ConfigError(
+            f"the accelerator {accelerator} does not work here: {found.reason}",
+            hint="leave --accelerator away to take what works",
+        )
+    return accelerator

@@ -1,0 +1,87 @@
+"""The right to run a guest: no more at once, over all processes of the user, than memory and cores carry."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from harness.errors import ConfigError
+from harness.size import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_OVERHEAD = 256 << 20  # bytes that QEMU itself takes beside the guest's memory
+_RESERVE = 0.8  # part of the host's memory that guests may have
+_RETRY = 0.2  # seconds between attempts; a holder's end cannot be waited for across processes
+
+
+@contextmanager
+def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a place for one guest; wait for it if all are taken.
+
+    A place is a lock that the kernel frees when its holder dies, so nobody has to clean up.
+    A guest takes one core's place and as many memory places as it needs.
+
+    Args:
+        directory: Where the locks are; shared by all who share the host.
+        memory: Memory of the guest in bytes.
+        waiting: Called once if there is no free place yet.
+
+    Raises:
+        ConfigError: The host can never carry such a guest.
+    """
+    total = _host_memory()
+    needed = memory + _OVERHEAD
+    if needed > total * _RESERVE:
+        raise ConfigError(
+            f"a guest with {format_size(memory)} does not fit this host's {format_size(total)} of memory",
+            hint="ask for less with --memory",
+        )
+    # Memory is shared out evenly over the cores' places; a larger guest takes several of them.
+    places = len(os.sched_getaffinity(0))
+    share = total * _RESERVE / places
+    wanted = min(places, max(1, -int(-needed // share)))
+    directory.mkdir(parents=True, exist_ok=True)
+    locks = [FileLock(directory / f"guest-{number}.lock") for number in range(places)]
+    gate = FileLock(directory / "gate.lock")  # one at a time collects places, or two could starve each other
+    told = False
+    while True:
+        with gate:
+            held = _take(locks, wanted)
+        if held:
+            break
+        if not told:
+            waiting()
+            told = True
+        time.sleep(_RETRY)
+    try:
+        yield
+    finally:
+        for lock in held:
+            lock.release()
+
+
+def _take(locks: list[FileLock], wanted: int) -> list[FileLock]:
+    """Take this many of the locks, or none."""
+    held = []
+    for lock in locks:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        held.append(lock)
+        if len(held) == wanted:
+            return held
+    for lock in held:
+        lock.release()
+    return []
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

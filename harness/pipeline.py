@@ -1,0 +1,287 @@
+"""A run from end to end: recipe → sources → image → machine → console → stages → record."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.console.cast import write_cast
+from harness.console.recorder import Recorder
+from harness.errors import ConfigError, HarnessError, Interrupted
+from harness.image import factory
+from harness.machine import accelerator
+from harness.machine.admission import admitted
+from harness.machine.protocol import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.outcome import Outcome
+from harness.report.record import ImageRecord, KernelRecord, MachineRecord, RunRecord
+from harness.size import format_size
+from harness.sources.debian import DebianSource
+from harness.sources.packages import read_lock
+from harness.stages.plan import load_plan
+from harness.stages.runner import Runner
+from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
+from harness.store import Store, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.image.factory import Build
+    from harness.progress import Progress
+    from harness.recipe import Recipe
+    from harness.stages.events import Event, Listener
+    from harness.stages.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How images are built.
+
+    Attributes:
+        cache: The cache directory.
+        kernel: Seed kernel, by name or path, instead of the recipe's.
+        lock: Lock file to repeat.
+        mirror: Debian archive to use instead of the machine's own.
+        refresh: Whether to fetch the newest indexes first.
+    """
+
+    cache: Path
+    kernel: str | None = None
+    lock: Path | None = None
+    mirror: str | None = None
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run is done.
+
+    Attributes:
+        runs: Directory for the run's record.
+        accelerator: "auto", "kvm" or "tcg".
+        memory: Bytes of guest memory, instead of the recipe's.
+        cpu: QEMU's processor model, instead of the recipe's.
+        append: Added to the seed kernel's command line.
+        patience: All budgets are multiplied with it.
+        disk: Whether the recipe's disk is attached.
+        interact: Called before the machine is powered off, with the recorder and an offset.
+    """
+
+    runs: Path
+    accelerator: str = "auto"
+    memory: int | None = None
+    cpu: str | None = None
+    append: str = ""
+    patience: float = 1.0
+    disk: bool = True
+    interact: Callable[[Recorder, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has ended.
+
+    Attributes:
+        result: What came of it.
+        directory: Its record.
+    """
+
+    result: RunResult
+    directory: Path
+
+
+def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
+    """Build all that a run of the recipe boots, or find it in the store.
+
+    Raises:
+        ConfigError: The recipe or an option asks for what cannot be had.
+        InfraError: The archive, a tool or the disk failed.
+    """
+    store = Store(options.cache)
+    debian = DebianSource(
+        store,
+        progress,
+        mirror=options.mirror,
+        lock=read_lock(options.lock) if options.lock else None,
+        refresh=options.refresh,
+    )
+    return factory.build(
+        recipe, options.kernel or recipe.kernels.seed, store=store, debian=debian, progress=progress
+    )
+
+
+def boot(
+    built: Build, options: RunOptions, *, cache: Path, listeners: Sequence[Listener], progress: Progress
+) -> Run:
+    """Boot what was built, follow the recipe's plan, and leave a record.
+
+    Args:
+        built: Kernels and images.
+        options: How.
+        cache: The cache directory, where probes are remembered and places for guests are kept.
+        listeners: Told of everything that happens.
+        progress: Where waiting is shown.
+
+    Raises:
+        ConfigError: The machine cannot be had as asked for.
+        InfraError: QEMU does not start.
+        Interrupted: Ctrl-C or SIGTERM; the record says so.
+    """
+    plan = load_plan(built.recipe.plan)
+    spec = _machine_spec(built, options, cache)
+    seed = built.kernels["seed"]
+    record = RunRecord(
+        options.runs,
+        f"{built.recipe.name}-{Path(seed.name).name}",
+        recipe=built.recipe.name,
+        plan=plan.name,
+        recipe_sha256=_sha256(built.recipe.path),
+        plan_sha256=_sha256(built.recipe.plan),
+        kernels=_kernel_records(built),
+        images=tuple(
+            ImageRecord(image.name, image.kind, image.size, image.sha256) for image in built.images.values()
+        ),
+    )
+    write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
+    with record:
+        try:
+            with admitted(
+                cache / "guests",
+                spec.memory,
+                waiting=lambda: progress.note("waiting until other guests leave room for this one"),
+            ):
+                result = _follow(
+                    spec, plan, record, options, facts=_facts(built), listener=_Audience([record, *listeners])
+                )
+        except BaseException as error:
+            record.finish(_aborted(plan, error))
+            raise
+        record.finish(result)
+    write_cast(
+        record.directory / "console.raw",
+        record.directory / "console.idx",
+        record.directory / "console.cast",
+        title=record.document.id,
+    )
+    if result.verdict.outcome == Outcome.INTERRUPTED:
+        raise Interrupted(result.verdict.reason, hint=f"the record is in {record.directory}")
+    return Run(result, record.directory)
+
+
+def _follow(
+    spec: MachineSpec,
+    plan: Plan,
+    record: RunRecord,
+    options: RunOptions,
+    *,
+    facts: dict[str, str],
+    listener: Listener,
+) -> RunResult:
+    directory = record.directory
+    with (
+        QemuMachine(spec, directory) as machine,
+        Recorder(
+            machine.transport, directory / "console.raw", directory / "console.idx", typed=record.typed
+        ) as recorder,
+    ):
+        record.watch(recorder)
+        record.update(
+            machine=MachineRecord(
+                kind="qemu",
+                accelerator=spec.accelerator,
+                cpu=spec.cpu,
+                memory=spec.memory,
+                command_line=spec.command_line,
+                qemu=machine.version,
+            )
+        )
+        interact = options.interact
+        runner = Runner(
+            plan,
+            machine,
+            recorder,
+            accelerator=spec.accelerator,
+            facts=facts,
+            listener=listener,
+            interact=(lambda offset: interact(recorder, offset)) if interact else None,
+            patience=options.patience,
+        )
+        try:
+            result = runner.follow()
+        except Interrupted:
+            reason = f"the run was interrupted in stage {runner.stage}"
+            return runner.result(Verdict(Outcome.INTERRUPTED, runner.stage, reason, "run it again"))
+        if result.verdict.outcome != Outcome.PASS:
+            machine.screenshot(directory / "screenshot.png")
+        return result
+
+
+class _Audience:
+    """Several listeners as one."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+
+    def event(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener.event(event)
+
+    def line(self, text: str, offset: int) -> None:
+        for listener in self._listeners:
+            listener.line(text, offset)
+
+
+def _machine_spec(built: Build, options: RunOptions, cache: Path) -> MachineSpec:
+    boot = built.recipe.boot
+    kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
+    memory = options.memory or boot.memory_bytes
+    # The archive and what is unpacked from it are in memory together, beside the kernel.
+    needed = kernel.init_size + 2 * initramfs.size
+    if memory < needed:
+        raise ConfigError(
+            f"{format_size(memory)} of memory is too little: kernel and initramfs need {format_size(needed)}",
+            hint="give the guest more with --memory or the recipe's key boot.memory",
+        )
+    return MachineSpec(
+        kernel=kernel.path,
+        initramfs=initramfs.path,
+        command_line=f"{boot.command_line} {options.append}".strip(),
+        disk=built.images[boot.disk].path if boot.disk and options.disk else None,
+        memory=memory,
+        cpu=boot.cpu if options.cpu is None else options.cpu,
+        accelerator=accelerator.choose(options.accelerator, Store(cache)),
+    )
+
+
+def _facts(built: Build) -> dict[str, str]:
+    return {f"expected_{role}_kernel": kernel.image.version for role, kernel in built.kernels.items()}
+
+
+def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:
+    return tuple(
+        KernelRecord(
+            role=role,
+            name=kernel.name,
+            version=kernel.image.version,
+            bits=kernel.image.bits,
+            sha256=kernel.image.sha256,
+            package=str(kernel.package or ""),
+        )
+        for role, kernel in built.kernels.items()
+    )
+
+
+def _aborted(plan: Plan, error: BaseException) -> RunResult:
+    """The result of a run that never came to a verdict of its own."""
+    if isinstance(error, HarnessError):
+        verdict = Verdict(error.outcome, "start", error.message, error.hint)
+    else:
+        verdict = Verdict(Outcome.BUG, "start", f"{type(error).__name__}: {error}", "please report this")
+    stages = tuple(StageResult(stage.name, StageStatus.NOT_REACHED) for stage in plan.stages)
+    return RunResult(verdict, stages)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,46 @@
+"""Where things are: the project's own data, the user's cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from harness.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_root() -> Path:
+    """Directory that holds `images/` and `kernels/`: the checkout, or the installed package's copy."""
+    installed = _PACKAGE / "_data"
+    return installed if installed.is_dir() else _PACKAGE.parent
+
+
+def cache_root() -> Path:
+    """The cache directory: `$HARNESS_CACHE`, else the XDG cache directory of the user."""
+    chosen = os.environ.get("HARNESS_CACHE")
+    return Path(chosen).absolute() if chosen else platformdirs.user_cache_path("bootstrap-harness")
+
+
+def writable_directory(path: Path, what: str, hint: str) -> Path:
+    """Create the directory if needed and make sure that we may write to it.
+
+    Args:
+        path: The directory.
+        what: What it is for, as the user knows it ("cache").
+        hint: How to choose another one.
+
+    Raises:
+        ConfigError: It cannot be created or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot create the {what} directory {path}: {error.strerror}", hint=hint
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError(f"the {what} directory {path} is not writable", hint=hint)
+    return path

@@ -1,0 +1,42 @@
+"""How long work tells what it is doing; the terminal's side of it is `report.progress`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+
+class Task(Protocol):
+    """One piece of work that is going on."""
+
+    def update(self, fraction: float) -> None:
+        """Say how much of the work is done, from 0 to 1."""
+
+
+class Progress(Protocol):
+    """Where tasks are shown."""
+
+    def task(self, title: str) -> AbstractContextManager[Task]:
+        """Show a task for as long as the context is open."""
+
+    def note(self, text: str) -> None:
+        """Say something once."""
+
+
+class Quiet:
+    """Shows nothing: for tests and for programs that read our output."""
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[Task]:  # noqa: ARG002 - part of the protocol
+        """Take a task and show nothing of it."""
+        yield self
+
+    def update(self, fraction: float) -> None:
+        """Ignore how far the work is."""
+
+    def note(self, text: str) -> None:
+        """Ignore what is said."""

@@ -1,0 +1,45 @@
+"""What earlier runs tell about the next one."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.outcome import Outcome
+from harness.report.record import RunDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_ENOUGH = 5  # the newest runs that count: machines and loads change
+
+
+def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
+    """Host seconds per stage: the median of the last good runs of the same kind; empty if there are none."""
+    found: dict[str, list[float]] = {}
+    count = 0
+    for document in _newest_first(runs):
+        if _alike(document, recipe, kernel):
+            for stage in document.stages:
+                found.setdefault(stage.name, []).append(stage.wall)
+            count += 1
+            if count == _ENOUGH:
+                break
+    return {stage: median(walls) for stage, walls in found.items()}
+
+
+def _alike(document: RunDocument, recipe: str, kernel: str) -> bool:
+    passed = document.verdict is not None and document.verdict.outcome == Outcome.PASS
+    seeds = [item.name for item in document.kernels if item.role == "seed"]
+    return passed and document.recipe == recipe and seeds == [kernel]
+
+
+def _newest_first(runs: Path) -> Iterator[RunDocument]:
+    for path in sorted(runs.glob("*/run.json"), reverse=True):
+        try:
+            yield msgspec.json.decode(path.read_bytes(), type=RunDocument)
+        except (OSError, msgspec.DecodeError):
+            continue  # of another version, or going away: no help for an estimate

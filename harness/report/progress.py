@@ -1,0 +1,147 @@
+"""Progress on a terminal: bars for work, and a line per stage of a run with an estimate from earlier runs.
+
+Everything goes to stderr: stdout is for results. Without a terminal each step is one plain line.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, ProgressColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from harness.stages.events import CheckBegan, CheckEnded, StageBegan, StageEnded
+from harness.stages.verdict import StageStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from rich.console import Console
+    from rich.progress import Task as Bar
+    from rich.progress import TaskID
+
+    from harness.stages.events import Event
+
+_NEVER_FULL = 0.99  # an estimate that was passed is not the end
+
+
+class TerminalProgress:
+    """Shows tasks and a run's stages. A context manager, a `Progress` and a `Listener`.
+
+    Args:
+        console: Where to; its being a terminal or not decides between bars and lines.
+        estimates: Host seconds that stages took in earlier runs, by name.
+    """
+
+    def __init__(self, console: Console, estimates: Mapping[str, float] | None = None) -> None:
+        self._console = console
+        self.estimates = dict(estimates or {})
+        self._bars = Bars(
+            TextColumn("  {task.description:<34}"),
+            _EstimatedBar(bar_width=24),
+            _Times(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._stage: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Start showing."""
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing, and leave the terminal as it was."""
+        self._bars.stop()
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[_Work]:
+        """Show a piece of work while it goes on, and what it took when it is done."""
+        bar = self._bars.add_task(title, total=None)
+        began = time.monotonic()
+        try:
+            yield _Work(self._bars, bar)
+        except BaseException:
+            self._bars.remove_task(bar)
+            raise
+        self._bars.remove_task(bar)
+        self._done(title, f"{time.monotonic() - began:.1f} s")
+
+    def note(self, text: str) -> None:
+        """Say something once."""
+        self._console.print(f"  {text}", style="yellow", markup=False, highlight=False)
+
+    @contextmanager
+    def stepped_aside(self) -> Iterator[None]:
+        """Leave the terminal to somebody else for a while."""
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
+    def event(self, event: Event) -> None:
+        """Show what happens in a run."""
+        match event:
+            case StageBegan():
+                self._stage = self._bars.add_task(event.stage, total=self.estimates.get(event.stage))
+            case CheckBegan() if self._stage is not None:
+                self._bars.update(self._stage, description=f"{event.stage}: {event.name}")
+            case CheckEnded():
+                if not event.result.passed:
+                    self._done(f"{event.result.stage}: {event.result.name}", event.result.answer, good=False)
+            case StageEnded():
+                if self._stage is not None:
+                    self._bars.remove_task(self._stage)
+                    self._stage = None
+                good = event.result.status == StageStatus.PASSED
+                self._done(event.result.name, f"{event.result.wall:.1f} s", good=good)
+
+    def line(self, text: str, offset: int) -> None:
+        """Console lines go to the record; a person sees the stages."""
+
+    def _done(self, title: str, detail: str, *, good: bool = True) -> None:
+        mark = Text("✓ ", "green") if good else Text("✗ ", "red")
+        self._console.print(mark + Text(f"{title:<34} ") + Text(detail, "dim"), highlight=False)
+
+
+class _Work:
+    """A task's bar."""
+
+    def __init__(self, bars: Bars, bar: TaskID) -> None:
+        self._bars = bars
+        self._bar = bar
+
+    def update(self, fraction: float) -> None:
+        """Say how much of the work is done, from 0 to 1."""
+        self._bars.update(self._bar, total=1.0, completed=fraction, fraction=True)
+
+
+class _EstimatedBar(BarColumn):
+    """A bar that shows a known fraction, or the time that went by against an estimate."""
+
+    def render(self, task: Bar) -> ProgressBar:
+        """Draw the bar of one task."""
+        if "fraction" in task.fields or task.total is None:
+            return super().render(task)
+        passed = min(task.elapsed or 0.0, task.total * _NEVER_FULL)
+        return ProgressBar(total=task.total, completed=passed, width=self.bar_width)
+
+
+class _Times(ProgressColumn):
+    """Seconds so far, and of how many where there is an estimate."""
+
+    def render(self, task: Bar) -> Text:
+        """Draw the times of one task."""
+        elapsed = f"{task.elapsed or 0.0:.0f} s"
+        if "fraction" in task.fields or task.total is None:
+            return Text(elapsed, "dim")
+        return Text(f"{elapsed} of about {task.total:.0f} s", "dim")

@@ -1,0 +1,193 @@
+"""The run record: the directory that a run leaves behind, readable at any moment of the run.
+
+`docs/records.md` describes the files.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+import harness
+from harness import places
+from harness.errors import ConfigError
+from harness.stages.events import Event, Typed
+from harness.stages.verdict import CheckResult, StageResult, Verdict
+from harness.store import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from harness.console.recorder import Recorder
+    from harness.stages.verdict import RunResult
+
+
+class KernelRecord(msgspec.Struct, frozen=True):
+    """A kernel that took part."""
+
+    role: str
+    name: str
+    version: str
+    bits: int
+    sha256: str
+    package: str = ""
+
+
+class ImageRecord(msgspec.Struct, frozen=True):
+    """An image that took part."""
+
+    name: str
+    kind: str
+    size: int
+    sha256: str
+
+
+class MachineRecord(msgspec.Struct, frozen=True):
+    """The machine that the run was on; `memory` in bytes."""
+
+    kind: str
+    accelerator: str
+    cpu: str
+    memory: int
+    command_line: str
+    qemu: str
+
+
+class HostRecord(msgspec.Struct, frozen=True):
+    """The host that carried it; `memory` in bytes."""
+
+    system: str
+    processor: str
+    cores: int
+    memory: int
+
+
+class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `run.json`. Times are UTC in ISO 8601, durations seconds."""
+
+    id: str
+    harness: str
+    recipe: str
+    plan: str
+    recipe_sha256: str
+    plan_sha256: str
+    started: str
+    pid: int
+    ended: str = ""
+    host: HostRecord
+    kernels: tuple[KernelRecord, ...] = ()
+    images: tuple[ImageRecord, ...] = ()
+    machine: MachineRecord | None = None
+    verdict: Verdict | None = None
+    stages: tuple[StageResult, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    facts: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class RunRecord:
+    """Writes a run's record as the run goes on. A context manager and a `Listener`.
+
+    Args:
+        runs: The directory that holds all records.
+        name: What the run's name ends with: recipe and kernel.
+        document: Fields of `RunDocument` that are known from the start.
+
+    Raises:
+        ConfigError: The directory cannot be created or written to.
+    """
+
+    def __init__(self, runs: Path, name: str, **document: Any) -> None:
+        hint = "choose another directory with --runs DIR"
+        places.writable_directory(runs, "run record", hint)
+        started = datetime.now(UTC)
+        safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+        run = f"{started:%Y%m%d-%H%M%S}-{safe[-60:]}-{secrets.token_hex(2)}"
+        self.directory = runs / run
+        try:
+            self.directory.mkdir()
+        except OSError as error:
+            raise ConfigError(f"cannot create {self.directory}: {error.strerror}", hint=hint) from error
+        self._recorder: Recorder | None = None
+        self.document = RunDocument(
+            id=run,
+            harness=harness.__version__,
+            started=_timestamp(started),
+            pid=os.getpid(),
+            host=_host(),
+            **document,
+        )
+
+    def __enter__(self) -> Self:
+        """Open the files that grow, and leave a first `run.json`."""
+        self._events = (self.directory / "events.jsonl").open("ab", buffering=0)
+        self._log = (self.directory / "console.log").open("a", encoding="utf-8", buffering=1)
+        self.update()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self._events.close()
+        self._log.close()
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of `run.json`; a reader sees the old file or the new one."""
+        self.document = msgspec.structs.replace(self.document, **changes)
+        text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
+        write_atomically(self.directory / "run.json", text + "\n")
+
+    def finish(self, result: RunResult) -> None:
+        """Write how the run ended."""
+        self.update(
+            ended=_timestamp(datetime.now(UTC)),
+            verdict=result.verdict,
+            stages=result.stages,
+            checks=result.checks,
+            facts=result.facts,
+        )
+
+    def watch(self, recorder: Recorder) -> None:
+        """Take times from this recorder from now on."""
+        self._recorder = recorder
+
+    def event(self, event: Event) -> None:
+        """Write an event, with the time since the machine started."""
+        moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
+        self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")
+
+    def typed(self, data: bytes, offset: int) -> None:
+        """Write what was typed to the guest."""
+        self.event(Typed(data.decode("utf-8", "backslashreplace"), offset))
+
+    def line(self, text: str, offset: int) -> None:
+        """Write a console line, with the time at which its first byte came."""
+        seconds = self._recorder.seconds_at(offset) if self._recorder else 0.0
+        self._log.write(f"{seconds:12.6f} {text}\n")
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _host() -> HostRecord:
+    return HostRecord(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    )
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a file of the kernel
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,92 @@
+"""The table at the end of a run: stages with their times, what was proved, the verdict, the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from harness.outcome import Outcome
+from harness.stages.verdict import StageStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from harness.report.record import RunDocument
+    from harness.stages.plan import Plan
+    from harness.stages.verdict import Verdict
+
+_MARKS = {
+    StageStatus.PASSED: Text("✓", "green"),
+    StageStatus.FAILED: Text("✗", "red"),
+    StageStatus.NOT_REACHED: Text("·", "dim"),
+}
+_EVIDENCE = 12  # lines shown; the record has them all
+
+
+def show_run(console: Console, document: RunDocument, plan: Plan, directory: Path) -> None:
+    """Print what came of a run."""
+    titles = {stage.name: stage.title for stage in plan.stages}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("stage")
+    table.add_column("what happens")
+    table.add_column("wall s", justify="right")
+    table.add_column("CPU s", justify="right")
+    for stage in document.stages:
+        reached = stage.status != StageStatus.NOT_REACHED
+        table.add_row(
+            _MARKS[stage.status],
+            stage.name,
+            titles.get(stage.name, ""),
+            f"{stage.wall:.1f}" if reached else "",
+            f"{stage.cpu:.1f}" if reached else "",
+        )
+    table.add_section()
+    wall, cpu = (sum(getattr(stage, key) for stage in document.stages) for key in ("wall", "cpu"))
+    table.add_row("", "total", "", f"{wall:.1f}", f"{cpu:.1f}")
+    console.print(table)
+    _show_checks(console, document, plan)
+    _show_inputs(console, document)
+    if document.verdict is not None:
+        show_verdict(console, document.verdict)
+    console.print(f"record   {directory}", soft_wrap=True, highlight=False, markup=False)
+
+
+def show_verdict(console: Console, verdict: Verdict) -> None:
+    """Print how a run ended and why."""
+    style = "bold green" if verdict.outcome == Outcome.PASS else "bold red"
+    line = Text("verdict  ") + Text(verdict.outcome, style)
+    if verdict.outcome != Outcome.PASS:
+        line += Text(f" in stage {verdict.stage}")
+    console.print(line + Text(f": {verdict.reason}"), soft_wrap=True, highlight=False)
+    if verdict.hint:
+        console.print(f"next     {verdict.hint}", soft_wrap=True, highlight=False, markup=False)
+    for item in verdict.evidence[-_EVIDENCE:]:
+        where = item.what if item.offset is None else f"{item.what} @{item.offset}"
+        console.print(Text(f"         {where}: {item.text}", "dim"), soft_wrap=True, highlight=False)
+
+
+def _show_checks(console: Console, document: RunDocument, plan: Plan) -> None:
+    proves = {(stage.name, check.name): check.proves for stage in plan.stages for check in stage.checks}
+    for check in document.checks:
+        mark = Text("✓ ", "green") if check.passed else Text("✗ ", "red")
+        claim = proves.get((check.stage, check.name), check.name)
+        detail = Text(f"  ({check.answer})", "dim")
+        console.print(mark + Text(claim) + detail, soft_wrap=True, highlight=False)
+    if document.checks:
+        console.print()
+
+
+def _show_inputs(console: Console, document: RunDocument) -> None:
+    for kernel in document.kernels:
+        text = f"{kernel.role:<8} Linux {kernel.version} ({kernel.bits} bit, {kernel.name})"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    machine = document.machine
+    if machine is not None:
+        text = f"machine  QEMU {machine.qemu}, {machine.accelerator}, {machine.memory >> 20} MiB"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)

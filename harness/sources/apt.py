@@ -1,0 +1,266 @@
+"""A private apt root: the machine's own archive and signature keys, without touching the host's packages.
+
+Other suites and architectures than the host's work the same way; apt checks all signatures and hashes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from debian.deb822 import Packages as PackagesStanza
+
+from harness.errors import ConfigError, InfraError, command_failed
+from harness.sources.packages import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from harness.progress import Progress
+
+_ARCHIVE_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_INDEX_AGE_LIMIT = 7 * 24 * 3600  # seconds after which an index is fetched again
+
+# Suites of Debian proper; security, updates and third parties have other names.
+_DEBIAN_SUITE = re.compile(r"bullseye|bookworm|trixie|forky|duke|sid|(old)*stable|testing|unstable")
+
+# Overrides for every call. The host's own configuration stays in force otherwise (proxies, timeouts),
+# without its hooks, which would clean the host's caches after our downloads.
+_CONFIGURATION = """\
+Dir::State "{root}/state";
+Dir::State::status "{root}/status";
+Dir::Cache "{root}/cache";
+Dir::Cache::archives "{root}/archives";
+Dir::Etc::sourcelist "{root}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+#clear APT::Architectures;
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Install-Recommends "false";
+APT::Sandbox::User "";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Install-Pkgs;
+#clear DPkg::Post-Invoke;
+Acquire::Languages "none";
+"""
+
+
+class AptRoot:
+    """apt for one suite and one architecture, in a directory of its own.
+
+    The caller keeps other processes out of `root` while it calls.
+
+    Args:
+        root: The directory; created when needed.
+        suite: Suite or code name of the Debian archive ("bookworm").
+        architecture: Debian's name of the architecture ("i386").
+        mirror: Base address of an archive to use instead of the machine's own.
+
+    Every method that asks apt raises ConfigError when no archive is known.
+    """
+
+    def __init__(self, root: Path, suite: str, architecture: str, *, mirror: str | None = None) -> None:
+        self.root = root
+        self.suite = suite
+        self.architecture = architecture
+        self._mirror = mirror
+
+    def refresh(self, progress: Progress, *, force: bool = False) -> None:
+        """Fetch the suite's index if there is none, if it is old, or if forced to.
+
+        An old index is good enough when the archive cannot be reached.
+
+        Raises:
+            InfraError: There is no index and it cannot be fetched.
+        """
+        stamp = self.root / "updated"
+        if not force and stamp.is_file() and time.time() - stamp.stat().st_mtime < _INDEX_AGE_LIMIT:
+            return
+        try:
+            self._acquire(["apt-get", "update", "-q"], f"index of {self.suite}/{self.architecture}", progress)
+            stamp.touch()
+        except InfraError:
+            if not stamp.is_file():
+                raise
+            progress.note(f"the archive does not answer; using the index of {self.suite} from an earlier day")
+
+    @property
+    def index_age(self) -> int:
+        """When the index was fetched, as the modification time of its stamp in nanoseconds."""
+        return (self.root / "updated").stat().st_mtime_ns
+
+    def resolve(self, names: Sequence[str]) -> tuple[Package, ...]:
+        """All packages that these need, themselves included, sorted by name.
+
+        Raises:
+            ConfigError: A package is not in the suite, or its dependencies cannot be met.
+        """
+        command = ["apt-get", "install", "-y", "-qq", "--print-uris", *names]
+        listing = self._query(command, names)
+        # 'URI' name_version_architecture.deb size hash
+        files = re.findall(r"^'[^']*' (\S+)_(\S+)_(\w+)\.deb ", listing, re.MULTILINE)
+        wanted = [f"{name}={version.replace('%3a', ':')}" for name, version, _ in files]
+        return tuple(sorted(self._show(wanted), key=lambda package: package.name))
+
+    def find(self, name: str) -> Package:
+        """One package alone, without what it depends on.
+
+        Raises:
+            ConfigError: It is not in the suite.
+        """
+        return self._show([name])[0]
+
+    def fetch(self, packages: Sequence[Package], progress: Progress) -> None:
+        """Download these exact packages into the directory `archives`; apt verifies them.
+
+        Raises:
+            ConfigError: The archive no longer has one of these versions.
+            InfraError: The download failed.
+        """
+        directory = self.root / "archives"
+        missing = [package for package in packages if not (directory / package.file_name).is_file()]
+        if not missing:
+            return
+        wanted = [f"{package.name}:{package.architecture}={package.version}" for package in missing]
+        wanted = [name.replace(":all=", "=") for name in wanted]
+        title = f"{len(missing)} packages of {self.suite}/{self.architecture}"
+        if len(missing) == 1:
+            title = str(missing[0])
+        partial = directory / "partial"
+        self._acquire(["apt-get", "download", "-q", *wanted], title, progress, cwd=partial)
+        for package in missing:
+            (partial / package.file_name).rename(directory / package.file_name)
+
+    @cached_property
+    def _configuration(self) -> Path:
+        """The configuration file, written when apt is first asked: finding the mirror takes a while."""
+        for name in ("state/lists/partial", "cache", "archives/partial"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        (self.root / "status").touch()
+        signed = f" signed-by={_ARCHIVE_KEYRING}" if _ARCHIVE_KEYRING.is_file() else ""
+        address = self._mirror or machine_mirror()
+        source = f"deb [arch={self.architecture}{signed}] {address} {self.suite} main\n"
+        (self.root / "sources.list").write_text(source)
+        path = self.root / "apt.conf"
+        path.write_text(_CONFIGURATION.format(root=self.root, architecture=self.architecture))
+        return path
+
+    def _show(self, names: Sequence[str]) -> list[Package]:
+        text = self._query(["apt-cache", "show", "--no-all-versions", *names], names)
+        return [_package(stanza) for stanza in PackagesStanza.iter_paragraphs(text, use_apt_pkg=False)]
+
+    def _query(self, command: Sequence[str], names: Sequence[str]) -> str:
+        result = self._run(command)
+        if result.returncode != 0:
+            problem = _first_problem(result.stderr)
+            raise ConfigError(
+                f"{self.suite}/{self.architecture} cannot give {' '.join(names)}: {problem}",
+                hint="check the names, or fetch the newest index with --refresh",
+            )
+        return result.stdout
+
+    def _acquire(
+        self, command: Sequence[str], title: str, progress: Progress, *, cwd: Path | None = None
+    ) -> None:
+        """Run an apt command that downloads, showing the progress that apt reports."""
+        with progress.task(title) as task:
+            read_end, write_end = os.pipe()
+            full = [*self._with_root(command), "-o", f"APT::Status-Fd={write_end}"]
+            with subprocess.Popen(
+                full,
+                cwd=cwd,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=[write_end],
+            ) as process:
+                os.close(write_end)
+                try:
+                    with open(read_end, encoding="utf-8", errors="replace") as status:  # noqa: PTH123
+                        for line in status:
+                            if line.startswith("dlstatus:"):
+                                task.update(float(line.split(":")[2]) / 100)
+                    stderr = process.stderr.read() if process.stderr else ""
+                except BaseException:
+                    process.kill()
+                    raise
+            if process.returncode != 0:
+                if "was not found" in stderr:
+                    raise ConfigError(
+                        f"the archive no longer has what was asked for: {_first_problem(stderr)}",
+                        hint="resolve again with --refresh (and without --lock)",
+                    )
+                hint = "check the network and the machine's apt sources"
+                raise command_failed(full, process.returncode, stderr, hint=hint)
+
+    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._with_root(command),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _with_root(self, command: Sequence[str]) -> list[str]:
+        program, *rest = command
+        return [program, "-c", str(self._configuration), *rest]
+
+
+@cache
+def machine_mirror() -> str:
+    """The Debian archive that this machine's own apt configuration uses.
+
+    Raises:
+        ConfigError: There is no apt, or none of its sources is a Debian archive.
+    """
+    hint = "give the base address of a Debian archive with --mirror or HARNESS_DEBIAN_MIRROR"
+    if chosen := os.environ.get("HARNESS_DEBIAN_MIRROR"):
+        return chosen
+    if shutil.which("apt-get") is None:
+        raise ConfigError("apt-get is not installed, and packages come through it", hint="install apt")
+    listing = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)"],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    for line in listing.splitlines():
+        release, component, address = line.split(" ", 2)
+        if component == "main" and _DEBIAN_SUITE.fullmatch(release):
+            return address.rstrip("/")
+    raise ConfigError("this machine's apt sources name no Debian archive", hint=hint)
+
+
+def _package(stanza: PackagesStanza) -> Package:
+    return Package(
+        name=stanza["Package"],
+        version=stanza["Version"],
+        architecture=stanza["Architecture"],
+        sha256=stanza["SHA256"],
+        size=int(stanza["Size"]),
+        depends=stanza.get("Depends", ""),
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
+def _first_problem(stderr: str) -> str:
+    problems: Iterable[str] = (line[3:] for line in stderr.splitlines() if line.startswith("E: "))
+    return next(iter(problems), stderr.strip() or "no reason given")

@@ -1,0 +1,165 @@
+"""Packages of the Debian archive: resolved, downloaded once, unpacked once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import ConfigError, InfraError, command_failed
+from harness.sources.apt import AptRoot
+from harness.sources.packages import Lock, Package, Resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from harness.progress import Progress
+    from harness.store import Store
+
+
+class DebianSource:
+    """Gives packages by suite and architecture, and remembers what it gave.
+
+    Args:
+        store: Where indexes, answers and unpacked packages are kept.
+        progress: Where downloads are shown.
+        mirror: Base address of an archive to use instead of the machine's own.
+        lock: Resolutions to repeat; nothing is resolved anew.
+        refresh: Fetch the newest index first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        progress: Progress,
+        *,
+        mirror: str | None = None,
+        lock: Lock | None = None,
+        refresh: bool = False,
+    ) -> None:
+        self._store = store
+        self._progress = progress
+        self._mirror = mirror
+        self._lock = lock
+        self._stale = refresh
+        self._refreshed: set[tuple[str, str]] = set()
+        self._given: list[Resolution] = []
+
+    @property
+    def given(self) -> Lock:
+        """All that was resolved so far, as a lock file."""
+        return Lock(resolutions=tuple(self._given))
+
+    def closure(self, suite: str, architecture: str, names: Sequence[str]) -> tuple[Package, ...]:
+        """These packages and all that they need, sorted by name.
+
+        Raises:
+            ConfigError: The suite or the lock file cannot give them.
+        """
+        request = Resolution(suite, architecture, tuple(names), closure=True, packages=())
+        return self._answer(request, lambda apt: apt.resolve(names))
+
+    def newest(self, suite: str, architecture: str, name: str) -> Package:
+        """One package alone; a package that only names the current version leads to what it names.
+
+        `linux-image-686` depends on exactly one `linux-image-6.1.0-50-686`: that is what is wanted.
+        """
+        request = Resolution(suite, architecture, (name,), closure=False, packages=())
+
+        def follow(apt: AptRoot) -> tuple[Package, ...]:
+            package = apt.find(name)
+            stem = name.rpartition("-")[0]
+            named = re.match(rf"({re.escape(stem)}-\d\S*) \(= [^)]+\)$", package.depends)
+            return (apt.find(named[1]) if named else package,)
+
+        return self._answer(request, follow)[0]
+
+    def unpack(self, suite: str, architecture: str, packages: Sequence[Package]) -> dict[str, Path]:
+        """Directories with the packages' files, by package name; downloads what is not there yet.
+
+        Raises:
+            ConfigError: The archive no longer has one of these versions.
+            InfraError: Download or unpacking failed.
+        """
+        missing = [package for package in packages if not self._store.has("deb", _inputs(package))]
+        if missing:
+            with self._apt(suite, architecture) as apt:
+                apt.fetch(missing, self._progress)
+                with self._progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
+                    for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
+                        task.update(count / len(missing))
+        return {package.name: self._unpacked(package) / "files" for package in packages}
+
+    def _answer(
+        self, request: Resolution, resolve: Callable[[AptRoot], tuple[Package, ...]]
+    ) -> tuple[Package, ...]:
+        if self._lock is not None:
+            answer = next((r for r in self._lock.resolutions if r.answers(request)), None)
+            if answer is None:
+                raise ConfigError(
+                    f"the lock file does not say what {' '.join(request.request)} of {request.suite}/"
+                    f"{request.architecture} is",
+                    hint="it belongs to another recipe or kernel; make a new one with `harness lock`",
+                )
+        else:
+            answer = self._resolve(request, resolve)
+        if not any(given.answers(request) for given in self._given):
+            self._given.append(answer)
+        return answer.packages
+
+    def _resolve(self, request: Resolution, resolve: Callable[[AptRoot], tuple[Package, ...]]) -> Resolution:
+        with self._apt(request.suite, request.architecture) as apt:
+            key = (request.suite, request.architecture)
+            apt.refresh(self._progress, force=self._stale and key not in self._refreshed)
+            self._refreshed.add(key)
+            inputs = {**msgspec.to_builtins(request), "index": apt.index_age}
+
+            def build(directory: Path) -> None:
+                answer = msgspec.structs.replace(request, packages=resolve(apt))
+                (directory / "resolution.json").write_bytes(msgspec.json.encode(answer))
+
+            entry = self._store.get("resolution", inputs, build)
+        return msgspec.json.decode((entry / "resolution.json").read_bytes(), type=Resolution)
+
+    @contextmanager
+    def _apt(self, suite: str, architecture: str) -> Iterator[AptRoot]:
+        with self._store.lock(f"apt-{suite}-{architecture}"):
+            root = self._store.cache / "apt" / f"{suite}-{architecture}"
+            yield AptRoot(root, suite, architecture, mirror=self._mirror)
+
+    def _unpacked(self, package: Package) -> Path:
+        def missing(_: Path) -> None:
+            raise InfraError(f"{package} vanished from the store while it was used", hint="run again")
+
+        return self._store.get("deb", _inputs(package), missing)
+
+    def _unpack(self, apt: AptRoot, package: Package) -> None:
+        archive = apt.root / "archives" / package.file_name
+
+        def build(directory: Path) -> None:
+            # apt has checked the file against the index; a lock file may name another one.
+            with archive.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 != package.sha256:
+                archive.unlink()
+                raise ConfigError(
+                    f"{package.file_name} has the sha256 {sha256}, not {package.sha256}",
+                    hint="the lock file or the archive changed; make a new lock file with `harness lock`",
+                )
+            command = ["dpkg-deb", "--extract", str(archive), str(directory / "files")]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                raise command_failed(command, result.returncode, result.stderr)
+
+        self._store.get("deb", _inputs(package), build)
+        archive.unlink(missing_ok=True)
+
+
+def _inputs(package: Package) -> dict[str, object]:
+    return {"package": package.file_name, "sha256": package.sha256}

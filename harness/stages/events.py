@@ -1,0 +1,70 @@
+"""What happens in a run, as values; the record and the terminal listen."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from harness.stages.verdict import CheckResult, StageResult, Verdict
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True):
+    """Something that happened."""
+
+
+class StageBegan(Event, frozen=True):
+    """A stage began at this byte of the console."""
+
+    stage: str
+    offset: int
+
+
+class StageEnded(Event, frozen=True):
+    """A stage ended."""
+
+    result: StageResult
+
+
+class Seen(Event, frozen=True):
+    """A note or a failure of the plan was seen on the console."""
+
+    marker: str
+    text: str
+    offset: int
+
+
+class CheckBegan(Event, frozen=True):
+    """A check was sent to the shell."""
+
+    stage: str
+    name: str
+
+
+class CheckEnded(Event, frozen=True):
+    """A check was answered."""
+
+    result: CheckResult
+
+
+class Typed(Event, frozen=True):
+    """Bytes were typed to the guest when this many had been received."""
+
+    text: str
+    offset: int
+
+
+class Ended(Event, frozen=True):
+    """The run is decided."""
+
+    verdict: Verdict
+
+
+class Listener(Protocol):
+    """Takes events and lines as they come."""
+
+    def event(self, event: Event) -> None:
+        """Take an event."""
+
+    def line(self, text: str, offset: int) -> None:
+        """Take a cleaned console line that begins at this byte."""

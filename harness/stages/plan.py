@@ -1,0 +1,204 @@
+"""The plan of a run: stages, the markers that move it on or end it, budgets and checks; data, not code.
+
+`docs/plans.md` describes every key.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from harness import toml
+from harness.console.watcher import Marker
+from harness.errors import ConfigError
+from harness.outcome import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Check(toml.Table, frozen=True):
+    """A command in the guest's shell, and the answer that proves something.
+
+    Attributes:
+        name: Name of the check; also the name of its test.
+        run: Shell script; `{facts}` in braces are filled in.
+        proves: What the right answer shows, in words.
+        status: Expected exit status.
+        output: Pattern that the whole output must match, without trailing newline; facts are filled in
+            literally. Named groups become facts.
+        budget: Seconds of guest time.
+    """
+
+    name: str
+    run: str
+    proves: str
+    status: int = 0
+    output: str = "(?s).*"
+    budget: Seconds = 60
+
+
+class Stage(toml.Table, frozen=True):
+    """One stage of a run.
+
+    Attributes:
+        name: Its name.
+        title: What happens in it, in words.
+        budget: Seconds of guest time for the whole stage.
+        silence: Seconds of guest time without any output.
+        begins: Pattern on a console line that shows that the stage has begun. The first stage begins with
+            the machine; one without pattern begins where the one before it ends. Named groups become facts.
+        prompt: Whether `begins` is a prompt, which has no newline.
+        notes: Patterns whose named groups become facts.
+        checks: What the shell must answer; such a stage begins at a shell.
+        types: The last words to the shell.
+        hint: What to do when the stage does not end.
+    """
+
+    name: str
+    title: str
+    budget: Seconds
+    silence: Seconds
+    begins: str = ""
+    prompt: bool = False
+    notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    types: str = ""
+    hint: str = ""
+
+
+class Failure(toml.Table, frozen=True):
+    """What a failure looks like.
+
+    Failures stand in the order from the particular to the general: when several were seen, the first one in
+    the plan is the reason.
+
+    Attributes:
+        pattern: On a console line, or on a line of the text screen.
+        outcome: What it makes of the run.
+        reason: Why, in one sentence; named groups of the pattern are filled in.
+        hint: What to do next.
+        clue: Whether it only explains a failure that follows, and is harmless by itself.
+        screen: Whether it is looked for on the text screen instead, when the console has fallen silent.
+        stages: In which stages it counts; in all of them if empty.
+    """
+
+    pattern: str
+    outcome: Outcome
+    reason: str
+    hint: str
+    clue: bool = False
+    screen: bool = False
+    stages: tuple[str, ...] = ()
+
+
+class _Document(toml.Table, frozen=True):
+    summary: str
+    stage: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)]
+    end: str
+    include: tuple[str, ...] = ()
+    failure: tuple[Failure, ...] = ()
+    scale: Mapping[str, Seconds] = msgspec.field(default_factory=dict)
+
+
+class _Failures(toml.Table, frozen=True):
+    failure: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan that has been read and checked.
+
+    Attributes:
+        name: The file's name without suffix.
+        stages: In order.
+        failures: In order of precedence.
+        end: The cause with which the machine must end after the last stage (`EndCause`).
+        scale: What budgets are multiplied with, by accelerator; they are written for TCG.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    failures: tuple[Failure, ...]
+    end: str
+    scale: Mapping[str, float]
+
+    def begin_marker(self, stage: Stage) -> Marker | None:
+        """The marker with which a stage begins, if it has one."""
+        if not stage.begins:
+            return None
+        return Marker(f"begin:{stage.name}", re.compile(stage.begins), prompt=stage.prompt)
+
+    def note_markers(self, stage: Stage) -> tuple[Marker, ...]:
+        """Markers whose groups are facts."""
+        return tuple(Marker(f"note:{number}", re.compile(note)) for number, note in enumerate(stage.notes))
+
+    def failure_markers(self, stage: Stage, *, screen: bool = False) -> tuple[Marker, ...]:
+        """Markers of what can fail in this stage; the key's number is the failure's index in the plan."""
+        return tuple(
+            Marker(f"failure:{number}", re.compile(failure.pattern))
+            for number, failure in enumerate(self.failures)
+            if failure.screen == screen and (not failure.stages or stage.name in failure.stages)
+        )
+
+    def failure_of(self, marker: Marker) -> Failure | None:
+        """The failure that a marker stands for."""
+        kind, _, number = marker.key.partition(":")
+        return self.failures[int(number)] if kind == "failure" else None
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan, with the failures of the files that it includes after its own.
+
+    Raises:
+        ConfigError: A key is wrong; the message names file and key.
+    """
+    document = toml.load(path, _Document)
+    failures = list(document.failure)
+    _check_patterns(path, document.stage, document.failure)
+    for name in document.include:
+        included = path.with_name(f"{name}.toml")
+        more = toml.load(included, _Failures).failure
+        _check_patterns(included, (), more)
+        failures += more
+    names = [stage.name for stage in document.stage]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ConfigError(f"{path}: key stage[{index}].name: {name!r} is the name of an earlier stage")
+    return Plan(
+        name=path.stem,
+        stages=document.stage,
+        failures=tuple(failures),
+        end=document.end,
+        scale=document.scale,
+    )
+
+
+def _check_patterns(path: Path, stages: tuple[Stage, ...], failures: tuple[Failure, ...]) -> None:
+    patterns = {f"failure[{index}].pattern": failure.pattern for index, failure in enumerate(failures)}
+    for index, stage in enumerate(stages):
+        patterns[f"stage[{index}].begins"] = stage.begins
+        patterns |= {f"stage[{index}].notes[{number}]": note for number, note in enumerate(stage.notes)}
+        for number, check in enumerate(stage.checks):
+            # Facts stand in braces, which no fixed text of a pattern needs: fill them with anything.
+            key = f"stage[{index}].checks[{number}].output"
+            patterns[key] = re.sub(r"\{[a-z_]+\}", "0", check.output)
+    for key, pattern in patterns.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConfigError(f"{path}: key {key}: {pattern!r} is no pattern: {error}") from error
+    for index, failure in enumerate(failures):
+        known = re.compile(failure.pattern).groupindex
+        for _, name, _, _ in string.Formatter().parse(failure.reason):
+            if name is not None and name not in known:
+                key = f"failure[{index}].reason"
+                raise ConfigError(f"{path}: key {key}: {{{name}}} is no named group of the pattern")

@@ -1,0 +1,54 @@
+"""TOML files into typed values; every error names file and key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
+    """Base of all TOML tables: frozen, typed, and closed to keys that nobody reads."""
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Read a TOML file as a value of the given type.
+
+    Raises:
+        ConfigError: The file cannot be read, is no TOML, or a key is missing, unknown or of the wrong type.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        problem = _name_key(str(error))
+        raise ConfigError(f"{path}: {problem}", hint="docs/ describes the keys of each file") from error
+
+
+def _name_key(message: str) -> str:
+    """Turn msgspec's "… - at `$.image[0].size`" into "key image[0].size: …"."""
+    match = re.fullmatch(r"(?P<what>.*?)(?: - at `(?P<where>[^`]+)`)?", message, re.DOTALL)
+    if match is None:  # the pattern accepts any text
+        return message
+    what = match["what"]
+    where = (match["where"] or "$").removeprefix("$").removeprefix(".")
+    if missing := re.fullmatch(r"Object missing required field `([^`]+)`", what):
+        return f"key {f'{where}.' if where else ''}{missing[1]} is missing"
+    if unknown := re.fullmatch(r"Object contains unknown field `([^`]+)`", what):
+        return f"key {f'{where}.' if where else ''}{unknown[1]} is not known"
+    what = what[0].lower() + what[1:]
+    return f"key {where}: {what}" if where else what

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harness.console.lines import MAX_LINE, Line, LineCleaner
+
+# Bytes that a cleaner may trip over, more often than chance would have them.
+TERMINATORS = [b"\r", b"\n", b"\r\n", b"\r\r\n"]
+ESCAPES = [b"\x1b", b"[", b"1;", b"K", b"\x1b[31m", b"\x1b]0;t\x07", b"\x1b]x\x1b\\", b"\x1b(B"]
+TEXT = [b"a", b"word", "ö".encode(), "€".encode(), "😀".encode(), b"\xff", b"\xe2\x80", b"\0", b"\t", b"\x07"]
+PIECES = st.sampled_from(TERMINATORS + ESCAPES + TEXT)
+STREAMS = st.lists(st.one_of(PIECES, st.binary(max_size=4)), max_size=30).map(b"".join)
+
+
+def cleaned(chunks: list[bytes]) -> tuple[list[Line], Line]:
+    cleaner = LineCleaner()
+    lines = [line for chunk in chunks for line in cleaner.feed(chunk)]
+    return lines, cleaner.tail
+
+
+@settings(max_examples=1000)
+@given(STREAMS, st.lists(st.integers(0, 120), max_size=8))
+@example(b"a\r\r\nb", [1, 2, 3])
+def test_cuts_do_not_matter(stream: bytes, cuts: list[int]) -> None:
+    whole = cleaned([stream])
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    assert cleaned([stream[a:b] for a, b in pairwise(edges)]) == whole
+    assert cleaned([stream[i : i + 1] for i in range(len(stream))]) == whole
+
+
+@given(STREAMS)
+def test_offsets_cover_the_stream(stream: bytes) -> None:
+    lines, tail = cleaned([stream])
+    position = 0
+    for line in [*lines, tail]:
+        assert line.start == position
+        position = line.end
+    assert position == len(stream)
+
+
+@given(STREAMS)
+def test_flush_ends_the_last_line(stream: bytes) -> None:
+    cleaner = LineCleaner(7)
+    lines = cleaner.feed(stream) + cleaner.flush()
+    assert (lines[-1].end if lines else 7) == 7 + len(stream)
+    assert cleaner.flush() == []
+    assert cleaner.tail == Line("", 7 + len(stream), 7 + len(stream))
+
+
+@given(
+    st.lists(st.text(st.characters(blacklist_categories=["Cc", "Cs"])), max_size=20),
+    st.sampled_from(["\n", "\r\n", "\r\r\n"]),
+)
+def test_plain_text_stays_as_it_is(texts: list[str], terminator: str) -> None:
+    lines, tail = cleaned(["".join(text + terminator for text in texts).encode()])
+    assert [line.text for line in lines] == texts
+    assert tail.text == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "texts"),
+    [
+        (b"10%\r20%\r100%\r\n", ["10%", "20%", "100%"]),
+        (b"\x1b[1;31mred\x1b[0m\x1b[K\n", ["red"]),
+        (b"\x1b]0;title\x07text\x1b]8;;u\x1b\\link\n", ["textlink"]),
+        (b"\x1b]0;never closed\nnext\n", ["", "next"]),
+        (b"\x1b[?2004lx\x1b(By\x1b=z\x1bcw\n", ["xyzw"]),
+        (b"a\0b\x07c\td\x08\x7f\n", ["abc\td"]),
+        (b"a\xffb\xe2\x80\n", ["a\ufffdb\ufffd"]),
+        ("gcc: \u2018x\u2019\r\n".encode(), ["gcc: \u2018x\u2019"]),
+        (b"\n\r\n\n", ["", "", ""]),
+    ],
+)
+def test_cleaning(raw: bytes, texts: list[str]) -> None:
+    assert [line.text for line in cleaned([raw])[0]] == texts
+
+
+def test_tail_is_clean_and_holds_no_half_character() -> None:
+    assert cleaned([b"done\nbash\x1b[0m-5.2\xe2\x80"])[1] == Line("bash-5.2", 5, 19)
+    assert cleaned([b"prompt \x1b[3"])[1].text == "prompt "
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("extra", [0, 1, MAX_LINE])
+def test_endless_lines_are_cut_where_they_always_are(extra: int, end: bytes) -> None:
+    stream = b"x" * (MAX_LINE + extra) + end + b"y"
+    whole = cleaned([stream])
+    assert all(len(line.text) <= MAX_LINE for line in whole[0])
+    for size in (1, 1000, MAX_LINE):
+        assert cleaned([stream[i : i + size] for i in range(0, len(stream), size)]) == whole
+
+
+def test_single_bytes_of_an_endless_line_cost_the_same() -> None:
+    """Copying the tail for each byte would take minutes."""
+    cleaner = LineCleaner()
+    started = time.process_time()
+    for _ in range(300_000):
+        cleaner.feed(b"x")
+    assert time.process_time() - started < 3
+    assert cleaner.tail_size < 2 * MAX_LINE
+
+
+def test_compiler_output_is_fast() -> None:
+    """Measured: more than 100 MB per CPU-second; a tenth of that would be a quarter of a loaded host."""
+    block = b"gcc -O2 -Wall -I../include -c -o build/foo.o ../src/foo.c -DHAVE_CONFIG_H\r\n" * 800
+    cleaner = LineCleaner()
+    started = time.process_time()
+    for _ in range(160):
+        cleaner.feed(block)
+    assert 160 * len(block) / (time.process_time() - started) > 20e6

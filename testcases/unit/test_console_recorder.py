@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import errno
+import resource
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.console.recorder import Recorder
+from harness.console.transport import SocketTransport
+from harness.errors import InfraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def guest() -> Iterator[tuple[socket.socket, SocketTransport]]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        yield theirs, SocketTransport(ours)
+    ours.close()
+
+
+Guest = tuple[socket.socket, SocketTransport]
+
+
+def recorded(recorder: Recorder, size: int) -> bytes:
+    """The first `size` bytes, once they have arrived."""
+    data = b""
+    while len(data) < size and (more := recorder.read(len(data), timeout=5)):
+        data += more
+    return data
+
+
+def test_every_byte_is_recorded_and_readable_by_offset(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    sent = bytes(range(256)) * 5000
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        peer.sendall(sent)
+        assert recorded(recorder, len(sent)) == sent
+        assert recorder.read(1000, 10) == sent[1000:1010]
+        assert recorder.size == len(sent)
+        assert not recorder.ended
+    assert (tmp_path / "raw").read_bytes() == sent
+
+
+def test_bytes_that_have_arrived_before_the_exit_are_recorded(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        peer.sendall(b"x" * 100_000)
+    assert recorder.size == 100_000
+    assert recorder.ended
+    assert recorder.read(99_990) == b"x" * 10  # readable afterwards
+
+
+def test_peer_that_hangs_up_ends_the_stream(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        peer.sendall(b"last words")
+        peer.close()
+        assert recorded(recorder, 100) == b"last words"
+        assert recorder.read(10, timeout=5) == b""
+        assert recorder.ended
+        assert recorder.failure is None
+        with pytest.raises(InfraError, match="closed"):
+            recorder.write(b"hello?")
+
+
+def test_reset_connection_is_the_end(tmp_path: Path) -> None:
+    """QEMU was killed with our input unread."""
+    ours, theirs = socket.socketpair()
+    with Recorder(SocketTransport(ours), tmp_path / "raw", tmp_path / "index") as recorder:
+        recorder.write(b"unread")
+        theirs.close()
+        assert recorder.read(0, timeout=5) == b""
+        assert recorder.ended
+        assert recorder.failure is None
+
+
+def test_read_waits_no_longer_than_asked_and_wakes_up(guest: Guest, tmp_path: Path) -> None:
+    with Recorder(guest[1], tmp_path / "raw", tmp_path / "index") as recorder:
+        started = time.monotonic()
+        assert recorder.read(0, timeout=0.2) == b""
+        assert 0.15 < time.monotonic() - started < 2
+        threading.Timer(0.2, recorder.wake).start()
+        assert recorder.read(0, timeout=20) == b""
+        assert time.monotonic() - started < 5
+
+
+def test_wake_from_a_signal_handler(guest: Guest, tmp_path: Path) -> None:
+    with Recorder(guest[1], tmp_path / "raw", tmp_path / "index") as recorder:
+        before = signal.signal(signal.SIGALRM, lambda *_: recorder.wake())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            started = time.monotonic()
+            assert recorder.read(0, timeout=20) == b""
+            assert time.monotonic() - started < 5
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_readers_have_their_own_pace(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    sent = bytes(range(251)) * 4000
+    results: dict[int, bytes] = {}
+
+    def read_all(limit: int) -> None:
+        data = bytearray()
+        while more := recorder.read(len(data), limit, timeout=5):
+            data += more
+        results[limit] = bytes(data)
+
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        threads = [threading.Thread(target=read_all, args=(limit,)) for limit in (97, 4096, 1 << 20)]
+        for thread in threads:
+            thread.start()
+        peer.sendall(sent)
+        peer.close()
+        for thread in threads:
+            thread.join()
+    assert all(data == sent for data in results.values())
+    assert len(results) == 3
+
+
+def test_index_tells_when_bytes_arrived(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    now = 100.0
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index", clock=lambda: now) as recorder:
+        for second, data in enumerate((b"abc", b"de", b"f"), 1):
+            now = 100.0 + second
+            size = recorder.size + len(data)
+            peer.sendall(data)
+            assert len(recorded(recorder, size)) == size
+        assert [recorder.seconds_at(offset) for offset in range(6)] == [1, 1, 1, 2, 2, 3]
+        assert recorder.seconds == 3
+    assert (tmp_path / "index").read_text() == "0 1.000000\n3 2.000000\n5 3.000000\n"
+
+
+def test_typing_is_sent_and_told(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    typed: list[tuple[bytes, int]] = []
+    with Recorder(
+        transport,
+        tmp_path / "raw",
+        tmp_path / "index",
+        typed=lambda data, offset: typed.append((data, offset)),
+    ) as recorder:
+        peer.sendall(b"prompt")
+        recorded(recorder, 6)
+        recorder.write(b"ls\n")
+        assert peer.recv(10) == b"ls\n"
+    assert typed == [(b"ls\n", 6)]
+
+
+def test_input_that_is_larger_than_the_sockets_buffer(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    received = bytearray()
+
+    def receive() -> None:
+        while len(received) < 3_000_000:
+            received.extend(peer.recv(65536))
+
+    thread = threading.Thread(target=receive)
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        thread.start()
+        recorder.write(b"abc" * 1_000_000)
+        thread.join()
+    assert received == b"abc" * 1_000_000
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk_is_reported_and_what_was_recorded_stays(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    with (
+        Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder,
+        file_size_limit(100_000),
+    ):
+        peer.sendall(b"x" * 150_000)
+        assert recorded(recorder, 150_000) == b"x" * 100_000
+        assert recorder.ended
+        assert recorder.failure is not None
+        assert recorder.failure.errno == errno.EFBIG
+    assert recorder.read(99_999) == b"x"
+
+
+def test_an_earlier_record_is_not_overwritten(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(b"evidence")
+    with pytest.raises(InfraError, match="raw"), Recorder(guest[1], tmp_path / "raw", tmp_path / "index"):
+        pass
+    assert (tmp_path / "raw").read_bytes() == b"evidence"

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from consoles import NoisyTransport, PtyTransport
+
+from harness.console.recorder import Recorder
+from harness.console.shell import Shell, ShellGone, ShellTimeout
+from harness.errors import InfraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BASH = ("bash", "--norc", "--noprofile", "-i")
+DASH = ("dash", "-i")
+
+
+@contextmanager
+def entered(tmp_path: Path, transport: PtyTransport | NoisyTransport) -> Iterator[Shell]:
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        shell = Shell(recorder, 0)
+        shell.enter(timeout=60)
+        yield shell
+
+
+@pytest.fixture(params=[BASH, DASH], ids=["bash", "dash"])
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+    with entered(tmp_path, PtyTransport(request.param, cwd=str(tmp_path))) as shell:
+        yield shell
+
+
+@pytest.mark.parametrize("status", [0, 3, 127, 255])
+def test_status(shell: Shell, status: int) -> None:
+    assert shell.run(f"exit {status}", timeout=20).status == status
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"",
+        b"no newline at the end",
+        b"bash-5.2# $ > \n[    1.234567] fake: message\n@0:E:1-2\n",
+        bytes(range(256)) * 3,
+        b"\xff\n" * 3072,
+        b"x" * 1536,
+        b"y" * 1537,
+    ],
+    ids=["empty", "unterminated", "prompts", "binary", "latin", "one block", "two blocks"],
+)
+def test_output_is_exact(shell: Shell, tmp_path: Path, output: bytes) -> None:
+    (tmp_path / "output").write_bytes(output)
+    assert shell.run("cat output", timeout=20).output == output
+
+
+def test_long_output(shell: Shell) -> None:
+    reply = shell.run("i=0; while [ $i -lt 200 ]; do printf '%01000d\\n' $i; i=$((i+1)); done", timeout=60)
+    assert reply.text.split() == [f"{i:01000d}" for i in range(200)]
+
+
+def test_script_may_be_anything(shell: Shell) -> None:
+    script = "# " + "'\"\\`$!%\t\n#ö" * 300 + "\necho \"it's $((6 * 7))\" 'a  b' \\\\ %s >&2\nexit 5\n"
+    reply = shell.run(script, timeout=60)
+    assert (reply.status, reply.text) == (5, "it's 42 a  b \\ %s\n")
+
+
+def test_script_has_no_input_and_the_working_directory_of_the_shell(shell: Shell, tmp_path: Path) -> None:
+    assert shell.run("cat; pwd; cd /", timeout=20).text == f"{tmp_path}\n"
+    assert shell.run("pwd", timeout=20).text == f"{tmp_path}\n"
+
+
+def test_bash_runs_scripts_itself(tmp_path: Path) -> None:
+    with entered(tmp_path, PtyTransport(BASH)) as shell:
+        assert shell.run('echo "${BASH_VERSION%%.*}"; [[ a == a ]]', timeout=20).text.strip().isdigit()
+
+
+def test_settings_are_taken(shell: Shell) -> None:
+    assert {text for text in shell.warnings if "kernel" not in text} == set()
+
+
+def test_offsets_hold_the_frames(shell: Shell, tmp_path: Path) -> None:
+    first = shell.run("echo one", timeout=20)
+    second = shell.run("echo two", timeout=20)
+    raw = (tmp_path / "raw").read_bytes()
+    assert first.start < first.end <= second.start < second.end
+    assert raw[first.start : first.end].count(b":B\r\n") == 1
+
+
+def test_slow_command_runs_once_however_often_it_is_asked_for(shell: Shell, tmp_path: Path) -> None:
+    reply = shell.run("echo x >>count; sleep 3; echo done", timeout=20)
+    assert reply.text == "done\n"
+    assert (tmp_path / "count").read_text() == "x\n"
+    assert shell.run("cat count", timeout=20).text == "x\n"
+
+
+def test_restore_leaves_a_usable_shell_and_no_files(shell: Shell, tmp_path: Path) -> None:
+    directory = shell._directory
+    assert shell.run(f"test -d {directory}", timeout=20).status == 0
+    shell.restore()
+    size = (tmp_path / "raw").stat().st_size
+    shell.send_line(f"test -d {directory} || echo gone; stty -a; echo end")
+    wait_for(lambda: re.search(rb"\nend\r*\n.*[#$] $", (tmp_path / "raw").read_bytes()[size:]))
+    after = (tmp_path / "raw").read_bytes()[size:].replace(b"\r", b"")
+    assert b"gone\n" in after
+    assert b" echo " in after
+    assert after.endswith((b"$ ", b"# "))
+
+
+def wait_for(condition: object, seconds: float = 10.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("command", [BASH, DASH], ids=["bash", "dash"])
+def test_kernel_messages_anywhere(tmp_path: Path, command: tuple[str, ...], seed: int) -> None:
+    noisy = NoisyTransport(PtyTransport(command, cwd=str(tmp_path)), seed, kernel=1 / 200)
+    check_under_noise(tmp_path, noisy)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("command", [BASH, DASH], ids=["bash", "dash"])
+def test_all_kinds_of_noise(tmp_path: Path, command: tuple[str, ...], seed: int) -> None:
+    inner = PtyTransport(command, cwd=str(tmp_path))
+    noisy = NoisyTransport(inner, seed, kernel=1 / 2000, output=1 / 4000, typed=1 / 1000)
+    check_under_noise(tmp_path, noisy)
+
+
+def check_under_noise(tmp_path: Path, noisy: NoisyTransport) -> None:
+    content = bytes(range(256)) * 120
+    (tmp_path / "content").write_bytes(content)
+    with entered(tmp_path, noisy) as shell:
+        for number, status in enumerate((0, 3, 127), 1):
+            reply = shell.run(f"echo x >>count; cat content; exit {status}", timeout=120)
+            assert (reply.status, reply.output) == (status, content)
+            assert (tmp_path / "count").read_text() == "x\n" * number
+    assert noisy.damages > 10
+
+
+def test_hopeless_line_is_the_hosts_failure(tmp_path: Path) -> None:
+    with entered(tmp_path, noisy := NoisyTransport(PtyTransport(BASH), 1)) as shell:
+        noisy._output = 1 / 100
+        with pytest.raises(InfraError, match="damaged"):
+            shell.run("head -c 20000 /dev/zero", timeout=100)
+
+
+def test_without_base64_and_cksum(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "od", "cat", "wc", "rm", "mkdir", "stty"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    command = ("/usr/bin/env", f"PATH={programs}", "/bin/dash", "-i")
+    with entered(tmp_path, PtyTransport(command, cwd=str(tmp_path))) as shell:
+        (tmp_path / "content").write_bytes(bytes(range(256)) * 30)
+        reply = shell.run("cat content; printf '%s' '%s\\101'; exit 9", timeout=30)
+    assert (reply.status, reply.output) == (9, bytes(range(256)) * 30 + b"%s\\101")
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    transport = PtyTransport(("sh", "-c", "stty -echo; exec sleep 100"))
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        started = time.monotonic()
+        with pytest.raises(ShellTimeout) as caught:
+            Shell(recorder, 0).enter(timeout=1)
+        assert time.monotonic() - started < 3
+    assert caught.value.phase == "handshake"
+
+
+def test_echo_alone_is_no_answer(tmp_path: Path) -> None:
+    with (
+        Recorder(PtyTransport(("cat",)), tmp_path / "raw", tmp_path / "index") as recorder,
+        pytest.raises(ShellTimeout),
+    ):
+        Shell(recorder, 0).enter(timeout=2)
+
+
+def test_command_that_hangs(shell: Shell) -> None:
+    with pytest.raises(ShellTimeout) as caught:
+        shell.run("sleep 100", timeout=2)
+    assert caught.value.phase == "run"
+    assert caught.value.offset > 0
+
+
+def test_deadline_is_counted_on_the_given_clock(tmp_path: Path) -> None:
+    """A guest that the host starves is given its time."""
+    with Recorder(PtyTransport(BASH), tmp_path / "raw", tmp_path / "index") as recorder:
+        now = 0.0
+        shell = Shell(recorder, 0, clock=lambda: now)
+        shell.enter(timeout=1)
+        assert shell.run("sleep 2; echo done", timeout=1).text == "done\n"
+
+
+def test_shell_that_dies(shell: Shell) -> None:
+    with pytest.raises(ShellGone) as caught:
+        shell.run("kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat)", timeout=20)
+    assert caught.value.phase == "run"
