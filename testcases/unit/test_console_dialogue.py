@@ -101,3 +101,12 @@ def test_end_of_the_console(guest: Guest) -> None:
     assert not dialogue.isalive()
     with pytest.raises(pexpect.EOF):
         dialogue.expect("never", timeout=5)
+
+
+def test_what_was_matched_is_not_held(guest: Guest) -> None:
+    peer, recorder = guest
+    peer.sendall(b"line\n" * 10_000 + b"END")
+    dialogue = Dialogue(recorder)
+    while dialogue.expect_exact(["\n", "END"], timeout=5) == 0:
+        assert dialogue._held.tell() <= 4096
+    assert dialogue.offset == 50_003

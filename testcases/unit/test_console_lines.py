@@ -14,7 +14,8 @@ TERMINATORS = [b"\r", b"\n", b"\r\n", b"\r\r\n"]
 ESCAPES = [b"\x1b", b"[", b"1;", b"K", b"\x1b[31m", b"\x1b]0;t\x07", b"\x1b]x\x1b\\", b"\x1b(B"]
 TEXT = [b"a", b"word", "ö".encode(), "€".encode(), "😀".encode(), b"\xff", b"\xe2\x80", b"\0", b"\t", b"\x07"]
 PIECES = st.sampled_from(TERMINATORS + ESCAPES + TEXT)
-STREAMS = st.lists(st.one_of(PIECES, st.binary(max_size=4)), max_size=30).map(b"".join)
+PLAIN = st.lists(st.sampled_from([*TERMINATORS, b"a", "€".encode()]), max_size=30)
+STREAMS = st.one_of(PLAIN, st.lists(st.one_of(PIECES, st.binary(max_size=4)), max_size=30)).map(b"".join)
 
 
 def cleaned(chunks: list[bytes]) -> tuple[list[Line], Line]:
@@ -65,6 +66,7 @@ def test_plain_text_stays_as_it_is(texts: list[str], terminator: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "texts"),
     [
+        (b"a\rb\n", ["a", "b"]),
         (b"10%\r20%\r100%\r\n", ["10%", "20%", "100%"]),
         (b"\x1b[1;31mred\x1b[0m\x1b[K\n", ["red"]),
         (b"\x1b]0;title\x07text\x1b]8;;u\x1b\\link\n", ["textlink"]),

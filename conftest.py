@@ -1,0 +1,3 @@
+"""Loads the plugin; all options and fixtures are there."""
+
+pytest_plugins = ["harness.pytest_plugin"]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from harness.console.framing import BASE64, Frames, sums
+
+
+def frame(run: int, block: int, size: int, content: bytes, status: int = 0) -> list[str]:
+    body = [f"{run} {block} {status} {size}", base64.b64encode(content).decode()]
+    checksum = sums("".join(f"{line}\n" for line in body).encode(), checksum=True)
+    return ["@n:B", *body, f"@n:E:{checksum}"]
+
+
+@pytest.fixture
+def frames() -> Frames:
+    return Frames("n", run=2, codec=BASE64, checksum=True)
+
+
+def feed(frames: Frames, lines: list[str]) -> None:
+    for line in lines:
+        frames.feed(line)
+
+
+def test_blocks_may_come_in_any_order_and_twice(frames: Frames) -> None:
+    feed(frames, frame(2, 1, 1540, b"tail", 7))
+    assert (frames.complete, frames.missing) == (False, [0])
+    feed(frames, ["noise", *frame(2, 1, 1540, b"tail", 7), *frame(2, 0, 1540, b"x" * 1536, 7)])
+    assert frames.complete
+    assert (frames.status, frames.output) == (7, b"x" * 1536 + b"tail")
+
+
+def test_late_answers_to_an_earlier_run_are_ignored(frames: Frames) -> None:
+    feed(frames, [*frame(1, 0, 3, b"old"), "@n:none:1"])
+    assert not frames.complete
+    assert not frames.lost
+    feed(frames, frame(2, 0, 3, b"new"))
+    assert frames.output == b"new"
+
+
+@pytest.mark.parametrize("line", range(4))
+@pytest.mark.parametrize(
+    "damage", [lambda s: s[:-1], lambda s: s + s[-1], lambda s: s[1:]], ids=["end", "twice", "start"]
+)
+def test_damaged_frames_are_not_believed(frames: Frames, line: int, damage: object) -> None:
+    assert callable(damage)
+    lines = frame(2, 0, 3, b"out", 12)
+    lines[line] = damage(lines[line])
+    feed(frames, lines)
+    assert not frames.complete
+    assert frames.arrived == 0
