@@ -124,10 +124,9 @@ class Shell:
         """
         self._asker.begin("upload", timeout)
         self._runs += 1
-        content = script.encode()
-        self._upload(self._runs, content)
+        self._upload(self._runs, script.encode())
         self._asker.phase = "run"
-        return self._fetch(self._runs, content)
+        return self._fetch(self._runs, script.encode())
 
     def send_line(self, text: str) -> None:
         """Type last words, such as `poweroff`, without waiting for an answer."""
@@ -161,18 +160,18 @@ class Shell:
 
     def _upload(self, run: int, script: bytes) -> None:
         """Store a script as `<run>.sh` in the guest, piece by piece."""
-        path = f"{self._directory}/{run}"
-        size = self._codec.piece
+        path, size = f"{self._directory}/{run}", self._codec.piece
         pieces = [script[start : start + size] for start in range(0, len(script), size)] or [b""]
         if len(pieces) > _MAX_PIECES:
             raise InfraError(
                 f"a script of {len(script)} bytes is too long to type", hint="Put it into the image."
             )
-        for _ in range(_TRIES):
+        # The digits count: a damaged name may have left a file that is no piece.
+        join = f"cat {path}.c????|{self._codec.unpack} >{path}.sh"
+        for attempt in range(_TRIES):
             for first in range(0, len(pieces), _LINES_AT_ONCE):
                 self._upload_pieces(path, first, pieces[first : first + _LINES_AT_ONCE])
-            join = f"cat {path}.c*|{self._codec.unpack} >{path}.sh"
-            if self._store([join], f"{path}.sh", {f"{path}.sh": script}, PATIENCE):
+            if self._store([join], f"{path}.sh", {f"{path}.sh": script}, PATIENCE * 2**attempt):
                 return
         raise InfraError(
             f"a script of {len(script)} bytes did not reach the guest undamaged in {_TRIES} tries"

@@ -8,7 +8,6 @@ follow each other.
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import io
 import os
@@ -24,15 +23,14 @@ from harness.image.tree import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_NEWC = b"070701"
-_CRC = b"070702"
+NEWC = b"070701"
 # ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
-_FIELDS = struct.Struct(">13I")
-_HEADER_SIZE = 6 + 2 * _FIELDS.size
-_TRAILER = "TRAILER!!!"
-_BLOCK = 1 << 20
+FIELDS = struct.Struct(">13I")
+HEADER_SIZE = 6 + 2 * FIELDS.size
+TRAILER = "TRAILER!!!"
+BLOCK = 1 << 20
 # The kernel skips entries whose name or link target is longer (PATH_MAX, with the NUL), without a word.
-_PATH_MAX = 4096
+PATH_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +54,6 @@ class Written:
     size: int
     sha256: str
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One entry as it was read.
-
-    Attributes:
-        path: Name as it is in the archive, decoded with `os.fsdecode`.
-        mode: Full `st_mode`.
-        uid: Owner.
-        gid: Group.
-        mtime: Seconds since 1970.
-        nlink: Number of links; of hard links that share an inode only the last carries the data.
-        ino: Inode number.
-        device: Major and minor number of a device node.
-        data: Content of a file, target of a symbolic link.
-    """
-
-    path: str
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    nlink: int
-    ino: int
-    device: tuple[int, int]
-    data: bytes
-
-
-class CpioError(ConfigError):
-    """A cpio archive that is damaged, cut off, or none at all."""
 
 
 def write(entries: Iterable[Entry], out: BinaryIO, *, mtime: int = 0) -> list[Written]:
@@ -125,32 +92,9 @@ def write(entries: Iterable[Entry], out: BinaryIO, *, mtime: int = 0) -> list[Wr
         length += len(header) + size + len(padding)
         sha256 = digest.hexdigest() if entry.is_file else ""
         written.append(Written(entry.path, entry.mode, entry.uid, entry.gid, size, sha256, entry.source))
-    trailer = _header(Entry(_TRAILER, mode=0), inode=0, size=0, mtime=0)
+    trailer = _header(Entry(TRAILER, mode=0), inode=0, size=0, mtime=0)
     out.write(trailer + bytes(-(length + len(trailer)) % 512))
     return written
-
-
-def read(file: BinaryIO) -> Iterator[Member]:
-    """Read newc and crc archives, also several after each other with zeros between.
-
-    Memory is bounded by the largest member that is really there, whatever a header claims.
-
-    Args:
-        file: Binary stream at the start of the archive; need not be seekable.
-
-    Yields:
-        The members in the order of the archive, without trailers.
-
-    Raises:
-        CpioError: At the byte where the archive is damaged, ends too early or is something else.
-    """
-    source = _Source(file)
-    at_end = False
-    while header := source.next_header(may_end=at_end):
-        member = _member(source, header)
-        at_end = member.path == _TRAILER
-        if not at_end:
-            yield member
 
 
 def _in_order(entries: Iterable[Entry]) -> list[Entry]:
@@ -181,10 +125,10 @@ def _checked_path(entry: Entry) -> bytes:
     if b"\0" in path + target or any(part in {b"", b".", b".."} for part in path.split(b"/")):
         hint = "write it like usr/bin/bash: no leading or double slash, no . or .., no NUL"
         raise ConfigError(f"{_name(entry)} is no plain relative path", hint=hint)
-    if entry.path == _TRAILER:
+    if entry.path == TRAILER:
         raise ConfigError(f"{_name(entry)} has the name that ends a cpio archive")
-    if max(len(path), len(target)) >= _PATH_MAX:
-        raise ConfigError(f"{_name(entry)} is longer than the kernel's {_PATH_MAX - 1} bytes")
+    if max(len(path), len(target)) >= PATH_MAX:
+        raise ConfigError(f"{_name(entry)} is longer than the kernel's {PATH_MAX - 1} bytes")
     if entry.is_symlink and not target:
         raise ConfigError(f"{_name(entry)} is a symbolic link without a target")
     if not stat.S_IFMT(entry.mode):
@@ -220,7 +164,7 @@ def _blocks(content: BinaryIO, size: int, entry: Entry) -> Iterator[bytes]:
     """Read exactly `size` bytes; one more or less means that somebody is writing the file."""
     left = size
     try:
-        while left >= 0 and (block := content.read(min(_BLOCK, left + 1))):
+        while left >= 0 and (block := content.read(min(BLOCK, left + 1))):
             left -= len(block)
             yield block
     except OSError as error:
@@ -236,77 +180,10 @@ def _header(entry: Entry, inode: int, size: int, mtime: int) -> bytes:
     nlink = 2 if entry.is_directory else 1
     device = entry.device if entry.is_device else (0, 0)
     try:
-        fields = _FIELDS.pack(
+        fields = FIELDS.pack(
             inode, entry.mode, entry.uid, entry.gid, nlink, mtime, size, 0, 0, *device, len(name), 0
         )
     except struct.error:
         raise ConfigError(f"{_name(entry)}: mode, owner, time and device must fit 32 bits") from None
-    header = _NEWC + fields.hex().upper().encode() + name
+    header = NEWC + fields.hex().upper().encode() + name
     return header + bytes(-len(header) % 4)
-
-
-class _Source:
-    """A stream that knows its offset and never asks for more memory than there are bytes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.offset = 0
-
-    def error(self, offset: int, what: str) -> CpioError:
-        return CpioError(f"{getattr(self._file, 'name', 'the archive')}, byte {offset}: {what}")
-
-    def take(self, size: int, what: str) -> bytes:
-        """Return exactly `size` bytes."""
-        data = self._up_to(size)
-        if len(data) < size:
-            raise self.error(self.offset, f"the archive is cut off in {what}")
-        return data
-
-    def next_header(self, *, may_end: bool) -> bytes:
-        """Return the next header; where the archive may end, zeros are skipped and b"" is its end."""
-        first = self._up_to(1)
-        while may_end and first == b"\0":
-            first = self._up_to(1)
-        if may_end and not first:
-            return b""
-        start = self.offset - len(first)
-        magic = first + self._up_to(5)
-        if len(magic) < 6:
-            raise self.error(self.offset, "the archive is cut off: it has no trailer")
-        if magic not in {_NEWC, _CRC}:
-            raise self.error(start, f"{magic!r} does not start a newc header (compressed? then unpack it)")
-        if start % 4:  # the kernel's "broken padding"
-            raise self.error(start, "an archive that follows another does not start at a multiple of 4")
-        return magic + self.take(_HEADER_SIZE - 6, "a header")
-
-    def _up_to(self, size: int) -> bytes:
-        """Return `size` bytes, fewer only at the end of the file."""
-        blocks = []
-        while size and (block := self._file.read(min(_BLOCK, size))):
-            blocks.append(block)
-            size -= len(block)
-            self.offset += len(block)
-        return b"".join(blocks)
-
-
-def _member(source: _Source, header: bytes) -> Member:
-    """Read what follows a header."""
-    start = source.offset - _HEADER_SIZE
-    try:
-        fields = _FIELDS.unpack(binascii.unhexlify(header[6:]))
-    except binascii.Error:
-        raise source.error(start, "the header holds something that is no hex digit") from None
-    ino, mode, uid, gid, nlink, mtime, size, _, _, major, minor, name_size, checksum = fields
-    if not 1 <= name_size <= _PATH_MAX:
-        raise source.error(start, f"the header claims a name of {name_size} bytes")
-    name = source.take(name_size, "a name")
-    if name.find(b"\0") != name_size - 1:
-        raise source.error(start, f"the name {name!r} does not end with its only NUL")
-    path = os.fsdecode(name[:-1])
-    source.take(-(_HEADER_SIZE + name_size) % 4, f"the padding after the name {path!r}")
-    data = source.take(size, f"the content of {path!r}")
-    source.take(-size % 4, f"the padding after {path!r}")
-    # Regular files only, as in the kernel: GNU cpio leaves the checksum of a symbolic link at 0.
-    if header.startswith(_CRC) and stat.S_ISREG(mode) and sum(data) & 0xFFFFFFFF != checksum:
-        raise source.error(start, f"the content of {path!r} does not match its checksum")
-    return Member(path, mode, uid, gid, mtime, nlink, ino, (major, minor), data)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from consoles import NoisyTransport, PtyTransport
 
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.errors import InfraError
+from testcases.unit.consoles import NoisyTransport, PtyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +96,11 @@ def test_slow_command_runs_once_however_often_it_is_asked_for(shell: Shell, tmp_
     assert reply.text == "done\n"
     assert (tmp_path / "count").read_text() == "x\n"
     assert shell.run("cat count", timeout=20).text == "x\n"
+
+
+def test_file_with_a_damaged_name_is_no_piece_of_a_script(shell: Shell) -> None:
+    shell.run(f"echo ZWNobyBibGVzcw== >{shell._directory}/2.c000", timeout=20)
+    assert shell.run("echo fine", timeout=20).text == "fine\n"
 
 
 def test_restore_leaves_a_usable_shell_and_no_files(shell: Shell, tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import termios
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from consoles import PtyTransport
-
 from harness.console.recorder import Recorder
+from testcases.unit.consoles import PtyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

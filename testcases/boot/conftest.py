@@ -1,0 +1,44 @@
+"""Fixtures for guests that are booted one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import pipeline
+from harness.progress import Quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from harness.image.factory import Build
+    from harness.stages.events import Listener
+    from harness.stages.verdict import Verdict
+
+
+@pytest.fixture(scope="session")
+def relay(build_images: Callable[[str | None], Build]) -> Build:
+    """The relay's images for its default seed kernel."""
+    return build_images(None)
+
+
+@pytest.fixture
+def verdict_of(harness_cache: Path, tmp_path: Path) -> Callable[..., Verdict]:
+    """Boots what was built, with budgets that a healthy relay keeps, and returns the verdict."""
+
+    def boot(
+        built: Build, *, listeners: Sequence[Listener] = (), patience: float = 0.5, **options: Any
+    ) -> Verdict:
+        running = pipeline.RunOptions(runs=tmp_path / "runs", patience=patience, **options)
+        run = pipeline.boot(built, running, cache=harness_cache, listeners=list(listeners), progress=Quiet())
+        verdict = run.result.verdict
+        assert verdict.hint, "every verdict but PASS says what to do next"
+        assert verdict.evidence, "every verdict but PASS rests on something"
+        raw = (run.directory / "console.raw").read_bytes()
+        for item in verdict.evidence:
+            assert item.offset is None or 0 <= item.offset < len(raw)
+        return verdict
+
+    return boot
