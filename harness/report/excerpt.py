@@ -17,7 +17,9 @@ _BYTES = 16384  # read back from the end of the excerpt
 
 def explain_stage(result: RunResult, stage: StageResult, directory: Path) -> str:
     """The verdict, and the last console lines of the stage."""
-    return "\n".join([*_verdict(result), *console_lines(directory, stage.start, stage.end), f"record: {directory}"])
+    return "\n".join(
+        [*_verdict(result), *console_lines(directory, stage.start, stage.end), f"record: {directory}"]
+    )
 
 
 def explain_check(result: RunResult, check: CheckResult, directory: Path) -> str:

@@ -160,9 +160,18 @@ class Runner:
         if stage.types:
             shell = self._enter_shell(stage)
             if self._interact is not None:
-                shell.restore()
-                self._interact(shell.offset)
-            shell.send_line(stage.types)
+                self._hand_over(shell, self._interact)
+            if not self._recorder.ended:  # a person may have powered the machine off
+                shell.send_line(stage.types)
+
+    def _hand_over(self, shell: Shell, interact: Callable[[int], None]) -> None:
+        """Let a person have the shell; their time is nobody's budget."""
+        with self._shell_trouble("getting ready for you"):
+            shell.restore()
+        interact(shell.offset)
+        if not self._recorder.ended:
+            self._recorder.write(b"\x03")  # out of whatever was left running
+        self._now = self._current(self._now.stage, self._now.offset)
 
     def _current(self, stage: Stage, offset: int) -> _Current:
         usage = self._machine.usage()

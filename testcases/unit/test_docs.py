@@ -1,0 +1,315 @@
+"""The documents stay true: keys, fields, outcomes, commands, options, files and links."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+import typer.main
+
+from harness import recipe, toml
+from harness.cli import app
+from harness.kernel import catalogue
+from harness.outcome import Outcome
+from harness.report import record
+from harness.sources import packages
+from harness.stages import events, plan, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+README = (ROOT / "README.md").read_text("utf-8")
+
+Structs = tuple[type[msgspec.Struct], ...]
+
+# Where the keys of TOML files are: page, the line that begins the part, and what the part describes.
+TABLES: list[tuple[str, str, Structs]] = [
+    ("recipes", "## Top level", (recipe._Document,)),
+    ("recipes", "### `[debian]`", (recipe.Debian,)),
+    ("recipes", "### `[kernels]`", (recipe.Kernels,)),
+    ("recipes", "### `[boot]`", (recipe.Boot,)),
+    ("recipes", "## `[[image]]`", (recipe.Initramfs, recipe.Disk)),
+    ("recipes", "**`file`**", (recipe.File,)),
+    ("recipes", "**`text`**", (recipe.Text,)),
+    ("recipes", "**`directory`**", (recipe.Directory,)),
+    ("recipes", "**`symlink`**", (recipe.Symlink,)),
+    ("recipes", "**`device`**", (recipe.Device,)),
+    ("recipes", "**`packages`**", (recipe.Packages,)),
+    ("recipes", "**`modules`**", (recipe.Modules,)),
+    ("recipes", "**`kernel`**", (recipe.KernelFile,)),
+    ("recipes", "**`image`**", (recipe.ImageFile,)),
+    ("recipes", "## Kernels", (catalogue.KernelLine,)),
+    ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
+    ("plans", "## Top level", (plan._Document,)),
+    ("plans", "## `[[stage]]`", (plan.Stage,)),
+    ("plans", "## `[[stage.checks]]`", (plan.Check,)),
+    ("plans", "## `[[failure]]`", (plan.Failure,)),
+]
+SAID_IN_PROSE: Structs = (plan._Failures,)
+# Defaults that are no constant.
+COMPUTED_DEFAULTS = {"disk": "none", "label": "the name"}
+
+FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
+    ("## run.json", record.RunDocument),
+    ("`host`:", record.HostRecord),
+    ("Each of `kernels`:", record.KernelRecord),
+    ("Each of `images`:", record.ImageRecord),
+    ("`machine`:", record.MachineRecord),
+    ("`verdict`:", verdict.Verdict),
+    ("Each of `evidence`:", verdict.Evidence),
+    ("Each of `stages`:", verdict.StageResult),
+    ("Each of `checks`:", verdict.CheckResult),
+    ("## inputs.lock.json", packages.Lock),
+    ("Each of `resolutions`:", packages.Resolution),
+    ("Each of `packages`:", packages.Package),
+]
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+
+
+def rows(text: str, start: str) -> list[list[str]]:
+    """The cells of the first table behind the line that begins so, without its head."""
+    lines = iter(text.splitlines())
+    assert any(line.startswith(start) for line in lines), f"no line begins with {start!r}"
+    found: list[list[str]] = []
+    for line in lines:
+        if line.startswith("|"):
+            found.append([cell.strip() for cell in line.strip("|").split(" | ")])
+        elif found:
+            break
+    return found[2:]
+
+
+def words(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def id_of(value: object) -> str | None:
+    return value.strip("#*: `") if isinstance(value, str) else None
+
+
+def subclasses(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    if field.encode_name in COMPUTED_DEFAULTS:
+        return COMPUTED_DEFAULTS[field.encode_name]
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if field.encode_name == "mode":
+        return f"`0o{value:o}`"
+    if isinstance(value, str) and value and field.encode_name == "output":
+        return f"`'{value}'`"  # as it is written in a plan
+    return f"`{json.dumps(value)}`"
+
+
+@pytest.mark.parametrize(("name", "start", "structs"), TABLES, ids=id_of)
+def test_every_key_is_described_with_its_default(name: str, start: str, structs: Structs) -> None:
+    fields = [field for struct in structs for field in msgspec.structs.fields(struct)]
+    wanted = {field.encode_name: default_of(field) for field in fields}
+    if len(structs) > 1:  # the tag says which one it is
+        wanted[str(structs[0].__struct_config__.tag_field)] = "required"
+    assert {words(row[0])[0]: row[2] for row in rows(page(name), start)} == wanted
+
+
+def test_no_kind_of_table_is_forgotten() -> None:
+    described = {struct for _, _, structs in TABLES for struct in structs}
+    assert described | set(SAID_IN_PROSE) == set(subclasses(toml.Table))
+    tags = {struct.__struct_config__.tag for struct in subclasses(toml.Table)}
+    contents = {json.loads(words(row[0])[0]) for row in rows(page("recipes"), "### Contents")}
+    assert contents | {"initramfs", "disk", None} == tags
+
+
+@pytest.mark.parametrize(("start", "struct"), FIELDS, ids=id_of)
+def test_every_field_of_a_record_is_described(start: str, struct: type[msgspec.Struct]) -> None:
+    described = [word for row in rows(page("records"), start) for word in words(row[0])]
+    assert sorted(described) == sorted(struct.__struct_encode_fields__)
+
+
+def test_every_struct_in_a_record_is_described() -> None:
+    def within(kind: object) -> set[type[msgspec.Struct]]:
+        if isinstance(kind, msgspec.inspect.StructType):
+            inner = (within(field.type) for field in kind.fields)
+            return {kind.cls}.union(*inner)
+        parts: list[object] = [
+            *getattr(kind, "types", ()),
+            *([kind.item_type] if hasattr(kind, "item_type") else []),
+        ]
+        return set().union(*map(within, parts))
+
+    found = within(msgspec.inspect.type_info(record.RunDocument)) | within(
+        msgspec.inspect.type_info(packages.Lock)
+    )
+    assert found == {struct for _, struct in FIELDS}
+
+
+def test_every_event_is_described_with_its_fields() -> None:
+    described = {words(row[0])[0]: row[1] for row in rows(page("records"), "## events.jsonl")}
+    kinds = {kind.__name__: kind.__struct_encode_fields__ for kind in subclasses(events.Event)}
+    assert described.keys() == kinds.keys()
+    for name, fields in kinds.items():
+        assert set(fields) <= set(words(described[name])), name
+
+
+def test_every_file_of_a_record_is_described() -> None:
+    described = {words(row[0])[0] for row in rows(page("records"), "## Files")}
+    written = {"run.json"}
+    for source in ("pipeline.py", "report/record.py", "machine/qemu.py"):
+        text = (ROOT / "harness" / source).read_text("utf-8")
+        written |= set(re.findall(r'directory / "([\w.-]+)"', text))
+    assert written - {"screen.bin"} == described  # which is read and removed at once
+
+
+def test_known_facts_are_described() -> None:
+    text = (ROOT / "harness/stages/runner.py").read_text("utf-8")
+    given = re.search(r"self\._facts = \{(.*)\*\*facts", text)
+    assert given
+    known = {*re.findall(r'"(\w+)":', given[1]), "expected_seed_kernel", "expected_second_kernel"}
+    assert {words(row[0])[0] for row in rows(page("plans"), "## Patterns, lines and facts")} == known
+
+
+@pytest.mark.parametrize("text", [README, page("architecture")], ids=["README", "architecture"])
+def test_every_outcome_has_its_exit_code(text: str) -> None:
+    pairs = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", text, re.MULTILINE)
+    pairs += [(code, name) for name, code in re.findall(r"^\| ([A-Z]+) \| (\d+) \|", text, re.MULTILINE)]
+    assert sorted(pairs) == sorted((str(outcome.exit_code), outcome.value) for outcome in Outcome)
+
+
+def commands() -> dict[str, set[str]]:
+    """The program's commands and their options."""
+    root = typer.main.get_command(app)
+    found: dict[str, set[str]] = {}
+    for name, command in getattr(root, "commands", {}).items():
+        found[name] = {option for parameter in command.params for option in parameter.opts}
+    found[""] = {option for parameter in root.params for option in parameter.opts}
+    return found
+
+
+def code_of(text: str) -> Iterator[str]:
+    """Code spans, and the lines of code blocks."""
+    fenced = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            yield line
+        else:
+            yield from words(line)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_and_targets_exist(path: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for code in code_of(path.read_text("utf-8")):
+        if match := re.search(r"(?:^|[ /])harness (?:--\S+ )*([a-z]+)", code):
+            assert match[1] in commands(), code
+        if match := re.match(r" *make ([a-z]+)", code):
+            assert match[1] in targets, code
+
+
+def test_readme_has_all_commands() -> None:
+    table = [words(row[0])[0].split()[1] for row in rows(README, "## The program")]
+    assert sorted(table) == sorted(commands().keys() - {""})
+
+
+@pytest.mark.parametrize("name", ["README", "recipes", "plans", "records", "benchmarks"])
+def test_options_exist(name: str) -> None:
+    text = README if name == "README" else page(name)
+    known = {*set().union(*commands().values()), "--help"}
+    for code in code_of(text):
+        assert set(re.findall(r"(?:^|[ \"])(--[a-z][a-z-]+)", code)) <= known, code
+
+
+def test_readme_shows_every_folder() -> None:
+    shown = re.findall(r"^ *([\w./]+)  ", README.partition("## Where things lie")[2], re.MULTILINE)
+    inside = {f"{path.name}/" for path in (ROOT / "harness").iterdir() if (path / "__init__.py").is_file()}
+    assert inside <= set(shown)
+    for name in shown:
+        assert name == "runs/" or (ROOT / name).exists() or (ROOT / "harness" / name).exists(), name
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that headings get: small letters, no punctuation, hyphens for spaces."""
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        if urlsplit(target).scheme:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file.read_text("utf-8")), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    folders = ("harness", "images", "kernels", "docs", "ci", "testcases")
+    for code in code_of(path.read_text("utf-8")):
+        if re.fullmatch(rf"(?:{'|'.join(folders)})/[a-z\d_./-]+", code):
+            assert (ROOT / code).exists(), code
+
+
+@cache
+def package_hosts() -> frozenset[str]:
+    """Hosts from which this machine gets packages; nothing else of the addresses is kept."""
+    said = [value for name, value in os.environ.items() if name.startswith(("PIP_", "HARNESS_"))]
+    asked = [[sys.executable, "-m", "pip", "config", "list"]]
+    if shutil.which("apt-get"):
+        asked.append(["apt-get", "indextargets", "--format", "$(REPO_URI)"])
+    said += [subprocess.run(each, capture_output=True, text=True, check=False).stdout for each in asked]
+    addresses = re.findall(r"https?://[^\s'\"]+", "\n".join(said))
+    return frozenset(host for address in addresses if (host := urlsplit(address).hostname)) - {"localhost"}
+
+
+def test_no_file_names_a_place_to_get_packages_from() -> None:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listing.returncode != 0:
+        pytest.skip("this is no git checkout")
+    if not package_hosts():
+        pytest.skip("this machine's apt and pip name no host")
+    pattern = re.compile("|".join(rf"//(?:[^/\s]*@)?{re.escape(host)}\b" for host in package_hosts()))
+    # Dotted names are searched without the slashes too.
+    dotted = [host for host in package_hosts() if "." in host and not host.replace(".", "").isdigit()]
+    guilty = []
+    for name in filter(None, listing.stdout.split("\0")):
+        path = ROOT / name
+        text = path.read_text("utf-8", "replace") if path.is_file() else ""
+        if pattern.search(text) or any(host in text for host in dotted):
+            guilty.append(name)
+    assert guilty == []  # the hosts themselves are nobody's business
+
+
+def test_pages_are_plain_text() -> None:
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        assert text.endswith("\n"), path.name
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), path.name
