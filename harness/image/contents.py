@@ -64,7 +64,8 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
             return {**asked, "packages": [package.sha256 for package in given.packages(content.names)]}
         case r.Modules() | r.KernelFile():
             kernel = given.kernels[content.kernel]
-            return {**asked, "sha256": kernel.image.sha256, "modules": str(kernel.modules or "")}
+            package = kernel.package.sha256 if kernel.package else ""
+            return {**asked, "sha256": kernel.image.sha256, "package": package}
         case r.ImageFile():
             return {**asked, "sha256": given.images[content.image].sha256}
     return asked

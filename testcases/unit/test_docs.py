@@ -313,3 +313,6 @@ def test_pages_are_plain_text() -> None:
         text = path.read_text("utf-8")
         assert text.endswith("\n"), path.name
         assert not re.search(r"[ \t]+$", text, re.MULTILINE), path.name
+        prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        broken = [line for line in prose.splitlines() if line.count("`") % 2]
+        assert broken == [], path.name  # a code span over two lines cannot be copied

@@ -1,0 +1,307 @@
+"""Machines without a guest: a script in a thread plays recorded consoles, and a real bash is the shell."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from random import Random
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from harness.console.recorder import Recorder
+from harness.console.transport import SocketTransport
+from harness.machine.protocol import End, EndCause, Usage
+from harness.stages.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from harness.machine.protocol import ProcessorSample
+    from harness.stages.events import Event
+    from harness.stages.plan import Plan
+    from harness.stages.verdict import RunResult
+
+    Script = Callable[["Guest"], End | None]
+
+POWERED_OFF = End(EndCause.GUEST_SHUTDOWN)
+RESET = End(EndCause.GUEST_RESET)
+KILLED = End(EndCause.DIED, "killed by signal 9")
+
+PROMPT = "bash-5.2# "
+_STOP_SECONDS = 10.0
+
+
+class Clock:
+    """The guest's time: the wall's times a rate, and moved by hand."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._seconds = 0.0
+        self._since = time.monotonic()
+
+    def read(self) -> float:
+        return self._seconds + (time.monotonic() - self._since) * self._rate
+
+    def run(self, rate: float) -> None:
+        """Go on at another rate; 0 is a guest that gets no processor."""
+        self._seconds, self._since, self._rate = self.read(), time.monotonic(), rate
+
+    def advance(self, seconds: float) -> None:
+        self._seconds += seconds
+
+
+class Guest:
+    """What a script is given: the guest's end of the console, and its clock.
+
+    Args:
+        console: Connected to the harness.
+        clock: The guest's time.
+        seed: How output is cut into pieces.
+    """
+
+    def __init__(self, console: socket.socket, clock: Clock, seed: int) -> None:
+        self.clock = clock
+        self._console = console
+        self._random = Random(seed)  # noqa: S311 - tests must be repeatable
+        self._stopped, self._stop = os.pipe()
+
+    def say(self, *lines: str) -> None:
+        """Print lines as a tty does."""
+        self.play("".join(f"{line}\r\n" for line in lines).encode())
+
+    def play(self, data: bytes) -> None:
+        """Print bytes, in pieces of all sizes."""
+        while data:
+            size = self._random.choice((1, 7, 80, 4096, 65536))
+            self._console.sendall(data[:size])
+            data = data[size:]
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Do nothing for so long, or for ever; whether the machine was stopped meanwhile."""
+        return bool(select.select([self._stopped], [], [], seconds)[0])
+
+    def hear(self) -> bytes:
+        """Wait for something typed; b"" when the machine is stopped."""
+        ready, _, _ = select.select([self._console, self._stopped], [], [])
+        return b"" if self._stopped in ready else self._console.recv(65536)
+
+    def bash(self, wrappers: Path, *, until: bytes = b"sysrq") -> None:
+        """Be a bash, with the programs of a directory first, until a line with `until` is typed.
+
+        That line is not for the bash: it would switch this very host off.
+        """
+        typed = b""
+        with _Bash(wrappers) as bash:
+            while True:
+                ready, _, _ = select.select([self._console, self._stopped, bash.fd], [], [])
+                if self._stopped in ready:
+                    return
+                if bash.fd in ready and not self._pass_on(bash):
+                    return
+                if self._console in ready:
+                    typed += self._console.recv(65536)
+                    whole, newline, typed = typed.rpartition(b"\n")
+                    if until in whole:
+                        return
+                    bash.write(whole + newline)
+
+    def _pass_on(self, bash: _Bash) -> bool:
+        try:
+            data = os.read(bash.fd, 65536)
+        except OSError:  # Linux reports the end of a pseudo terminal as an I/O error
+            return False
+        self._console.sendall(data)
+        return True
+
+    def stop(self) -> None:
+        os.write(self._stop, b"x")
+
+    def close(self) -> None:
+        os.close(self._stopped)
+        os.close(self._stop)
+
+
+class _Bash:
+    """An interactive bash on a pseudo terminal, with the prompt that a root has."""
+
+    def __init__(self, wrappers: Path) -> None:
+        self.fd, terminal = pty.openpty()
+        environment = {"PATH": f"{wrappers}:{os.environ['PATH']}", "PS1": PROMPT, "TERM": "dumb", "LC_ALL": "C"}
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", "bash", "--norc", "--noprofile", "-i"],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=environment,
+            cwd=wrappers,
+        )
+        os.close(terminal)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)  # hangs up what runs on it
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+
+@dataclass(slots=True)
+class Looks:
+    """What a machine answers when it is looked at.
+
+    Attributes:
+        samples: One after the other, and the last again and again; none: it cannot tell.
+        screen: The lines of its text screen.
+    """
+
+    samples: Sequence[ProcessorSample] = ()
+    screen: Sequence[str] = ()
+
+
+class FakeMachine:
+    """A machine whose guest is a function in a thread.
+
+    Args:
+        script: The guest. What it returns is how the machine ends; None: it runs on in silence.
+        rate: Seconds of guest time per second of the wall.
+        looks: What the machine shows when it is looked at.
+        seed: How the guest's output is cut into pieces.
+    """
+
+    command: tuple[str, ...] = ("fake-machine",)
+
+    def __init__(
+        self, script: Script, *, rate: float = 1.0, looks: Looks | None = None, seed: int = 0
+    ) -> None:
+        self._script = script
+        self._looks = looks or Looks()
+        self._sampled = 0
+        self._end: End | None = None
+        self._ours, self._theirs = socket.socketpair()
+        self.clock = Clock(rate)
+        self._guest = Guest(self._theirs, self.clock, seed)
+        self._thread = Thread(target=self._live, name="fake-guest", daemon=True)
+        self._started = False
+        self.errors: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._guest.stop()
+        self._ours.close()
+        if self._started:
+            self._thread.join(_STOP_SECONDS)
+            assert not self._thread.is_alive(), "the guest's script does not end"
+        self._theirs.close()
+        self._guest.close()
+        if kind is None and self.errors:
+            raise self.errors[0]
+
+    @property
+    def transport(self) -> SocketTransport:
+        return SocketTransport(self._ours)
+
+    def start(self) -> None:
+        self._started = True
+        self._thread.start()
+
+    def poll(self) -> End | None:
+        return self._end
+
+    def usage(self) -> Usage:
+        seconds = self.clock.read()
+        return Usage(cpu=seconds, guest=seconds)
+
+    def sample(self) -> ProcessorSample | None:
+        if not self._looks.samples:
+            return None
+        self._sampled += 1
+        return self._looks.samples[min(self._sampled, len(self._looks.samples)) - 1]
+
+    def screen(self) -> list[str]:
+        return list(self._looks.screen)
+
+    def screenshot(self, path: Path) -> bool:
+        return False
+
+    def _live(self) -> None:
+        try:
+            end = self._script(self._guest)
+        except (BrokenPipeError, ConnectionResetError):
+            end = None  # stopped in the middle of a word
+        except BaseException as error:  # noqa: BLE001 - raised again where the test sees it
+            self.errors.append(error)
+            end = KILLED
+        if end is None:
+            self._guest.wait()
+        else:
+            self._end = end
+            self._theirs.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(slots=True)
+class Audience:
+    """A listener that remembers.
+
+    Attributes:
+        events: All events so far.
+        lines: All lines so far, with their offsets.
+        on_event: Called with each event.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    lines: list[tuple[str, int]] = field(default_factory=list)
+    on_event: Callable[[Event], None] | None = None
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def line(self, text: str, offset: int) -> None:
+        self.lines.append((text, offset))
+
+
+def follow(
+    plan: Plan,
+    machine: FakeMachine,
+    directory: Path,
+    *,
+    accelerator: str = "tcg",
+    facts: Mapping[str, str] | None = None,
+    listener: Audience | None = None,
+    interact: Callable[[int], None] | None = None,
+    patience: float = 1.0,
+) -> RunResult:
+    """Follow one run; the console is recorded in `directory`/console.raw."""
+    with (
+        machine,
+        Recorder(machine.transport, directory / "console.raw", directory / "console.idx") as recorder,
+    ):
+        return Runner(
+            plan,
+            machine,
+            recorder,
+            accelerator=accelerator,
+            facts=facts or {},
+            listener=listener or Audience(),
+            interact=interact,
+            patience=patience,
+        ).follow()
