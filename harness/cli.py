@@ -133,6 +133,7 @@ def run(
     )
     wanted = load_recipe(recipe)
     with TerminalProgress(err) as progress:
+        pipeline.check_host(running, building.cache)
         built = pipeline.build(wanted, building, progress)
         progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
         if context.info_name == "shell":

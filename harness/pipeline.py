@@ -92,6 +92,15 @@ class Run:
     directory: Path
 
 
+def check_host(options: RunOptions, cache: Path) -> None:
+    """Find out, before anything is downloaded, whether this host can boot what is built.
+
+    Raises:
+        ConfigError: QEMU is not installed, or the accelerator that was asked for does not work.
+    """
+    accelerator.choose(options.accelerator, Store(cache))
+
+
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
     """Build all that a run of the recipe boots, or find it in the store.
 

@@ -17,6 +17,7 @@ from harness.machine.protocol import End, EndCause, ProcessorSample, Usage
 from harness.machine.qmp import Monitor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -72,7 +73,7 @@ class QemuMachine:
         console, qemu_console = socket.socketpair()
         monitor, qemu_monitor = socket.socketpair()
         self.command = self._command(qemu_console.fileno(), qemu_monitor.fileno())
-        (self._directory / "qemu.cmd").write_text(shlex.join(self.command) + "\n", encoding="utf-8")
+        (self._directory / "qemu.cmd").write_text(_for_people(self.command), encoding="utf-8")
         self._stderr = self._directory / "qemu.stderr"
         with qemu_console, qemu_monitor, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -213,3 +214,19 @@ class QemuMachine:
     def _last_words(self) -> str:
         lines = self._stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return "; ".join(line.removeprefix(f"{self._program}: ") for line in lines[-3:])
+
+
+def _for_people(command: Sequence[str]) -> str:
+    """The command as it ran, and one to paste that does the same with the console on the terminal."""
+    by_hand: list[str] = []
+    words = iter(command)
+    for word in words:
+        if word in {"-chardev", "-mon"}:
+            next(words)
+        elif word == "-serial":
+            by_hand += [word, "stdio"]
+            next(words)
+        elif word != "-S":
+            by_hand.append(word)
+    ran, pasted = shlex.join(command), shlex.join(by_hand)
+    return f"# What ran; console and monitor are inherited sockets.\n{ran}\n\n# To paste:\n{pasted}\n"

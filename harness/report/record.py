@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,12 +16,13 @@ import msgspec
 
 import harness
 from harness import places
-from harness.errors import ConfigError
+from harness.errors import ConfigError, InfraError
 from harness.stages.events import Event, Typed
 from harness.stages.verdict import CheckResult, StageResult, Verdict
 from harness.store import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -134,14 +136,16 @@ class RunRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the files."""
-        self._events.close()
-        self._log.close()
+        with self._writing():
+            self._events.close()
+            self._log.close()
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`; a reader sees the old file or the new one."""
         self.document = msgspec.structs.replace(self.document, **changes)
         text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
-        write_atomically(self.directory / "run.json", text + "\n")
+        with self._writing():
+            write_atomically(self.directory / "run.json", text + "\n")
 
     def finish(self, result: RunResult) -> None:
         """Write how the run ended."""
@@ -160,7 +164,8 @@ class RunRecord:
     def event(self, event: Event) -> None:
         """Write an event, with the time since the machine started."""
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
-        self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")
+        with self._writing():
+            self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")
 
     def typed(self, data: bytes, offset: int) -> None:
         """Write what was typed to the guest."""
@@ -169,7 +174,18 @@ class RunRecord:
     def line(self, text: str, offset: int) -> None:
         """Write a console line, with the time at which its first byte came."""
         seconds = self._recorder.seconds_at(offset) if self._recorder else 0.0
-        self._log.write(f"{seconds:12.6f} {text}\n")
+        with self._writing():
+            self._log.write(f"{seconds:12.6f} {text}\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InfraError(
+                f"cannot write the run record {self.directory}: {error.strerror}",
+                hint="free some space, or choose another directory with --runs DIR",
+            ) from error
 
 
 def _timestamp(moment: datetime) -> str:

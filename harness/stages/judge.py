@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from harness.console.watcher import STAMP
@@ -106,7 +107,8 @@ def refuted(stage: Stage, check: Check, expected: str, reply: Reply) -> Verdict:
 
 
 def _sentence(failure: Failure, groups: Mapping[str, str | None]) -> str:
-    return failure.reason.format_map({key: (value or "").strip() for key, value in groups.items()})
+    names = re.compile(failure.pattern).groupindex  # also of groups that took no part in the match
+    return failure.reason.format_map({name: (groups.get(name) or "").strip() or "nothing" for name in names})
 
 
 def _lines(lines: Iterable[Line]) -> tuple[Evidence, ...]:

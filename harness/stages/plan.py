@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -103,7 +102,7 @@ class Failure(toml.Table, frozen=True):
 class _Document(toml.Table, frozen=True):
     summary: str
     stage: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)]
-    end: str
+    end: Literal["guest-shutdown", "guest-reset"]
     include: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
     scale: Mapping[str, Seconds] = msgspec.field(default_factory=dict)
@@ -173,6 +172,9 @@ def load_plan(path: Path) -> Plan:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise ConfigError(f"{path}: key stage[{index}].name: {name!r} is the name of an earlier stage")
+    for index, failure in enumerate(document.failure):
+        for name in set(failure.stages) - set(names):
+            raise ConfigError(f"{path}: key failure[{index}].stages: there is no stage {name!r}")
     return Plan(
         name=path.stem,
         stages=document.stage,
@@ -197,8 +199,12 @@ def _check_patterns(path: Path, stages: tuple[Stage, ...], failures: tuple[Failu
         except re.error as error:
             raise ConfigError(f"{path}: key {key}: {pattern!r} is no pattern: {error}") from error
     for index, failure in enumerate(failures):
-        known = re.compile(failure.pattern).groupindex
-        for _, name, _, _ in string.Formatter().parse(failure.reason):
-            if name is not None and name not in known:
-                key = f"failure[{index}].reason"
-                raise ConfigError(f"{path}: key {key}: {{{name}}} is no named group of the pattern")
+        key = f"failure[{index}].reason"
+        try:
+            failure.reason.format_map(dict.fromkeys(re.compile(failure.pattern).groupindex, ""))
+        except KeyError as error:
+            name = error.args[0]
+            raise ConfigError(f"{path}: key {key}: {{{name}}} is no named group of the pattern") from error
+        except (ValueError, LookupError, AttributeError) as error:
+            problem = f"{failure.reason!r} cannot be filled in: {error}"
+            raise ConfigError(f"{path}: key {key}: {problem}") from error

@@ -9,19 +9,23 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 from threading import Thread
 from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import msgspec
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
 from harness.machine.protocol import End, EndCause, Usage
+from harness.stages.plan import load_plan
 from harness.stages.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -37,6 +41,17 @@ RESET = End(EndCause.GUEST_RESET)
 KILLED = End(EndCause.DIED, "killed by signal 9")
 
 PROMPT = "bash-5.2# "
+IMAGES = Path(__file__).parents[2] / "images"
+RELAY = load_plan(IMAGES / "plans/relay.toml")
+# The line of `logs/good.raw` with which each stage of the relay begins.
+BEGINS = {
+    "sysa": b"Linux version 6.1",
+    "kexec": b"relay: sysa: jumping",
+    "sysb": b"Linux version 5.10",
+    "switch_root": b"relay: sysb: switching",
+    "sysc": b"relay: sysc: up",
+    "shell": PROMPT.encode(),
+}
 _STOP_SECONDS = 10.0
 
 
@@ -290,8 +305,10 @@ def follow(
     interact: Callable[[int], None] | None = None,
     patience: float = 1.0,
 ) -> RunResult:
-    """Follow one run; the console is recorded in `directory`/console.raw."""
+    """Follow one run, looking more often than usual; the console is recorded in `directory`/console.raw."""
     with (
+        patch("harness.stages.runner._POLL", 0.02),
+        patch("harness.stages.diagnosis._INTERVAL", 0.01),
         machine,
         Recorder(machine.transport, directory / "console.raw", directory / "console.idx") as recorder,
     ):
@@ -305,3 +322,80 @@ def follow(
             interact=interact,
             patience=patience,
         ).follow()
+
+
+def recorded(name: str) -> bytes:
+    """A console log of a real run of the relay under QEMU; those of failures are shortened."""
+    return (Path(__file__).parent / "logs" / f"{name}.raw").read_bytes()
+
+
+def recorded_until(stage: str) -> bytes:
+    """The good run's log up to the line with which a stage begins, that line included."""
+    log = recorded("good")
+    end = log.find(b"\r\n", log.index(BEGINS[stage]))
+    return log[: end + 2] if end >= 0 else log
+
+
+def relay_without_checks() -> Plan:
+    """The relay's plan as far as it is watched only; it ends with the prompt."""
+    watched = [msgspec.structs.replace(stage, checks=()) for stage in RELAY.stages if stage.name in BEGINS]
+    return replace(RELAY, stages=tuple(watched))
+
+
+def relay_on_this_host(directory: Path) -> Plan:
+    """The relay's plan with checks that work in a directory of this host."""
+
+    def moved(run: str) -> str:
+        return run.replace("/tmp/", f"{directory}/").replace("/root/", f"{IMAGES}/relay/")
+
+    stages = [
+        msgspec.structs.replace(
+            stage,
+            checks=tuple(msgspec.structs.replace(check, run=moved(check.run)) for check in stage.checks),
+        )
+        for stage in RELAY.stages
+    ]
+    return replace(RELAY, stages=tuple(stages))
+
+
+_PROGRAMS = {
+    "dmesg": "exit 0",
+    "cat": """
+if test "$*" = /proc/mounts; then
+    echo "proc /proc proc rw 0 0"; echo "/dev/sda / ext4 rw,relatime 0 0"; echo "sysfs /sys sysfs rw 0 0"
+else
+    exec /bin/cat "$@"
+fi""",
+    "gcc": r"""
+case $* in
+--version) printf 'gcc (Debian 12.2.0-14+deb12u1) 12.2.0
+Copyright (C) 2022
+'; exit;;
+-dumpmachine) echo i686-linux-gnu; exit;;
+esac
+compiler=`command -v cc` && exec "$compiler" "$@"
+while test $# -gt 0; do
+    case $1 in -o) program=$2; shift;; -DSEED=*) seed=${1#-DSEED=};; esac
+    shift
+done
+if test "$seed"; then word="echo $((seed + 1)).643934567"; else word="exit 42"; fi
+printf '#!/bin/sh
+%s
+' "$word" >"$program"; chmod +x "$program"
+""",
+}
+
+
+def programs(directory: Path, **others: str) -> Path:
+    """Programs that come before this host's own in the shell, such as a GCC for i686; `others` add to them."""
+    directory.mkdir(exist_ok=True)
+    for name, script in {**_PROGRAMS, **others}.items():
+        program = directory / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    return directory
+
+
+def host_facts() -> dict[str, str]:
+    """What a recipe would know about the kernel under which the shell runs."""
+    return {"expected_second_kernel": os.uname().release}
