@@ -133,7 +133,7 @@ def run(
     )
     wanted = load_recipe(recipe)
     with TerminalProgress(err) as progress:
-        pipeline.check_host(running, building.cache)
+        pipeline.check_host(running, building.cache, progress)
         built = pipeline.build(wanted, building, progress)
         progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
         if context.info_name == "shell":
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(given)
         status = Outcome.PASS.exit_code
     except HarnessError as error:
-        status = _report(error, debug="--debug" in given)
+        status = _report(error, given)
     except Exception as error:
         if "--debug" in given:
             raise
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
                 f"a mistake of ours: {type(error).__name__}: {error} ({where.filename}:{where.lineno})",
                 hint="please report it, with what `harness --debug …` prints",
             ),
-            debug=False,
+            given,
         )
     sys.exit(status)
 
@@ -266,9 +266,11 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(f"stopped by {signal.Signals(number).name}")
 
 
-def _report(error: HarnessError, *, debug: bool) -> int:
-    if debug:
+def _report(error: HarnessError, given: Sequence[str]) -> int:
+    if "--debug" in given:
         err.print_exception()
+    if "--json" in given:
+        _print_json({"outcome": error.outcome, "error": error.message, "hint": error.hint})
     err.print(f"harness: {error.message}", markup=False, highlight=False, soft_wrap=True)
     if error.hint:
         err.print(f"  {error.hint}", markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from harness.errors import ConfigError, HarnessError, Interrupted
 from harness.image import factory
 from harness.machine import accelerator
 from harness.machine.admission import admitted
-from harness.machine.protocol import MachineSpec
+from harness.machine.protocol import Accelerator, MachineSpec
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
 from harness.report.record import ImageRecord, KernelRecord, MachineRecord, RunRecord
@@ -92,13 +92,15 @@ class Run:
     directory: Path
 
 
-def check_host(options: RunOptions, cache: Path) -> None:
-    """Find out, before anything is downloaded, whether this host can boot what is built.
+def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
+    """Find out, before anything is downloaded, whether and how this host can boot what is built.
 
     Raises:
         ConfigError: QEMU is not installed, or the accelerator that was asked for does not work.
     """
-    accelerator.choose(options.accelerator, Store(cache))
+    chosen = accelerator.choose(options.accelerator, Store(cache))
+    if options.accelerator == "auto" and chosen == Accelerator.TCG:
+        progress.note("KVM does not work here (`harness doctor` says why); using TCG, which is slower")
 
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:

@@ -91,16 +91,24 @@ def obtain(name: str, debian: DebianSource) -> Kernel:
     if "/" in name or Path(name).is_file():
         path = Path(name).absolute()
         return Kernel(name=str(path), image=inspect(path))
-    place = load_line(name).debian
+    line = load_line(name)
+    place = line.debian
     package = debian.newest(place.suite, place.architecture, place.package)
     root = debian.unpack(place.suite, place.architecture, [package])[package.name]
     release = package.name.removeprefix("linux-image-")
-    return Kernel(
+    kernel = Kernel(
         name=name,
         image=inspect(root / "boot" / f"vmlinuz-{release}"),
         modules=root / "lib/modules" / release,
         package=package,
     )
+    if (kernel.series, kernel.image.bits) != (line.version, line.bits):
+        raise ConfigError(
+            f"{kernel_files()[name]} promises a {line.bits}-bit Linux {line.version}, and {package} is a "
+            f"{kernel.image.bits}-bit Linux {kernel.series}",
+            hint="the suite has moved on; name another suite or package, or correct the file",
+        )
+    return kernel
 
 
 def choose_second(candidates: tuple[str, ...], seed: Kernel) -> str:

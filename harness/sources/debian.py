@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,8 @@ class DebianSource:
     Args:
         store: Where indexes, answers and unpacked packages are kept.
         progress: Where downloads are shown.
-        mirror: Base address of an archive to use instead of the machine's own.
+        mirror: Base address of an archive to use instead of the machine's own; by default that of the
+            environment variable HARNESS_DEBIAN_MIRROR, if it is set.
         lock: Resolutions to repeat; nothing is resolved anew.
         refresh: Fetch the newest index first.
     """
@@ -45,7 +47,7 @@ class DebianSource:
     ) -> None:
         self._store = store
         self._progress = progress
-        self._mirror = mirror
+        self._mirror = mirror or os.environ.get("HARNESS_DEBIAN_MIRROR")
         self._lock = lock
         self._stale = refresh
         self._refreshed: set[tuple[str, str]] = set()
@@ -130,7 +132,10 @@ class DebianSource:
     @contextmanager
     def _apt(self, suite: str, architecture: str) -> Iterator[AptRoot]:
         with self._store.lock(f"apt-{suite}-{architecture}"):
-            root = self._store.cache / "apt" / f"{suite}-{architecture}"
+            name = f"{suite}-{architecture}"
+            if self._mirror:  # what one archive has says nothing about another
+                name += f"-{hashlib.sha256(self._mirror.encode()).hexdigest()[:8]}"
+            root = self._store.cache / "apt" / name
             yield AptRoot(root, suite, architecture, mirror=self._mirror)
 
     def _unpacked(self, package: Package) -> Path:

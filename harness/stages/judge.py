@@ -79,11 +79,14 @@ def silent(
     if seen:
         return failed(plan, stage, seen)
     doing, evidence = diagnose(machine, wait)
-    evidence = (*_lines(recent), *evidence)
-    markers = plan.failure_markers(stage, screen=True)
-    for marker in markers:
-        for item in reversed(evidence):
-            match = marker.pattern.search(item.text) if item.what == "screen" else None
+    lines = _lines(recent)
+    evidence = (*lines, *evidence)
+    # What came over the console as well tells nothing about silence on the console.
+    heard = {line.text.strip() for line in lines}
+    screen = [item.text for item in evidence if item.what == "screen" and item.text.strip() not in heard]
+    for marker in plan.failure_markers(stage, screen=True):
+        for text in reversed(screen):
+            match = marker.pattern.search(text)
             failure = plan.failure_of(marker)
             if match and failure:
                 reason = _sentence(failure, match.groupdict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -121,7 +122,8 @@ class Runner:
 
     def result(self, verdict: Verdict) -> RunResult:
         """Close the current stage, and sum up."""
-        self._leave(StageStatus.PASSED if verdict.outcome == Outcome.PASS else StageStatus.FAILED)
+        if self._now.stage.name not in {stage.name for stage in self._stages}:  # interrupted in between
+            self._leave(StageStatus.PASSED if verdict.outcome == Outcome.PASS else StageStatus.FAILED)
         self._listener.event(events.Ended(verdict))
         reached = {stage.name for stage in self._stages}
         missing = [
@@ -263,7 +265,7 @@ class Runner:
                 f"cannot record the console in {self._recorder.raw}: {self._recorder.failure.strerror}",
                 hint="free some space, or choose another directory with --runs",
             )
-        if end := self._machine.poll():
+        if (end := self._machine.poll()) and self._heard_out():
             self._judge_end(end)
         now, guest = self._now, self._machine.usage().guest
         if self._heard:
@@ -275,12 +277,14 @@ class Runner:
         if guest - now.began > now.stage.budget * self._scale:
             self._judge_silence(Outcome.TIMEOUT, f"it did not end within {guest - now.began:.0f} s")
 
+    def _heard_out(self) -> bool:
+        """Whether all lines were taken, by those who wait for them: the end can come long before its lines."""
+        return self._recorder.ended and self._offset == self._recorder.size and not self._lines
+
     # Deciding.
 
     def _judge_end(self, end: End) -> NoReturn:
-        """The machine has ended: take its last lines, and decide."""
-        while not self._recorder.ended or self._offset < self._recorder.size:
-            self._listen(_POLL)
+        """The machine has ended and was heard out: take what it left unfinished, and decide."""
         for line in self._watcher.finish():
             for sighting in self._watcher.match(line, self._markers):
                 self._take(sighting)
@@ -344,6 +348,7 @@ class Runner:
         except ShellTimeout:
             self._judge_silence(Outcome.HANG, f"the shell did not come back from {doing}")
         except (ShellGone, InfraError):
+            self._recorder.read(sys.maxsize, timeout=_POLL)  # the end, which typing may notice first
             if not self._recorder.ended:
                 raise
             self._await_end()  # the machine's end explains more than the shell can
