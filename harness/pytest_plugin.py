@@ -15,9 +15,9 @@ import pytest
 from harness import pipeline, places
 from harness.errors import HarnessError
 from harness.progress import Quiet
-from harness.recipe import load_recipe
+from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
-from harness.stages.plan import load_plan
+from harness.stages.plan import Plan, load_plan
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from harness.image.factory import Build
     from harness.pipeline import Run
 
-    BuildRelay = Callable[[str | None], Build]
+
+_RECIPE = pytest.StashKey[Recipe]()
+_PLAN = pytest.StashKey[Plan]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,15 +46,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--patience", type=float, default=1.0, help="multiplies all time budgets")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the recipe and its plan: they say which tests there are."""
+    try:
+        recipe = load_recipe(config.getoption("--recipe"))
+        config.stash[_RECIPE] = recipe
+        config.stash[_PLAN] = load_plan(recipe.plan)
+    except HarnessError as error:
+        raise pytest.UsageError(f"{error.message} ({error.hint})") from error
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat tests of a run for every kernel, stage and check."""
     if "bootstrap_run" not in metafunc.fixturenames:
         return
-    try:
-        recipe = load_recipe(metafunc.config.getoption("--recipe"))
-        plan = load_plan(recipe.plan)
-    except HarnessError as error:
-        raise pytest.UsageError(f"{error.message} ({error.hint})") from error
+    recipe, plan = metafunc.config.stash[_RECIPE], metafunc.config.stash[_PLAN]
     kernels = metafunc.config.getoption("--kernel") or recipe.kernels.qualified or [recipe.kernels.seed]
     runs = [
         pytest.param(kernel, id=Path(kernel).name, marks=pytest.mark.xdist_group(f"{recipe.name}-{kernel}"))
@@ -76,7 +84,7 @@ def harness_cache(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def build_images(pytestconfig: pytest.Config, harness_cache: Path) -> Callable[[str | None], Build]:
     """Builds the recipe's images for a seed kernel, or finds them in the store."""
-    recipe = load_recipe(pytestconfig.getoption("--recipe"))
+    recipe = pytestconfig.stash[_RECIPE]
 
     def build(kernel: str | None = None) -> Build:
         return pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache, kernel=kernel), Quiet())
