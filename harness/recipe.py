@@ -254,8 +254,8 @@ def _check(recipe: Recipe) -> None:
 def _check_content(recipe: Recipe, key: str, content: Content, earlier: dict[str, Image]) -> None:
     if not isinstance(content, Packages):
         path = PurePosixPath(content.path)
-        if path.is_absolute() or ".." in path.parts or content.path in {"", "."}:
-            raise _wrong(recipe, f"{key}.path", f"{content.path!r} must be relative to the image's root")
+        if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != content.path:
+            raise _wrong(recipe, f"{key}.path", f"{content.path!r} is no plain path below the image's root")
     if isinstance(content, File) and not (recipe.base / content.source).is_file():
         raise _wrong(recipe, f"{key}.source", f"there is no file {recipe.base / content.source}")
     if isinstance(content, ImageFile) and content.image not in earlier:

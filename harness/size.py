@@ -22,7 +22,7 @@ def parse_size(text: str) -> int:
 def format_size(size: float) -> str:
     """Write bytes for people: three digits at the most, binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"

@@ -140,8 +140,9 @@ def _package_entries(content: Packages, given: Ingredients) -> Iterator[Entry]:
     wanted: Iterable[str] = tree
     if content.keep:
         wanted = needed_files(tree, content.keep)
+    drop = [directory.strip("/") for directory in content.drop]
     for path in wanted:
-        if not any(path == dropped or path.startswith(f"{dropped}/") for dropped in content.drop):
+        if not any(path == dropped or path.startswith(f"{dropped}/") for dropped in drop):
             yield tree[path]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,6 +65,7 @@ class Clock:
         self._rate = rate
         self._seconds = 0.0
         self._since = time.monotonic()
+        self.looks = 0  # how often the harness has looked at it
 
     def read(self) -> float:
         return self._seconds + (time.monotonic() - self._since) * self._rate
@@ -106,8 +110,24 @@ class Guest:
 
     def hear(self) -> bytes:
         """Wait for something typed; b"" when the machine is stopped."""
-        ready, _, _ = select.select([self._console, self._stopped], [], [])
+        ready, _, _ = select.select([self._console.fileno(), self._stopped], [], [])
         return b"" if self._stopped in ready else self._console.recv(65536)
+
+    def settle(self) -> None:
+        """Wait until the harness has taken in all that was said, and has looked at the clock after that."""
+        while self._unread() and not self.wait(0.005):
+            pass
+        looks = self.clock.looks
+        while self.clock.looks < looks + 3 and not self.wait(0.005):
+            pass
+
+    def _unread(self) -> int:
+        return int.from_bytes(fcntl.ioctl(self._console, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    def hurry(self, rate: float = 1000.0) -> None:
+        """Let the guest's time fly from now on."""
+        self.settle()
+        self.clock.run(rate)
 
     def bash(self, wrappers: Path, *, until: bytes = b"sysrq") -> None:
         """Be a bash, with the programs of a directory first, until a line with `until` is typed.
@@ -117,12 +137,12 @@ class Guest:
         typed = b""
         with _Bash(wrappers) as bash:
             while True:
-                ready, _, _ = select.select([self._console, self._stopped, bash.fd], [], [])
+                ready, _, _ = select.select([self._console.fileno(), self._stopped, bash.fd], [], [])
                 if self._stopped in ready:
                     return
                 if bash.fd in ready and not self._pass_on(bash):
                     return
-                if self._console in ready:
+                if self._console.fileno() in ready:
                     typed += self._console.recv(65536)
                     whole, newline, typed = typed.rpartition(b"\n")
                     if until in whole:
@@ -150,7 +170,12 @@ class _Bash:
 
     def __init__(self, wrappers: Path) -> None:
         self.fd, terminal = pty.openpty()
-        environment = {"PATH": f"{wrappers}:{os.environ['PATH']}", "PS1": PROMPT, "TERM": "dumb", "LC_ALL": "C"}
+        environment = {
+            "PATH": f"{wrappers}:{os.environ['PATH']}",
+            "PS1": PROMPT,
+            "TERM": "dumb",
+            "LC_ALL": "C",
+        }
         self._process = subprocess.Popen(
             ["setsid", "--ctty", "bash", "--norc", "--noprofile", "-i"],
             stdin=terminal,
@@ -242,6 +267,7 @@ class FakeMachine:
 
     def usage(self) -> Usage:
         seconds = self.clock.read()
+        self.clock.looks += 1
         return Usage(cpu=seconds, guest=seconds)
 
     def sample(self) -> ProcessorSample | None:
@@ -253,7 +279,7 @@ class FakeMachine:
     def screen(self) -> list[str]:
         return list(self._looks.screen)
 
-    def screenshot(self, path: Path) -> bool:
+    def screenshot(self, path: Path) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
     def _live(self) -> None:
@@ -261,7 +287,7 @@ class FakeMachine:
             end = self._script(self._guest)
         except (BrokenPipeError, ConnectionResetError):
             end = None  # stopped in the middle of a word
-        except BaseException as error:  # noqa: BLE001 - raised again where the test sees it
+        except BaseException as error:  # raised again where the test sees it
             self.errors.append(error)
             end = KILLED
         if end is None:
@@ -307,7 +333,7 @@ def follow(
 ) -> RunResult:
     """Follow one run, looking more often than usual; the console is recorded in `directory`/console.raw."""
     with (
-        patch("harness.stages.runner._POLL", 0.02),
+        patch("harness.stages.observer._POLL", 0.02),
         patch("harness.stages.diagnosis._INTERVAL", 0.01),
         machine,
         Recorder(machine.transport, directory / "console.raw", directory / "console.idx") as recorder,
@@ -387,7 +413,7 @@ printf '#!/bin/sh
 
 
 def programs(directory: Path, **others: str) -> Path:
-    """Programs that come before this host's own in the shell, such as a GCC for i686; `others` add to them."""
+    """Programs that the shell finds before this host's own, such as a GCC for i686; `others` are added."""
     directory.mkdir(exist_ok=True)
     for name, script in {**_PROGRAMS, **others}.items():
         program = directory / name

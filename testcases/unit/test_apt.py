@@ -376,14 +376,7 @@ def forgetful() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("forgetful")
-def test_the_environment_chooses_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_DEBIAN_MIRROR", "https://debian.example.org/debian")
-    assert machine_mirror() == "https://debian.example.org/debian"
-
-
-@pytest.mark.usefixtures("forgetful")
 def test_without_apt_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HARNESS_DEBIAN_MIRROR", raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ConfigError, match="apt-get is not installed"):
         machine_mirror()
@@ -413,7 +406,6 @@ def test_without_apt_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch)
 def test_the_archive_of_this_machine_is_found(
     sources: list[str], found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("HARNESS_DEBIAN_MIRROR", raising=False)
     (tmp_path / "sources.list").write_text("".join(f"deb {line}\n" for line in sources))
     (tmp_path / "lists/partial").mkdir(parents=True)  # as in a fresh container: nothing was fetched yet
     host = f'Dir::Etc::sourcelist "{tmp_path}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
@@ -432,6 +424,23 @@ def source(
     archive: Archive, store: Store, *, lock: Lock | None = None, refresh: bool = False
 ) -> DebianSource:
     return DebianSource(store, Quiet(), mirror=archive.mirror, lock=lock, refresh=refresh)
+
+
+def test_the_environment_chooses_the_archive(
+    trusted: Archive, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_DEBIAN_MIRROR", trusted.mirror)
+    debian = DebianSource(store, Quiet())
+    assert debian.newest("bookworm", "i386", "hello").version == HELLO
+
+
+def test_archives_do_not_answer_for_each_other(changing: Archive, trusted: Archive, store: Store) -> None:
+    changing.add("unrelated", "2")
+    changing.publish()
+    found = [
+        source(archive, store).newest("bookworm", "i386", "unrelated") for archive in (trusted, changing)
+    ]
+    assert [package.version for package in found] == ["1", "2"]
 
 
 def test_packages_are_unpacked_each_in_its_place(trusted: Archive, store: Store) -> None:
