@@ -28,6 +28,7 @@ _FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
     "huge_file,dir_nlink,extra_isize,metadata_csum"
 )
+_FILESYSTEM_ITSELF = 4 << 20  # bytes that even an empty filesystem takes, with its journal
 _NAMESPACE = uuid.UUID("6f1d6b0e-5a0c-5a3e-9d2f-0d7b6c1e4a55")  # of the UUIDs that we derive from names
 
 
@@ -60,8 +61,9 @@ def write_ext4(
     make += ["-d", str(tree), str(image)]
     result = _run(make, environment)
     if result.returncode != 0:
-        if "No space left" in result.stderr or "Could not allocate" in result.stderr:
-            needed = sum(path.lstat().st_size for path in tree.rglob("*"))
+        needed = sum(path.lstat().st_size for path in tree.rglob("*"))
+        # mke2fs has many words for it; whatever it said, this cannot have fitted.
+        if size < needed * 1.1 + _FILESYSTEM_ITSELF:
             raise ConfigError(
                 f"the disk image {label} of {size >> 20} MiB is too small for {needed >> 20} MiB of files",
                 hint="raise the image's size in the recipe; ext4 needs about a tenth for itself",

@@ -119,7 +119,13 @@ class AptRoot:
         Raises:
             ConfigError: It is not in the suite.
         """
-        return self._show([name])[0]
+        found = self._show([name])
+        if not found:
+            raise ConfigError(
+                f"{self.suite}/{self.architecture} cannot give {name}: other packages provide it",
+                hint="name one of them",
+            )
+        return found[0]
 
     def fetch(self, packages: Sequence[Package], progress: Progress) -> None:
         """Download these exact packages into the directory `archives`; apt verifies them.
@@ -231,17 +237,17 @@ def machine_mirror() -> str:
     hint = "give the base address of a Debian archive with --mirror or HARNESS_DEBIAN_MIRROR"
     if shutil.which("apt-get") is None:
         raise ConfigError("apt-get is not installed, and packages come through it", hint="install apt")
+    # Unlike `apt-get indextargets`, this also tells of sources whose index was never fetched.
     listing = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)"],
+        ["apt-get", "update", "--print-uris"],
         env=_environment(),
         capture_output=True,
         text=True,
         check=False,
     ).stdout
-    for line in listing.splitlines():
-        release, component, address = line.split(" ", 2)
-        if component == "main" and _DEBIAN_SUITE.fullmatch(release):
-            return address.rstrip("/")
+    for address, suite in re.findall(r"^'(\S+?)/*/dists/([^/]+)/main/binary-", listing, re.MULTILINE):
+        if _DEBIAN_SUITE.fullmatch(suite):
+            return str(address)
     raise ConfigError("this machine's apt sources name no Debian archive", hint=hint)
 
 

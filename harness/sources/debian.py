@@ -92,6 +92,7 @@ class DebianSource:
         missing = [package for package in packages if not self._store.has("deb", _inputs(package))]
         if missing:
             with self._apt(suite, architecture) as apt:
+                apt.refresh(self._progress)  # with a lock file, nothing else asked for the index
                 apt.fetch(missing, self._progress)
                 with self._progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
                     for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
