@@ -15,6 +15,7 @@ import msgspec
 from harness import toml
 from harness.console.watcher import Marker
 from harness.errors import ConfigError
+from harness.machine.protocol import Accelerator
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class _Document(toml.Table, frozen=True):
     end: Literal["guest-shutdown", "guest-reset"]
     include: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
-    scale: Mapping[str, Seconds] = msgspec.field(default_factory=dict)
+    scale: Mapping[Accelerator, Seconds] = msgspec.field(default_factory=dict)
 
 
 class _Failures(toml.Table, frozen=True):
@@ -168,20 +169,29 @@ def load_plan(path: Path) -> Plan:
         more = toml.load(included, _Failures).failure
         _check_patterns(included, (), more)
         failures += more
-    names = [stage.name for stage in document.stage]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise ConfigError(f"{path}: key stage[{index}].name: {name!r} is the name of an earlier stage")
-    for index, failure in enumerate(document.failure):
-        for name in set(failure.stages) - set(names):
-            raise ConfigError(f"{path}: key failure[{index}].stages: there is no stage {name!r}")
+    _check_names(path, document)
     return Plan(
         name=path.stem,
         stages=document.stage,
         failures=tuple(failures),
         end=document.end,
-        scale=document.scale,
+        scale={str(kind): factor for kind, factor in document.scale.items()},
     )
+
+
+def _check_names(path: Path, document: _Document) -> None:
+    """What a plan calls by name must exist, or a slip shows only when a run ends."""
+    names: list[str] = []
+    for index, stage in enumerate(document.stage):
+        if stage.name in names:
+            raise ConfigError(
+                f"{path}: key stage[{index}].name: {stage.name!r} is the name of an earlier stage"
+            )
+        names.append(stage.name)
+    for index, failure in enumerate(document.failure):
+        for name in failure.stages:
+            if name not in names:
+                raise ConfigError(f"{path}: key failure[{index}].stages: there is no stage {name!r}")
 
 
 def _check_patterns(path: Path, stages: tuple[Stage, ...], failures: tuple[Failure, ...]) -> None:
@@ -192,7 +202,7 @@ def _check_patterns(path: Path, stages: tuple[Stage, ...], failures: tuple[Failu
         for number, check in enumerate(stage.checks):
             # Facts stand in braces, which no fixed text of a pattern needs: fill them with anything.
             key = f"stage[{index}].checks[{number}].output"
-            patterns[key] = re.sub(r"\{[a-z_]+\}", "0", check.output)
+            patterns[key] = re.sub(r"\{[a-z0-9_]+\}", "0", check.output)
     for key, pattern in patterns.items():
         try:
             re.compile(pattern)

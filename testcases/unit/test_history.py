@@ -38,7 +38,7 @@ def leave_run(
             KernelRecord("seed", kernel, "6.1", 32, ""),
             KernelRecord("second", "debian-5.10-i686", "5.10", 32, ""),
         ),
-        verdict=outcome and Verdict(outcome, "", ""),
+        verdict=Verdict(outcome, "", "") if outcome else None,
         stages=tuple(StageResult(stage, StageStatus.PASSED, wall=wall) for stage, wall in walls.items()),
     )
     (runs / name).mkdir()

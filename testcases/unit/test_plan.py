@@ -114,6 +114,12 @@ def test_unknown_end_is_named(wrong: Callable[[str], str]) -> None:
     assert wrong(replaced("guest-shutdown", "guest-shutdwon")).startswith("plan.toml: key end: ")
 
 
+def test_scale_of_an_unknown_accelerator_is_named(wrong: Callable[[str], str]) -> None:
+    error = wrong(f"{PLAN}\n[scale]\nkmv = 0.5\n")
+    assert error.startswith("plan.toml: ")
+    assert "kmv" in error
+
+
 def test_missing_include_is_named(wrong: Callable[[str], str]) -> None:
     assert wrong(f'include = ["nowhere"]\n{PLAN}') == "cannot read nowhere.toml: No such file or directory"
 

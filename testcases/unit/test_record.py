@@ -202,7 +202,12 @@ def test_runs_that_may_not_be_written_to_are_the_users_affair(tmp_path: Path) ->
 def test_a_disk_that_fills_up_is_the_hosts_fault(tmp_path: Path, file: str) -> None:
     record = RunRecord(tmp_path, "relay", **INPUTS)
     (record.directory / file).symlink_to("/dev/full")
-    with pytest.raises(InfraError, match=r"cannot write the run record .*No space left") as caught, record:
-        record.event(StageBegan("sysa", 0))
-        record.line("line", 0)
+
+    def write() -> None:
+        with record:
+            record.event(StageBegan("sysa", 0))
+            record.line("line", 0)
+
+    with pytest.raises(InfraError, match=r"cannot write the run record .*No space left") as caught:
+        write()
     assert "--runs" in caught.value.hint
