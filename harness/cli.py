@@ -167,7 +167,9 @@ def build(
         return
     table = Table("image", "kind", "size", "sha256", "path", box=None, pad_edge=False)
     for image in built.images.values():
-        table.add_row(image.name, image.kind, format_size(image.size), image.sha256[:16], str(image.path))
+        table.add_row(
+            image.name, image.kind, format_size(image.size), image.sha256[:16], Text(str(image.path))
+        )
     _print_wide(table)
 
 

@@ -41,7 +41,7 @@ def load(path: Path, kind: type[T]) -> T:
 
 def _name_key(message: str) -> str:
     """Turn msgspec's "… - at `$.image[0].size`" into "key image[0].size: …"."""
-    match = re.fullmatch(r"(?P<what>.*?)(?: - at `(?P<where>[^`]+)`)?", message, re.DOTALL)
+    match = re.fullmatch(r"(?P<what>.*?)(?: - at (?:`key` in )?`(?P<where>[^`]+)`)?", message, re.DOTALL)
     if match is None:  # the pattern accepts any text
         return message
     what = match["what"]

@@ -42,7 +42,7 @@ class TerminalProgress:
         self._console = console
         self.estimates = dict(estimates or {})
         self._bars = Bars(
-            TextColumn("  {task.description:<34}"),
+            TextColumn("  {task.description:<34}", markup=False),
             _EstimatedBar(bar_width=24),
             _Times(),
             console=console,

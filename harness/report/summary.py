@@ -41,8 +41,8 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
         reached = stage.status != StageStatus.NOT_REACHED
         table.add_row(
             _MARKS[stage.status],
-            stage.name,
-            titles.get(stage.name, ""),
+            Text(stage.name),
+            Text(titles.get(stage.name, "")),
             f"{stage.wall:.1f}" if reached else "",
             f"{stage.cpu:.1f}" if reached else "",
         )

@@ -161,7 +161,7 @@ class Observer:
                         found = sighting
                     else:
                         self._take(sighting)
-            elif goal.prompt:
+            if found is None and goal.prompt and not self._lines:
                 found = self._watcher.match_tail([goal])
             # A failure that was seen decides: the goal may be what a broken guest falls back to.
             if found is not None and self._now.last_words_until is None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import doctor
 from harness.doctor import examine
 from harness.machine import accelerator
 from harness.machine.accelerator import Probe
-from harness.machine.qemu import PROGRAM
+from harness.machine.qemu import PROGRAM, qemu_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +26,7 @@ def _no_guests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real probes are test_accelerator.py's and take a while; here KVM fails and TCG works."""
 
     def probe(kind: Accelerator) -> Probe:
-        accelerator.qemu_program()
+        qemu_program()
         return Probe(kind, works=kind == "tcg", reason="" if kind == "tcg" else "no /dev/kvm")
 
     monkeypatch.setattr(accelerator, "probe", probe)
@@ -77,7 +76,7 @@ def test_a_missing_program_comes_with_the_command_that_installs_it(
 
 
 def test_kvm_is_worth_knowing_and_tcg_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator, "qemu_program", lambda: "/usr/bin/qemu")
+    monkeypatch.setenv("PATH", path_with(tmp_path, PROGRAM))
     findings = found(tmp_path / "cache")
     assert (findings["kvm"].good, findings["kvm"].found) == (None, "no /dev/kvm")
     assert findings["tcg"].good is True
@@ -102,9 +101,7 @@ def test_a_cache_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fre
 
 def test_memory_and_cores_are_those_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f", {len(os.sched_getaffinity(0))} cores" in found(tmp_path)["memory"].found
-    monkeypatch.setattr(
-        doctor.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}[name]
-    )
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.get)
     finding = found(tmp_path)["memory"]
     assert finding.good is False
     assert finding.found.startswith("3.9 MiB")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -271,3 +272,21 @@ def test_machine_that_starts_over_does_not_pass(stage: str) -> None:
     assert (verdict.outcome, verdict.stage) == (Outcome.PANIC, stage)
     assert "started over" in verdict.reason
     assert "Linux 6.1.0-50-686" in verdict.reason
+
+
+def test_prompt_in_the_last_breath_of_a_machine_is_seen() -> None:
+    class Slow(Audience):
+        def line(self, text: str, offset: int) -> None:
+            super().line(text, offset)
+            if text == "hello":
+                time.sleep(0.1)  # the machine ends meanwhile
+
+    def script(guest: Guest) -> End:
+        guest.play(GOOD.removesuffix(PROMPT.encode()))
+        guest.settle()
+        guest._console.sendall(b"hello\r\n" + PROMPT.encode())
+        return POWERED_OFF
+
+    with tempfile.TemporaryDirectory() as directory:
+        result = follow(WATCHED, FakeMachine(script), Path(directory), listener=Slow())
+        assert result.verdict.outcome == Outcome.PASS
