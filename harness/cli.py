@@ -63,7 +63,7 @@ def _size(text: str | None) -> int | None:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(str(error), param_hint="'--memory'") from error
 
 
 RecipeArgument = Annotated[
@@ -282,7 +282,7 @@ def _report(error: HarnessError, given: Sequence[str]) -> int:
 def _attach_to(progress: TerminalProgress) -> Callable[[Recorder, int], None]:
     def interact(recorder: Recorder, offset: int) -> None:
         with progress.stepped_aside():
-            err.print("The guest's bash is yours. Leave it with Ctrl-].", style="bold")
+            err.print("The guest's bash is yours. Leave it with Ctrl-].", style="bold", highlight=False)
             attach(recorder, offset=offset)
             err.print()
 

@@ -24,8 +24,8 @@ _EXCERPT = 20  # lines of a wrong answer that are evidence
 
 
 def failed(plan: Plan, stage: Stage, seen: Sequence[tuple[Failure, Sighting]]) -> Verdict:
-    """A failure of the plan was seen; of several, a clue is the reason, and then the plan's first."""
-    failure, sighting = min(seen, key=lambda pair: (not pair[0].clue, plan.failures.index(pair[0])))
+    """A failure of the plan was seen; of several, the plan's first is the reason."""
+    failure, sighting = min(seen, key=lambda pair: plan.failures.index(pair[0]))
     return Verdict(
         failure.outcome,
         stage.name,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.2  # seconds between looks at the machine and the clocks
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
+_GOODBYE = 5.0  # seconds that a machine may outlive its console
 _CONTEXT = 8  # console lines kept as evidence when nothing else explains the end
 
 
@@ -75,6 +76,7 @@ class Observer:
         self._recent: deque[Line] = deque(maxlen=_CONTEXT)
         self._looked = 0.0  # when machine and clocks were last looked at, in host seconds
         self._heard = False  # whether anything came since then
+        self._deaf_since: float | None = None  # when the console was first seen closed, in host seconds
         self._now = self._current(plan.stages[0], 0)
         self._markers: tuple[Marker, ...] = ()
 
@@ -112,8 +114,10 @@ class Observer:
         self.stages.append(result)
         self._listener.event(events.StageEnded(result))
 
-    def restart_clocks(self) -> None:
-        """Let the current stage begin anew: what went by was nobody's budget."""
+    def skip(self) -> None:
+        """Let what went by be nobody's budget and nobody's failure: a person was at the console."""
+        while self._next_line(0.0) is not None:
+            pass
         self._now = self._current(self._now.stage, self._now.offset)
 
     def clock(self) -> float:
@@ -214,6 +218,12 @@ class Observer:
             )
         if (end := self._machine.poll()) and self._heard_out():
             self._judge_end(end)
+        if self._recorder.ended and end is None:
+            self._deaf_since = self._deaf_since or self._looked
+            if self._looked - self._deaf_since > _GOODBYE:
+                raise InfraError(
+                    "the serial console was closed, and the machine goes on without it", hint="run it again"
+                )
         now, guest = self._now, self._machine.usage().guest
         if self._heard:
             now.heard, self._heard = guest, False

@@ -79,7 +79,7 @@ class Failure(toml.Table, frozen=True):
     """What a failure looks like.
 
     Failures stand in the order from the particular to the general: when several were seen, the first one in
-    the plan is the reason; but clues, which are there to explain, come before all others.
+    the plan is the reason.
 
     Attributes:
         pattern: On a console line, or on a line of the text screen.

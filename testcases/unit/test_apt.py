@@ -98,7 +98,7 @@ class Archive:
 
     @property
     def mirror(self) -> str:
-        return f"file:{self.root}"
+        return f"copy:{self.root}"  # with file: apt would read the index in place, later changes included
 
     def add(
         self,
