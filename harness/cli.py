@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -243,6 +244,9 @@ def _globals(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the outcome's exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets a ? instead of a ✓
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:

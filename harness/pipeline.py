@@ -12,7 +12,7 @@ from harness.console.recorder import Recorder
 from harness.errors import ConfigError, HarnessError, Interrupted
 from harness.image import factory
 from harness.machine import accelerator
-from harness.machine.admission import admitted
+from harness.machine.admission import admitted, check_fits
 from harness.machine.protocol import Accelerator, MachineSpec
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
@@ -255,6 +255,7 @@ def _machine_spec(built: Build, options: RunOptions, cache: Path) -> MachineSpec
             f"{format_size(memory)} of memory is too little: kernel and initramfs need {format_size(needed)}",
             hint="give the guest more with --memory or the recipe's key boot.memory",
         )
+    check_fits(memory)
     return MachineSpec(
         kernel=kernel.path,
         initramfs=initramfs.path,

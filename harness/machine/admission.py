@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import contextmanager
@@ -21,6 +22,20 @@ _RESERVE = 0.8  # part of the host's memory that guests may have
 _RETRY = 0.2  # seconds between attempts; a holder's end cannot be waited for across processes
 
 
+def check_fits(memory: int) -> None:
+    """Make sure that the host can carry a guest with so many bytes of memory at all.
+
+    Raises:
+        ConfigError: It never can.
+    """
+    total = _host_memory()
+    if memory + _OVERHEAD > total * _RESERVE:
+        raise ConfigError(
+            f"a guest with {format_size(memory)} does not fit this host's {format_size(total)} of memory",
+            hint="ask for less with --memory",
+        )
+
+
 @contextmanager
 def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a place for one guest; wait for it if all are taken.
@@ -36,17 +51,11 @@ def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> It
     Raises:
         ConfigError: The host can never carry such a guest.
     """
-    total = _host_memory()
-    needed = memory + _OVERHEAD
-    if needed > total * _RESERVE:
-        raise ConfigError(
-            f"a guest with {format_size(memory)} does not fit this host's {format_size(total)} of memory",
-            hint="ask for less with --memory",
-        )
+    check_fits(memory)
     # Memory is shared out evenly over the cores' places; a larger guest takes several of them.
     places = len(os.sched_getaffinity(0))
-    share = total * _RESERVE / places
-    wanted = min(places, max(1, -int(-needed // share)))
+    share = _host_memory() * _RESERVE / places
+    wanted = min(places, max(1, math.ceil((memory + _OVERHEAD) / share)))
     directory.mkdir(parents=True, exist_ok=True)
     locks = [FileLock(directory / f"guest-{number}.lock") for number in range(places)]
     gate = FileLock(directory / "gate.lock")  # one at a time collects places, or two could starve each other

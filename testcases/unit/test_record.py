@@ -193,9 +193,9 @@ def test_runs_that_cannot_be_made_are_the_users_affair(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_runs_that_may_not_be_written_to_are_the_users_affair(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    with pytest.raises(ConfigError, match=f"the run record directory {tmp_path} is not writable"):
-        RunRecord(tmp_path, "relay", **INPUTS)
+    (tmp_path / "locked").mkdir(mode=0o555)
+    with pytest.raises(ConfigError, match=f"the run record directory {tmp_path}/locked is not writable"):
+        RunRecord(tmp_path / "locked", "relay", **INPUTS)
 
 
 @pytest.mark.parametrize("file", ["events.jsonl", "console.log"])

@@ -152,12 +152,13 @@ def test_another_error_of_the_builders_files_is_not_taken_for_a_full_disk(tmp_pa
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_may_not_be_written_to_is_the_users_affair(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    with pytest.raises(ConfigError, match=f"the cache directory {tmp_path} is not writable") as caught:
-        Store(tmp_path)
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    with pytest.raises(ConfigError, match=f"the cache directory {locked} is not writable") as caught:
+        Store(locked)
     assert "HARNESS_CACHE" in caught.value.hint
-    with pytest.raises(ConfigError, match=f"cannot create the cache directory {tmp_path}/below: Permission"):
-        Store(tmp_path / "below")
+    with pytest.raises(ConfigError, match=f"cannot create the cache directory {locked}/below: Permission"):
+        Store(locked / "below")
 
 
 def test_a_cache_that_cannot_be_made_is_the_users_affair(tmp_path: Path) -> None:
