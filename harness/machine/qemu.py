@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness.console.transport import SocketTransport
-from harness.errors import ConfigError, InfraError
+from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import process
 from harness.machine.protocol import End, EndCause, ProcessorSample, Usage
 from harness.machine.qmp import Monitor
@@ -88,10 +88,13 @@ class QemuMachine:
         self.transport = SocketTransport(console)
         try:
             self._monitor = Monitor(monitor)
-        except InfraError as error:
+            self._meter = process.Meter(self._process.pid, self._processor_thread())
+        except BaseException as error:
             self._kill()
-            raise InfraError(f"QEMU did not start: {self._last_words() or error.message}") from error
-        self._meter = process.Meter(self._process.pid, self._processor_thread())
+            self.transport.close()
+            if isinstance(error, InfraError):
+                raise self._refusal(error) from error
+            raise
         self._sampled = (time.monotonic(), self._meter.read().cpu)
         return self
 
@@ -205,6 +208,14 @@ class QemuMachine:
                 self._process.kill()
         self._process.wait()
 
+    def _refusal(self, error: InfraError) -> HarnessError:
+        """Why QEMU did not come up: status 1 is its word for a machine that it cannot make."""
+        reason = self._last_words() or error.message
+        if self._process.returncode == 1 and "allocate memory" not in reason:
+            hint = "check --cpu and --memory, and the recipe's table boot"
+            return ConfigError(f"QEMU cannot make this machine: {reason}", hint=hint)
+        return InfraError(f"QEMU did not start: {reason}", hint="see `harness doctor`")
+
     def _death(self) -> str:
         status = self._process.returncode
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
@@ -213,7 +224,7 @@ class QemuMachine:
 
     def _last_words(self) -> str:
         lines = self._stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "; ".join(line.removeprefix(f"{self._program}: ") for line in lines[-3:])
+        return "; ".join(line.removeprefix(f"{PROGRAM}: ") for line in lines[-3:])
 
 
 def _for_people(command: Sequence[str]) -> str:

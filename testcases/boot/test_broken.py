@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.errors import ConfigError
 from harness.outcome import Outcome
 from harness.stages.events import StageBegan
 from testcases.boot.guests import script, with_bytes, with_files
@@ -140,6 +141,12 @@ def test_kernel_too_wide_for_the_processor(
     assert "x86-64" in verdict.reason
 
 
+def test_machine_that_qemu_cannot_make(relay: Build, verdict_of: VerdictOf) -> None:
+    with pytest.raises(ConfigError, match=r"QEMU cannot make this machine: .*no-such-cpu"):
+        verdict_of(relay, cpu="no-such-cpu")
+    assert not _guests()
+
+
 @pytest.mark.parametrize("stage", ["sysa", "kexec", "sysb", "gcc"])
 def test_qemu_killed(relay: Build, verdict_of: VerdictOf, stage: str) -> None:
     verdict = verdict_of(relay, listeners=[_Killer(stage)])
@@ -155,15 +162,15 @@ class _Killer:
 
     def event(self, event: Event) -> None:
         if isinstance(event, StageBegan) and event.stage == self._stage:
-            for pid in _children():
-                if b"qemu-system" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
+            for pid in _guests():
+                os.kill(pid, signal.SIGKILL)
 
     def line(self, text: str, offset: int) -> None:
         """Console lines do not matter."""
 
 
-def _children() -> list[int]:
-    own = os.getpid()
-    tasks = Path(f"/proc/{own}/task").iterdir()
-    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+def _guests() -> list[int]:
+    """Our QEMU processes."""
+    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+    children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    return [pid for pid in children if b"qemu-system" in Path(f"/proc/{pid}/cmdline").read_bytes()]
