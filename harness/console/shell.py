@@ -72,8 +72,6 @@ class Shell:
         self._codec = BASE64
         self._checksum = True
         self._runs = 0
-        self._deadline = 0.0
-        self._asker.phase = ""
         self.warnings: tuple[str, ...] = ()  # settings that the guest did not take, in words
 
     @property

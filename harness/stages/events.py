@@ -27,7 +27,7 @@ class StageEnded(Event, frozen=True):
 
 
 class Seen(Event, frozen=True):
-    """A note or a failure of the plan was seen on the console."""
+    """A note or a failure of the plan was seen on the console, or the shell refused a setting."""
 
     marker: str
     text: str

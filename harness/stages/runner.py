@@ -131,6 +131,8 @@ class Runner:
             self._shell = Shell(self._recorder, self._observer.offset, clock=self._observer.clock)
             with self._shell_trouble("answering"):
                 self._shell.enter(timeout=stage.silence * self._scale)
+            for warning in self._shell.warnings:
+                self._listener.event(events.Seen("shell", warning, self._shell.offset))
         return self._shell
 
     def _check(self, shell: Shell, check: Check) -> None:
