@@ -29,6 +29,20 @@ pytestmark = pytest.mark.skipif(
 MIB = 1 << 20
 LONG = "/".join(["a-directory-with-a-name"] * 5)
 
+# What an administrator may have written into /etc/mke2fs.conf.
+HOST_SETTINGS = """
+[defaults]
+    default_mntopts = journal_data
+    enable_periodic_fsck = 1
+    errors = panic
+    hash_alg = tea
+    reserved_ratio = 9
+[fs_types]
+    ext4 = {
+        flex_bg_size = 4
+    }
+"""
+
 
 def regular(
     path: str, content: bytes | Path = b"", mode: int = 0o644, owner: tuple[int, int] = (0, 0)
@@ -211,6 +225,8 @@ def test_the_same_tree_gives_the_same_bits_wherever_and_by_whomever(
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    (tmp_path / "mke2fs.conf").write_text(HOST_SETTINGS)
+    monkeypatch.setenv("MKE2FS_CONFIG", str(tmp_path / "mke2fs.conf"))
     before = os.umask(0o077)
     try:
         other = write([from_host(entry, tmp_path / "files") for entry in TREE], tmp_path / "elsewhere")
