@@ -90,7 +90,7 @@ def e2fs(*command: str | Path) -> str:
         capture_output=True,
         encoding="utf-8",
         check=True,
-        env={**os.environ, "LC_ALL": "C.UTF-8", "DEBUGFS_PAGER": "__none__"},
+        env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "DEBUGFS_PAGER": "__none__"},
     ).stdout
 
 
@@ -206,6 +206,13 @@ def test_content_comes_from_files_of_the_host_too(tmp_path: Path) -> None:
 def test_a_time_can_be_chosen(tmp_path: Path) -> None:
     image = write([regular("file")], tmp_path, mtime=1_700_000_000)
     assert inode(image, "file")["mtime"] == inode(image, "")["mtime"] == "1700000000"
+
+
+def test_the_filesystem_does_not_tell_when_it_was_made(image: Path) -> None:
+    header = e2fs("debugfs", "-R", "show_super_stats -h", image)
+    for field in ("Filesystem created", "Last write time", "Last checked"):
+        [moment] = re.findall(f"^{field}: +(.*)", header, re.MULTILINE)
+        assert moment == "Thu Jan  1 00:00:01 1970", field
 
 
 def test_the_same_tree_gives_the_same_bits_wherever_and_by_whomever(
