@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import places
 from harness.console.cast import write_cast
 from harness.console.recorder import Recorder
 from harness.errors import ConfigError, HarnessError, Interrupted
@@ -96,8 +97,10 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
     """Find out, before anything is downloaded, whether and how this host can boot what is built.
 
     Raises:
-        ConfigError: QEMU is not installed, or the accelerator that was asked for does not work.
+        ConfigError: QEMU is not installed, the accelerator that was asked for does not work, or the run
+            record has no place.
     """
+    places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
     chosen = accelerator.choose(options.accelerator, Store(cache))
     if options.accelerator == "auto" and chosen == Accelerator.TCG:
         progress.note("KVM does not work here (`harness doctor` says why); using TCG, which is slower")

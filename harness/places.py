@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -44,3 +45,22 @@ def writable_directory(path: Path, what: str, hint: str) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigError(f"the {what} directory {path} is not writable", hint=hint)
     return path
+
+
+def check_writable(path: Path, what: str, hint: str) -> None:
+    """Make sure that the directory could be created and written to, without creating it.
+
+    Args:
+        path: The directory.
+        what: What it is for, as the user knows it ("run record").
+        hint: How to choose another one.
+
+    Raises:
+        ConfigError: It could not.
+    """
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    reason = 0 if os.access(nearest, os.W_OK | os.X_OK) else errno.EACCES
+    if not nearest.is_dir():
+        reason = errno.ENOTDIR
+    if reason:
+        raise ConfigError(f"cannot create the {what} directory {path}: {os.strerror(reason)}", hint=hint)

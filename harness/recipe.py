@@ -55,7 +55,7 @@ class Device(toml.Table, frozen=True, tag_field="add", tag="device"):
     path: str
     type: Literal["char", "block"]
     major: Annotated[int, msgspec.Meta(ge=0, le=4095)]
-    minor: Annotated[int, msgspec.Meta(ge=0, le=1048575)]
+    minor: Annotated[int, msgspec.Meta(ge=0, le=65535)]
     mode: Mode = 0o600
 
 
@@ -252,16 +252,22 @@ def _check(recipe: Recipe) -> None:
 
 
 def _check_content(recipe: Recipe, key: str, content: Content, earlier: dict[str, Image]) -> None:
-    if not isinstance(content, Packages):
-        path = PurePosixPath(content.path)
-        if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != content.path:
-            raise _wrong(recipe, f"{key}.path", f"{content.path!r} is no plain path below the image's root")
+    if not isinstance(content, Packages) and not _is_plain(content.path):
+        raise _wrong(recipe, f"{key}.path", f"{content.path!r} is no plain path below the image's root")
     if isinstance(content, File) and not (recipe.base / content.source).is_file():
         raise _wrong(recipe, f"{key}.source", f"there is no file {recipe.base / content.source}")
     if isinstance(content, ImageFile) and content.image not in earlier:
         raise _wrong(recipe, f"{key}.image", f"no earlier image is named {content.image!r}")
     if isinstance(content, Modules | KernelFile) and content.kernel == "second" and not recipe.kernels.second:
         raise _wrong(recipe, f"{key}.kernel", "the recipe has no second kernel (key kernels.second)")
+
+
+def _is_plain(text: str) -> bool:
+    """Whether this is a relative path in its shortest form, of letters that every format can carry."""
+    path = PurePosixPath(text)
+    shortest = bool(path.parts) and str(path) == text
+    carried = all(letter.isprintable() and letter != '"' for letter in text)
+    return shortest and carried and not path.is_absolute() and ".." not in path.parts
 
 
 def _check_size(recipe: Recipe, key: str, text: str) -> None:

@@ -93,7 +93,7 @@ class AptRoot:
         except InfraError:
             if not stamp.is_file():
                 raise
-            progress.note(f"the archive does not answer; using the index of {self.suite} from an earlier day")
+            progress.note(f"no newer index of {self.suite} can be had; using the one from an earlier day")
 
     @property
     def index_age(self) -> int:
@@ -204,7 +204,7 @@ class AptRoot:
                     process.kill()
                     raise
             if process.returncode != 0:
-                if "was not found" in stderr:
+                if "was not found" in stderr or "404  Not Found" in stderr:
                     raise ConfigError(
                         f"the archive no longer has what was asked for: {_first_problem(stderr)}",
                         hint="resolve again with --refresh (and without --lock)",

@@ -93,7 +93,11 @@ class DebianSource:
         if missing:
             with self._apt(suite, architecture) as apt:
                 apt.refresh(self._progress)  # with a lock file, nothing else asked for the index
-                apt.fetch(missing, self._progress)
+                try:
+                    apt.fetch(missing, self._progress)
+                except ConfigError:  # a lock file may be newer than our index
+                    apt.refresh(self._progress, force=True)
+                    apt.fetch(missing, self._progress)
                 with self._progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
                     for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
                         task.update(count / len(missing))

@@ -502,6 +502,18 @@ def test_a_lock_file_is_repeated_from_an_empty_cache(trusted: Archive, store: St
     assert sorted(places) == [package.name for package in packages]
 
 
+def test_a_lock_file_may_be_newer_than_the_index(changing: Archive, store: Store, tmp_path: Path) -> None:
+    elsewhere = Store(tmp_path / "another")
+    source(changing, elsewhere).closure("bookworm", "i386", ["unrelated"])  # its index is old from now on
+    changing.add("unrelated", "2")
+    changing.publish()
+    newer = source(changing, store)
+    packages = newer.closure("bookworm", "i386", ["unrelated"])
+    assert [package.version for package in packages] == ["2"]
+    again = source(changing, elsewhere, lock=newer.given)
+    assert list(again.unpack("bookworm", "i386", packages)) == ["unrelated"]
+
+
 def test_a_lock_file_of_something_else_is_refused(trusted: Archive, store: Store) -> None:
     first = source(trusted, store)
     first.closure("bookworm", "i386", ["unrelated"])

@@ -169,6 +169,8 @@ def test_a_relative_path_stays_true_from_elsewhere(images: Path, monkeypatch: py
             "key image[0].contents[0].path: 'a/../../b' is no plain path",
         ),
         ('path = "init"', 'path = ""', "key image[0].contents[0].path: '' is no plain path"),
+        ('path = "init"', "path = 'a\"b'", "key image[0].contents[0].path: 'a\"b' is no plain path"),
+        ('path = "init"', 'path = "a\\u0000b"', "key image[0].contents[0].path: 'a\\x00b' is no plain path"),
         ("second = [", "qualified = [", "key image[0].contents[1].kernel: the recipe has no second kernel"),
         ('kernel = "second"', 'kernel = "third"', "key image[0].contents[1].kernel: invalid enum value"),
         ("minor = 3", "minor = -3", "key image[0].contents[2].minor: expected `int` >= 0"),
