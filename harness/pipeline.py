@@ -170,7 +170,7 @@ def boot(
                     spec, plan, record, options, facts=_facts(built), listener=_Audience([record, *listeners])
                 )
         except BaseException as error:
-            record.finish(_aborted(plan, error))
+            record.finish(_aborted(plan, record, error))
             raise
         record.finish(result)
     write_cast(
@@ -288,14 +288,20 @@ def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:
     )
 
 
-def _aborted(plan: Plan, error: BaseException) -> RunResult:
+def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
     """The result of a run that never came to a verdict of its own."""
     if isinstance(error, HarnessError):
-        verdict = Verdict(error.outcome, "start", error.message, error.hint)
+        verdict = Verdict(error.outcome, record.stage, error.message, error.hint)
     else:
-        verdict = Verdict(Outcome.BUG, "start", f"{type(error).__name__}: {error}", "please report this")
-    stages = tuple(StageResult(stage.name, StageStatus.NOT_REACHED) for stage in plan.stages)
-    return RunResult(verdict, stages)
+        reason = f"{type(error).__name__}: {error}"
+        verdict = Verdict(Outcome.BUG, record.stage, reason, "please report this")
+    ended = {stage.name: stage for stage in record.document.stages}
+    broken = {record.stage: StageResult(record.stage, StageStatus.FAILED)}
+    known = broken | ended
+    stages = (
+        known.get(stage.name, StageResult(stage.name, StageStatus.NOT_REACHED)) for stage in plan.stages
+    )
+    return RunResult(verdict, tuple(stages))
 
 
 def _sha256(path: Path) -> str:

@@ -17,7 +17,7 @@ import msgspec
 import harness
 from harness import places
 from harness.errors import ConfigError, InfraError
-from harness.stages.events import Event, Typed
+from harness.stages.events import Event, StageBegan, StageEnded, Typed
 from harness.stages.verdict import CheckResult, StageResult, Verdict
 from harness.store import write_atomically
 
@@ -116,6 +116,7 @@ class RunRecord:
         except OSError as error:
             raise ConfigError(f"cannot create {self.directory}: {error.strerror}", hint=hint) from error
         self._recorder: Recorder | None = None
+        self.stage = "start"  # the stage that the run is in
         self.document = RunDocument(
             id=run,
             harness=harness.__version__,
@@ -162,7 +163,11 @@ class RunRecord:
         self._recorder = recorder
 
     def event(self, event: Event) -> None:
-        """Write an event, with the time since the machine started."""
+        """Write an event, with the time since the machine started; stages go to `run.json` as they end."""
+        if isinstance(event, StageBegan):
+            self.stage = event.stage
+        elif isinstance(event, StageEnded):
+            self.update(stages=(*self.document.stages, event.result))
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
         with self._writing():
             self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")

@@ -8,10 +8,14 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from harness import pipeline
 from harness.errors import ConfigError
 from harness.outcome import Outcome
+from harness.progress import Quiet
+from harness.report.record import RunDocument
 from harness.stages.events import StageBegan
 from testcases.boot.guests import script, with_bytes, with_files
 
@@ -152,6 +156,29 @@ def test_qemu_killed(relay: Build, verdict_of: VerdictOf, stage: str) -> None:
     verdict = verdict_of(relay, listeners=[_Killer(stage)])
     assert (verdict.outcome, verdict.stage) == (Outcome.INFRA, stage)
     assert "signal 9" in verdict.reason
+
+
+def test_mistake_of_ours(relay: Build, harness_cache: Path, tmp_path: Path) -> None:
+    options = pipeline.RunOptions(runs=tmp_path)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        pipeline.boot(relay, options, cache=harness_cache, listeners=[_Mistaken()], progress=Quiet())
+    assert not _guests()
+    document = msgspec.json.decode(next(tmp_path.glob("*/run.json")).read_bytes(), type=RunDocument)
+    assert document.verdict is not None
+    assert (document.verdict.outcome, document.verdict.stage) == (Outcome.BUG, "kexec")
+    status = {stage.name: stage.status for stage in document.stages}
+    assert [status[name] for name in ("sysa", "kexec", "sysb")] == ["passed", "failed", "not reached"]
+
+
+class _Mistaken:
+    """Breaks down in the middle of a run."""
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, StageBegan) and event.stage == "kexec":
+            raise RuntimeError("on purpose")
+
+    def line(self, text: str, offset: int) -> None:
+        """Console lines do not matter."""
 
 
 class _Killer:
