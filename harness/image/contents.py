@@ -5,159 +5,273 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
 from harness import recipe as r
 from harness.errors import ConfigError
 from harness.image.elf import needed_files
+from harness.image.merge import chosen, merge
+from harness.image.names import matches
 from harness.image.tree import Entry
 from harness.kernel import modules
+from harness.sources import checkout, unpacked
+from harness.sources.downloads import WrongContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
-    from harness.image.artifact import Artifact
+    from harness.image.ingredients import Ingredients
     from harness.kernel.catalogue import Kernel
-    from harness.recipe import Content, Packages, Recipe
-    from harness.sources.debian import DebianSource
+    from harness.recipe import Content
     from harness.sources.packages import Package
 
+__all__ = ["describe", "entries", "merge", "tree"]
 
-@dataclass(frozen=True, slots=True)
-class Ingredients:
-    """All that contents can refer to.
-
-    Attributes:
-        recipe: The recipe whose images are built.
-        kernels: Kernels by their role, "seed" and "second".
-        debian: Where packages come from.
-        images: The images of the recipe that are built already.
-    """
-
-    recipe: Recipe
-    kernels: Mapping[str, Kernel]
-    debian: DebianSource
-    images: Mapping[str, Artifact]
-
-    def packages(self, names: tuple[str, ...]) -> tuple[Package, ...]:
-        """Packages of the recipe's suite with all that they need."""
-        return self.debian.closure(self.recipe.debian.suite, self.recipe.debian.architecture, names)
-
-    def unpacked(self, packages: Iterable[Package]) -> dict[str, Path]:
-        """Directories with the packages' files, by package name."""
-        place = self.recipe.debian
-        return self.debian.unpack(place.suite, place.architecture, list(packages))
+# Part of the key of unpacked archives: raise it when they are unpacked in another way.
+_FORMAT = 1
 
 
 def describe(content: Content, given: Ingredients) -> dict[str, object]:
-    """All that determines what a content adds, as JSON values: part of the image's key in the store."""
-    asked: dict[str, object] = msgspec.to_builtins(content)
+    """All that determines what a content adds, as JSON values: part of the image's key in the store.
+
+    Raises:
+        ConfigError: A source cannot be read, or is not what the recipe says; it names recipe and key.
+    """
+    found: dict[str, object] = {}
     match content:
         case r.File():
-            source = given.recipe.base / content.source
-            return {**asked, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+            with _named(content, "source", given):
+                found["sha256"] = _sha256(given.recipe.base / content.source)
+        case r.Checkout():
+            snapshot = _look(content, given)
+            found["commit"] = snapshot.commit
+            found["modified"] = bool(snapshot.differing)
+            found["sha256"] = snapshot.sha256
         case r.Packages():
-            return {**asked, "packages": [package.sha256 for package in given.packages(content.names)]}
+            found["packages"] = [package.sha256 for package in _packages(content, given)]
         case r.Modules() | r.KernelFile():
-            kernel = given.kernels[content.kernel]
-            package = kernel.package.sha256 if kernel.package else ""
-            return {**asked, "sha256": kernel.image.sha256, "package": package}
+            kernel = given.kernel(content.kernel)
+            found["sha256"] = kernel.image.sha256
+            found["package"] = kernel.package.sha256 if kernel.package else ""
         case r.ImageFile():
-            return {**asked, "sha256": given.images[content.image].sha256}
-    return asked
+            found["sha256"] = given.image(content.image, content.recipe).sha256
+        case r.Unpacked():
+            found["sha256"] = given.image(content.image).sha256
+        case _:
+            pass  # all stands in the recipe; downloads have their hash there
+    return {**msgspec.to_builtins(content), **found}
 
 
 def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
     """What a content adds to the tree.
 
     Raises:
-        ConfigError: A source file cannot be read, a package lacks a program that is to be kept, or a
-            kernel has no modules.
+        ConfigError: A source cannot be read or is not what the recipe says, a package lacks a program that is
+            to be kept, or a kernel has no modules; it names recipe and key.
+        InfraError: A download failed.
     """
     match content:
-        case r.File():
-            source = given.recipe.base / content.source
-            yield Entry(content.path, stat.S_IFREG | content.mode, content=source, source=content.source)
-        case r.Text():
-            yield Entry(
-                content.path, stat.S_IFREG | content.mode, content=content.text.encode(), source="the recipe"
-            )
-        case r.Directory():
-            yield Entry(content.path, stat.S_IFDIR | content.mode, source="the recipe")
-        case r.Symlink():
-            yield Entry(content.path, stat.S_IFLNK | 0o777, target=content.target, source="the recipe")
-        case r.Device():
-            kind = stat.S_IFCHR if content.type == "char" else stat.S_IFBLK
-            number = (content.major, content.minor)
-            yield Entry(content.path, kind | content.mode, device=number, source="the recipe")
+        case r.Checkout():
+            yield from _checkout_entries(content, given)
+        case r.Tarball():
+            yield from _tarball_entries(content, given)
+        case r.Unpacked():
+            from harness.image.dib import unpack as dib_unpack
+
+            yield from dib_unpack.entries(given.image(content.image), content, given.workshop.store)
         case r.Packages():
             yield from _package_entries(content, given)
         case r.Modules():
-            yield from _module_entries(content, given.kernels[content.kernel])
-        case r.KernelFile():
-            image = given.kernels[content.kernel].image
-            yield Entry(
-                content.path, stat.S_IFREG | 0o644, content=image.path, source=f"Linux {image.version}"
-            )
-        case r.ImageFile():
-            artifact = given.images[content.image]
-            yield Entry(
-                content.path, stat.S_IFREG | 0o644, content=artifact.path, source=f"image {artifact.name}"
-            )
+            kernel = given.kernel(content.kernel)
+            with _named(content, "names", given):
+                yield from _module_entries(content, kernel)
+        case r.File() | r.Download() | r.KernelFile() | r.ImageFile():
+            yield _file_entry(content, given)
+        case _:
+            yield _stated_entry(content)
 
 
-def merge(added: Iterable[Entry]) -> list[Entry]:
-    """One tree of all entries, sorted by path.
-
-    Directories may be added any number of times, the last one's mode holds: packages share them.
+def tree(added: Sequence[Content], given: Ingredients) -> list[Entry]:
+    """All that contents of one image add, merged into one tree that is sorted by path.
 
     Raises:
-        ConfigError: Two contents add different files at one path.
+        ConfigError: As `entries` and `merge`; the message names recipe and key.
+        InfraError: As `entries`.
     """
-    tree: dict[str, Entry] = {}
-    for entry in added:
-        earlier = tree.get(entry.path)
-        if earlier is not None and not (earlier.is_directory and entry.is_directory):
+    # All entries first: their errors name the content that they are about.
+    every = [entry for content in added for entry in entries(content, given)]
+    try:
+        return merge(every)
+    except ConfigError as error:
+        key = given.recipe.key_of(added[0]).rpartition("[")[0]
+        raise ConfigError(f"{given.recipe.path}: key {key}: {error.message}", hint=error.hint) from error
+
+
+def _stated_entry(content: r.Text | r.Directory | r.Symlink | r.HardLink | r.Device) -> Entry:
+    """What stands in the recipe itself."""
+    said = Entry(content.path, 0, source="the recipe")
+    match content:
+        case r.Text():
+            return replace(said, mode=stat.S_IFREG | content.mode, content=content.text.encode())
+        case r.Directory():
+            return replace(said, mode=stat.S_IFDIR | content.mode)
+        case r.Symlink():
+            return replace(said, mode=stat.S_IFLNK | 0o777, target=content.target)
+        case r.HardLink():
+            return replace(said, mode=stat.S_IFREG | 0o644, link=content.target)
+        case r.Device():
+            kind = stat.S_IFCHR if content.type == "char" else stat.S_IFBLK
+            return replace(said, mode=kind | content.mode, device=(content.major, content.minor))
+
+
+def _file_entry(content: r.File | r.Download | r.KernelFile | r.ImageFile, given: Ingredients) -> Entry:
+    mode = 0o644
+    match content:
+        case r.File():
+            path, source, mode = given.recipe.base / content.source, content.source, content.mode
+        case r.Download():
+            path, source, mode = _download(content, given), content.url, content.mode
+        case r.KernelFile():
+            image = given.kernel(content.kernel).image
+            path, source = image.path, f"Linux {image.version}"
+        case r.ImageFile():
+            artifact = given.image(content.image, content.recipe)
+            path, source = artifact.path, f"image {artifact.name}"
+            source += f" of {content.recipe}" if content.recipe else ""
+    return Entry(content.path, stat.S_IFREG | mode, content=path, source=source)
+
+
+def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry]:
+    snapshot = _look(content, given)
+    if snapshot.differing:
+        first, *others = snapshot.differing
+        which = f"{first} and {len(others)} more" if others else first
+        given.workshop.progress.note(
+            f"{content.source} differs from its commit {snapshot.commit[:12]}, and goes in as it is: {which}"
+        )
+    differing = set(snapshot.differing)
+    for file in snapshot.files:
+        if _is_dropped(file.path, content.drop):
+            continue
+        version = ", modified" if file.path in differing else f" at {snapshot.commit[:12]}"
+        yield Entry(
+            _below(content.path, file.path),
+            file.mode,
+            content=file.place if stat.S_ISREG(file.mode) else b"",
+            target=file.target,
+            source=f"{content.source}/{file.path}{version if snapshot.commit else ''}",
+        )
+
+
+def _look(content: r.Checkout, given: Ingredients) -> checkout.Snapshot:
+    with _named(content, "source", given):
+        dirty = content.dirty or given.workshop.dirty
+        return checkout.look(given.recipe.base / content.source, dirty=dirty)
+
+
+def _download(content: r.Download | r.Tarball, given: Ingredients) -> Path:
+    # Without a scheme it is a path beside the recipe.
+    url = content.url if urlsplit(content.url).scheme else str(given.recipe.base / content.url)
+    try:
+        return given.workshop.downloads.get(url, content.sha256)
+    except WrongContentError as error:
+        raise _at(content, "sha256", given, error) from error
+    except ConfigError as error:
+        raise _at(content, "url", given, error) from error
+
+
+def _tarball_entries(content: r.Tarball, given: Ingredients) -> Iterator[Entry]:
+    archive = _download(content, given)
+
+    def build(directory: Path) -> None:
+        from harness.sources.untar import unpack_file
+
+        with given.workshop.progress.task(f"unpacking {content.url.rpartition('/')[2]}"):
+            unpack_file(archive, directory, content.url)
+
+    with _named(content, "url", given):
+        key = {"format": _FORMAT, "sha256": content.sha256}
+        directory = given.workshop.store.get("tarball", key, build)
+    with _named(content, "strip", given):
+        found = _stripped_members(content, directory)
+    for entry in chosen(found, found):
+        link = entry.link and _below(content.path, entry.link)
+        yield replace(entry, path=_below(content.path, entry.path), link=link)
+
+
+def _stripped_members(content: r.Tarball, directory: Path) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    for entry in _members(directory, content.url):
+        path = _stripped(entry.path, content.strip)
+        if not path or _is_dropped(path, content.drop):
+            continue
+        if path in found and not (entry.is_directory and found[path].is_directory):
+            raise ConfigError(f"with {content.strip} directories taken off, {content.url} has {path} twice")
+        if stat.S_ISFIFO(entry.mode):
             raise ConfigError(
-                f"two contents add {entry.path}: {earlier.source} and {entry.source}",
-                hint="leave one of them out of the recipe",
+                f"{content.url} has the FIFO {path}, and images hold none", hint="leave it out with drop"
             )
-        tree[entry.path] = entry
-    return [tree[path] for path in sorted(tree, key=os.fsencode)]
+        # A link to what was taken off leads to what no path is.
+        link = entry.link and (_stripped(entry.link, content.strip) or f"/{entry.link}")
+        found[path] = replace(entry, path=path, link=link)
+    if not found:
+        raise ConfigError(f"with {content.strip} directories taken off, nothing is left of {content.url}")
+    return found
 
 
-def _package_entries(content: Packages, given: Ingredients) -> Iterator[Entry]:
-    packages = given.packages(content.names)
-    unpacked = given.unpacked(packages)
-    tree: dict[str, Entry] = {}
+def _stripped(path: str, count: int) -> str:
+    return "/".join(path.split("/")[count:])
+
+
+def _is_dropped(path: str, drop: Sequence[str]) -> bool:
+    return bool(drop) and matches(path, drop)  # without patterns everything would match
+
+
+def _below(directory: str, path: str) -> str:
+    return f"{directory}/{path}" if directory else path
+
+
+def _packages(content: r.Packages, given: Ingredients) -> tuple[Package, ...]:
+    place = given.recipe.debian
+    with _named(content, "names", given):
+        return given.workshop.debian.closure(place.suite, place.architecture, content.names)
+
+
+def _package_entries(content: r.Packages, given: Ingredients) -> Iterator[Entry]:
+    packages = _packages(content, given)
+    place = given.recipe.debian
+    roots = given.workshop.debian.unpack(place.suite, place.architecture, packages)
+    found: dict[str, Entry] = {}
     for package in packages:
-        for entry in _walk(unpacked[package.name], str(package)):
-            tree[entry.path] = entry
-    wanted: Iterable[str] = tree
+        for entry in _members(roots[package.name].parent, str(package)):
+            found[entry.path] = entry
+    wanted: Iterable[str] = found
     if content.keep:
-        wanted = needed_files(tree, content.keep)
-    drop = [directory.strip("/") for directory in content.drop]
-    for path in wanted:
-        if not any(path == dropped or path.startswith(f"{dropped}/") for dropped in drop):
-            yield tree[path]
+        with _named(content, "keep", given):
+            wanted = needed_files(found, content.keep)
+    yield from chosen(found, [path for path in wanted if not _is_dropped(path, content.drop)])
 
 
-def _walk(root: Path, source: str) -> Iterator[Entry]:
-    for directory, subdirectories, files in os.walk(root):
-        for name in [*subdirectories, *files]:
-            path = Path(directory, name)
-            status = path.lstat()
-            relative = str(path.relative_to(root))
-            if stat.S_ISLNK(status.st_mode):
-                yield Entry(relative, stat.S_IFLNK | 0o777, target=str(path.readlink()), source=source)
-            elif stat.S_ISREG(status.st_mode):
-                yield Entry(relative, status.st_mode, content=path, source=source)
-            elif stat.S_ISDIR(status.st_mode):
-                yield Entry(relative, status.st_mode, source=source)
+def _members(directory: Path, source: str) -> Iterator[Entry]:
+    """What was unpacked into a directory."""
+    for member in unpacked.members(directory):
+        yield Entry(
+            os.fsdecode(member.name),
+            member.mode,
+            content=unpacked.content(directory, member) if stat.S_ISREG(member.mode) else b"",
+            target=os.fsdecode(member.target),
+            device=member.device,
+            uid=member.uid,
+            gid=member.gid,
+            link=os.fsdecode(member.link),
+            source=source,
+        )
 
 
 def _module_entries(content: r.Modules, kernel: Kernel) -> Iterator[Entry]:
@@ -172,3 +286,25 @@ def _module_entries(content: r.Modules, kernel: Kernel) -> Iterator[Entry]:
         yield Entry(path, stat.S_IFREG | 0o644, content=module.data, source=f"Linux {kernel.image.version}")
     order = "".join(f"{module.name}.ko\n" for module in found)
     yield Entry(f"{content.path}/order", stat.S_IFREG | 0o644, content=order.encode(), source="the recipe")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _named(content: Content, key: str, given: Ingredients) -> Iterator[None]:
+    """Say where in the recipe stands what is wrong."""
+    try:
+        yield
+    except ConfigError as error:
+        raise _at(content, key, given, error) from error
+
+
+def _at(content: Content, key: str, given: Ingredients, error: ConfigError) -> ConfigError:
+    where = f"{given.recipe.path}: key {given.recipe.key_of(content)}.{key}"
+    return ConfigError(f"{where}: {error.message}", hint=error.hint)

@@ -6,13 +6,15 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file, directory, symbolic link or device node of an image.
+    """One file, directory, symbolic link, hard link or device node of an image.
 
     Attributes:
         path: Where it goes: relative, '/'-separated, no leading slash; bytes that are no UTF-8 are
@@ -23,6 +25,8 @@ class Entry:
         device: Major and minor number of a device node.
         uid: Owner in the image.
         gid: Group in the image.
+        link: For a hard link, the path of the entry whose content it shares; that entry is a regular file
+            of the same tree and no link itself. Mode and owner are those of that entry.
         source: Where it came from, in words for a manifest ("bash 5.2.15-2+b13", "images/relay/sysa-init").
     """
 
@@ -33,6 +37,7 @@ class Entry:
     device: tuple[int, int] = (0, 0)
     uid: int = 0
     gid: int = 0
+    link: str = ""
     source: str = ""
 
     @property
@@ -54,3 +59,31 @@ class Entry:
     def is_device(self) -> bool:
         """Whether this is a character or block device node."""
         return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
+
+
+class Written(msgspec.Struct, frozen=True):
+    """One entry as it was written into an image, for the manifest.
+
+    Attributes:
+        path: Path in the image.
+        mode: Full `st_mode`.
+        uid: Owner.
+        gid: Group.
+        size: Content in bytes: of a file, or of a symbolic link's target.
+        sha256: Of a regular file's content, in hex; "" for everything else.
+        target: A symbolic link's target.
+        link: For a hard link, the path of the entry whose content it shares.
+        device: Major and minor number of a device node.
+        source: Where the entry came from, in words; "" for a directory that was added.
+    """
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    sha256: str
+    target: str = ""
+    link: str = ""
+    device: tuple[int, int] = (0, 0)
+    source: str = ""

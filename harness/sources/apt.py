@@ -14,13 +14,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from debian.deb822 import Packages as PackagesStanza
-
 from harness.errors import ConfigError, InfraError, command_failed
 from harness.sources.packages import Package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from debian.deb822 import Packages as PackagesStanza
 
     from harness.progress import Progress
 
@@ -164,6 +164,8 @@ class AptRoot:
 
     def _show(self, names: Sequence[str]) -> list[Package]:
         text = self._query(["apt-cache", "show", "--no-all-versions", *names], names)
+        from debian.deb822 import Packages as PackagesStanza
+
         return [_package(stanza) for stanza in PackagesStanza.iter_paragraphs(text, use_apt_pkg=False)]
 
     def _query(self, command: Sequence[str], names: Sequence[str]) -> str:

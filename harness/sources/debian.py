@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError, InfraError, command_failed
-from harness.sources.apt import AptRoot
+from harness.sources.apt import AptRoot, machine_mirror
 from harness.sources.packages import Lock, Package, Resolution
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from harness.progress import Progress
     from harness.store import Store
+
+# Part of the key of unpacked packages: raise it when they are unpacked in another way.
+_FORMAT = 2
 
 
 class DebianSource:
@@ -54,6 +58,15 @@ class DebianSource:
         self._given: list[Resolution] = []
 
     @property
+    def mirror(self) -> str:
+        """Base address of the archive that packages come from.
+
+        Raises:
+            ConfigError: None is known.
+        """
+        return self._mirror or machine_mirror()
+
+    @property
     def given(self) -> Lock:
         """All that was resolved so far, as a lock file."""
         return Lock(resolutions=tuple(self._given))
@@ -84,6 +97,9 @@ class DebianSource:
 
     def unpack(self, suite: str, architecture: str, packages: Sequence[Package]) -> dict[str, Path]:
         """Directories with the packages' files, by package name; downloads what is not there yet.
+
+        Only contents are there; kinds, owners, modes and links are with `unpacked.members`, which takes the
+        directory above.
 
         Raises:
             ConfigError: The archive no longer has one of these versions.
@@ -162,14 +178,34 @@ class DebianSource:
                     f"{package.file_name} has the sha256 {sha256}, not {package.sha256}",
                     hint="the lock file or the archive changed; make a new lock file with `harness lock`",
                 )
-            command = ["dpkg-deb", "--extract", str(archive), str(directory / "files")]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            if result.returncode != 0:
-                raise command_failed(command, result.returncode, result.stderr)
+            _extract(archive, directory)
 
         self._store.get("deb", _inputs(package), build)
         archive.unlink(missing_ok=True)
 
 
+def _extract(archive: Path, directory: Path) -> None:
+    from harness.sources.untar import unpack
+
+    command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        damage = None
+        try:
+            unpack(process.stdout, directory, archive.name)
+        except ConfigError as error:
+            damage = error
+        while process.stdout.read(1 << 20):  # what fills the archive's last block, or dpkg-deb complains
+            pass
+        if process.wait() != 0:
+            stderr.seek(0)
+            raise command_failed(command, process.returncode, stderr.read()) from damage
+        if damage is not None:
+            raise damage
+
+
 def _inputs(package: Package) -> dict[str, object]:
-    return {"package": package.file_name, "sha256": package.sha256}
+    return {"package": package.file_name, "sha256": package.sha256, "format": _FORMAT}

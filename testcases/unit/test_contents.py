@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import stat
+import subprocess
+import tarfile
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from harness import recipe as r
 from harness.errors import ConfigError
-from harness.image.artifact import artifact_of
-from harness.image.contents import Ingredients, describe, entries, merge
+from harness.image.artifact import Artifact
+from harness.image.contents import describe, entries, merge, tree
+from harness.image.ingredients import Workshop
 from harness.image.tree import Entry
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
+from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.sources.downloads import Downloads
 from testcases.unit.test_bzimage import kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from testcases.unit.conftest import Files, Larder
@@ -33,27 +45,80 @@ BUSYBOX: Files = {
 SCRIPTS: Files = {"usr/bin/script": b"#!/bin/sh\n", "usr/bin/unused": b"#!/bin/sh\n"}
 
 
+@dataclass
+class Given:
+    """The relay's recipe in a directory of ours, with a test's contents; kernels and packages are ours."""
+
+    place: Path
+    workshop: Workshop
+    contents: tuple[r.Content, ...] = ()
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    images: dict[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> r.Recipe:
+        relay = load_recipe("relay")
+        image = r.Initramfs(name="own", contents=self.contents)
+        document = msgspec.structs.replace(relay.document, image=(image,))
+        return msgspec.structs.replace(relay, path=self.place / "images/recipes/own.toml", document=document)
+
+    def kernel(self, name: str) -> Kernel:
+        return self.kernels[name]
+
+    def image(self, name: str, recipe: str = "") -> Artifact:
+        return self.images[f"{recipe}/{name}" if recipe else name]
+
+    def file(self, path: str, data: bytes = b"") -> Path:
+        place = self.recipe.base / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        return place
+
+
+class Notes(Quiet):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 @pytest.fixture
-def given(tmp_path: Path, larder: Larder) -> Ingredients:
-    """The relay's recipe in a directory of ours, its kernels and packages made here."""
-    recipe = msgspec.structs.replace(load_recipe("relay"), path=tmp_path / "images/recipes/own.toml")
-    source = recipe.base / "files/init"
-    source.parent.mkdir(parents=True)
-    source.write_bytes(b"#!/bin/sh\n")
-    source.chmod(0o600)
-    (tmp_path / "vmlinuz").write_bytes(kernel())
-    (tmp_path / "first.cpio").write_bytes(b"an archive")
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def given(tmp_path: Path, larder: Larder, notes: Notes) -> Given:
     larder.add("busybox scripts", {"busybox": BUSYBOX, "scripts": SCRIPTS})
-    return Ingredients(
-        recipe=recipe,
-        kernels={"seed": Kernel(name="own", image=inspect(tmp_path / "vmlinuz"))},
-        debian=larder.debian(),
-        images={"first": artifact_of("first", "initramfs", tmp_path / "first.cpio")},
-    )
+    downloads = Downloads(larder.store, Quiet())
+    given = Given(tmp_path, Workshop(larder.store, larder.debian(), downloads, notes))
+    given.file("files/init", b"#!/bin/sh\n").chmod(0o600)
+    (tmp_path / "vmlinuz").write_bytes(kernel())
+    given.kernels["seed"] = Kernel(name="own", image=inspect(tmp_path / "vmlinuz"))
+    given.images["first"] = artifact("first", given.file("first.cpio", b"an archive"))
+    given.images["relay/first"] = artifact("first", given.file("other.cpio", b"another archive"))
+    return given
 
 
-def tree_of(content: r.Content, given: Ingredients) -> dict[str, Entry]:
-    return {entry.path: entry for entry in merge(entries(content, given))}
+def artifact(name: str, path: Path) -> Artifact:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Artifact(name, "initramfs", path, path.stat().st_size, sha256, path)
+
+
+def tree_of(content: r.Content, given: Given) -> dict[str, Entry]:
+    return {entry.path: entry for entry in tree(added(given, content), given)}
+
+
+def added(given: Given, *contents: r.Content) -> Sequence[r.Content]:
+    given.contents = contents
+    return given.contents
+
+
+def failure(given: Given, *contents: r.Content) -> str:
+    with pytest.raises(ConfigError) as caught:
+        tree(added(given, *contents), given)
+    return caught.value.message.removeprefix(f"{given.recipe.path}: ")
 
 
 def packages(*, keep: tuple[str, ...] = (), drop: tuple[str, ...] = ()) -> r.Packages:
@@ -83,26 +148,28 @@ def packages(*, keep: tuple[str, ...] = (), drop: tuple[str, ...] = ()) -> r.Pac
     ],
 )
 def test_what_stands_in_the_recipe_is_taken_as_it_stands(
-    given: Ingredients, content: r.Content, expected: Entry
+    given: Given, content: r.Content, expected: Entry
 ) -> None:
     assert list(entries(content, given)) == [expected]
 
 
-def test_a_file_has_the_mode_of_the_recipe_and_not_of_the_checkout(given: Ingredients) -> None:
+def test_a_file_has_the_mode_of_the_recipe_and_not_of_the_checkout(given: Given) -> None:
     [entry] = entries(r.File(path="init", source="files/init", mode=0o755), given)
     source = given.recipe.base / "files/init"
     assert entry == Entry("init", stat.S_IFREG | 0o755, content=source, source="files/init")
 
 
-def test_a_kernel_and_an_earlier_image_go_in_as_files(given: Ingredients) -> None:
+def test_a_kernel_and_an_earlier_image_go_in_as_files(given: Given) -> None:
     [entry] = entries(r.KernelFile(path="boot/kernel", kernel="seed"), given)
     assert (entry.path, entry.content) == ("boot/kernel", given.kernels["seed"].image.path)
     assert entry.source == "Linux 6.1.0-50-686"
     [entry] = entries(r.ImageFile(path="first.cpio", image="first"), given)
     assert (entry.content, entry.source) == (given.images["first"].path, "image first")
+    [entry] = entries(r.ImageFile(path="other.cpio", image="first", recipe="relay"), given)
+    assert (entry.content, entry.source) == (given.images["relay/first"].path, "image first of relay")
 
 
-def test_packages_come_with_all_files_owned_by_root(given: Ingredients) -> None:
+def test_packages_come_as_they_are_packed(given: Given) -> None:
     tree = tree_of(packages(), given)
     assert {path for path, entry in tree.items() if not entry.is_directory} == {*BUSYBOX, *SCRIPTS}
     assert {(entry.uid, entry.gid) for entry in tree.values()} == {(0, 0)}
@@ -112,7 +179,7 @@ def test_packages_come_with_all_files_owned_by_root(given: Ingredients) -> None:
     assert tree["usr/share/doc"].is_directory
 
 
-def test_keep_takes_the_program_and_what_it_needs(given: Ingredients) -> None:
+def test_keep_takes_the_program_and_what_it_needs(given: Given) -> None:
     assert list(tree_of(packages(keep=("usr/bin/script",)), given)) == [
         "bin/busybox",
         "bin/sh",
@@ -120,24 +187,24 @@ def test_keep_takes_the_program_and_what_it_needs(given: Ingredients) -> None:
     ]
 
 
-def test_keep_of_what_no_package_has_is_an_error(given: Ingredients) -> None:
+def test_keep_of_what_no_package_has_is_an_error(given: Given) -> None:
     with pytest.raises(ConfigError, match="bin/nothing is not in the tree"):
         tree_of(packages(keep=("bin/nothing",)), given)
 
 
 @pytest.mark.parametrize("drop", ["usr/share/doc", "/usr/share/doc", "usr/share/doc/"])
-def test_drop_leaves_out_a_directory_and_no_neighbour(given: Ingredients, drop: str) -> None:
+def test_drop_leaves_out_a_directory_and_no_neighbour(given: Given, drop: str) -> None:
     tree = tree_of(packages(drop=(drop,)), given)
     assert not any(path == "usr/share/doc" or path.startswith("usr/share/doc/") for path in tree)
     assert "usr/share/doc-base/busybox" in tree
     assert "usr/share" in tree
 
 
-def test_drop_of_a_single_file_leaves_out_that_file(given: Ingredients) -> None:
+def test_drop_of_a_single_file_leaves_out_that_file(given: Given) -> None:
     assert set(tree_of(packages(), given)) - set(tree_of(packages(drop=("bin/sh",)), given)) == {"bin/sh"}
 
 
-def test_modules_of_a_kernel_that_has_none_are_the_users_affair(given: Ingredients) -> None:
+def test_modules_of_a_kernel_that_has_none_are_the_users_affair(given: Given) -> None:
     with pytest.raises(ConfigError, match=r"the kernel own comes without modules, .* needs ext4, ahci"):
         tree_of(r.Modules(path="modules", kernel="seed", names=("ext4", "ahci")), given)
 
@@ -166,7 +233,7 @@ def test_directories_merge_and_the_last_mode_holds() -> None:
 
 
 def test_the_tree_is_sorted_by_the_bytes_of_its_paths() -> None:
-    paths = ["b", "a/z", "a", "a-b", "\U00010000", "é", "z", "\udcff"]
+    paths = ["b", "a/z", "a-b", "\U00010000", "é", "z", "\udcff"]
     merged = merge(Entry(path, stat.S_IFREG) for path in paths)
     assert [os.fsencode(entry.path) for entry in merged] == sorted(map(os.fsencode, paths))
 
@@ -179,16 +246,19 @@ def test_the_tree_is_sorted_by_the_bytes_of_its_paths() -> None:
         r.Packages(names=("busybox", "scripts")),
         r.KernelFile(path="kernel", kernel="seed"),
         r.ImageFile(path="first", image="first"),
+        r.Checkout(source="files", dirty=True),
+        r.Download(path="d", url="files/init", sha256="0" * 64),
+        r.Tarball(url="files/init", sha256="0" * 64),
     ],
 )
-def test_a_description_is_the_same_twice_and_fit_for_json(given: Ingredients, content: r.Content) -> None:
+def test_a_description_is_the_same_twice_and_fit_for_json(given: Given, content: r.Content) -> None:
     described = describe(content, given)
     assert described == describe(content, given)
     assert msgspec.json.encode(described)
 
 
 def test_the_description_changes_with_the_content_and_not_with_its_place(
-    given: Ingredients, tmp_path: Path
+    given: Given, tmp_path: Path
 ) -> None:
     content = r.File(path="init", source="files/init")
     before = describe(content, given)
@@ -201,16 +271,239 @@ def test_the_description_changes_with_the_content_and_not_with_its_place(
     def of_kernel(name: str, data: bytes) -> dict[str, object]:
         (tmp_path / name).write_bytes(data)
         kernels = {"seed": Kernel(name=name, image=inspect(tmp_path / name))}
-        changed = Ingredients(given.recipe, kernels, given.debian, given.images)
+        changed = Given(tmp_path, given.workshop, kernels=kernels)
         return describe(r.KernelFile(path="kernel", kernel="seed"), changed)
 
     assert of_kernel("one", kernel()) == of_kernel("other", kernel())
     assert of_kernel("one", kernel()) != of_kernel("one", kernel(banner=b"5.10.0-33-686 another"))
 
 
-def test_the_description_changes_with_the_packages(given: Ingredients, larder: Larder) -> None:
+def test_the_description_changes_with_the_packages(given: Given, larder: Larder) -> None:
     before = describe(packages(), given)
     larder._resolutions.clear()
     larder.add("busybox scripts", {"busybox": BUSYBOX, "scripts": {**SCRIPTS, "usr/bin/unused": b"new"}})
-    after = describe(packages(), Ingredients(given.recipe, given.kernels, larder.debian(), given.images))
-    assert before != after
+    given.workshop = replace(given.workshop, debian=larder.debian())
+    assert describe(packages(), given) != before
+
+
+def test_a_hard_link_of_the_recipe_has_the_files_content_and_mode(given: Given) -> None:
+    contents = added(given, packages(keep=("bin/busybox",)), r.HardLink(path="sh", target="bin/busybox"))
+    found = {entry.path: entry for entry in tree(contents, given)}
+    assert (found["sh"].link, found["sh"].mode) == ("bin/busybox", stat.S_IFREG | 0o755)
+    assert found["sh"].content == found["bin/busybox"].content
+
+
+def git(place: Path, *arguments: str) -> None:
+    settings = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    subprocess.run(["git", "-C", str(place), *settings, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(given: Given) -> Path:
+    place = given.file("tree/run", b"#!/bin/sh\n").parent
+    (place / "run").chmod(0o700)
+    given.file("tree/doc/words", b"words")
+    git(place, "init", "-q")
+    git(place, "add", ".")
+    git(place, "commit", "-qm", "first")
+    given.file("tree/stray")
+    return place
+
+
+def test_a_checkout_goes_where_the_recipe_says(given: Given, checkout: Path) -> None:
+    found = tree_of(r.Checkout(source="tree", path="usr/src"), given)
+    assert {path: entry.mode for path, entry in found.items()} == {
+        "usr/src/run": stat.S_IFREG | 0o755,
+        "usr/src/doc/words": stat.S_IFREG | 0o644,
+    }
+    assert found["usr/src/run"].content == checkout / "run"
+    assert found["usr/src/run"].source.startswith("tree/run at ")
+    assert set(tree_of(r.Checkout(source="tree"), given)) == {"run", "doc/words"}
+    assert set(tree_of(r.Checkout(source="tree", drop=("doc",)), given)) == {"run"}
+    assert set(tree_of(r.Checkout(source="tree", drop=("*/wor*",)), given)) == {"run"}
+
+
+def test_stray_files_need_the_key_or_the_option(given: Given, checkout: Path) -> None:
+    content = r.Checkout(source="tree")
+    clean = describe(content, given)
+    assert set(tree_of(r.Checkout(source="tree", dirty=True), given)) == {"run", "doc/words", "stray"}
+    given.workshop = replace(given.workshop, dirty=True)
+    assert set(tree_of(content, given)) == {"run", "doc/words", "stray"}
+    assert describe(content, given) != clean
+
+
+def test_what_differs_from_the_commit_is_said(given: Given, checkout: Path, notes: Notes) -> None:
+    content = r.Checkout(source="tree")
+    clean = describe(content, given)
+    tree_of(content, given)
+    assert (notes.notes, clean["modified"]) == ([], False)
+    (checkout / "run").write_bytes(b"other")
+    changed = describe(content, given)
+    assert (changed["modified"], changed["commit"]) == (True, clean["commit"])
+    assert changed["sha256"] != clean["sha256"]
+    assert tree_of(content, given)["run"].source == "tree/run, modified"
+    [note] = notes.notes
+    assert note.startswith("tree differs from its commit ")
+    assert note.endswith(": run")
+
+
+def test_a_plain_directory_is_named_with_recipe_and_key(given: Given) -> None:
+    message = failure(given, r.Checkout(source="files"))
+    assert message == f"key image[0].contents[0].source: {given.recipe.base}/files is no git checkout"
+    assert set(tree_of(r.Checkout(source="files", dirty=True), given)) == {"init"}
+
+
+def test_a_download_beside_the_recipe_goes_in_with_its_mode(given: Given) -> None:
+    sha256 = hashlib.sha256(b"data").hexdigest()
+    given.file("files/d", b"data")
+    [entry] = tree_of(r.Download(path="x/d", url="files/d", sha256=sha256, mode=0o755), given).values()
+    assert (entry.path, entry.mode, entry.source) == ("x/d", stat.S_IFREG | 0o755, "files/d")
+    assert not isinstance(entry.content, bytes)
+    assert entry.content.read_bytes() == b"data"
+
+
+def test_a_download_that_is_another_file_names_recipe_key_and_hashes(given: Given) -> None:
+    given.file("files/d", b"data")
+    text = r.Text(path="t", text="")
+    message = failure(given, text, r.Download(path="d", url="files/d", sha256="0" * 64))
+    assert message.startswith(f"key image[0].contents[1].sha256: {given.recipe.base}/files/d has the sha256 ")
+    assert hashlib.sha256(b"data").hexdigest() in message
+    assert "0" * 64 in message
+    assert failure(given, r.Tarball(url="none", sha256="0" * 64)).startswith(
+        "key image[0].contents[0].url: cannot"
+    )
+
+
+def tarball(given: Given, *members: tarfile.TarInfo, **options: int | str | tuple[str, ...]) -> r.Tarball:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+    given.file("files/t.tar.gz", data.getvalue())
+    sha256 = hashlib.sha256(data.getvalue()).hexdigest()
+    return msgspec.convert(
+        {"url": "files/t.tar.gz", "sha256": sha256, "add": "tarball", **options}, r.Tarball
+    )
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def test_a_tarball_keeps_owners_modes_links_and_devices(given: Given) -> None:
+    content = tarball(
+        given,
+        member("top", tarfile.DIRTYPE, mode=0o755),
+        member("top/su", mode=0o4755, size=3, uid=1, gid=42),
+        member("top/sg", tarfile.LNKTYPE, linkname="top/su"),
+        member("top/l", tarfile.SYMTYPE, linkname="../su"),
+        member("top/tty", tarfile.CHRTYPE, mode=0o620, devmajor=5, devminor=1),
+        path="usr",
+        strip=1,
+    )
+    found = tree_of(content, given)
+    su = found["usr/su"]
+    assert (su.mode, su.uid, su.gid, su.source) == (stat.S_IFREG | 0o4755, 1, 42, "files/t.tar.gz")
+    assert found["usr/sg"] == replace(su, path="usr/sg", link="usr/su")
+    assert found["usr/l"].target == "../su"
+    assert (found["usr/tty"].mode, found["usr/tty"].device) == (stat.S_IFCHR | 0o620, (5, 1))
+    assert len(found) == 4
+
+
+def test_a_link_whose_file_is_left_out_becomes_the_file(given: Given) -> None:
+    parts = (
+        member("a", size=3),
+        member("d/b", tarfile.LNKTYPE, linkname="a"),
+        member("d/c", tarfile.LNKTYPE, linkname="a"),
+    )
+    for options in ({"drop": ("a",), "path": "d"}, {"strip": 1, "path": "d/d"}):
+        found = tree_of(tarball(given, *parts, **options), given)
+        assert {path: entry.link for path, entry in found.items()} == {"d/d/b": "", "d/d/c": "d/d/b"}
+
+
+@pytest.mark.parametrize(
+    ("member", "options", "problem"),
+    [
+        (member("../x"), {}, "url: files/t.tar.gz cannot be unpacked: '../x' would leave the archive's root"),
+        (
+            member("a/b"),
+            {"strip": 2},
+            "strip: with 2 directories taken off, nothing is left of files/t.tar.gz",
+        ),
+        (member("c/x"), {"strip": 1}, "strip: with 1 directories taken off, files/t.tar.gz has x twice"),
+        (member("p", tarfile.FIFOTYPE), {}, "strip: files/t.tar.gz has the FIFO p, and images hold none"),
+    ],
+)
+def test_a_tarball_that_does_not_fit_is_named(
+    given: Given, member: tarfile.TarInfo, options: dict[str, int], problem: str
+) -> None:
+    others = [] if options.get("strip") == 2 else [tarfile.TarInfo("b/x")]
+    message = failure(given, tarball(given, member, *others, **options))
+    assert message == f"key image[0].contents[0].{problem}"
+
+
+def test_what_is_no_tarball_is_named(given: Given) -> None:
+    given.file("files/t", b"no archive")
+    content = r.Tarball(url="files/t", sha256=hashlib.sha256(b"no archive").hexdigest())
+    assert failure(given, content).startswith(
+        "key image[0].contents[0].url: files/t is no tar archive, or a damaged"
+    )
+
+
+def test_contents_in_each_others_way_name_recipe_and_image(given: Given) -> None:
+    files = packages(keep=("bin/busybox",)), r.Text(path="bin/busybox", text="")
+    assert (
+        failure(given, *files)
+        == "key image[0].contents: two contents add bin/busybox: busybox 1 and the recipe"
+    )
+    link = packages(keep=("bin/busybox",)), r.Symlink(path="bin", target="usr/bin")
+    assert "bin/busybox (busybox 1) would be below bin, a symbolic link" in failure(given, *link)
+
+
+def test_a_source_that_vanished_is_named(given: Given) -> None:
+    [content] = added(given, r.File(path="init", source="files/init"))
+    (given.recipe.base / "files/init").unlink()
+    with pytest.raises(
+        ConfigError, match=r"key image\[0\]\.contents\[0\]\.source: cannot read .*: No such file"
+    ):
+        describe(content, given)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (r.Packages(names=("unknown",)), "contents[0].names: the lock file does not say what unknown"),
+        (packages(keep=("bin/nothing",)), "contents[0].keep: "),
+        (
+            r.Modules(path="m", kernel="seed", names=("ext4",)),
+            "contents[0].names: the kernel own comes without",
+        ),
+    ],
+)
+def test_what_packages_and_kernels_lack_is_named(given: Given, content: r.Content, problem: str) -> None:
+    assert failure(given, content).startswith(f"key image[0].{problem}")
+
+
+parts = st.sampled_from(["a", "b", "cc"])
+paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
+
+
+@drawn(st.sets(paths, min_size=1), st.integers(0, 3), st.lists(paths, max_size=3))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_strip_and_drop_take_off_and_leave_out(
+    given: Given, names: set[str], strip: int, drop: list[str]
+) -> None:
+    files = {name for name in names if not any(other.startswith(f"{name}/") for other in names)}
+    content = tarball(given, *map(member, sorted(files)), strip=strip, drop=tuple(drop))
+    stripped = ["/".join(name.split("/")[strip:]) for name in files]
+    wanted = [p for p in stripped if p and not any(f"{p}/".startswith(f"{out}/") for out in drop)]
+    clash = len(set(wanted)) < len(wanted)
+    below = any(one.startswith(f"{other}/") for one in wanted for other in wanted)
+    if not wanted or clash or below:
+        failure(given, content)
+    else:
+        assert sorted(tree_of(content, given)) == sorted(wanted)

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.kernel import catalogue
-from harness.recipe import Disk, File, Initramfs, Recipe, load_recipe, recipe_files
+from harness.recipe import Disk, File, Initramfs, Recipe, contents_of, load_recipe, recipe_files
 from harness.stages.plan import load_plan
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def test_a_relative_path_stays_true_from_elsewhere(images: Path, monkeypatch: py
         ('path = "init"', "path = 'a\"b'", "key image[0].contents[0].path: 'a\"b' is no plain path"),
         ('path = "init"', 'path = "a\\u0000b"', "key image[0].contents[0].path: 'a\\x00b' is no plain path"),
         ("second = [", "qualified = [", "key image[0].contents[1].kernel: the recipe has no second kernel"),
-        ('kernel = "second"', 'kernel = "third"', "key image[0].contents[1].kernel: invalid enum value"),
+        ('kernel = "second"', 'kernel = "a b"', "key image[0].contents[1].kernel: expected `str` matching"),
         ("minor = 3", "minor = -3", "key image[0].contents[2].minor: expected `int` >= 0"),
         ('type = "char"', 'type = "tape"', "key image[0].contents[2].type: invalid enum value 'tape'"),
         ('image = "first"', 'image = "root"', "key image[1].contents[0].image: no earlier image is named"),
@@ -202,3 +202,190 @@ def test_a_path_that_leaves_the_image_or_is_not_plain_is_refused(images: Path, p
 def test_a_directory_is_no_source(images: Path) -> None:
     with pytest.raises(ConfigError, match=r"contents\[0\]\.source: there is no file"):
         load(images, GOOD.replace("files/init", "files"))
+
+
+MORE = """
+summary = "images only"
+
+[kernels]
+seed = "debian-6.1-i686"
+
+[debian]
+suite = "bookworm"
+architecture = "amd64"
+
+[[image]]
+name = "root"
+kind = "dib"
+elements = ["own"]
+
+[[image]]
+name = "first"
+kind = "initramfs"
+contents = []
+
+[[image]]
+name = "second"
+kind = "initramfs"
+behind = ["first"]
+contents = [
+    { add = "symlink", path = "bin/sh", target = "busybox" },
+    { add = "hardlink", path = "bin/ash", target = "bin/busybox" },
+    { add = "checkout", source = "files", path = "src" },
+    { add = "download", path = "a", url = "https://example.org/a", sha256 = "ZEROS" },
+    { add = "tarball", url = "files/init", sha256 = "ZEROS", strip = 1 },
+    { add = "kernel", path = "k", kernel = "seed" },
+    { add = "image", path = "i", image = "sysb", recipe = "relay" },
+]
+
+[[image]]
+name = "plain"
+kind = "disk"
+size = "8M"
+label = "plain"
+contents = [{ add = "unpacked", image = "root" }]
+
+[[image]]
+name = "parted"
+kind = "disk"
+size = "8M"
+table = "mbr"
+partition = [{ size = "4M", contents = [{ add = "text", path = "t", text = "" }] }, { filesystem = "swap" }]
+
+[[image]]
+name = "stick"
+kind = "iso"
+disk = "plain"
+menu = [{ title = "Title", kernel = "seed", initramfs = "second", command-line = "quiet" }]
+""".replace("ZEROS", "0" * 64)
+
+
+def test_a_recipe_without_a_machine_is_read_and_says_what_it_lacks(images: Path) -> None:
+    recipe = load(images, MORE)
+    assert not recipe.boots
+    for key in ("boot", "plan"):
+        with pytest.raises(ConfigError, match=rf"own\.toml: key {key}: it is missing, and this needs it"):
+            getattr(recipe, key)
+
+
+def test_every_content_knows_its_key(images: Path) -> None:
+    recipe = load(images, MORE)
+    keys = [recipe.key_of(content) for image in recipe.images for content in contents_of(image)]
+    assert keys == [
+        *(f"image[2].contents[{number}]" for number in range(7)),
+        "image[3].contents[0]",
+        "image[4].partition[0].contents[0]",
+    ]
+    with pytest.raises(LookupError):
+        recipe.key_of(File(path="init", source="files/init"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            'behind = ["first"]',
+            'behind = ["third"]',
+            "image[2].behind[0]: no earlier initramfs image is named",
+        ),
+        ('"busybox"', '""', "image[2].contents[0].target: a link's target has 1 to 4095 bytes"),
+        ('"busybox"', f'"{"x" * 4096}"', "image[2].contents[0].target: a link's target has 1 to 4095 bytes"),
+        ('"busybox"', '"busy\\u0000box"', "image[2].contents[0].target: 'busy\\x00box' has control"),
+        ('"busybox"', '"busy\\nbox"', "image[2].contents[0].target: 'busy\\nbox' has control characters"),
+        ('"bin/busybox"', '"/bin/busybox"', "image[2].contents[1].target: '/bin/busybox' is no plain path"),
+        (
+            'path = "bin/ash"',
+            'path = "bin/sh"',
+            "image[2].contents[1].path: image[2].contents[0] adds 'bin/sh'",
+        ),
+        ('path = "k"', f'path = "{"k" * 256}"', "image[2].contents[5].path: 'kkk"),
+        (
+            'source = "files"',
+            'source = "none"',
+            "image[2].contents[2].source: there is no directory {images}/none",
+        ),
+        ('path = "src"', 'path = "../src"', "image[2].contents[2].path: '../src' is no plain path"),
+        (
+            "https://example.org/a",
+            "ftp://example.org/a",
+            "image[2].contents[3].url: 'ftp://example.org/a' is no",
+        ),
+        ("https://example.org/a", "https:///a", "image[2].contents[3].url: 'https:///a' names no server"),
+        ("https://example.org/a", "https://[a", "image[2].contents[3].url: 'https://[a' is no address: "),
+        ("https://example.org/a", "file://host/a", "image[2].contents[3].url: 'file://host/a' is no address"),
+        ("https://example.org/a", "files/b", "image[2].contents[3].url: there is no file '{images}/files/b'"),
+        (
+            f'a", sha256 = "{"0" * 64}',
+            'a", sha256 = "0',
+            "image[2].contents[3].sha256: expected `str` matching",
+        ),
+        ("strip = 1", "strip = -1", "image[2].contents[4].strip: expected `int` >= 0"),
+        (', recipe = "relay"', "", "image[2].contents[6].image: no earlier image is named 'sysb'"),
+        (
+            'image = "root"',
+            'image = "first"',
+            "image[3].contents[0].image: no earlier dib image is named 'first'",
+        ),
+        ('label = "plain"', 'label = "a\\u0007"', "image[3].label: 'a\\x07' has control characters, or more"),
+        (
+            'label = "plain"',
+            'label = "ééééééééé"',
+            "image[3].label: 'ééééééééé' has control characters, or more",
+        ),
+        ('label = "plain"', 'uuid = "12"', "image[3].uuid: expected `str` matching"),
+        ('label = "plain"', 'filesystem = "none"', "image[3].contents: the filesystem 'none' holds no files"),
+        (
+            'filesystem = "swap"',
+            'filesystem = "none", uuid = "UUID"',
+            "image[4].partition[1].uuid: there is no",
+        ),
+        (
+            'filesystem = "swap"',
+            'filesystem = "none", label = "l"',
+            "image[4].partition[1].label: there is no",
+        ),
+        ('table = "mbr"', "", "image[4].table: a disk with partitions needs a partition table"),
+        ('table = "mbr"', 'table = "gpt"\nlabel = "l"', "image[4].label: this belongs to a partition"),
+        (
+            'size = "4M", ',
+            "",
+            "image[4].partition[0].size: only the last partition can take all that is left",
+        ),
+        ('disk = "plain"', 'disk = "first"', "image[5].disk: no earlier disk image is named 'first'"),
+        (
+            '"Title"',
+            '"Ti\\"tle"',
+            "image[5].menu[0].title: 'Ti\"tle' has letters that boot menus cannot carry",
+        ),
+        ('"quiet"', '"quiet\\n"', "image[5].menu[0].command-line: 'quiet\\n' has letters"),
+        (
+            'initramfs = "second"',
+            'initramfs = "plain"',
+            "image[5].menu[0].initramfs: no earlier initramfs image",
+        ),
+        (
+            'kernel = "seed", i',
+            'kernel = "second", i',
+            "image[5].menu[0].kernel: the recipe has no second kernel",
+        ),
+        (
+            '[debian]\nsuite = "bookworm"\narchitecture = "amd64"',
+            "",
+            "debian: the table is missing, and image[0]",
+        ),
+    ],
+)
+def test_a_wrong_key_of_an_image_is_named_with_its_file(
+    images: Path, old: str, new: str, problem: str
+) -> None:
+    assert old in MORE
+    new = new.replace("UUID", "00000000-0000-0000-0000-000000000000")
+    with pytest.raises(ConfigError) as caught:
+        load(images, MORE.replace(old, new))
+    assert caught.value.message.startswith(f"{images}/recipes/own.toml: key {problem.format(images=images)}")
+    assert caught.value.hint
+
+
+def test_a_command_line_of_two_lines_is_refused(images: Path) -> None:
+    with pytest.raises(ConfigError, match=r"key boot\.command-line: 'a\\nb' has control characters"):
+        load(images, GOOD.replace('"console=ttyS0"', '"a\\nb"'))

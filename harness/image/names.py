@@ -1,0 +1,60 @@
+"""Names of what is in an image: never to be trusted, and not always text."""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def plain(path: str) -> str | None:
+    """Return where a name leads below the image's root: "bin/sh" for "./bin/sh" and "/bin//sh", "" for ".".
+
+    Returns:
+        None for what has no place below the root: a name with ".." or NUL in it, or one that has no form in
+        bytes.
+    """
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if ".." in parts or "\0" in path:
+        return None
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return None
+    return "/".join(parts)
+
+
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a name, or a directory above it, matches one of the shell patterns; without patterns all do.
+
+    `*` matches slashes too. Leading "/" and "./" do not count, on either side.
+    """
+    if not patterns:
+        return True
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    above = ["/".join(parts[: end + 1]) for end in range(len(parts))] or [""]
+    return any(fnmatchcase(name, pattern) for pattern in map(_bare, patterns) for name in above)
+
+
+def printable(text: str) -> str:
+    r"""Return text that a terminal only shows: controls and bytes that are no UTF-8 as \n, \x1b, \u202e."""
+    return text if text.isprintable() and "\\" not in text else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character == "\\":
+        return r"\\"
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _bare(pattern: str) -> str:
+    while pattern.startswith(("/", "./")):
+        pattern = pattern.removeprefix(".").removeprefix("/")
+    return pattern.rstrip("/")

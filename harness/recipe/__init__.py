@@ -1,0 +1,98 @@
+"""A recipe: what goes into the images of a bootstrap, how it is booted, and which plan follows it.
+
+`docs/recipes.md` describes every key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import places, toml
+from harness.errors import ConfigError
+from harness.recipe.check import problems
+from harness.recipe.contents import (
+    Checkout,
+    Content,
+    Device,
+    Directory,
+    Download,
+    File,
+    HardLink,
+    ImageFile,
+    KernelFile,
+    Modules,
+    Packages,
+    Symlink,
+    Tarball,
+    Text,
+    Unpacked,
+)
+from harness.recipe.document import Boot, Debian, Document, Kernels, Recipe
+from harness.recipe.images import (
+    Dib,
+    Disk,
+    Image,
+    Initramfs,
+    Iso,
+    MenuEntry,
+    Partition,
+    contents_of,
+)
+
+__all__ = [
+    "Boot",
+    "Checkout",
+    "Content",
+    "Debian",
+    "Device",
+    "Dib",
+    "Directory",
+    "Disk",
+    "Document",
+    "Download",
+    "File",
+    "HardLink",
+    "Image",
+    "ImageFile",
+    "Initramfs",
+    "Iso",
+    "KernelFile",
+    "Kernels",
+    "MenuEntry",
+    "Modules",
+    "Packages",
+    "Partition",
+    "Recipe",
+    "Symlink",
+    "Tarball",
+    "Text",
+    "Unpacked",
+    "contents_of",
+    "load_recipe",
+    "recipe_files",
+]
+
+
+def recipe_files() -> dict[str, Path]:
+    """The recipes that come with the project, by name."""
+    return {path.stem: path for path in sorted((places.data_root() / "images/recipes").glob("*.toml"))}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe by name, or by the path of its TOML file, and check what can be checked without building.
+
+    Raises:
+        ConfigError: There is no such recipe, or a key is wrong; the message names file and key.
+    """
+    known = recipe_files()
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None:
+        raise ConfigError(
+            f"there is no recipe {name!r}",
+            hint=f"known recipes: {', '.join(known)}; the path of a .toml file of your own works too",
+        )
+    path = path.absolute()
+    recipe = Recipe(path.stem, path, toml.load(path, Document))
+    for key, problem in problems(recipe):
+        raise recipe.wrong(key, problem)
+    return recipe

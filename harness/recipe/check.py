@@ -1,0 +1,129 @@
+"""What the types of a recipe cannot say: that all that a key refers to is there, and fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.recipe.check_contents import contents_problems, kernel_problems
+from harness.recipe.images import Dib, Disk, Image, Initramfs, Iso, Partition
+from harness.size import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.recipe.document import Recipe
+
+# A key and what is wrong with it.
+Problem = tuple[str, str]
+
+# Bytes of an ext2 superblock's volume name, and of a swap area's label.
+_LABEL = 16
+
+
+def problems(recipe: Recipe) -> Iterator[Problem]:
+    """All that is wrong with a recipe, as keys and sentences, in the order of the file."""
+    earlier: dict[str, Image] = {}
+    for index, image in enumerate(recipe.images):
+        key = f"image[{index}]"
+        if image.name in earlier:
+            yield f"{key}.name", f"{image.name!r} is the name of an earlier image"
+        yield from _image(recipe, key, image, earlier)
+        earlier[image.name] = image
+    if recipe.boots:
+        yield from _boot(recipe, earlier)
+
+
+def _boot(recipe: Recipe, images: Mapping[str, Image]) -> Iterator[Problem]:
+    boot = recipe.boot
+    if recipe.document.kernels is None:
+        yield "kernels", "the table is missing, and the recipe boots (table boot)"
+    if recipe.document.plan is None:
+        yield "plan", "the key is missing, and the recipe boots (table boot)"
+    elif not recipe.plan.is_file():
+        yield "plan", f"there is no plan {recipe.plan}"
+    if not isinstance(images.get(boot.initramfs), Initramfs):
+        yield "boot.initramfs", f"no initramfs image is named {boot.initramfs!r}"
+    if boot.disk is not None and not isinstance(images.get(boot.disk), Disk):
+        yield "boot.disk", f"no disk image is named {boot.disk!r}"
+    if boot.medium is not None and not isinstance(images.get(boot.medium), Iso):
+        yield "boot.medium", f"no iso image is named {boot.medium!r}"
+    yield from _size("boot.memory", boot.memory)
+    if not boot.command_line.isprintable():
+        yield "boot.command-line", f"{boot.command_line!r} has control characters"
+
+
+def _image(recipe: Recipe, key: str, image: Image, earlier: Mapping[str, Image]) -> Iterator[Problem]:
+    match image:
+        case Initramfs():
+            for number, name in enumerate(image.behind):
+                if not isinstance(earlier.get(name), Initramfs):
+                    yield f"{key}.behind[{number}]", f"no earlier initramfs image is named {name!r}"
+            yield from contents_problems(recipe, key, image.contents, earlier)
+        case Disk():
+            yield from _disk(recipe, key, image, earlier)
+        case Iso():
+            yield from _iso(recipe, key, image, earlier)
+            yield from contents_problems(recipe, key, image.contents, earlier)
+        case Dib() if recipe.document.debian is None:
+            yield "debian", f"the table is missing, and {key} is made from Debian"
+
+
+def _disk(recipe: Recipe, key: str, disk: Disk, earlier: Mapping[str, Image]) -> Iterator[Problem]:
+    yield from _size(f"{key}.size", disk.size)
+    if disk.table == "none" and disk.partition:
+        yield f"{key}.table", "a disk with partitions needs a partition table: mbr or gpt"
+    if disk.table != "none":
+        if not disk.partition:
+            yield f"{key}.partition", f"a disk with the table {disk.table!r} needs at least one partition"
+        for name in ("contents", "label", "uuid"):
+            if getattr(disk, name):
+                yield f"{key}.{name}", "this belongs to a partition when the disk has a partition table"
+        if disk.table == "mbr" and len(disk.partition) > 4:
+            yield f"{key}.partition", "an MBR has room for four partitions; use gpt for more"
+    yield from _filesystem(recipe, key, disk, earlier)
+    for number, partition in enumerate(disk.partition):
+        inner = f"{key}.partition[{number}]"
+        if partition.size:
+            yield from _size(f"{inner}.size", partition.size)
+        elif number != len(disk.partition) - 1:
+            yield f"{inner}.size", "only the last partition can take all that is left"
+        yield from _filesystem(recipe, inner, partition, earlier)
+
+
+def _filesystem(
+    recipe: Recipe, key: str, place: Disk | Partition, earlier: Mapping[str, Image]
+) -> Iterator[Problem]:
+    if place.filesystem in {"swap", "none"} and place.contents:
+        yield f"{key}.contents", f"the filesystem {place.filesystem!r} holds no files"
+    if place.filesystem == "none":
+        for name in ("label", "uuid"):
+            if getattr(place, name):
+                yield f"{key}.{name}", "there is no filesystem that could bear it"
+    if not place.label.isprintable() or len(place.label.encode()) > _LABEL:
+        yield f"{key}.label", f"{place.label!r} has control characters, or more than {_LABEL} bytes in UTF-8"
+    yield from contents_problems(recipe, key, place.contents, earlier)
+
+
+def _iso(recipe: Recipe, key: str, iso: Iso, earlier: Mapping[str, Image]) -> Iterator[Problem]:
+    for number, entry in enumerate(iso.menu):
+        if not isinstance(earlier.get(entry.initramfs), Initramfs):
+            yield (
+                f"{key}.menu[{number}].initramfs",
+                f"no earlier initramfs image is named {entry.initramfs!r}",
+            )
+        yield from kernel_problems(recipe, f"{key}.menu[{number}].kernel", entry.kernel)
+        for name, text in (("title", entry.title), ("command-line", entry.command_line)):
+            if not text.isprintable() or not text.isascii() or '"' in text or "'" in text:
+                yield (
+                    f"{key}.menu[{number}].{name}",
+                    f"{text!r} has letters that boot menus cannot carry (quotes, control or non-ASCII ones)",
+                )
+    if iso.disk is not None and not isinstance(earlier.get(iso.disk), Disk):
+        yield f"{key}.disk", f"no earlier disk image is named {iso.disk!r}"
+
+
+def _size(key: str, text: str) -> Iterator[Problem]:
+    try:
+        parse_size(text)
+    except ValueError as error:
+        yield key, str(error)

@@ -1,0 +1,155 @@
+"""A recipe as a value: what stands in its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from harness import toml
+from harness.errors import ConfigError
+from harness.recipe.contents import Content, Name
+from harness.recipe.images import Image, contents_by_key
+from harness.size import parse_size
+
+T = TypeVar("T")
+
+
+class Debian(toml.Table, frozen=True):
+    """Where the payload's packages come from: a suite of the Debian archive, for an architecture."""
+
+    suite: Name
+    architecture: Name
+
+
+class Kernels(toml.Table, frozen=True):
+    """Which kernels of the catalogue boot the recipe.
+
+    `second` lists candidates for the kernel behind kexec: the first whose version is not the seed
+    kernel's is taken. `qualified` are the seed kernels that the test suite boots.
+    """
+
+    seed: Name
+    second: tuple[Name, ...] = ()
+    qualified: tuple[Name, ...] = ()
+
+
+class Boot(toml.Table, frozen=True):
+    """The machine that the recipe asks for.
+
+    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB.
+    """
+
+    initramfs: Name
+    command_line: str
+    disk: Name | None = None
+    medium: Name | None = None
+    memory: str = "1G"
+    cpu: str = ""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the guest's memory in bytes."""
+        return parse_size(self.memory)
+
+
+class Document(toml.Table, frozen=True):
+    """A recipe as it stands in its file."""
+
+    summary: str
+    image: Annotated[tuple[Image, ...], msgspec.Meta(min_length=1)]
+    plan: Name | None = None
+    debian: Debian | None = None
+    kernels: Kernels | None = None
+    boot: Boot | None = None
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """A recipe that has been read and checked.
+
+    Asking for a table that the file lacks is a ConfigError that names it: a recipe without `boot` only builds
+    images, one without `debian` takes nothing from there.
+
+    Attributes:
+        name: The file's name without suffix.
+        path: The TOML file.
+        document: What stands in it.
+    """
+
+    name: str
+    path: Path
+    document: Document
+
+    @property
+    def base(self) -> Path:
+        """Directory that `source` keys are relative to: the one that holds `recipes/`."""
+        return self.path.parent.parent
+
+    @property
+    def summary(self) -> str:
+        """One line for `harness list`."""
+        return self.document.summary
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """What is built, in order."""
+        return self.document.image
+
+    @property
+    def debian(self) -> Debian:
+        """Where packages come from."""
+        return self._needed("debian", self.document.debian)
+
+    @property
+    def kernels(self) -> Kernels:
+        """Seed kernel and second kernel."""
+        return self._needed("kernels", self.document.kernels)
+
+    @property
+    def boots(self) -> bool:
+        """Whether there is something to run."""
+        return self.document.boot is not None
+
+    @property
+    def boot(self) -> Boot:
+        """The machine."""
+        return self._needed("boot", self.document.boot)
+
+    @property
+    def plan(self) -> Path:
+        """The plan's file."""
+        return self.path.parent.parent / "plans" / f"{self._needed('plan', self.document.plan)}.toml"
+
+    def _needed(self, key: str, value: T | None) -> T:
+        if value is None:
+            raise self.wrong(key, "it is missing, and this needs it")
+        return value
+
+    def wrong(self, key: str, problem: str) -> ConfigError:
+        """The error that says what is wrong with a key."""
+        return ConfigError(f"{self.path}: key {key}: {problem}", hint="see docs/recipes.md for the keys")
+
+    def image(self, name: str) -> Image:
+        """The image with this name.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for image in self.images:
+            if image.name == name:
+                return image
+        known = ", ".join(image.name for image in self.images)
+        raise ConfigError(f"{self.path} has no image {name!r}", hint=f"its images: {known}")
+
+    def key_of(self, content: Content) -> str:
+        """Where a content stands in the file, such as "image[0].contents[2]".
+
+        Raises:
+            LookupError: It is none of this recipe's own: an equal one of another recipe does not count.
+        """
+        for number, image in enumerate(self.images):
+            for key, candidate in contents_by_key(image):
+                if candidate is content:
+                    return f"image[{number}].{key}"
+        raise LookupError(f"{self.path} has no such content")

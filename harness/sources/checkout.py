@@ -1,0 +1,279 @@
+"""What a git checkout holds: the files that git tracks, with the content that lies in the work tree.
+
+Git's index knows which files are as they were committed, so a look at a checkout reads only those that are
+not. The commands and formats are those of git-ls-files(1) and git-status(1), porcelain version 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError, command_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_GITLINK = "160000"
+_ABSENT = "000000"
+_EXECUTABLE = "100755"
+_LARGE = 1 << 20
+# Of a status line, by its first letter: how many fields stand before the path, and which is the mode in the
+# work tree.
+_STATUS_FIELDS = {"1": (8, 5), "u": (10, 6)}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOut:
+    """A file, link or directory of a checkout.
+
+    Attributes:
+        path: Relative to the directory that was looked at; surrogate escapes for what is no UTF-8.
+        place: Where it lies.
+        mode: Full `st_mode`: 0644 or 0755 for files, as git has it, whatever the work tree says.
+        size: Bytes of a file's content.
+        target: A symbolic link's target.
+        identity: Hash of a file's content: git's blob id, or its SHA-256 where git knows none.
+    """
+
+    path: str
+    place: Path
+    mode: int
+    size: int = 0
+    target: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A directory of a checkout at one moment.
+
+    Attributes:
+        commit: The commit that is checked out; "" in a repository without one, and outside of git.
+        differing: Paths of all that differs from that commit, submodules included.
+        files: What is there, sorted by path.
+    """
+
+    commit: str
+    differing: tuple[str, ...]
+    files: tuple[CheckedOut, ...]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over paths, kinds, modes and contents of all files."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            row = f"{file.mode:o} {file.size} {file.identity}\0{file.path}\0{file.target}\0"
+            digest.update(os.fsencode(row))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """What `git status` says about a part of a repository.
+
+    Attributes:
+        commit: HEAD.
+        changed: Modes in the work tree, by path, of what differs from HEAD or from the index.
+        untracked: What git neither tracks nor ignores; directories end in a slash.
+    """
+
+    commit: str
+    changed: dict[str, str]
+    untracked: tuple[str, ...]
+
+
+def look(directory: Path, *, dirty: bool = False) -> Snapshot:
+    """See what is in a directory of a checkout, its submodules included.
+
+    Args:
+        directory: The checkout, or a directory in it.
+        dirty: Take what git does not track either, unless it ignores it; and take a directory that is no
+            checkout as it is.
+
+    Raises:
+        ConfigError: It is no checkout, git does not trust it, nothing in it is tracked, a tracked file is
+            missing or no file, a submodule is not checked out, something cannot be read.
+        InfraError: Git failed.
+    """
+    prefix = _prefix(directory)
+    if prefix is None:
+        if not dirty:
+            raise ConfigError(
+                f"{directory} is no git checkout",
+                hint="only what git tracks gets into images; dirty = true takes a plain directory as it is",
+            )
+        return Snapshot("", differing=(), files=_sorted(_plain(directory)))
+    status = _status(directory, prefix, dirty=dirty)
+    differing: list[str] = []
+    files = _sorted(_tracked(directory, status, differing, dirty=dirty))
+    if not files:
+        raise ConfigError(f"git tracks no file in {directory}", hint="`git add` what the image is to have")
+    return Snapshot(status.commit, tuple(sorted(differing)), files)
+
+
+def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+    differing += [*status.changed, *status.untracked]
+    for record in _records(_git(directory, "ls-files", "-s", "-v", "-z")):
+        head, path = record.split("\t", 1)
+        tag, mode, blob, _ = head.split(" ")
+        if mode == _GITLINK:
+            yield from _submodule(directory, path, differing, dirty=dirty)
+            continue
+        mode = status.changed.get(path, mode)
+        if mode == _ABSENT:  # also where a directory on the way became a link
+            raise _missing(directory / path)
+        # Any other tag: git was told not to look at this file, or it is in conflict.
+        known = "" if tag != "H" or path in status.changed else blob
+        yield _file(directory, path, executable=mode == _EXECUTABLE, blob=known)
+    for path in status.untracked:
+        if path.endswith("/"):  # a repository within, which git does not look into
+            yield from _within(directory, path.rstrip("/"), differing, dirty=dirty)
+        else:
+            yield _file(directory, path)
+
+
+def _submodule(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+    if not (directory / path / ".git").exists():
+        raise ConfigError(
+            f"the submodule {directory / path} is not checked out",
+            hint=f"git -C {directory} submodule update --init --recursive",
+        )
+    yield from _within(directory, path, differing, dirty=dirty)
+
+
+def _within(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+    inner = directory / path
+    differing_inside: list[str] = []
+    for file in _tracked(inner, _status(inner, "", dirty=dirty), differing_inside, dirty=dirty):
+        yield replace(file, path=f"{path}/{file.path}")
+    differing += [f"{path}/{name}" for name in differing_inside]
+
+
+def _plain(directory: Path) -> Iterator[CheckedOut]:
+    """Everything in a directory that git knows nothing about."""
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for place, directories, names in os.walk(directory, onerror=refuse):
+        for name in [*directories, *names]:
+            yield _file(directory, os.path.relpath(os.path.join(place, name), directory))  # noqa: PTH118
+
+
+def _file(directory: Path, path: str, *, executable: bool | None = None, blob: str = "") -> CheckedOut:
+    """Look at a file.
+
+    Args:
+        directory: Where `path` begins.
+        path: Which one.
+        executable: What git says; None to ask the file.
+        blob: Hash of the content, where git knows it.
+    """
+    place = directory / path
+    try:
+        status = place.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return CheckedOut(path, place, stat.S_IFLNK | 0o777, target=os.readlink(place))  # noqa: PTH115
+        if stat.S_ISDIR(status.st_mode) and executable is None:
+            return CheckedOut(path, place, stat.S_IFDIR | 0o755)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{place} is neither a file nor a symbolic link")
+        if executable is None:
+            executable = bool(status.st_mode & stat.S_IXUSR)
+        # The size beside git's hash: filters such as line endings change the work tree, not the hash.
+        identity = blob or _sha256(place, status.st_size)
+        mode = stat.S_IFREG | (0o755 if executable else 0o644)
+        return CheckedOut(path, place, mode, status.st_size, identity=identity)
+    except FileNotFoundError as error:
+        raise _missing(place) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {place}: {error.strerror}") from error
+
+
+def _missing(place: Path) -> ConfigError:
+    return ConfigError(
+        f"{place} is tracked by git and missing from the work tree",
+        hint="`git restore` brings it back, `git rm` has git forget it",
+    )
+
+
+def _sha256(place: Path, size: int) -> str:
+    with place.open("rb", buffering=0) as file:
+        if size < _LARGE:  # in one read: file_digest prepares more than small files have
+            return hashlib.sha256(file.read()).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sorted(files: Iterable[CheckedOut]) -> tuple[CheckedOut, ...]:
+    once = {file.path: file for file in files}  # a file in conflict stands in the index up to three times
+    return tuple(once[path] for path in sorted(once, key=os.fsencode))
+
+
+def _prefix(directory: Path) -> str | None:
+    """The directory's place in its repository, such as "a/b/"; None where there is no repository."""
+    result = _run(directory, "rev-parse", "--show-prefix")
+    if result.returncode == 0:
+        return os.fsdecode(result.stdout.removesuffix(b"\n"))
+    if b"not a git repository" in result.stderr:
+        return None
+    raise _refusal(directory, result)
+
+
+def _status(directory: Path, prefix: str, *, dirty: bool) -> _Status:
+    output = _git(
+        directory,
+        # Submodules count when their commit is another one; what is in them is looked at separately.
+        *("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--ignore-submodules=dirty"),
+        *(f"--untracked-files={'all' if dirty else 'no'}", "--", "."),
+    )
+    commit = ""
+    changed: dict[str, str] = {}
+    untracked: list[str] = []
+    for record in _records(output):
+        kind = record[0]
+        if record.startswith("# branch.oid "):
+            commit = record.removeprefix("# branch.oid ").replace("(initial)", "")
+        elif kind == "?":
+            untracked.append(record[2:].removeprefix(prefix))
+        elif kind in _STATUS_FIELDS:
+            before, mode = _STATUS_FIELDS[kind]
+            fields = record.split(" ", before)
+            changed[fields[before].removeprefix(prefix)] = fields[mode]
+    return _Status(commit, changed, tuple(untracked))
+
+
+def _git(directory: Path, *arguments: str) -> bytes:
+    result = _run(directory, *arguments)
+    if result.returncode != 0:
+        raise _refusal(directory, result)
+    return result.stdout
+
+
+def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    if shutil.which("git") is None:
+        raise ConfigError("git is not installed, and it knows what belongs to a checkout", hint="install git")
+    # Whoever called us may be git itself, in a hook, which points to a repository of its own.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(directory), *arguments]
+    return subprocess.run(command, env={**clean, "LC_ALL": "C"}, capture_output=True, check=False)
+
+
+def _refusal(directory: Path, result: subprocess.CompletedProcess[bytes]) -> Exception:
+    stderr = os.fsdecode(result.stderr)
+    if "dubious ownership" in stderr:
+        return ConfigError(
+            f"git does not trust the checkout {directory}, because it belongs to another user",
+            hint=f"if you do: git config --global --add safe.directory {directory}",
+        )
+    return command_failed(result.args, result.returncode, stderr)
+
+
+def _records(output: bytes) -> Iterator[str]:
+    return (os.fsdecode(record) for record in output.split(b"\0") if record)

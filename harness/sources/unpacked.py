@@ -1,0 +1,55 @@
+"""What was unpacked from a tar archive: contents on disk, and a list that says what they are.
+
+The contents of files lie below `files/`, as plain files of whoever unpacked them. All else (kinds, modes,
+owners, links, devices) is in `members`: on disk it would need root, or depend on this host.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FILES, _MEMBERS = "files", "members"
+
+
+class Unpacked(msgspec.Struct, frozen=True, array_like=True):
+    """One member of an archive.
+
+    Attributes:
+        name: Path below the archive's root, in bytes.
+        mode: Full `st_mode`.
+        uid: Owner.
+        gid: Group.
+        target: A symbolic link's target, in bytes.
+        link: For a hard link, the name of the file with the content, which is no link itself.
+        device: Major and minor number of a device node.
+    """
+
+    name: bytes
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    target: bytes = b""
+    link: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def write_members(directory: Path, members: Iterable[Unpacked]) -> None:
+    """Write the list."""
+    (directory / _MEMBERS).write_bytes(msgspec.msgpack.encode(list(members)))
+
+
+def members(directory: Path) -> list[Unpacked]:
+    """What was unpacked into a directory, in the order of the archive."""
+    return msgspec.msgpack.decode((directory / _MEMBERS).read_bytes(), type=list[Unpacked])
+
+
+def content(directory: Path, member: Unpacked) -> Path:
+    """Where the content of a regular file is that was unpacked into a directory."""
+    return directory / FILES / os.fsdecode(member.link or member.name)

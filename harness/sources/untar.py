@@ -1,0 +1,168 @@
+"""Unpacks tar archives so that nothing of them is lost and nothing of this host is touched."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+import msgspec
+import zstandard
+
+from harness.errors import ConfigError
+from harness.sources.unpacked import FILES, Unpacked, write_members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BLOCK = 1 << 20
+_KINDS = {
+    tarfile.DIRTYPE: stat.S_IFDIR,
+    tarfile.SYMTYPE: stat.S_IFLNK,
+    tarfile.CHRTYPE: stat.S_IFCHR,
+    tarfile.BLKTYPE: stat.S_IFBLK,
+    tarfile.FIFOTYPE: stat.S_IFIFO,
+    **dict.fromkeys(tarfile.REGULAR_TYPES, stat.S_IFREG),
+}
+# What the libraries raise for damaged archives. OSError too: gzip and bz2 raise it without an errno.
+_DAMAGE = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    ValueError,
+    OverflowError,
+)
+# How archives begin: RFC 1952, 2.3.1; bzip2; The .xz File Format 1.1, 2.1.1.1; RFC 8878, 3.1.1.
+_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+# Errors of making a file whose place is taken by a directory, or the other way round, or whose name no
+# filesystem has.
+_NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+
+
+def unpack(tar: IO[bytes], directory: Path, what: str) -> None:
+    """Unpack an uncompressed tar archive (ustar, pax or GNU), which is read once from its beginning.
+
+    Args:
+        tar: The archive.
+        directory: Where it goes; an empty directory.
+        what: What to call the archive in errors.
+
+    Raises:
+        ConfigError: The archive is damaged, or has names that lead out of its root or through a file.
+    """
+    members: dict[bytes, Unpacked] = {}
+    files = directory / FILES
+    files.mkdir()
+    with (
+        _damage_named(what),
+        tarfile.open(
+            fileobj=tar, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape"
+        ) as archive,
+    ):
+        for info in archive:
+            if name := _plain(info.name, what):
+                members[name] = _member(name, info, members, what)
+                if content := archive.extractfile(info) if info.isreg() else None:
+                    _write(content, files, name, what)
+    for member in members.values():
+        if member.link and not stat.S_ISREG(members[member.link].mode):
+            raise _wrong(what, member.name, "is a hard link to a file that another member replaces")
+    write_members(directory, members.values())
+
+
+def unpack_file(path: Path, directory: Path, what: str) -> None:
+    """Unpack a tar archive that may be compressed by gzip, bzip2, xz or zstd; else as `unpack`."""
+    with path.open("rb") as file:
+        head = file.read(6)
+        file.seek(0)
+        with _decompressed(file, head) as tar:
+            unpack(tar, directory, what)
+
+
+def _decompressed(file: BinaryIO, head: bytes) -> BinaryIO:
+    if head.startswith(_GZIP):
+        return cast("BinaryIO", gzip.open(file))
+    if head.startswith(_BZIP2):
+        return cast("BinaryIO", bz2.open(file))
+    if head.startswith(_XZ):
+        return cast("BinaryIO", lzma.open(file))
+    if head.startswith(_ZSTD):
+        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        return cast("BinaryIO", reader)
+    return file
+
+
+@contextmanager
+def _damage_named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise _damaged(what, error) from error
+    except OSError as error:
+        if error.errno is not None:  # a real one, of the disk
+            raise
+        raise _damaged(what, error) from error
+
+
+def _damaged(what: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{what} is no tar archive, or a damaged one: {error}")
+
+
+def _wrong(what: str, name: bytes, problem: str) -> ConfigError:
+    return ConfigError(f"{what} cannot be unpacked: {os.fsdecode(name)!r} {problem}")
+
+
+def _plain(name: str, what: str) -> bytes:
+    """A member's name in its shortest form: "bin/sh" for "./bin//sh"; empty for the root."""
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    shown = os.fsencode(name)
+    if name.startswith("/") or ".." in parts:
+        raise _wrong(what, shown, "would leave the archive's root")
+    if "\0" in name:
+        raise _wrong(what, shown, "has a NUL in its name")
+    return os.fsencode("/".join(parts))
+
+
+def _member(name: bytes, info: tarfile.TarInfo, earlier: dict[bytes, Unpacked], what: str) -> Unpacked:
+    if info.islnk():
+        first = earlier.get(_plain(info.linkname, what))
+        if first is None or stat.S_ISDIR(first.mode):
+            raise _wrong(what, name, f"is a hard link to {info.linkname!r}, which is no file before it")
+        link = (first.link or first.name) if stat.S_ISREG(first.mode) else b""
+        return msgspec.structs.replace(first, name=name, link=link)
+    if info.type not in _KINDS:
+        raise _wrong(what, name, f"is of the unknown kind {info.type!r}")
+    target = os.fsencode(info.linkname) if info.issym() else b""
+    if info.issym() and (not target or b"\0" in target):
+        raise _wrong(what, name, "is a symbolic link without a target")
+    return Unpacked(
+        name=name,
+        mode=_KINDS[info.type] | stat.S_IMODE(info.mode),
+        uid=info.uid,
+        gid=info.gid,
+        target=target,
+        device=(info.devmajor, info.devminor) if info.ischr() or info.isblk() else (0, 0),
+    )
+
+
+def _write(content: IO[bytes], files: Path, name: bytes, what: str) -> None:
+    place = files / os.fsdecode(name)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb") as file:
+            shutil.copyfileobj(content, file, _BLOCK)
+    except OSError as error:
+        if error.errno in _NO_PLACE:
+            raise _wrong(what, name, f"has no place: {error.strerror}") from error
+        raise
