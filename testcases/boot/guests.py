@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.image import cpio, cpio_reader
+from harness.image import initramfs
+from harness.image.cpio import reader as cpio_reader
 from harness.image.tree import Entry
 
 if TYPE_CHECKING:
@@ -24,16 +24,31 @@ def with_files(
     built: Build, directory: Path, changes: Mapping[str, Callable[[bytes], bytes]], *, image: str = "sysa"
 ) -> Build:
     """The same build with files of an initramfs changed."""
+    path = directory / f"{image}.cpio"
+    initramfs.write(files_of(built, image, changes), path)
+    return with_image(built, image, path)
+
+
+def files_of(
+    built: Build, image: str, changes: Mapping[str, Callable[[bytes], bytes]] | None = None
+) -> list[Entry]:
+    """What is in an initramfs, with files changed."""
     entries = []
     with built.images[image].path.open("rb") as file:
-        for member in cpio_reader.read(file):
-            data = changes.get(member.path, _same)(member.data)
-            target = data.decode() if stat.S_ISLNK(member.mode) else ""
-            entries.append(Entry(member.path, member.mode, data, target, member.device, source="the test"))
-    path = directory / f"{image}.cpio"
-    with path.open("wb") as out:
-        cpio.write(entries, out)
-    return with_image(built, image, path)
+        for member in cpio_reader.members(file):
+            data = (changes or {}).get(member.path, _same)(b"".join(member.blocks()))
+            entries.append(
+                Entry(
+                    member.path,
+                    member.mode,
+                    content=data,
+                    target=member.target,
+                    device=member.device,
+                    link=member.link,
+                    source="the test",
+                )
+            )
+    return entries
 
 
 def with_bytes(

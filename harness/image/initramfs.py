@@ -1,0 +1,67 @@
+"""An initramfs image: a cpio archive, compressed if asked for, behind other archives if asked for."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from harness.errors import InfraError
+from harness.image import compression as streams
+from harness.image import cpio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from harness.image.tree import Entry, Written
+
+
+def write(
+    entries: Iterable[Entry],
+    path: Path,
+    *,
+    compression: str = "none",
+    behind: Sequence[Path] = (),
+    mtime: int = 0,
+) -> list[Written]:
+    """Write an initramfs image; when that fails, nothing is left of it.
+
+    Args:
+        entries: What goes in.
+        path: The file to write.
+        compression: "none", "gzip", "xz", "zstd" or "lz4", for what `entries` become.
+        behind: Archives that stand in front, as they are.
+        mtime: Time of what is in it, in seconds since 1970.
+
+    Returns:
+        What was written of `entries`.
+
+    Raises:
+        ConfigError: An entry cannot be written as it is, or the compression is unknown.
+        InfraError: The disk is full, or a file changed while it was read.
+    """
+    try:
+        with path.open("wb") as file:
+            for archive in behind:
+                _copy(archive, file)
+            with streams.writer(file, compression) as stream:
+                return cpio.write(entries, stream, mtime=mtime)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        hint = "make room, and build again"
+        raise InfraError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _copy(archive: Path, file: BinaryIO) -> None:
+    """Copy an archive, and end it as the kernel needs it.
+
+    What follows a plain archive starts at a multiple of 4 bytes, and an lz4 stream ends with 4 zeros where
+    the size of a further block would stand.
+    """
+    with archive.open("rb") as source:
+        shutil.copyfileobj(source, file, 1 << 20)
+    file.write(bytes(4 + -file.tell() % 4))

@@ -1,0 +1,173 @@
+"""Streams as the programs that make them usually see them, and what the kernel asks of each format."""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+import struct
+import subprocess
+
+import lz4.block
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.image import compression
+
+KINDS = ["gzip", "xz", "zstd", "lz4"]
+_rng = random.Random(1)  # noqa: S311 - the same noise each time
+# 18 MiB, so that lz4 has a third block: noise, text and zeros.
+SAMPLE = _rng.randbytes(3 << 20) + b"some text\n" * 700_000 + bytes(8 << 20) + _rng.randbytes(333_333)
+
+
+def compress(data: bytes, kind: str, *, piece: int = 1 << 20) -> bytes:
+    out = io.BytesIO()
+    with compression.writer(out, kind) as stream:
+        for start in range(0, len(data), piece):
+            stream.write(memoryview(data)[start : start + piece])
+    return out.getvalue()
+
+
+def unpack(image: bytes, offset: int = 0, *, limit: int = 1 << 30) -> tuple[bytes, int]:
+    out = io.BytesIO()
+    end = compression.unpack(io.BytesIO(image), offset, out, limit=limit)
+    return out.getvalue(), end
+
+
+STREAMS = {kind: compress(SAMPLE, kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "program"),
+    [
+        ("gzip", ["gzip", "-dc"]),
+        ("xz", ["xz", "-dc"]),
+        ("zstd", ["zstd", "-dc"]),
+        ("lz4", ["lz4", "-dc"]),
+    ],
+)
+def test_the_usual_program_unpacks_it(kind: str, program: list[str]) -> None:
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
+    unpacked = subprocess.run(program, input=STREAMS[kind], capture_output=True, check=True).stdout
+    assert unpacked == SAMPLE
+
+
+@pytest.mark.parametrize(
+    "program",
+    [["gzip", "-9"], ["xz", "--check=crc32"], ["xz", "--format=lzma"], ["bzip2"], ["zstd"], ["lz4", "-l"]],
+    ids=" ".join,
+)
+def test_unpacks_what_the_usual_program_made(program: list[str]) -> None:
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
+    stream = subprocess.run([*program, "-c"], input=SAMPLE, capture_output=True, check=True).stdout
+    assert unpack(stream) == (SAMPLE, len(stream))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_how_it_was_written(kind: str) -> None:
+    data = SAMPLE[2 << 20 : 12 << 20]
+    assert compress(data, kind, piece=77_777) == compress(data, kind, piece=len(data))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_gets_smaller(kind: str) -> None:
+    assert len(STREAMS[kind]) < 4 << 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stream_ends_where_it_ends(kind: str) -> None:
+    """Whatever is around it."""
+    stream = STREAMS[kind]
+    for behind in (b"", bytes(4) + b"junk", bytes(1 << 20)):
+        assert unpack(b"front" + stream + behind, 5) == (SAMPLE, 5 + len(stream))
+
+
+@settings(max_examples=30)
+@given(st.lists(st.binary(max_size=3000)), st.sampled_from(KINDS))
+def test_round_trip(pieces: list[bytes], kind: str) -> None:
+    out = io.BytesIO()
+    with compression.writer(out, kind) as stream:
+        for piece in pieces:
+            stream.write(piece)
+    assert unpack(out.getvalue()) == (b"".join(pieces), len(out.getvalue()))
+
+
+def test_nothing_is_in_the_way_without_compression() -> None:
+    out = io.BytesIO()
+    with compression.writer(out, "none") as stream:
+        assert stream is out
+
+
+def test_unknown_compression() -> None:
+    with (
+        pytest.raises(ConfigError, match="'rar' is unknown") as caught,
+        compression.writer(io.BytesIO(), "rar"),
+    ):
+        pass
+    assert "zstd" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_limit(kind: str) -> None:
+    assert unpack(STREAMS[kind], limit=len(SAMPLE))[0] == SAMPLE
+    with pytest.raises(compression.StreamError, match="more than"):
+        unpack(STREAMS[kind], limit=len(SAMPLE) - 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_in_the_middle_is_seen(kind: str) -> None:
+    stream = bytearray(STREAMS[kind])
+    if kind == "lz4":  # which has no checksum: only its structure can be wrong
+        stream[4:8] = struct.pack("<I", 1 << 30)
+    else:
+        stream[len(stream) // 2] ^= 0xFF
+    with pytest.raises(compression.StreamError):
+        unpack(bytes(stream))
+
+
+# --- what the kernel asks for ---
+
+
+def test_gzip_header_has_no_name_and_no_time() -> None:
+    assert STREAMS["gzip"][:10] == b"\x1f\x8b\x08\0" + bytes(4) + b"\0\x03"
+    assert compression.objection(STREAMS["gzip"]) == ""
+
+
+def test_xz_has_a_crc32_and_a_small_dictionary() -> None:
+    stream = STREAMS["xz"]
+    assert stream[:8] == b"\xfd7zXZ\0\0\x01"
+    # Block header: size, flags, filter 0x21 (LZMA2) with 1 byte of properties: 22 is 8 MiB (xz format 5.3.1).
+    assert stream[12:17] == b"\x02\0\x21\x01\x16"
+    assert compression.objection(stream) == ""
+
+
+def test_zstd_window_is_small() -> None:
+    parameters = zstandard.get_frame_parameters(STREAMS["zstd"])
+    assert parameters.window_size <= 8 << 20
+    assert parameters.has_checksum
+
+
+def test_lz4_is_the_legacy_format_in_blocks_of_8_mib() -> None:
+    stream = STREAMS["lz4"]
+    assert stream[:4] == bytes.fromhex("02214c18")
+    sizes, at = [], 4
+    while at < len(stream):
+        (size,) = struct.unpack_from("<I", stream, at)
+        sizes.append(len(lz4.block.decompress(stream[at + 4 : at + 4 + size], uncompressed_size=8 << 20)))
+        at += 4 + size
+    assert sizes == [8 << 20, 8 << 20, len(SAMPLE) - (16 << 20)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_tell_what_they_are(kind: str) -> None:
+    assert compression.detect(STREAMS[kind][:2]) == kind
+
+
+@pytest.mark.parametrize("start", [b"", b"0", b"07", b"\0\0", b"\x1f", b"PK"])
+def test_what_is_no_stream(start: bytes) -> None:
+    assert compression.detect(start) == "none"
