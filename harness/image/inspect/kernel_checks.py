@@ -1,0 +1,156 @@
+"""What a kernel file says of itself, against the processor, the archive, and the image that carries it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+from harness.kernel import bzimage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from harness.image.inspect.lookup import Tree
+    from harness.image.member import Member
+    from harness.kernel.bzimage import KernelImage
+
+# QEMU's models without long mode (target/i386/cpu.c); versions such as qemu32-v1 are the same.
+_NARROW_CPUS = frozenset(
+    {"486", "athlon", "base", "coreduo", "kvm32", "n270", "pentium", "pentium2", "pentium3", "qemu32"}
+)
+_KERNEL_MIN = 512 << 10  # no kernel is smaller
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        good: Whether it is as it should be; None for something to know that may be meant so.
+        what: One sentence.
+        hint: What to do when it is not good.
+    """
+
+    good: bool | None
+    what: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A kernel, and what is known of its configuration.
+
+    Attributes:
+        image: The kernel.
+        config: Symbols without CONFIG_, with their values; None where no configuration lies beside it.
+    """
+
+    image: KernelImage
+    config: Mapping[str, str] | None = None
+
+    def lacks(self, symbol: str) -> bool:
+        """Whether the kernel is known to be built without a symbol."""
+        return self.config is not None and symbol not in self.config
+
+
+def seed(image: KernelImage) -> Seed:
+    """Look for a kernel's configuration where distributions and build trees put it."""
+    place = image.path
+    beside = [place.with_name(name) for name in (f"config-{image.version}", "config", f"{place.name}.config")]
+    tree = [top / ".config" for top in place.resolve().parents[3:4]]  # of arch/x86/boot/bzImage
+    for path in beside + tree:
+        if path.is_file():
+            return Seed(image, _read_config(path))
+    return Seed(image)
+
+
+def _read_config(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    pairs = (line.removeprefix("CONFIG_").split("=", 1) for line in lines if line.startswith("CONFIG_"))
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def check_kernel(kernel: Seed, cpu: str) -> Iterator[Finding]:
+    """Check that a processor model of QEMU can run a kernel."""
+    image = kernel.image
+    name = f"kernel {image.path.name} ({image.version or 'of no version'}, {image.bits}-bit)"
+    if image.bits == 64 and _is_narrow(cpu):
+        yield Finding(
+            False,
+            f"{name} needs an x86-64 processor, and QEMU's {cpu.partition(',')[0]} is none",
+            "choose another --cpu, or a 32-bit kernel",
+        )
+    else:
+        yield Finding(True, name)
+    if kernel.lacks("BLK_DEV_INITRD"):
+        yield Finding(
+            False, f"{name} is built without BLK_DEV_INITRD: it ignores every initramfs", "build it with it"
+        )
+
+
+def _is_narrow(cpu: str) -> bool:
+    model, *features = cpu.split(",")
+    base = model.partition("-v")[0] if model.partition("-v")[2].isdigit() else model
+    if "+lm" in features or "lm=on" in features:
+        return False
+    return base in _NARROW_CPUS or "-lm" in features or "lm=off" in features
+
+
+def check_compression(names: Iterable[str], kernel: Seed) -> Iterator[Finding]:
+    """Check that a kernel can unpack the compressions of an initramfs."""
+    for name in names:
+        if name != "none" and kernel.lacks(f"RD_{name.upper()}"):
+            yield Finding(
+                False,
+                f"kernel {kernel.image.path.name} is built without RD_{name.upper()}, and cannot unpack this",
+                "compress the archive in another way, or not at all",
+            )
+
+
+def check_carried(tree: Tree) -> Iterator[Finding]:
+    """Check the kernels and initramfs archives that an image carries, by their content or by their name."""
+    for path, member in tree.members.items():
+        if member.is_file and (what := _carried(path, member)):
+            with tempfile.TemporaryDirectory() as directory:
+                copy = Path(directory, "copy")
+                try:
+                    with copy.open("wb") as file:
+                        file.writelines(member.blocks())
+                    described = _describe_kernel(copy) if what == "kernel" else _describe_archive(copy)
+                    yield Finding(True, f"{path} is {described}")
+                except ConfigError as error:
+                    yield Finding(
+                        False, error.message.replace(str(copy), path), error.hint or "put a sound file in"
+                    )
+
+
+def _carried(path: str, member: Member) -> str:
+    """Return "kernel", "archive", or "" for what is neither."""
+    name = path.rpartition("/")[2]
+    if name.startswith(("vmlinuz", "bzImage")):
+        return "kernel"
+    if name.startswith(("initramfs", "initrd")):
+        return "archive"
+    head = next(member.blocks(), b"") if member.size >= _KERNEL_MIN else b""
+    if head.startswith(b"HdrS", 0x202):
+        return "kernel"
+    return "archive" if head.startswith((b"070701", b"070702")) else ""
+
+
+def _describe_kernel(path: Path) -> str:
+    image = bzimage.inspect(path)
+    return f"a {image.bits}-bit kernel, {image.version or 'of no version'}"
+
+
+def _describe_archive(path: Path) -> str:
+    from harness.image.cpio.reader import segments
+
+    with path.open("rb") as file:
+        entries = sum(segment.members for segment in segments(file))
+    return f"a complete cpio archive with {entries} entries"
