@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
@@ -13,10 +12,11 @@ class Artifact(msgspec.Struct, frozen=True):
 
     Attributes:
         name: Name of the image in its recipe.
-        kind: "initramfs" or "disk".
+        kind: "initramfs", "disk", "iso" or "dib".
         path: The file. It is shared and never written to.
         size: In bytes.
         sha256: Of the file.
+        manifest: What is in it, file by file, and where that came from; `image.manifest` has the format.
     """
 
     name: str
@@ -24,10 +24,4 @@ class Artifact(msgspec.Struct, frozen=True):
     path: Path
     size: int
     sha256: str
-
-
-def artifact_of(name: str, kind: str, path: Path) -> Artifact:
-    """Describe a file that has just been built."""
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Artifact(name=name, kind=kind, path=path, size=path.stat().st_size, sha256=sha256)
+    manifest: Path

@@ -13,11 +13,6 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
-
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -174,6 +169,8 @@ class _Search:
 
     def _read(self, file: str) -> _Needs:
         """Return what a file needs; each is read once."""
+        from elftools.common.exceptions import ELFError
+
         if file not in self._needs:
             content = self._tree[file].content
             try:
@@ -195,6 +192,10 @@ def _missing(path: str, needed_by: str, leads_to: str = "") -> ConfigError:
 
 
 def _read_needs(stream: BinaryIO) -> _Needs:
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.segments import InterpSegment
+
     head = stream.read(_SCRIPT_LINE)
     if head.startswith(b"#!"):
         return _script_needs(head)

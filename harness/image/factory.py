@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness import recipe as r
-from harness.errors import ConfigError
-from harness.image import contents, cpio, disk
-from harness.image.artifact import Artifact, artifact_of
+from harness.errors import ConfigError, InfraError
+from harness.image import contents
+from harness.image.artifact import Artifact
 from harness.kernel import catalogue
 from harness.size import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from harness.image.ingredients import Workshop
+    from harness.image.tree import Entry, Written
     from harness.kernel.catalogue import Kernel
-    from harness.progress import Progress
-    from harness.recipe import Image, Recipe
-    from harness.sources.debian import DebianSource
+    from harness.recipe import Content, Image, Recipe
     from harness.sources.packages import Lock
-    from harness.store import Store
 
 # Part of every key: raise it when the same inputs give other bits than before.
-_FORMAT = 3
+_FORMAT = 7
+_MANIFEST = "manifest.json"
+_SUFFIXES = {"none": "", "gzip": ".gz", "xz": ".xz", "zstd": ".zst", "lz4": ".lz4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class Build:
 
     Attributes:
         recipe: What was built.
-        kernels: Kernels by role: "seed", and "second" where the recipe has one.
-        images: Artifacts by the name of their image.
+        kernels: Kernels that it boots, by role: "seed", and "second" where the recipe has one.
+        images: Artifacts that were asked for, by the name of their image.
         lock: The exact packages that went in.
     """
 
@@ -48,82 +50,245 @@ class Build:
     lock: Lock
 
 
-def build(recipe: Recipe, seed: str, *, store: Store, debian: DebianSource, progress: Progress) -> Build:
-    """Build all images of a recipe for a seed kernel, or find them in the store.
+def build(
+    recipe: Recipe,
+    workshop: Workshop,
+    *,
+    seed: str | None = None,
+    only: str | None = None,
+    names: tuple[str, ...] = (),
+) -> Build:
+    """Build the images of a recipe for a seed kernel, or find them in the store.
 
     Args:
         recipe: The recipe.
-        seed: The seed kernel: a name of the catalogue or the path of a vmlinuz.
-        store: Where artifacts are kept.
-        debian: Where packages and catalogue kernels come from.
-        progress: Where the work is shown.
+        workshop: Where and what from.
+        seed: The seed kernel, by a name of the catalogue or the path of a vmlinuz, instead of the recipe's.
+        only: The kind of image that is wanted; others are built only where one of these needs them.
+        names: The images that are wanted, instead of all; as above.
 
     Raises:
         ConfigError: The recipe asks for what cannot be had, or the kernel is none.
         InfraError: A download or a tool failed, or the disk is full.
     """
-    kernels = {"seed": catalogue.obtain(seed, debian)}
-    if recipe.kernels.second:
-        second = catalogue.choose_second(recipe.kernels.second, kernels["seed"])
-        kernels["second"] = catalogue.obtain(second, debian)
-    images: dict[str, Artifact] = {}
-    for image in recipe.images:
-        given = contents.Ingredients(recipe=recipe, kernels=kernels, debian=debian, images=images)
-        images[image.name] = _artifact(image, given, store, progress)
-    return Build(recipe=recipe, kernels=kernels, images=images, lock=debian.given)
+    return _Factory(recipe, workshop, seed).build(only, names)
 
 
-def _artifact(image: Image, given: contents.Ingredients, store: Store, progress: Progress) -> Artifact:
-    described = [contents.describe(content, given) for content in image.contents]
-    settings = {key: value for key, value in msgspec.to_builtins(image).items() if key != "contents"}
-    inputs = {"format": _FORMAT, "image": settings, "contents": described}
+@dataclass
+class _Factory:
+    """The work on one recipe; artifacts and kernels are made when they are first asked for."""
 
-    def build_into(directory: Path) -> None:
-        if isinstance(image, r.Disk):
-            _check_space(directory, image)
-        with progress.task(f"building {image.name}"):
-            tree = contents.merge(
-                entry for content in image.contents for entry in contents.entries(content, given)
-            )
-            path = directory / _file_name(image)
-            match image:
-                case r.Initramfs():
-                    with path.open("wb") as file:
-                        cpio.write(tree, file)
-                case r.Disk():
-                    with tempfile.TemporaryDirectory(dir=directory) as work:
-                        disk.write_ext4(
-                            tree,
-                            path,
-                            size=image.size_bytes,
-                            label=image.label or image.name,
-                            work=Path(work),
-                        )
-            artifact = artifact_of(image.name, _kind(image), path)
+    recipe: Recipe
+    workshop: Workshop
+    seed: str | None
+    above: tuple[Path, ...] = ()
+    others: dict[Path, _Factory] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    images: dict[str, Artifact] = field(default_factory=dict)
+
+    def build(self, only: str | None, names: tuple[str, ...]) -> Build:
+        wanted = [image for image in self.recipe.images if only in {None, _kind(image)}]
+        if names:
+            wanted = [image for image in wanted if image.name in names]
+        if not wanted:
+            kinds = ", ".join(sorted({_kind(image) for image in self.recipe.images}))
+            raise ConfigError(f"the recipe {self.recipe.name} has no {only} image", hint=f"it has: {kinds}")
+        self._require_host(wanted)
+        roles: tuple[str, ...] = ()
+        if self.recipe.boots and only is None:
+            roles = ("seed", "second") if self.recipe.kernels.second else ("seed",)
+        kernels = {role: self.kernel(role) for role in roles}
+        images = {image.name: self.image(image.name) for image in wanted}
+        return Build(self.recipe, kernels, images, self.workshop.debian.given)
+
+    def image(self, name: str, recipe: str = "") -> Artifact:
+        """An image of this recipe, or of another one."""
+        if recipe:
+            return self._other(recipe).image(name)
+        if name not in self.images:
+            self.images[name] = self._artifact(self.recipe.image(name))
+        return self.images[name]
+
+    def kernel(self, name: str) -> Kernel:
+        """A kernel by its role in the recipe, or by its name in the catalogue."""
+        if name not in self.kernels:
+            self.kernels[name] = catalogue.obtain(self._kernel_name(name), self.workshop.debian)
+        return self.kernels[name]
+
+    def _kernel_name(self, name: str) -> str:
+        if name not in {"seed", "second"}:
+            return name
+        kernels = self.recipe.kernels
+        if name == "seed":
+            return self.seed or kernels.seed
+        return catalogue.choose_second(kernels.second, self.kernel("seed"))
+
+    def _other(self, name: str) -> _Factory:
+        path = str(self.recipe.base / name) if name.endswith(".toml") else name
+        other = r.load_recipe(path)
+        if other.path in {*self.above, self.recipe.path}:
+            raise ConfigError(f"{self.recipe.path} and {other.path} each need an image of the other")
+        if other.path not in self.others:
+            above = (*self.above, self.recipe.path)
+            self.others[other.path] = _Factory(other, self.workshop, None, above)
+        return self.others[other.path]
+
+    def _require_host(self, wanted: Iterable[Image]) -> None:
+        """Say up front, before anything is downloaded, what an image that needs root asks for."""
+        for image in wanted:
+            if isinstance(image, r.Dib):
+                from harness.image import dib
+
+                if not self.workshop.store.has(_kind(image), self._described(image)):
+                    dib.require_host(self.recipe, image)
+
+    def _artifact(self, image: Image) -> Artifact:
+        inputs = self._described(image)
+        kind, file_name = _kind(image), _file_name(image)
+
+        def build_into(directory: Path) -> dict[str, str]:
+            path = directory / file_name
+            with (
+                self.workshop.progress.task(f"building {image.name}"),
+                tempfile.TemporaryDirectory(dir=directory) as work,
+            ):
+                written = self._write(image, path, Path(work))
+                sha256 = _sha256(path)
             path.chmod(0o444)
-            (directory / "artifact.json").write_bytes(
-                msgspec.json.encode({"size": artifact.size, "sha256": artifact.sha256})
-            )
+            self._write_manifest(image, inputs, path, sha256, written)
+            return {file_name: sha256}
 
-    entry = store.get(_kind(image), inputs, build_into)
-    known = msgspec.json.decode((entry / "artifact.json").read_bytes())
-    path = entry / _file_name(image)
-    return Artifact(image.name, _kind(image), path, size=known["size"], sha256=known["sha256"])
-
-
-def _check_space(directory: Path, image: r.Disk) -> None:
-    free = shutil.disk_usage(directory).free
-    needed = image.size_bytes * 2  # the image, and the tree on its way into it
-    if free < needed:
-        raise ConfigError(
-            f"{directory} has {format_size(free)} left, and {image.name} may take {format_size(needed)}",
-            hint="free some space, or choose another cache with --cache DIR",
+        entry = self.workshop.store.get(kind, inputs, build_into)
+        known = self.workshop.store.file(entry, file_name)
+        return Artifact(
+            name=image.name,
+            kind=kind,
+            path=entry / file_name,
+            size=known.size,
+            sha256=known.sha256,
+            manifest=entry / _MANIFEST,
         )
+
+    def _write_manifest(
+        self,
+        image: Image,
+        described: Mapping[str, object],
+        artifact: Path,
+        sha256: str,
+        written: list[Written],
+    ) -> None:
+        from harness.image import manifest
+        from harness.image.inputs import inputs_of
+        from harness.image.tools import tools_of
+
+        document = manifest.Manifest(
+            image=image.name,
+            kind=_kind(image),
+            file=artifact.name,
+            size=artifact.stat().st_size,
+            sha256=sha256,
+            files=tuple(written),
+            inputs=inputs_of(image, self, msgspec.convert(described["contents"], list[dict[str, object]])),
+            tools=tools_of(image),
+            varies=msgspec.convert(described.get("not_reproducible", ()), tuple[str, ...]),
+        )
+        manifest.write(document, artifact.with_name(_MANIFEST))
+
+    def _described(self, image: Image) -> dict[str, object]:
+        """All that determines the image's bits, as JSON values."""
+        settings = {key: value for key, value in msgspec.to_builtins(image).items() if key != "contents"}
+        described: dict[str, object] = {
+            "format": _FORMAT,
+            "mtime": self.workshop.mtime,
+            "image": settings,
+            "contents": [contents.describe(content, self) for content in r.contents_of(image)],
+        }
+        match image:
+            case r.Initramfs():
+                from harness.image.tools import compressor
+
+                described["behind"] = [self.image(name).sha256 for name in image.behind]
+                described["compressor"] = compressor(image.compression)
+            case r.Iso():
+                from harness.image import iso
+
+                described |= iso.describe(image, self)
+            case r.Dib():
+                from harness.image import dib
+
+                described |= dib.describe(image, self)
+        return described
+
+    def _write(self, image: Image, path: Path, work: Path) -> list[Written]:
+        match image:
+            case r.Initramfs():
+                from harness.image import initramfs
+
+                behind = [self.image(name).path for name in image.behind]
+                tree = self._tree(image.contents, path)
+                return initramfs.write(
+                    tree,
+                    path,
+                    compression=image.compression,
+                    behind=behind,
+                    mtime=self.workshop.mtime,
+                )
+            case r.Disk():
+                from harness.image import disk
+
+                places = image.partition or (image,)
+                trees = [self._tree(place.contents, path) for place in places]
+                return disk.write(image, trees, path, work=work, mtime=self.workshop.mtime)
+            case r.Iso():
+                from harness.image import iso
+
+                return iso.write(image, self, self._tree(image.contents, path), path, work=work)
+            case r.Dib():
+                from harness.image import dib
+
+                return dib.write(image, self, path, work=work)
+
+    def _tree(self, added: Sequence[Content], path: Path) -> list[Entry]:
+        tree = contents.tree(added, self)
+        needed = sum(_size(entry) for entry in tree)
+        free = shutil.disk_usage(path.parent).free
+        if needed > free:
+            raise InfraError(
+                f"the cache {self.workshop.store.cache} has {format_size(free)} left, and the files of "
+                f"{path.name} alone take {format_size(needed)}",
+                hint="free some space (`harness store gc`), or choose another cache with --cache DIR",
+            )
+        return tree
 
 
 def _kind(image: Image) -> str:
-    return "initramfs" if isinstance(image, r.Initramfs) else "disk"
+    return str(image.__struct_config__.tag)
 
 
 def _file_name(image: Image) -> str:
-    return f"{image.name}.cpio" if isinstance(image, r.Initramfs) else f"{image.name}.img"
+    match image:
+        case r.Initramfs():
+            return f"{image.name}.cpio{_SUFFIXES[image.compression]}"
+        case r.Disk():
+            return f"{image.name}.{'img' if image.format == 'raw' else image.format}"
+        case r.Iso():
+            return f"{image.name}.iso"
+        case r.Dib():
+            return f"{image.name}.tar"
+
+
+def _size(entry: Entry) -> int:
+    """Bytes of an entry's own content; one that cannot be read is the writer's to complain about."""
+    if not entry.is_file or entry.link:
+        return 0
+    if isinstance(entry.content, bytes):
+        return len(entry.content)
+    try:
+        return entry.content.stat().st_size
+    except OSError:
+        return 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

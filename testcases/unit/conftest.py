@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from harness.progress import Quiet
 from harness.sources.debian import DebianSource, _inputs
 from harness.sources.packages import Lock, Package, Resolution
+from harness.sources.untar import unpack
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -39,19 +43,30 @@ class Larder:
 
     def _unpacked(self, name: str, files: Files) -> Package:
         def build(directory: Path) -> None:
-            for path, content in files.items():
-                place = directory / "files" / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, str):
-                    place.symlink_to(content)
-                else:
-                    place.write_bytes(content)
-                    place.chmod(0o755 if "bin" in place.parts else 0o644)
+            unpack(io.BytesIO(_tar(files)), directory, name)
 
         sha256 = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
         package = Package(name, "1", "i386", sha256, 1)
         self.store.get("deb", _inputs(package), build)
         return package
+
+
+def _tar(files: Files) -> bytes:
+    """A tar archive as Debian packages have it: with directories, everything owned by root."""
+    data = io.BytesIO()
+    parents = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for path in sorted(parents | set(files)):
+            info = tarfile.TarInfo(f"./{path}")
+            content = files.get(path)
+            if content is None:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+            elif isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+            else:
+                info.size, info.mode = len(content), 0o755 if "bin" in path.split("/") else 0o644
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return data.getvalue()
 
 
 @pytest.fixture

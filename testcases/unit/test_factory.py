@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.image import factory
+from harness.errors import ConfigError, InfraError
+from harness.image import factory, ingredients, manifest
 from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.sources.downloads import Downloads
 from harness.store import Store
 from testcases.unit.conftest import Larder
 from testcases.unit.test_bzimage import kernel
@@ -88,13 +89,14 @@ class Workshop:
         self.kernel.write_bytes(kernel())
         self.done = Titles()
 
-    def build(self) -> factory.Build:
+    def build(self, only: str | None = None) -> factory.Build:
         return factory.build(
             load_recipe(str(self.recipe)),
-            str(self.kernel),
-            store=self.larder.store,
-            debian=self.larder.debian(),
-            progress=self.done,
+            ingredients.Workshop(
+                self.larder.store, self.larder.debian(), Downloads(self.larder.store, self.done), self.done
+            ),
+            seed=str(self.kernel),
+            only=only,
         )
 
 
@@ -158,21 +160,117 @@ def test_an_image_that_fails_leaves_nothing_half_built(workshop: Workshop) -> No
     workshop.recipe.write_text(workshop.recipe.read_text().replace('"4M"', '"1M"'))
     with workshop.source.open("ab") as source:
         source.write(b"#" * (2 << 20))
-    with pytest.raises(ConfigError, match="the disk image outer of 1 MiB is too small"):
+    with pytest.raises(ConfigError, match=r"outer.* too small"):
         workshop.build()
     store = workshop.larder.store.cache / "store"
     assert not list((store / "disk").iterdir())
     assert len(list((store / "initramfs").iterdir())) == 1
 
 
-def test_a_cache_without_room_for_the_disk_is_the_users_affair(
+def test_a_cache_without_room_for_the_files_is_named_before_anything_is_written(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=7 << 20))
-    message = r"cache.* has 7\.0 MiB left, and outer may take 8\.0 MiB"
-    with pytest.raises(ConfigError, match=message) as caught:
+    with workshop.source.open("ab") as source:
+        source.write(b"#" * (2 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    message = r"cache.* has 1\.0 MiB left, and the files of inner.cpio alone take 2\.0 MiB"
+    with pytest.raises(InfraError, match=message) as caught:
         workshop.build()
     assert "--cache" in caught.value.hint
+    assert not list((workshop.larder.store.cache / "store/initramfs").iterdir())
+
+
+def test_only_what_is_asked_for_is_built_and_what_it_needs(workshop: Workshop) -> None:
+    assert list(workshop.build(only="initramfs").images) == ["inner"]
+    assert workshop.done.titles == ["building inner"]
+    assert list(workshop.build(only="disk").images) == ["outer"], "what it needs is not what was asked for"
+    with pytest.raises(ConfigError, match="the recipe own has no iso image") as caught:
+        workshop.build(only="iso")
+    assert caught.value.hint == "it has: disk, initramfs"
+
+
+@pytest.mark.parametrize("name", ["artifact", "manifest"])
+def test_a_damaged_artifact_is_built_again(workshop: Workshop, name: str) -> None:
+    image = workshop.build().images["inner"]
+    victim = image.path if name == "artifact" else image.manifest
+    before = victim.read_bytes()
+    victim.chmod(0o644)
+    victim.write_bytes(before[:-1])
+    again = workshop.build().images["inner"]
+    assert again == image
+    assert victim.read_bytes() == before
+
+
+def test_a_manifest_says_what_is_in_an_artifact_and_where_it_came_from(workshop: Workshop) -> None:
+    built = workshop.build()
+    inner = manifest.read(built.images["inner"].manifest)
+    archive = built.images["inner"]
+    assert (inner.image, inner.kind, inner.file) == ("inner", "initramfs", "inner.cpio")
+    assert (inner.size, inner.sha256) == (archive.size, archive.sha256)
+    files = {file.path: file for file in inner.files}
+    source = workshop.source.read_bytes()
+    assert files["init"].sha256 == hashlib.sha256(source).hexdigest()
+    assert (files["init"].mode, files["init"].size) == (0o100755, len(source))
+    assert files["init"].source == "files/init"
+    assert files["bin/tool"].source == "tools 1"
+    [package] = workshop.larder.debian().closure("bookworm", "i386", ["tools"])
+    assert inner.inputs == (
+        manifest.Input("file", "files/init", sha256=files["init"].sha256),
+        manifest.Input("package", "tools", "1", "i386", "bookworm", package.sha256),
+    )
+    assert {"harness", "python", "dpkg-deb"} == set(inner.tools)
+    outer = manifest.read(built.images["outer"].manifest)
+    assert outer.inputs == (manifest.Input("image", "inner", origin="this recipe", sha256=archive.sha256),)
+    assert set(outer.tools) == {"harness", "python"}
+    assert all(any(letter.isdigit() for letter in version) for version in outer.tools.values())
+    assert manifest.read_origins(archive.manifest).inputs == inner.inputs
+
+
+COMPOSED = """
+summary = "a checkout and a download behind another archive"
+[[image]]
+name = "first"
+kind = "initramfs"
+contents = [{ add = "checkout", source = "tree" }]
+[[image]]
+name = "second"
+kind = "initramfs"
+behind = ["first"]
+contents = [{ add = "download", path = "archive.tar", url = "files/archive.tar", sha256 = "HASH" }]
+"""
+
+
+def test_checkouts_downloads_and_other_images_are_named_as_inputs(workshop: Workshop) -> None:
+    base = workshop.recipe.parent.parent
+    (base / "tree").mkdir()
+    (base / "tree/seed").write_text("hex0\n")
+    git = ["git", "-C", str(base / "tree"), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    (base / "files/archive.tar").write_bytes(b"an archive")
+    sha256 = hashlib.sha256(b"an archive").hexdigest()
+    workshop.recipe.write_text(COMPOSED.replace("HASH", sha256))
+    first, second = (manifest.read(image.manifest).inputs for image in workshop.build().images.values())
+    assert [(given.kind, given.name, given.version) for given in first] == [("checkout", "tree", commit)]
+    assert [given.modified for given in first] == [False]
+    assert [(given.kind, given.name, given.origin, given.sha256) for given in second] == [
+        ("download", "archive.tar", "files/archive.tar", sha256),
+        ("image", "first", "this recipe", workshop.build().images["first"].sha256),
+    ]
+    (base / "tree/seed").write_text("another\n")
+    [given] = manifest.read(workshop.build().images["first"].manifest).inputs
+    assert (given.version, given.modified) == (commit, True)
+
+
+def test_a_manifest_tells_nothing_of_the_place(workshop: Workshop, tmp_path: Path) -> None:
+    elsewhere = Larder(Store(tmp_path / "another cache"))
+    other = Workshop(tmp_path / "another checkout", elsewhere).build().images
+    for name, image in workshop.build().images.items():
+        assert image.manifest.read_bytes() == other[name].manifest.read_bytes()
+        assert str(tmp_path).encode() not in image.manifest.read_bytes()
 
 
 def test_the_second_kernel_is_chosen_and_comes_along(workshop: Workshop) -> None:

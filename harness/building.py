@@ -1,0 +1,78 @@
+"""From a recipe and the user's options to what was built: recipe → sources → image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+from harness.image import factory
+from harness.image.ingredients import Workshop
+from harness.sources.debian import DebianSource
+from harness.sources.downloads import Downloads
+from harness.sources.packages import read_lock
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.image.factory import Build
+    from harness.progress import Progress
+    from harness.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How images are built.
+
+    Attributes:
+        cache: The cache directory.
+        kernel: Seed kernel, by name or path, instead of the recipe's.
+        lock: Lock file to repeat.
+        mirror: Debian archive to use instead of the machine's own.
+        refresh: Whether to fetch the newest indexes first.
+        only: Kind of image to build, instead of all.
+        names: Images to build, instead of all; what they need comes along.
+        dirty: Whether files that git does not track get into images made from checkouts.
+    """
+
+    cache: Path
+    kernel: str | None = None
+    lock: Path | None = None
+    mirror: str | None = None
+    refresh: bool = False
+    only: str | None = None
+    names: tuple[str, ...] = ()
+    dirty: bool = False
+
+
+def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
+    """Build all that a run of the recipe boots, or find it in the store.
+
+    Raises:
+        ConfigError: The recipe or an option asks for what cannot be had.
+        InfraError: The archive, a tool or the disk failed.
+    """
+    store = Store(options.cache)
+    debian = DebianSource(
+        store,
+        progress,
+        mirror=options.mirror,
+        lock=read_lock(options.lock) if options.lock else None,
+        refresh=options.refresh,
+    )
+    downloads = Downloads(store, progress)
+    workshop = Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
+    return factory.build(recipe, workshop, seed=options.kernel, only=options.only, names=options.names)
+
+
+def _source_date() -> int:
+    """The time that all files in images have (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isdecimal() or int(text) >= 1 << 32:
+        raise ConfigError(
+            f"the environment variable SOURCE_DATE_EPOCH is {text!r}, and no number of seconds since 1970",
+            hint="unset it, or set it to such as `git log -1 --format=%ct` prints",
+        )
+    return int(text)

@@ -1,0 +1,123 @@
+"""The manifest beside an artifact: each file in it, and where that came from.
+
+`docs/builds.md` describes the fields. Nothing in it depends on who built the artifact, when, or where, except
+`tools`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from harness.errors import InfraError
+from harness.image.names import printable
+from harness.image.tree import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+class Input(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that an artifact was made from.
+
+    Attributes:
+        kind: "package", "kernel", "download", "checkout", "file", "image" or "element".
+        name: Its name: of the package, of the kernel in the catalogue, of the file, of the image.
+        version: Of a package or kernel; of a checkout, its commit.
+        architecture: Debian's name of it, of a package.
+        origin: Where it came from: suite of the archive, address, package of a kernel, recipe of an image.
+        sha256: Of the file; of a package, of its .deb file.
+        modified: Whether a checkout differed from its commit.
+    """
+
+    kind: str
+    name: str
+    version: str = ""
+    architecture: str = ""
+    origin: str = ""
+    sha256: str = ""
+    modified: bool = False
+
+
+class Origins(msgspec.Struct, frozen=True):
+    """The part of a manifest that says what the artifact was made from, and with what."""
+
+    inputs: tuple[Input, ...] = ()
+    tools: dict[str, str] = {}
+    varies: tuple[str, ...] = ()
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What an artifact is made of.
+
+    Attributes:
+        image: Name of the image in its recipe.
+        kind: "initramfs", "disk", "iso" or "dib".
+        file: Name of the artifact's file.
+        size: In bytes.
+        sha256: Of the file, in hex.
+        files: What is in it, in the order in which it was written.
+        inputs: What it was made from.
+        tools: What made it, with versions. Where they change the bits, the harness notices: they are no
+            part of the artifact's key in the store.
+        varies: What is not the same each time it is built, in sentences; empty for what is reproducible.
+    """
+
+    image: str
+    kind: str
+    file: str
+    size: int
+    sha256: str
+    files: tuple[Written, ...]
+    inputs: tuple[Input, ...] = ()
+    tools: dict[str, str] = {}
+    varies: tuple[str, ...] = ()
+
+
+def write(manifest: Manifest, path: Path) -> None:
+    """Write a manifest; names with bytes that are no UTF-8 are written as `harness image ls` shows them."""
+    document = msgspec.structs.replace(manifest, files=tuple(map(_as_text, manifest.files)))
+    path.write_bytes(msgspec.json.encode(document))
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        InfraError: It cannot be read.
+    """
+    return _read(path, Manifest)
+
+
+def read_origins(path: Path) -> Origins:
+    """Read what a manifest says about the whole, which takes no time even where there are many files.
+
+    Raises:
+        InfraError: It cannot be read.
+    """
+    return _read(path, Origins)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        hint = "`harness store verify` removes what is damaged; then build again"
+        raise InfraError(f"cannot read the manifest {path}: {error}", hint=hint) from error
+
+
+def without_twins(inputs: Iterable[Input]) -> tuple[Input, ...]:
+    """Each input once, sorted by kind and name."""
+    return tuple(sorted(set(inputs), key=lambda given: (given.kind, given.name, given.version, given.sha256)))
+
+
+def _as_text(file: Written) -> Written:
+    texts = (file.path, file.target, file.link, file.source)
+    if all(text.isprintable() and "\\" not in text for text in texts):
+        return file
+    path, target, link, source = map(printable, texts)
+    return msgspec.structs.replace(file, path=path, target=target, link=link, source=source)

@@ -1,0 +1,176 @@
+"""The content-addressed store: what was built once from the same inputs is not built again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import places
+from harness.errors import InfraError
+from harness.store import locks, seal
+from harness.store.seal import SealedFile
+from harness.store.uses import uses_of_this_process
+from harness.store.writing import remove, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["SealedFile", "Store", "write_atomically"]
+
+UNFINISHED = ".unfinished"
+_HINT = "choose another cache with --cache DIR or the environment variable HARNESS_CACHE"
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+_FULL = 64 << 10  # bytes: with less than this left, a program that failed has met a full disk
+_USE_IS_NEWS = 60.0  # seconds after which another use of an entry is written down
+
+
+class Store:
+    """Directories below the cache, each named by the digest of all that went into it.
+
+    Safe for any number of processes: one builds, the others wait and share. An entry appears by an
+    atomic rename, so a crash leaves nothing that looks finished, and what it leaves is removed by the next
+    process that builds something of the kind. An entry that was damaged is built anew.
+
+    Raises:
+        ConfigError: The cache directory cannot be created or written to.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = places.writable_directory(cache, "cache", _HINT)
+        self.entries = cache / "store"
+        self.locks = cache / "locks"
+        self.uses = cache / "uses"
+        with self._explained():
+            self.locks.mkdir(exist_ok=True)
+
+    def get(
+        self,
+        kind: str,
+        inputs: Mapping[str, object],
+        build: Callable[[Path], Mapping[str, str] | None],
+    ) -> Path:
+        """Return the directory for these inputs; build it first if it is not there, or not as it was built.
+
+        It stays there for as long as this process lives.
+
+        Args:
+            kind: What it is ("initramfs", "deb"): a folder of the store.
+            inputs: All that determines the content, as JSON values; kept beside it as `inputs.json`.
+            build: Fills the empty directory that it is given. May return the SHA-256 of files directly in
+                it, by name, so that they are not read again.
+
+        Raises:
+            InfraError: The disk is full, or the cache fails while building.
+        """
+        entry = self._entry(kind, inputs)
+        with self._explained():
+            if not self._take(entry):
+                with self.lock(f"{kind}-{entry.name}"):
+                    if not self._take(entry):
+                        self._build(entry, inputs, build)
+        return entry
+
+    def has(self, kind: str, inputs: Mapping[str, object]) -> bool:
+        """Whether `get` would find the entry; if so, it stays there for as long as this process lives."""
+        return self._take(self._entry(kind, inputs))
+
+    def file(self, entry: Path, name: str) -> SealedFile:
+        """Size and hash of a file directly in an entry, as they were recorded when it was built.
+
+        Raises:
+            InfraError: The entry vanished.
+        """
+        sealed = seal.read(entry)
+        if sealed is None:
+            raise InfraError(f"{entry} vanished from the store while it was used", hint="run again")
+        return sealed.files[name]
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keep other processes out of what `name` stands for; freed when the holder dies."""
+        with locks.held(self.locks / f"{name}.lock"):
+            yield
+
+    @contextmanager
+    def tidying(self, *, alone: bool) -> Iterator[None]:
+        """Keep entries from being removed between a look at them and the note that they are used."""
+        with locks.held(self.locks / "tidy.lock", shared=not alone):
+            yield
+
+    def _entry(self, kind: str, inputs: Mapping[str, object]) -> Path:
+        digest = hashlib.sha256(_document(inputs).encode()).hexdigest()[:32]
+        return self.entries / kind / digest
+
+    def _take(self, entry: Path) -> bool:
+        """Note that the entry is used, and tell whether it is whole."""
+        with self.tidying(alone=False):
+            uses_of_this_process(self.uses).note(f"{entry.parent.name}/{entry.name}")
+            if not seal.is_whole(entry):
+                return False
+            last = (entry / seal.SEAL).stat().st_mtime
+            if not 0 <= time.time() - last < _USE_IS_NEWS:
+                os.utime(entry / seal.SEAL)  # the time of the last use, for `upkeep`
+            return True
+
+    def _build(
+        self, entry: Path, inputs: Mapping[str, object], build: Callable[[Path], Mapping[str, str] | None]
+    ) -> None:
+        # The entry's lock is ours, so whatever lies here is nobody's: a crashed builder's, or damaged.
+        self._sweep(entry.parent)
+        unfinished = entry.with_name(f"{entry.name}{UNFINISHED}")
+        if entry.exists():
+            remove(entry)
+        remove(unfinished)
+        try:
+            with self._explained():  # while the disk is as full as it was
+                unfinished.mkdir(parents=True)
+                known = build(unfinished) or {}
+                (unfinished / "inputs.json").write_text(_document(inputs), encoding="utf-8")
+                seal.seal(unfinished, known)
+                unfinished.rename(entry)
+        except BaseException:
+            remove(unfinished)
+            raise
+
+    def _sweep(self, kind: Path) -> None:
+        """Remove what builders of this kind left that were killed."""
+        for left in kind.glob(f"*{UNFINISHED}"):
+            name = f"{kind.name}-{left.name.removesuffix(UNFINISHED)}.lock"
+            with locks.held_if_free(self.locks / name) as nobodys:
+                if nobodys:
+                    remove(left)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what is wrong with the cache, when it is the cache."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise self._full() from error
+            if error.errno in _REFUSED and Path(os.fsdecode(error.filename or "")).is_relative_to(self.cache):
+                message = f"cannot use the cache: {error.filename}: {error.strerror}"
+                raise InfraError(message, hint=_HINT) from error
+            raise
+        except InfraError as error:
+            if shutil.disk_usage(self.cache).free < _FULL:  # a program said it in its own words
+                raise self._full() from error
+            raise
+
+    def _full(self) -> InfraError:
+        free = shutil.disk_usage(self.cache).free
+        return InfraError(
+            f"the disk of the cache {self.cache} is full ({free >> 20} MiB left)",
+            hint=f"`harness store gc` removes what is not needed any more; or {_HINT}",
+        )
+
+
+def _document(inputs: Mapping[str, object]) -> str:
+    return json.dumps(inputs, sort_keys=True, indent=1) + "\n"

@@ -1,0 +1,67 @@
+"""Which entries of a store the running processes use, so that nobody removes those.
+
+A process keeps a file with the names of the entries that it was given, locked for as long as it lives: with
+its end the lock is free, however it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import secrets
+from functools import cache
+from typing import TYPE_CHECKING
+
+from harness.store.locks import held_if_free
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Uses:
+    """The entries that this process uses.
+
+    Args:
+        directory: Where all processes keep their files.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self._path = directory / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._noted: set[str] = set()
+        atexit.register(self._forget, os.getpid())
+
+    def note(self, name: str) -> None:
+        """Remember that an entry is used until this process ends."""
+        if name not in self._noted:
+            os.write(self._file, f"{name}\n".encode())
+            self._noted.add(name)
+
+    def _forget(self, owner: int) -> None:
+        if os.getpid() == owner:  # a forked process ends without taking our uses along
+            self._path.unlink(missing_ok=True)
+
+
+def uses_of_this_process(directory: Path) -> Uses:
+    """The one file of this process: what it was given stays in use when the store object is gone."""
+    return _uses(directory, os.getpid())
+
+
+@cache
+def _uses(directory: Path, _process: int) -> Uses:
+    return Uses(directory)
+
+
+def names_in_use(directory: Path) -> set[str]:
+    """Entries that any living process uses; files that dead ones left are removed."""
+    names: set[str] = set()
+    for file in directory.iterdir() if directory.is_dir() else ():
+        with held_if_free(file) as abandoned:
+            if abandoned:
+                file.unlink(missing_ok=True)
+            else:
+                names |= set(file.read_text(encoding="utf-8").splitlines())
+    return names
