@@ -1,9 +1,9 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint shell setup clean
+.PHONY: help run test lint shell setup setup-dib clean
 
 help: ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo 'Options go into ARGS: make run ARGS=--help, make test ARGS="-k console"'
 
 run: setup ## build the images of the default recipe, boot them in QEMU, judge the run
@@ -22,6 +22,9 @@ lint: setup ## ruff and mypy only
 
 setup: ## install what is missing: Debian packages, Python environment
 	@ci/setup
+
+setup-dib: ## the same, and what images of kind dib need
+	@ci/setup --dib
 
 clean: ## remove the environment and tools' caches; runs/ and the image cache stay
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

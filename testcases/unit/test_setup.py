@@ -62,9 +62,9 @@ class Checkout:
     def tell(self, name: str, text: str = "") -> None:
         (self.state / name).write_text(text)
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [self.root / "ci" / "setup"],
+            [self.root / "ci" / "setup", *options],
             env={"PATH": str(self.programs), "STATE": str(self.state)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -73,8 +73,8 @@ class Checkout:
             start_new_session=True,
         )
 
-    def setup(self) -> subprocess.CompletedProcess[str]:
-        process = self.start()
+    def setup(self, *options: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*options)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -136,6 +136,14 @@ def test_root_installs_what_is_missing(checkout: Checkout) -> None:
         "apt-get update",
         f"{INSTALL} qemu-system-x86 -o DPkg::Lock::Timeout=300",
     ]
+
+
+def test_the_packages_of_dib_come_only_when_asked_for(checkout: Checkout) -> None:
+    (checkout.root / "ci" / "debian-packages-dib.txt").write_text("debootstrap  # why\n")
+    assert checkout.setup().returncode == 0
+    assert checkout.calls("apt-get") == []
+    assert checkout.setup("--dib").returncode == 0
+    assert checkout.calls("apt-get")[-1] == f"{INSTALL} debootstrap -o DPkg::Lock::Timeout=300"
 
 
 def test_sudo_installs_what_is_missing(checkout: Checkout) -> None:

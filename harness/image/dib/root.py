@@ -1,0 +1,282 @@
+"""What is kept of a root that diskimage-builder made: all but the traces of the build.
+
+Members of the archive are sorted, have the time 0 and numeric owners, and device nodes are the usual ones,
+not those of the builder's host.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import re
+import stat
+import tarfile
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from debian.deb822 import Deb822
+
+from harness.errors import InfraError
+from harness.image.names import matches, plain
+from harness.image.tree import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+TYPES: Final[Mapping[bytes, int]] = {
+    tarfile.DIRTYPE: stat.S_IFDIR,
+    tarfile.SYMTYPE: stat.S_IFLNK,
+    tarfile.CHRTYPE: stat.S_IFCHR,
+    tarfile.BLKTYPE: stat.S_IFBLK,
+}
+MADE_HERE: Final = "scripts of packages and elements"
+_XATTR = "SCHILY.xattr."  # what GNU tar puts before the names of extended attributes
+
+# Left out of every root. `x/*` empties a directory: what a running system makes, caches, and the builder's.
+_VOLATILE = [
+    "dev/*",
+    "proc/*",
+    "run/*",
+    "sys/*",
+    "tmp/*",
+    "lost+found",
+    "etc/.pwd.lock",
+    "etc/dib-manifests",
+    "etc/fstab",  # it names the filesystem that diskimage-builder worked on
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/hostname",
+    "etc/machine-id",
+    "etc/passwd-",
+    "etc/resolv.conf",
+    "etc/resolv.conf.ORIG",
+    "etc/shadow-",
+    "etc/ssh/ssh_host_*",
+    "etc/subgid-",
+    "etc/subuid-",
+    "root/.bash_history",
+    "root/.cache",
+    "root/.wget-hsts",
+    "var/cache/apt/*",
+    "var/cache/debconf/*-old",
+    "var/cache/ldconfig/*",
+    "var/lib/apt/lists/*",
+    "var/lib/dbus/machine-id",
+    "var/lib/dpkg/*-old",
+    "var/lib/dpkg/lock*",
+    "var/lib/systemd/random-seed",
+    "var/lib/urandom/random-seed",
+    "var/log/*",
+    "var/tmp/*",
+]
+_PLACES = {"dev": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555, "tmp": 0o1777}
+# Numbers and modes: Documentation/admin-guide/devices.txt of the kernel, and what its devtmpfs gives.
+_NODES = {
+    "dev/console": (5, 1, 0o600),
+    "dev/full": (1, 7, 0o666),
+    "dev/null": (1, 3, 0o666),
+    "dev/random": (1, 8, 0o666),
+    "dev/tty": (5, 0, 0o666),
+    "dev/urandom": (1, 9, 0o666),
+    "dev/zero": (1, 5, 0o666),
+}
+# shadow(5): the third field is the day of the last change; empty means that passwords do not age.
+_PASSWORD_DAY = re.compile(rb"^([^:\n]*:[^:\n]*:)\d+:", re.MULTILINE)
+_MERGED = re.compile(r"^(bin|sbin|lib\w*)/")  # directories that are links into usr
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """A package that is installed in a root."""
+
+    name: str
+    version: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What was kept.
+
+    Attributes:
+        files: Every member of the archive.
+        installed: Packages that are installed, sorted by name.
+    """
+
+    files: list[Written]
+    installed: tuple[Installed, ...]
+
+
+def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
+    """Write what is to be kept of an archive as a new one, which depends on the content alone.
+
+    Args:
+        raw: The archive that diskimage-builder made.
+        path: The archive to write.
+        drop: Shell patterns of files and directories that are left out as well.
+
+    Raises:
+        InfraError: The archive cannot be read.
+    """
+    try:
+        with (
+            tarfile.open(raw, "r:", encoding="utf-8", errors="surrogateescape") as given,
+            tarfile.open(path, "w:", format=tarfile.PAX_FORMAT, errors="surrogateescape") as made,
+        ):
+            owner = owners(given)
+            files = [
+                _written(info, sha256, owner)
+                for info, data in _members(given, [*_VOLATILE, *drop])
+                for sha256 in [_add(made, info, data)]
+            ]
+            return Root(files, _installed(given))
+    except tarfile.TarError as error:
+        raise InfraError(f"diskimage-builder made an archive that cannot be read: {error}") from error
+
+
+def owners(tar: tarfile.TarFile) -> dict[str, str]:
+    """Package and version ("bash 5.2.15-2+b13") of each path that dpkg's lists in the archive name."""
+    versions = {(p.name, p.architecture): p.version for p in _installed(tar)}
+    names = {name: version for (name, _), version in versions.items()}
+    found = {}
+    for info in sorted(tar, key=lambda info: info.name):  # directories have many owners: the last one
+        listed = re.fullmatch(r"(?:\./)?(var/lib/dpkg/info/([^:/]+)(?::(\w+))?\.(\w+))", info.name)
+        if listed is None:
+            continue
+        path, name, architecture, kind = listed.groups()
+        package = f"{name} {versions.get((name, architecture), names.get(name, ''))}"
+        found[path] = package
+        lines = (
+            content(tar, info).read().decode("utf-8", "surrogateescape").splitlines()
+            if kind == "list"
+            else []
+        )
+        for line in lines:
+            place = line.strip("/")
+            found[place] = found[_MERGED.sub(r"usr/\1/", place)] = package
+    return found
+
+
+def content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    """A regular file's content, or that of a hard link to one.
+
+    Raises:
+        InfraError: It has none.
+    """
+    found = tar.extractfile(info)
+    if found is None:
+        raise InfraError(f"{info.name} is no file in {tar.name!r}")
+    return found
+
+
+def _members(tar: tarfile.TarFile, drop: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    """What is kept, sorted by the bytes of the paths; of several hard links the first carries the content."""
+    files: dict[str, tarfile.TarInfo] = {}
+    kept: dict[str, tarfile.TarInfo] = {}
+    for info in tar:
+        name = plain(info.name)
+        if name is None:
+            raise InfraError(f"diskimage-builder made an archive with the odd name {info.name!r}")
+        if info.isreg():
+            files[name] = info
+        elif info.islnk():
+            files[name] = files[plain(info.linkname) or ""]
+        if name and (info.type in TYPES or name in files) and not matches(name, drop):
+            kept[name] = info
+    made = {name: _special(name, tarfile.DIRTYPE, mode) for name, mode in _PLACES.items() if name not in kept}
+    for name, (major, minor, mode) in _NODES.items():
+        made[name] = _special(name, tarfile.CHRTYPE, mode, major, minor)
+    first: dict[int, str] = {}  # where a file's content is in the given archive, and its first name here
+    for name in sorted(kept | made, key=os.fsencode):
+        if name in made:
+            yield made[name], None
+            continue
+        original = files.get(name, kept[name])
+        info = _normal(original, name)
+        if original.isreg():
+            info.linkname = first.setdefault(original.offset_data, name)
+            if info.linkname != name:
+                info.type, info.size = tarfile.LNKTYPE, 0
+                yield info, None
+                continue
+            info.linkname = ""
+            source = content(tar, original)
+            if name == "etc/shadow":
+                source = BytesIO(_PASSWORD_DAY.sub(rb"\1:", source.read()))
+                info.size = len(source.getbuffer())
+            yield info, source
+        else:
+            yield info, None
+
+
+def _normal(given: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
+    info = copy.copy(given)
+    info.name, info.mtime, info.uname, info.gname = name, 0, "", ""
+    info.mode = stat.S_IMODE(given.mode)
+    if not given.isdev():
+        info.devmajor = info.devminor = 0
+    info.pax_headers = {
+        key: value for key, value in sorted(given.pax_headers.items()) if key.startswith(_XATTR)
+    }
+    return info
+
+
+def _special(name: str, kind: bytes, mode: int, major: int = 0, minor: int = 0) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.devmajor, info.devminor = kind, mode, major, minor
+    return info
+
+
+class _Hashed:
+    """Reads from a file, and hashes what it read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self.digest.update(block)
+        return block
+
+
+def _add(tar: tarfile.TarFile, info: tarfile.TarInfo, data: IO[bytes] | None) -> str:
+    """Write a member, and return the SHA-256 of its content, "" where it has none."""
+    if data is None:
+        tar.addfile(info)
+        return ""
+    hashed = _Hashed(data)
+    tar.addfile(info, hashed)
+    return hashed.digest.hexdigest()
+
+
+def _written(info: tarfile.TarInfo, sha256: str, owner: Mapping[str, str]) -> Written:
+    return Written(
+        path=info.name,
+        mode=TYPES.get(info.type, stat.S_IFREG) | info.mode,
+        uid=info.uid,
+        gid=info.gid,
+        size=len(os.fsencode(info.linkname)) if info.issym() else info.size,
+        sha256=sha256,
+        target=info.linkname if info.issym() else "",
+        link=info.linkname if info.islnk() else "",
+        device=(info.devmajor, info.devminor) if info.isdev() else (0, 0),
+        source=owner.get(info.name, MADE_HERE),
+    )
+
+
+def _installed(tar: tarfile.TarFile) -> tuple[Installed, ...]:
+    status = next((info for info in tar if info.name.removeprefix("./") == "var/lib/dpkg/status"), None)
+    if status is None:
+        return ()
+    stanzas = Deb822.iter_paragraphs(content(tar, status).read().decode("utf-8"), use_apt_pkg=False)
+    found = [
+        Installed(stanza["Package"], stanza["Version"], stanza["Architecture"])
+        for stanza in stanzas
+        if stanza.get("Status", "").endswith(" installed")
+    ]
+    return tuple(sorted(found, key=lambda package: (package.name, package.architecture)))

@@ -1,0 +1,2 @@
+# Elements of diskimage-builder ask for it.
+export DISTRO_NAME=debian
