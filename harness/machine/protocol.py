@@ -21,6 +21,22 @@ class Accelerator(StrEnum):
     TCG = "tcg"
 
 
+class Medium(StrEnum):
+    """Where the seed kernel comes from: the machine loads it itself, or firmware finds a boot medium."""
+
+    DIRECT = "direct"
+    CD = "cd"
+    USB_XHCI = "usb-xhci"
+    USB_EHCI = "usb-ehci"
+
+
+class Firmware(StrEnum):
+    """What runs before the seed kernel."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
 class EndCause(StrEnum):
     """Why a machine is no longer running; the first four are QMP's words for it."""
 
@@ -78,29 +94,78 @@ class ProcessorSample:
 
 
 @dataclass(frozen=True, slots=True)
-class MachineSpec:
-    """What a machine is made of.
+class DirectBoot:
+    """A seed kernel that the machine loads itself.
 
     Attributes:
         kernel: The seed kernel.
         initramfs: First root file system.
         command_line: The seed kernel's command line.
+    """
+
+    kernel: Path
+    initramfs: Path
+    command_line: str
+
+    @property
+    def medium(self) -> Medium:
+        """No medium."""
+        return Medium.DIRECT
+
+
+@dataclass(frozen=True, slots=True)
+class MediumBoot:
+    """A medium that the firmware boots; it holds kernel and initramfs.
+
+    Attributes:
+        image: The medium's content; the run cannot write to it.
+        medium: How it is attached; not DIRECT.
+        command_line: That of the kernel that the medium starts when nobody chooses.
+    """
+
+    image: Path
+    medium: Medium
+    command_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """What a machine is made of.
+
+    Attributes:
+        boot: What it boots, and from where.
+        firmware: What runs first.
         disk: Disk image; the run writes to an overlay that ends with it.
         memory: In bytes.
         cpu: QEMU's name of a processor model; empty for the accelerator's default.
         accelerator: How the guest is executed.
     """
 
-    kernel: Path
-    initramfs: Path
-    command_line: str
+    boot: DirectBoot | MediumBoot
+    firmware: Firmware
     disk: Path | None
     memory: int
     cpu: str
     accelerator: Accelerator
 
 
-class Machine(Protocol):
+class Observed(Protocol):
+    """What whoever follows a run sees of its machine."""
+
+    def poll(self) -> End | None:
+        """How the machine ended, or None while it runs."""
+
+    def usage(self) -> Usage:
+        """What it has consumed so far."""
+
+    def sample(self) -> ProcessorSample | None:
+        """Look at the processor; None when the machine cannot tell."""
+
+    def screen(self) -> list[str]:
+        """The lines of the text screen; empty when there is none."""
+
+
+class Machine(Observed, Protocol):
     """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving."""
 
     command: tuple[str, ...]
@@ -119,18 +184,6 @@ class Machine(Protocol):
 
     def start(self) -> None:
         """Let the machine run."""
-
-    def poll(self) -> End | None:
-        """How the machine ended, or None while it runs."""
-
-    def usage(self) -> Usage:
-        """What it has consumed so far."""
-
-    def sample(self) -> ProcessorSample | None:
-        """Look at the processor; None when the machine cannot tell."""
-
-    def screen(self) -> list[str]:
-        """The lines of the text screen; empty when there is none."""
 
     def screenshot(self, path: Path) -> bool:
         """Save the screen as PNG; whether that worked."""

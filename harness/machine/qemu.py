@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.console.transport import SocketTransport
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import process
+from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.protocol import End, EndCause, ProcessorSample, Usage
 from harness.machine.qmp import Monitor
 
@@ -189,8 +190,7 @@ class QemuMachine:
         command += ["-display", "none", "-vga", "std", "-nic", "none"]
         command += ["-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
-        command += ["-kernel", str(spec.kernel), "-initrd", str(spec.initramfs)]
-        command += ["-append", spec.command_line]
+        command += [*firmware_words(spec.firmware, self._directory), *boot_words(spec.boot)]
         if spec.disk is not None:
             file = str(spec.disk).replace(",", ",,")
             command += ["-drive", f"file={file},format=raw,if=ide,snapshot=on"]

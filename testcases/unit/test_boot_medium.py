@@ -1,0 +1,99 @@
+"""What QEMU is told about firmware and media, and what is said before a medium cannot be booted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from harness import pipeline
+from harness.errors import ConfigError
+from harness.machine import boot_medium
+from harness.machine.protocol import DirectBoot, Firmware, Medium, MediumBoot
+from harness.recipe import Initramfs, Iso, MenuEntry
+
+if TYPE_CHECKING:
+    from harness.image.factory import Build
+
+MENU = (
+    MenuEntry(title="one", kernel="seed", initramfs="first", command_line="console=ttyS0"),
+    MenuEntry(title="two", kernel="seed", initramfs="first", command_line="quiet"),
+)
+
+
+def built(*, medium: str | None = "stick", bits: int = 32) -> Build:
+    images = {"first": Initramfs(name="first", contents=()), "stick": Iso(name="stick", menu=MENU)}
+    recipe = SimpleNamespace(
+        name="own",
+        boot=SimpleNamespace(initramfs="first", medium=medium, command_line="console=ttyS0 panic=-1"),
+        image=images.__getitem__,
+    )
+    kernel = SimpleNamespace(image=SimpleNamespace(bits=bits, path=Path("/k")))
+    artifacts = {name: SimpleNamespace(path=Path(f"/{name}")) for name in images}
+    return cast("Build", SimpleNamespace(recipe=recipe, kernels={"seed": kernel}, images=artifacts))
+
+
+def boot(given: Build, **options: Any) -> DirectBoot | MediumBoot:
+    return pipeline._boot(given, pipeline.RunOptions(runs=Path("runs"), **options))
+
+
+def test_without_a_medium_the_machine_loads_the_kernel() -> None:
+    direct = boot(built(), append="quiet")
+    assert direct == DirectBoot(Path("/k"), Path("/first"), "console=ttyS0 panic=-1 quiet")
+    assert direct.medium == "direct"
+    words = boot_medium.boot_words(direct)
+    assert words == ["-kernel", "/k", "-initrd", "/first", "-append", "console=ttyS0 panic=-1 quiet"]
+
+
+@pytest.mark.parametrize("medium", [Medium.CD, Medium.USB_XHCI, Medium.USB_EHCI])
+def test_a_medium_starts_its_first_entry_and_nothing_else_is_tried(medium: Medium) -> None:
+    chosen = boot(built(), medium=medium)
+    assert chosen == MediumBoot(Path("/stick"), medium, "console=ttyS0")
+    words = boot_medium.boot_words(chosen)
+    assert "-kernel" not in words
+    assert words[:2] == ["-boot", "strict=on"]
+    assert any("file=/stick" in word and "readonly=on" in word for word in words)
+    assert sum("bootindex=0" in word for word in words) == 1
+
+
+@pytest.mark.parametrize("medium", [None, "first"])
+def test_a_recipe_without_a_medium_is_told(medium: str | None) -> None:
+    with pytest.raises(ConfigError, match="the recipe own has no medium"):
+        boot(built(medium=medium), medium=Medium.CD)
+
+
+def test_the_command_line_of_a_medium_cannot_be_changed() -> None:
+    with pytest.raises(ConfigError, match="--append cannot change it"):
+        boot(built(), medium=Medium.CD, append="quiet")
+
+
+def test_uefi_by_itself_starts_wide_kernels_only() -> None:
+    with pytest.raises(ConfigError, match="64-bit kernels only"):
+        boot(built(bits=32), firmware=Firmware.UEFI)
+    assert isinstance(boot(built(bits=64), firmware=Firmware.UEFI), DirectBoot)
+    assert isinstance(boot(built(bits=32), firmware=Firmware.UEFI, medium=Medium.CD), MediumBoot)
+
+
+def test_uefi_gets_variables_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, variables = tmp_path / "a,code.fd", tmp_path / "variables.fd"
+    code.write_bytes(b"code")
+    variables.write_bytes(b"pristine")
+    monkeypatch.setattr(boot_medium, "_OVMF", (("/no/code", "/no/variables"), (str(code), str(variables))))
+    run = tmp_path / "run"
+    run.mkdir()
+    words = boot_medium.firmware_words(Firmware.UEFI, run)
+    [copy] = run.iterdir()
+    assert copy.read_bytes() == b"pristine"
+    assert words[1].endswith("a,,code.fd")
+    assert words[3].endswith(f"file={copy}")
+    assert boot_medium.firmware_words(Firmware.BIOS, run) == []
+
+
+def test_without_ovmf_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(boot_medium, "_OVMF", (("/no/code", "/no/variables"),))
+    with pytest.raises(ConfigError, match=r"OVMF.* is not installed") as caught:
+        boot_medium.firmware_words(Firmware.UEFI, tmp_path)
+    assert "apt-get install ovmf" in caught.value.hint
+    assert not list(tmp_path.iterdir())
