@@ -25,12 +25,15 @@ _MEMORY_WANTED = 2 << 30  # bytes: one guest of the default recipe beside the ho
 
 _PROGRAMS = {
     PROGRAM: ("qemu-system-x86", "boots the guests"),
-    "mke2fs": ("e2fsprogs", "makes disk images"),
-    "debugfs": ("e2fsprogs", "makes disk images reproducible"),
+    "sfdisk": ("fdisk", "makes partition tables"),
+    "qemu-img": ("qemu-utils", "makes qcow2 images"),
+    "mformat": ("mtools", "makes hybrid images start by UEFI"),
+    "git": ("git", "knows what belongs to a checkout"),
     "apt-get": ("apt", "fetches packages and kernels"),
     "dpkg-deb": ("dpkg", "unpacks packages"),
     "setpriv": ("util-linux", "ends QEMU when the harness is gone"),
     "cpio": ("cpio", "reads our archives in the tests"),
+    "e2fsck": ("e2fsprogs", "judges our filesystems in the tests"),
 }
 
 

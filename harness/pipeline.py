@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import places
+from harness.building import BuildOptions, build
 from harness.console.cast import write_cast
 from harness.console.recorder import Recorder
 from harness.errors import ConfigError, HarnessError, Interrupted
-from harness.image import factory
 from harness.machine import accelerator
 from harness.machine.admission import admitted, check_fits
-from harness.machine.protocol import Accelerator, MachineSpec
+from harness.machine.boot_medium import find_ovmf
+from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
+from harness.recipe import Iso
 from harness.report.record import ImageRecord, KernelRecord, MachineRecord, RunRecord
 from harness.size import format_size
-from harness.sources.debian import DebianSource
-from harness.sources.packages import read_lock
 from harness.stages.plan import load_plan
 from harness.stages.runner import Runner
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
@@ -29,30 +29,23 @@ from harness.store import Store, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from harness.console.lines import Block
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
     from harness.stages.events import Event, Listener
     from harness.stages.plan import Plan
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """How images are built.
-
-    Attributes:
-        cache: The cache directory.
-        kernel: Seed kernel, by name or path, instead of the recipe's.
-        lock: Lock file to repeat.
-        mirror: Debian archive to use instead of the machine's own.
-        refresh: Whether to fetch the newest indexes first.
-    """
-
-    cache: Path
-    kernel: str | None = None
-    lock: Path | None = None
-    mirror: str | None = None
-    refresh: bool = False
+__all__ = [
+    "BuildOptions",
+    "Run",
+    "RunOptions",
+    "boot",
+    "build",
+    "check_host",
+    "check_images",
+    "needed_images",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +57,9 @@ class RunOptions:
         accelerator: "auto", "kvm" or "tcg".
         memory: Bytes of guest memory, instead of the recipe's.
         cpu: QEMU's processor model, instead of the recipe's.
-        append: Added to the seed kernel's command line.
+        append: Added to the seed kernel's command line; a medium has its own.
+        medium: Whether and how the recipe's medium is attached, and booted.
+        firmware: What runs before it.
         patience: All budgets are multiplied with it.
         disk: Whether the recipe's disk is attached.
         interact: Called before the machine is powered off, with the recorder and an offset.
@@ -75,6 +70,8 @@ class RunOptions:
     memory: int | None = None
     cpu: str | None = None
     append: str = ""
+    medium: Medium = Medium.DIRECT
+    firmware: Firmware = Firmware.BIOS
     patience: float = 1.0
     disk: bool = True
     interact: Callable[[Recorder, int], None] | None = None
@@ -97,33 +94,46 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
     """Find out, before anything is downloaded, whether and how this host can boot what is built.
 
     Raises:
-        ConfigError: QEMU is not installed, the accelerator that was asked for does not work, or the run
-            record has no place.
+        ConfigError: QEMU or the firmware is not installed, the accelerator that was asked for does not work,
+            or the run record has no place.
     """
     places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
+    if options.firmware == Firmware.UEFI:
+        find_ovmf()
     chosen = accelerator.choose(options.accelerator, Store(cache))
     if options.accelerator == "auto" and chosen == Accelerator.TCG:
         progress.note("KVM does not work here (`harness doctor` says why); using TCG, which is slower")
 
 
-def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
-    """Build all that a run of the recipe boots, or find it in the store.
+def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
+    """The images that a run boots or attaches, by name."""
+    boot = recipe.boot
+    names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
+    return tuple(name for name in names if name)
+
+
+def check_images(built: Build, options: RunOptions) -> None:
+    """Find out, before anything boots, what would keep the seed kernel from starting init without a word.
 
     Raises:
-        ConfigError: The recipe or an option asks for what cannot be had.
-        InfraError: The archive, a tool or the disk failed.
+        ConfigError: Something would.
     """
-    store = Store(options.cache)
-    debian = DebianSource(
-        store,
-        progress,
-        mirror=options.mirror,
-        lock=read_lock(options.lock) if options.lock else None,
-        refresh=options.refresh,
-    )
-    return factory.build(
-        recipe, options.kernel or recipe.kernels.seed, store=store, debian=debian, progress=progress
-    )
+    from harness.image.inspect.opened import open_image
+    from harness.image.inspect.verify import problems_for_boot, verify
+
+    spec = _boot(built, options)
+    if isinstance(spec, MediumBoot):
+        with open_image(spec.image) as image:
+            problems = [finding for finding in verify(image) if finding.good is False]
+    else:
+        cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
+        problems = problems_for_boot(
+            spec.initramfs, built.kernels["seed"].image, command_line=spec.command_line, cpu=cpu
+        )
+    if problems:
+        name = (spec.image if isinstance(spec, MediumBoot) else spec.initramfs).name
+        hint = f"{problems[0].hint}; --force boots it all the same"
+        raise ConfigError(f"{name}: {problems[0].what}", hint=hint)
 
 
 def boot(
@@ -207,7 +217,9 @@ def _follow(
                 accelerator=spec.accelerator,
                 cpu=spec.cpu,
                 memory=spec.memory,
-                command_line=spec.command_line,
+                command_line=spec.boot.command_line,
+                medium=spec.boot.medium,
+                firmware=spec.firmware,
                 qemu=machine.version,
             )
         )
@@ -242,9 +254,9 @@ class _Audience:
         for listener in self._listeners:
             listener.event(event)
 
-    def line(self, text: str, offset: int) -> None:
+    def heard(self, block: Block) -> None:
         for listener in self._listeners:
-            listener.line(text, offset)
+            listener.heard(block)
 
 
 def _machine_spec(built: Build, options: RunOptions, cache: Path) -> MachineSpec:
@@ -260,14 +272,31 @@ def _machine_spec(built: Build, options: RunOptions, cache: Path) -> MachineSpec
         )
     check_fits(memory)
     return MachineSpec(
-        kernel=kernel.path,
-        initramfs=initramfs.path,
-        command_line=f"{boot.command_line} {options.append}".strip(),
+        boot=_boot(built, options),
+        firmware=options.firmware,
         disk=built.images[boot.disk].path if boot.disk and options.disk else None,
         memory=memory,
         cpu=boot.cpu if options.cpu is None else options.cpu,
         accelerator=accelerator.choose(options.accelerator, Store(cache)),
     )
+
+
+def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+    recipe, boot = built.recipe, built.recipe.boot
+    if options.medium != Medium.DIRECT:
+        medium = recipe.image(boot.medium) if boot.medium else None
+        if not isinstance(medium, Iso):
+            hint = "name an iso image in its key boot.medium, or boot without --medium"
+            raise ConfigError(f"the recipe {recipe.name} has no medium to boot from", hint=hint)
+        if options.append:
+            raise ConfigError("a medium has its own command line; --append cannot change it")
+        return MediumBoot(built.images[medium.name].path, options.medium, medium.menu[0].command_line)
+    kernel = built.kernels["seed"].image
+    if options.firmware == Firmware.UEFI and kernel.bits == 32:
+        hint = "boot from a medium (--medium cd), or take another kernel with --kernel"
+        raise ConfigError("QEMU's UEFI starts 64-bit kernels only, unless a boot loader does", hint=hint)
+    command_line = f"{boot.command_line} {options.append}".strip()
+    return DirectBoot(kernel.path, built.images[boot.initramfs].path, command_line)
 
 
 def _facts(built: Build) -> dict[str, str]:

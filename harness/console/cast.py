@@ -51,7 +51,7 @@ def _events(source: BinaryIO, index: Path) -> Iterator[tuple[float, str]]:
     """Yield when text arrived, and the text; a character that was cut by two reads belongs to the second."""
     decoder = getincrementaldecoder("utf-8")("replace")
     seconds, position = 0.0, 0
-    for next_offset, next_seconds in _arrivals(index):
+    for next_offset, next_seconds in arrivals(index):
         for data in _pieces(source, next_offset - position):
             if text := decoder.decode(data):
                 yield seconds, text
@@ -69,7 +69,8 @@ def _pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
         yield data
 
 
-def _arrivals(index: Path) -> Iterator[tuple[int, float]]:
+def arrivals(index: Path) -> Iterator[tuple[int, float]]:
+    """Yield the lines of a recorder's index: raw offset, seconds; one that was cut off is left out."""
     with index.open(encoding="ascii") as lines:
         for line in lines:
             if line.endswith("\n"):

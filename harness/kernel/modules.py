@@ -20,9 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -221,6 +218,9 @@ class _Order:
 
 def _modinfo(path: Path) -> _Info:
     """Read a module's `.modinfo` section."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     try:
         section = ELFFile(io.BytesIO(_read(path))).get_section_by_name(".modinfo")
         facts = section.data().decode("utf-8", "replace").split("\0") if section else None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import secrets
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from harness.console.lines import Block
     from harness.console.recorder import Recorder
     from harness.stages.verdict import RunResult
+
+
+_AT_ONCE = 0.01  # seconds; lines that came within them have the time of the first one in console.log
 
 
 class KernelRecord(msgspec.Struct, frozen=True):
@@ -59,6 +64,8 @@ class MachineRecord(msgspec.Struct, frozen=True):
     memory: int
     command_line: str
     qemu: str
+    medium: str = "direct"
+    firmware: str = "bios"
 
 
 class HostRecord(msgspec.Struct, frozen=True):
@@ -128,8 +135,11 @@ class RunRecord:
 
     def __enter__(self) -> Self:
         """Open the files that grow, and leave a first `run.json`."""
+        # Held until the process is gone, however it went: readers tell by it whether the run goes on.
+        self._held = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._held, fcntl.LOCK_EX)
         self._events = (self.directory / "events.jsonl").open("ab", buffering=0)
-        self._log = (self.directory / "console.log").open("a", encoding="utf-8", buffering=1)
+        self._log = (self.directory / "console.log").open("ab")
         self.update()
         return self
 
@@ -140,6 +150,7 @@ class RunRecord:
         with self._writing():
             self._events.close()
             self._log.close()
+        os.close(self._held)
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`; a reader sees the old file or the new one."""
@@ -176,11 +187,18 @@ class RunRecord:
         """Write what was typed to the guest."""
         self.event(Typed(data.decode("utf-8", "backslashreplace"), offset))
 
-    def line(self, text: str, offset: int) -> None:
-        """Write a console line, with the time at which its first byte came."""
-        seconds = self._recorder.seconds_at(offset) if self._recorder else 0.0
+    def heard(self, block: Block) -> None:
+        """Write console lines, each with the time at which its first byte came."""
+        at = self._recorder.seconds_at if self._recorder else lambda _: 0.0
+        began = at(block.start)
+        if at(block.end - 1) - began < _AT_ONCE:
+            stamp = b"%12.6f " % began
+            text = stamp + block.text[:-1].replace(b"\n", b"\n" + stamp) + b"\n"
+        else:
+            text = "".join(f"{at(line.start):12.6f} {line.text}\n" for line in block).encode()
         with self._writing():
-            self._log.write(f"{seconds:12.6f} {text}\n")
+            self._log.write(text)
+            self._log.flush()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

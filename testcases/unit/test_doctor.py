@@ -49,17 +49,17 @@ def test_every_part_is_looked_at_and_what_is_bad_has_a_remedy(tmp_path: Path) ->
     findings = examine(tmp_path / "cache")
     names = [finding.name for finding in findings]
     assert len(set(names)) == len(names)
-    assert {"python", PROGRAM, "mke2fs", "apt-get", "kvm", "tcg", "memory", "cache", "archive"} <= set(names)
+    assert {"python", PROGRAM, "sfdisk", "apt-get", "kvm", "tcg", "memory", "cache", "archive"} <= set(names)
     assert all(finding.found for finding in findings)
     assert all(finding.remedy for finding in findings if finding.good is False)
 
 
 def test_programs_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = path_with(tmp_path, PROGRAM, "mke2fs")
+    place = path_with(tmp_path, PROGRAM, "sfdisk")
     monkeypatch.setenv("PATH", place)
     findings = found(tmp_path / "cache")
     assert (findings[PROGRAM].good, findings[PROGRAM].found) == (True, "9.9.9 (fake)")
-    assert (findings["mke2fs"].good, findings["mke2fs"].found) == (True, f"{place}/mke2fs")
+    assert (findings["sfdisk"].good, findings["sfdisk"].found) == (True, f"{place}/sfdisk")
 
 
 def test_a_missing_program_comes_with_the_command_that_installs_it(
@@ -67,7 +67,7 @@ def test_a_missing_program_comes_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     findings = found(tmp_path / "cache")
-    for program, package in {PROGRAM: "qemu-system-x86", "debugfs": "e2fsprogs", "cpio": "cpio"}.items():
+    for program, package in {PROGRAM: "qemu-system-x86", "e2fsck": "e2fsprogs", "cpio": "cpio"}.items():
         assert findings[program].good is False
         assert findings[program].found.startswith("missing (")
         assert findings[program].remedy == f"apt-get install --no-install-recommends {package}"

@@ -1,0 +1,111 @@
+"""`harness build` and `harness lock`: images without a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.cli.options import (
+    CacheOption,
+    DirtyOption,
+    JsonOption,
+    KernelOption,
+    LockOption,
+    MirrorOption,
+    RecipeArgument,
+    RefreshOption,
+    build_options,
+)
+from harness.cli.printing import err, out, print_json
+from harness.outcome import Outcome
+
+
+def build(
+    recipe: RecipeArgument = "relay",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Directory for copies, with manifests and bills of materials."),
+    ] = None,
+    only: Annotated[
+        Literal["initramfs", "disk", "iso", "usb", "dib"] | None,
+        typer.Option(help="Build images of this kind only; usb is the hybrid image iso."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Build all again in other surroundings, and compare.")
+    ] = False,
+    kernel: KernelOption = None,
+    dirty: DirtyOption = False,
+    cache: CacheOption = None,
+    lock: LockOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a recipe's images, or find them in the cache, and say where they are and what went in."""
+    from msgspec import to_builtins
+
+    from harness import building, places
+    from harness.image import manifest
+    from harness.image.delivery import deliver
+    from harness.recipe import load_recipe
+    from harness.report.progress import TerminalProgress
+
+    if output:
+        places.check_writable(output.absolute(), "output", "choose another with -o DIR")
+    kind = "iso" if only == "usb" else only
+    options = build_options(kernel, cache, lock, mirror, refresh=refresh, only=kind, dirty=dirty)
+    compared = None
+    with TerminalProgress(err()) as progress:
+        built = building.build(load_recipe(recipe), options, progress)
+        if check:
+            from harness.recheck import recheck
+
+            compared = recheck(built, options, progress)
+        delivered = {image.name: deliver(image, output) for image in built.images.values()} if output else {}
+    made_from = {name: manifest.read_origins(image.manifest) for name, image in built.images.items()}
+    if as_json:
+        print_json(
+            {
+                "images": list(built.images.values()),
+                "made_from": made_from,
+                "output": delivered,
+                "check": compared and {"reproducible": compared.reproducible, **to_builtins(compared)},
+            }
+        )
+    else:
+        from harness.cli.build_summary import show_build, show_recheck
+
+        show_build(out(), built, made_from, delivered)
+        if compared:
+            show_recheck(out(), compared)
+    if compared and not compared.reproducible:
+        raise typer.Exit(Outcome.FAIL.exit_code)
+
+
+def lock(
+    recipe: RecipeArgument = "relay",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Lock file to write.")] = None,
+    kernel: KernelOption = None,
+    cache: CacheOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+) -> None:
+    """Write a lock file: the exact packages of a build, to be committed and repeated with --lock."""
+    from harness import building
+    from harness.errors import ConfigError
+    from harness.recipe import load_recipe
+    from harness.report.progress import TerminalProgress
+    from harness.store import write_atomically
+
+    wanted = load_recipe(recipe)
+    path = output or Path(f"{wanted.name}.lock.json")
+    with TerminalProgress(err()) as progress:
+        built = building.build(wanted, build_options(kernel, cache, None, mirror, refresh=refresh), progress)
+    try:
+        write_atomically(path, built.lock.to_json())
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="choose another with -o") from error
+    packages = sum(len(resolution.packages) for resolution in built.lock.resolutions)
+    out().print(f"{path}: {packages} packages", highlight=False)

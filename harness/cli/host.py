@@ -1,0 +1,53 @@
+"""`harness doctor` and `harness list`: what this host has, and what the project has."""
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli.printing import out, print_json
+from harness.outcome import Outcome
+
+
+def doctor(cache: CacheOption = None, as_json: JsonOption = False) -> None:
+    """Say what this host has, probing accelerators by booting a guest, and how to get what is missing."""
+    from rich.text import Text
+
+    from harness.doctor import examine
+
+    findings = examine(cache_directory(cache))
+    if as_json:
+        print_json({"findings": findings})
+    else:
+        marks = {True: Text("✓", "green"), None: Text("·", "yellow"), False: Text("✗", "red")}
+        for finding in findings:
+            out().print(
+                marks[finding.good] + Text(f" {finding.name:<20} {finding.found}", ""),
+                soft_wrap=True,
+                highlight=False,
+            )
+            if finding.good is False and finding.remedy:
+                out().print(f"  {'':<20} → {finding.remedy}", soft_wrap=True, highlight=False, markup=False)
+    if any(finding.good is False for finding in findings):
+        raise typer.Exit(Outcome.CONFIG.exit_code)
+
+
+def list_everything(as_json: JsonOption = False) -> None:
+    """List the recipes, kernels and machines that there are."""
+    from rich.text import Text
+
+    from harness.kernel import catalogue
+    from harness.machine.protocol import Accelerator
+    from harness.recipe import load_recipe, recipe_files
+
+    recipes = {name: load_recipe(name).summary for name in recipe_files()}
+    kernels = {name: catalogue.load_line(name).summary for name in catalogue.kernel_files()}
+    machines = {"qemu": f"QEMU's PC, accelerators {' and '.join(Accelerator)}"}
+    everything = {"recipes": recipes, "kernels": kernels, "machines": machines}
+    if as_json:
+        print_json(everything)
+        return
+    for kind, entries in everything.items():
+        out().print(Text(kind, "bold"))
+        for name, summary in entries.items():
+            out().print(f"  {name:<20} {summary}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,85 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.building import BuildOptions
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from harness.recipe import recipe_files
+
+    return [name for name in recipe_files() if name.startswith(incomplete)]
+
+
+def _kernel_names(incomplete: str) -> list[str]:
+    from harness.kernel import catalogue
+
+    return [name for name in catalogue.kernel_files() if name.startswith(incomplete)]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(help="Recipe by name, or the path of a .toml file.", autocompletion=_recipe_names),
+]
+KernelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Seed kernel: a name of the catalogue, or the path of your own vmlinuz.",
+        autocompletion=_kernel_names,
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        "--store",
+        help="Cache directory.  [default: $HARNESS_CACHE, or the user's cache directory]",
+    ),
+]
+LockOption = Annotated[Path | None, typer.Option(help="Repeat exactly the packages of this lock file.")]
+MirrorOption = Annotated[
+    str | None, typer.Option(help="Base address of a Debian archive to use instead of the machine's own.")
+]
+RefreshOption = Annotated[bool, typer.Option("--refresh", help="Fetch the newest package indexes first.")]
+DirtyOption = Annotated[
+    bool, typer.Option("--dirty", help="Put files that git does not track into images made from checkouts.")
+]
+RunsOption = Annotated[Path, typer.Option(help="Directory for run records.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def build_options(
+    kernel: str | None,
+    cache: Path | None,
+    lock_file: Path | None,
+    mirror: str | None,
+    *,
+    refresh: bool,
+    only: str | None = None,
+    dirty: bool = False,
+) -> BuildOptions:
+    """What the options of a command mean for a build."""
+    from harness.building import BuildOptions
+
+    return BuildOptions(
+        cache=cache_directory(cache),
+        kernel=kernel,
+        lock=lock_file,
+        mirror=mirror,
+        refresh=refresh,
+        only=only,
+        dirty=dirty,
+    )
+
+
+def cache_directory(chosen: Path | None) -> Path:
+    """The cache directory, absolute."""
+    from harness import places
+
+    return chosen.absolute() if chosen else places.cache_root()

@@ -1,0 +1,183 @@
+"""`harness runs`, `log`, `replay` and `watch`: what is kept of runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import JsonOption, RunsOption
+from harness.cli.printing import err, out, print_json, print_wide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+RunArgument = Annotated[
+    str, typer.Argument(help="A run: its directory, its id or a part of it, or `last`.", metavar="RUN")
+]
+SinceOption = Annotated[str | None, typer.Option(metavar="STAGE", help="Begin with this stage.")]
+ClockOption = Annotated[bool, typer.Option("--clock", help="Times of day (UTC) instead of seconds.")]
+TypedOption = Annotated[bool, typer.Option("--typed", help="Show what was typed to the guest, too.")]
+
+
+def list_runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """List the runs whose records are kept, the newest last."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.report.reading import read_runs
+
+    summaries = [reading.summary() for reading in read_runs(runs)]
+    if as_json:
+        print_json({"runs": summaries})
+        return
+    if not summaries:
+        out().print(f"there are no run records in {runs}", soft_wrap=True, highlight=False, markup=False)
+        return
+    table = Table("run", "outcome", "stage", "seconds", box=None, pad_edge=False)
+    styles = {"PASS": "green", "running": "yellow"}
+    for run in summaries:
+        outcome = run.outcome or run.state
+        table.add_row(
+            Text(run.id), Text(outcome, styles.get(outcome, "red")), Text(run.stage), f"{run.seconds:.1f}"
+        )
+    print_wide(table)
+
+
+def log(
+    run: RunArgument = "last",
+    since: SinceOption = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="End with this stage.")] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only lines in which this pattern is found.")
+    ] = None,
+    context: Annotated[int, typer.Option("-C", "--context", min=0, help="Lines around those.")] = 0,
+    tail: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the last N lines.")] = None,
+    typed: TypedOption = False,
+    clock: ClockOption = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The bytes as they came, and nothing else.")] = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Print what a run's console said, line by line with the time of each, stage by stage."""
+    from harness.report.log import LogOptions, log_lines
+    from harness.report.reading import find_run, read_run
+
+    reading = read_run(find_run(run, runs))
+    if raw:
+        start, end = reading.span(since, until)
+        _copy(reading.raw, start, end)
+        return
+    options = LogOptions(
+        since=since,
+        until=until,
+        grep=grep,
+        context=context,
+        tail=tail,
+        typed=typed,
+        clock=clock,
+        colour=_is_coloured(),
+    )
+    _print_lines(log_lines(reading, options))
+
+
+def replay(
+    run: RunArgument = "last",
+    speed: Annotated[float, typer.Option(min=0.01, help="So many times as fast.")] = 1.0,
+    idle_limit: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Cut every silence to this length.")
+    ] = None,
+    since: SinceOption = None,
+    cast: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a film for asciinema instead (asciicast v2).")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Play a run's console in this terminal, as it was; space pauses, q leaves."""
+    from harness.console.cast import write_cast
+    from harness.errors import ConfigError
+    from harness.report.player import play
+    from harness.report.reading import find_run, read_run
+
+    reading = read_run(find_run(run, runs))
+    if cast is not None:
+        try:
+            write_cast(reading.raw, reading.directory / "console.idx", cast, title=reading.document.id)
+        except OSError as error:
+            raise ConfigError(f"cannot write {cast}: {error.strerror}", hint="choose another file") from error
+        out().print(str(cast), soft_wrap=True, highlight=False, markup=False)
+        return
+    start, _ = reading.span(since, None)
+    ended = play(reading.pieces(start), speed=speed, idle_limit=idle_limit)
+    sys.stdout.write("\x1b[0m\n")
+    sys.stdout.flush()
+    if ended:
+        err().print(
+            f"{reading.document.id}: {reading.ending()}", soft_wrap=True, highlight=False, markup=False
+        )
+
+
+def watch(
+    run: RunArgument = "last",
+    typed: TypedOption = False,
+    clock: ClockOption = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Follow a run that goes on in another process; ends with it, and with its exit code."""
+    from threading import Event
+
+    from harness.errors import InfraError
+    from harness.report.log import LogOptions, follow
+    from harness.report.reading import find_run, read_run
+    from harness.report.summary import show_verdict
+
+    directory = find_run(run, runs)
+    options = LogOptions(typed=typed, clock=clock, colour=_is_coloured())
+    _print_lines(follow(directory, options, wait=lambda: Event().wait(_MOMENT)))
+    reading = read_run(directory)
+    verdict = reading.document.verdict
+    if verdict is None:
+        raise InfraError(f"{reading.document.id}: {reading.ending()}", hint="run it again")
+    show_verdict(err(), verdict)
+    raise typer.Exit(verdict.outcome.exit_code)
+
+
+_MOMENT = 0.2  # seconds between looks at a run that goes on
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are, fast; nobody listening any more is a good end."""
+    flush = sys.stdout.isatty()
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+            if flush:
+                sys.stdout.flush()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+
+
+def _copy(path: Path, start: int, end: int | None) -> None:
+    with path.open("rb") as source:
+        source.seek(start)
+        left = os.fstat(source.fileno()).st_size - start if end is None else end - start
+        try:
+            while left > 0 and (data := source.read(min(left, 1 << 20))):
+                sys.stdout.buffer.write(data)
+                left -= len(data)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_stdout()
+
+
+def _forget_stdout() -> None:
+    """Python flushes stdout once more at its end; let it go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -1,0 +1,142 @@
+"""`harness run` and `harness shell`: build, boot, follow, verify."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.options import (
+    CacheOption,
+    JsonOption,
+    KernelOption,
+    LockOption,
+    MirrorOption,
+    RecipeArgument,
+    RefreshOption,
+    RunsOption,
+    build_options,
+)
+from harness.cli.printing import err, out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness import pipeline
+    from harness.console.recorder import Recorder
+    from harness.report.progress import TerminalProgress
+
+AcceleratorOption = Annotated[
+    Literal["auto", "kvm", "tcg"], typer.Option(help="How the guest is executed; auto takes KVM if it works.")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option(help="Memory of the guest, such as 512M, instead of the recipe's.")
+]
+CpuOption = Annotated[
+    str | None, typer.Option(help="QEMU's processor model, instead of the accelerator's default.")
+]
+AppendOption = Annotated[str, typer.Option(help="Added to the seed kernel's command line.")]
+MediumOption = Annotated[
+    Literal["direct", "cd", "usb-xhci", "usb-ehci"],
+    typer.Option(help="Boot the recipe's medium from CD or a USB stick; direct: QEMU loads the seed kernel."),
+]
+FirmwareOption = Annotated[
+    Literal["bios", "uefi"], typer.Option(help="What the machine starts with: SeaBIOS, or OVMF.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Boot even what the checks before a boot object to.")
+]
+PatienceOption = Annotated[
+    float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
+]
+
+
+def run(
+    context: typer.Context,
+    recipe: RecipeArgument = "relay",
+    kernel: KernelOption = None,
+    accelerator: AcceleratorOption = "auto",
+    memory: MemoryOption = None,
+    cpu: CpuOption = None,
+    append: AppendOption = "",
+    medium: MediumOption = "direct",
+    firmware: FirmwareOption = "bios",
+    force: ForceOption = False,
+    patience: PatienceOption = 1.0,
+    runs: RunsOption = Path("runs"),
+    cache: CacheOption = None,
+    lock: LockOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do a whole run."""
+    from harness import pipeline
+    from harness.machine.protocol import Firmware, Medium
+    from harness.recipe import load_recipe
+    from harness.report.history import estimates
+    from harness.report.progress import TerminalProgress
+
+    building = build_options(kernel, cache, lock, mirror, refresh=refresh)
+    running = pipeline.RunOptions(
+        runs=runs.absolute(),
+        accelerator=accelerator,
+        memory=_size(memory),
+        cpu=cpu,
+        append=append,
+        medium=Medium(medium),
+        firmware=Firmware(firmware),
+        patience=patience,
+    )
+    wanted = load_recipe(recipe)
+    with TerminalProgress(err()) as progress:
+        pipeline.check_host(running, building.cache, progress)
+        building = replace(building, names=pipeline.needed_images(wanted, running))
+        built = pipeline.build(wanted, building, progress)
+        if not force:
+            pipeline.check_images(built, running)
+        progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
+        if context.info_name == "shell":
+            running = replace(running, interact=_attach_to(progress))
+        done = pipeline.boot(built, running, cache=building.cache, listeners=[progress], progress=progress)
+    _show(done, wanted.plan, as_json=as_json)
+    raise typer.Exit(done.result.verdict.outcome.exit_code)
+
+
+def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:
+    import msgspec
+
+    from harness.report.record import RunDocument
+    from harness.report.summary import show_run
+    from harness.stages.plan import load_plan
+
+    document = msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
+    if as_json:
+        print_json({"directory": str(done.directory), **msgspec.to_builtins(document)})
+    else:
+        show_run(out(), document, load_plan(plan), done.directory)
+
+
+def _size(text: str | None) -> int | None:
+    from harness.size import parse_size
+
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--memory'") from error
+
+
+def _attach_to(progress: TerminalProgress) -> Callable[[Recorder, int], None]:
+    from harness.console.terminal import attach
+
+    def interact(recorder: Recorder, offset: int) -> None:
+        with progress.stepped_aside():
+            err().print("The guest's bash is yours. Leave it with Ctrl-].", style="bold", highlight=False)
+            attach(recorder, offset=offset)
+            err().print()
+
+    return interact

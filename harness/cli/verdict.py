@@ -1,0 +1,81 @@
+"""`harness verdict`: what a console log, recorded or posted by somebody, says about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import JsonOption, RunsOption
+from harness.cli.printing import out, print_json
+
+if TYPE_CHECKING:
+    from harness.stages.plan import Plan
+    from harness.stages.replay import Replay
+
+
+def _plan_names(incomplete: str) -> list[str]:
+    from harness.stages.plan import plan_files
+
+    return [name for name in plan_files() if name.startswith(incomplete)]
+
+
+def verdict(
+    log: Annotated[Path, typer.Argument(help="A console log; or a run, by its directory, id, or `last`.")],
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan by name, or the path of a .toml file.  [default: that of the run]",
+            autocompletion=_plan_names,
+        ),
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a plan over a console log, and explain what became of the run."""
+    from harness.errors import ConfigError
+    from harness.report.reading import find_run, read_run
+    from harness.report.tail import Arrivals
+    from harness.stages.plan import find_plan, load_plan
+    from harness.stages.replay import replay
+
+    if log.is_file():
+        if plan is None:
+            raise ConfigError(
+                f"which plan does {log} follow?", hint="name it with --plan, such as --plan relay"
+            )
+        wanted = load_plan(find_plan(plan))
+        shown = replay(wanted, log)
+    else:
+        reading = read_run(find_run(str(log), runs))
+        wanted = load_plan(find_plan(plan or reading.document.plan))
+        arrivals = Arrivals(reading.directory / "console.idx")
+        shown = replay(wanted, reading.raw, seconds_at=arrivals.seconds_at)
+    if as_json:
+        print_json({"result": shown.result, "unseen": shown.unseen})
+    else:
+        _show(shown, wanted)
+    raise typer.Exit(shown.result.verdict.outcome.exit_code)
+
+
+def _show(shown: Replay, plan: Plan) -> None:
+    from rich.text import Text
+
+    from harness.report.summary import MARKS, show_verdict
+    from harness.stages.verdict import StageStatus
+
+    titles = {stage.name: stage.title for stage in plan.stages}
+    for stage in shown.result.stages:
+        where = "" if stage.status == StageStatus.NOT_REACHED else f"@{stage.start}"
+        line = Text(f" {stage.name:<14} {titles[stage.name]:<46} {where}")
+        out().print(MARKS[stage.status] + line, soft_wrap=True, highlight=False)
+    if shown.unseen:
+        names = ", ".join(shown.unseen)
+        out().print(
+            f"  a log cannot show: {names} (a shell's answers prove them)", soft_wrap=True, highlight=False
+        )
+    for name, fact in shown.result.facts.items():
+        out().print(f"  {name}: {fact}", soft_wrap=True, highlight=False, markup=False)
+    out().print()
+    show_verdict(out(), shown.result.verdict)

@@ -1,0 +1,190 @@
+"""A record's console as text for people: lines with their times, headings where stages begin."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+from harness.report.reading import RunState, read_run
+from harness.report.tail import ConsoleTail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from harness.report.reading import Mark, Reading
+    from harness.report.tail import TimedLine
+
+# Select Graphic Rendition of ECMA-48: a colour for each stage in turn, then bold, inverse and none.
+_COLOURS = ("\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m")
+_BOLD, _INVERSE, _NONE = "\x1b[1m", "\x1b[7m", "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """What of a console is shown, and how.
+
+    Attributes:
+        since: Stage to begin with.
+        until: Stage to end with.
+        grep: Only lines in which this pattern is found.
+        context: Lines around each of those.
+        tail: Only so many of the last lines.
+        typed: Whether what was typed to the guest is shown where it was typed.
+        clock: Whether times are those of the clock on the wall, in UTC, instead of seconds.
+        colour: Whether to colour.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    grep: str | None = None
+    context: int = 0
+    tail: int | None = None
+    typed: bool = False
+    clock: bool = False
+    colour: bool = False
+
+
+def log_lines(reading: Reading, options: LogOptions) -> Iterator[str]:
+    """Yield the lines of a console for people, in bounded memory.
+
+    Raises:
+        ConfigError: A stage was not reached, the pattern is none, or the record cannot be read.
+    """
+    start, end = reading.span(options.since, options.until)
+    writer = LogWriter(reading, options)
+    writer.expect(reading.stages(), reading.typed() if options.typed else [])
+    writer.skip(start)
+    lines: Iterable[TimedLine | None] = reading.lines(start, end)
+    if options.grep is not None:
+        lines = _found(reading.lines(start, end), _pattern(options.grep), options.context)
+    if options.tail is not None:
+        lines = deque(lines, maxlen=options.tail)
+    yield from writer.write(lines)
+    if end is None and options.grep is None:
+        yield from writer.rest()
+
+
+def follow(directory: Path, options: LogOptions, *, wait: Callable[[], object]) -> Iterator[str]:
+    """Yield the lines of a run that goes on, as they come, until it is over.
+
+    Args:
+        directory: Its record.
+        options: How lines are shown; what is chosen among them counts for `log_lines` only.
+        wait: Waits for a moment.
+
+    Raises:
+        ConfigError: The record cannot be read.
+    """
+    reading = read_run(directory)
+    writer = LogWriter(reading, options)
+    tail = ConsoleTail(directory)
+    while True:
+        running = read_run(directory).state == RunState.RUNNING  # before the last bytes are read
+        lines = tail.read()
+        writer.expect(reading.stages(), reading.typed() if options.typed else [])
+        yield from writer.write(lines)
+        if not running and not lines:
+            break
+        if not lines:
+            wait()
+    yield from writer.write(tail.finish())
+    yield from writer.rest()
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ConfigError(
+            f"--grep: {text!r} is no pattern: {error}", hint="\\ before . * + ? ( [ | takes them literally"
+        ) from error
+
+
+def _found(lines: Iterable[TimedLine], pattern: re.Pattern[str], context: int) -> Iterator[TimedLine | None]:
+    """Lines with the pattern and those around them; None where some between are left out."""
+    before: deque[TimedLine] = deque(maxlen=context)
+    left, gap, any_found = 0, False, False
+    for line in lines:
+        if pattern.search(line.text):
+            if gap and any_found and context:
+                yield None
+            yield from before
+            yield line
+            before.clear()
+            left, gap, any_found = context, False, True
+        elif left:
+            yield line
+            left -= 1
+        else:
+            gap = gap or len(before) == context
+            before.append(line)
+
+
+class LogWriter:
+    """Turns lines into text, with headings where stages begin.
+
+    Args:
+        reading: The record that the lines are from.
+        options: How they are shown.
+    """
+
+    def __init__(self, reading: Reading, options: LogOptions) -> None:
+        self._options = options
+        self._started = datetime.fromisoformat(reading.document.started)
+        self._grep = _pattern(options.grep) if options.grep else None
+        self._colour = ""
+        self._stages: Sequence[Mark] = ()
+        self._typed: Sequence[Mark] = ()
+        self._begun = 0  # stages that have their heading
+        self._shown = 0  # typed lines that were shown
+
+    def expect(self, stages: Sequence[Mark], typed: Sequence[Mark]) -> None:
+        """Take what is known about the console: all of it, each time."""
+        self._stages, self._typed = stages, typed
+
+    def skip(self, offset: int) -> None:
+        """Leave out what was typed before this raw offset."""
+        self._shown = sum(mark.offset < offset for mark in self._typed)
+
+    def write(self, lines: Iterable[TimedLine | None]) -> Iterator[str]:
+        """Yield text for lines in order; None stands for lines that are left out."""
+        for line in lines:
+            if line is None:
+                yield self._styled(f"{'⋮':>10}", _BOLD)
+                continue
+            yield from self._marks(line.offset)
+            yield f"{self._styled(self._time(line.seconds), self._colour)}  {self._text(line.text)}"
+
+    def rest(self) -> Iterator[str]:
+        """Yield what belongs behind the last line."""
+        return self._marks(sys.maxsize)
+
+    def _marks(self, offset: int) -> Iterator[str]:
+        begun = self._begun
+        while self._begun < len(self._stages) and self._stages[self._begun].offset <= offset:
+            self._begun += 1
+        if self._begun > begun:  # stages without output have no heading
+            self._colour = _COLOURS[(self._begun - 1) % len(_COLOURS)]
+            yield self._styled(f"── {self._stages[self._begun - 1].text} ──", _BOLD + self._colour)
+        while self._shown < len(self._typed) and self._typed[self._shown].offset <= offset:
+            yield self._styled(f"{'typed':>10}  {self._typed[self._shown].text!r}", _BOLD)
+            self._shown += 1
+
+    def _time(self, seconds: float) -> str:
+        if self._options.clock:
+            return f"{self._started + timedelta(seconds=seconds):%H:%M:%S.%f}"[:-3]
+        return f"{seconds:10.3f}"
+
+    def _text(self, text: str) -> str:
+        if self._grep is None or not self._options.colour:
+            return text
+        return self._grep.sub(lambda match: self._styled(match[0], _INVERSE) if match[0] else "", text)
+
+    def _styled(self, text: str, style: str) -> str:
+        return f"{style}{text}{_NONE}" if self._options.colour and style else text

@@ -1,0 +1,91 @@
+"""Plays a recorded console back in the terminal, with the times at which its bytes came."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PAUSE, _LEAVE = b" ", b"q"
+
+
+def play(
+    pieces: Iterable[tuple[float, bytes]], *, speed: float = 1.0, idle_limit: float | None = None
+) -> bool:
+    """Write pieces of output to the terminal when their time has come.
+
+    The space bar pauses and goes on, q leaves; without a terminal as stdin it plays to the end.
+
+    Args:
+        pieces: When each came, in seconds, rising; and its bytes.
+        speed: How much faster than they came.
+        idle_limit: Longest silence, in seconds as they were; None for all of it.
+
+    Returns:
+        Whether it played to the end.
+    """
+    with _keys() as keys:
+        sys.stdout.flush()
+        due = time.monotonic()
+        before: float | None = None
+        for seconds, data in pieces:
+            gap = 0.0 if before is None else seconds - before
+            before = seconds
+            if idle_limit is not None:
+                gap = min(gap, idle_limit)
+            due += gap / speed
+            while (left := due - time.monotonic()) > 0:
+                pressed = keys.read(left)
+                if pressed == _PAUSE:
+                    paused = time.monotonic()
+                    pressed = keys.wait((_PAUSE, _LEAVE))
+                    due += time.monotonic() - paused
+                if pressed == _LEAVE:
+                    return False
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(sys.stdout.fileno(), rest) :]
+    return True
+
+
+class _Keys:
+    """The keyboard, where there is one."""
+
+    def __init__(self, terminal: int | None) -> None:
+        self._terminal = terminal
+
+    def read(self, timeout: float | None) -> bytes:
+        """Return a key that is pressed within so many seconds, or b""."""
+        watched = [] if self._terminal is None else [self._terminal]
+        ready = select.select(watched, [], [], timeout)[0]
+        return os.read(ready[0], 1) if ready else b""
+
+    def wait(self, wanted: tuple[bytes, ...]) -> bytes:
+        """Return the first of these keys that is pressed; the end of the keyboard is the last one."""
+        while (pressed := self.read(None)) not in wanted:
+            if not pressed:
+                return wanted[-1]
+        return pressed
+
+
+@contextmanager
+def _keys() -> Iterator[_Keys]:
+    """Read single keys without echo; Ctrl-C stays what it is."""
+    stdin = sys.stdin.fileno()
+    if not os.isatty(stdin):
+        yield _Keys(None)
+        return
+    before = termios.tcgetattr(stdin)
+    tty.setcbreak(stdin)
+    try:
+        yield _Keys(stdin)
+    finally:
+        termios.tcsetattr(stdin, termios.TCSADRAIN, before)

@@ -1,0 +1,148 @@
+"""Verdicts from a log alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.outcome import Outcome
+from harness.stages.plan import find_plan, plan_files
+from harness.stages.replay import Replay, replay
+from testcases.unit.machines import BEGINS, PROMPT, RELAY, recorded
+from testcases.unit.test_reading import ended
+from testcases.unit.test_replay import FAILURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GOOD = recorded("good")
+OFF = b"\r\n[   19.005000] reboot: Power down\r\n"
+
+
+def judged(log: bytes, **options: Any) -> Replay:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(log)
+        file.flush()
+        return replay(RELAY, Path(file.name), **options)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failure_is_told_from_its_log(name: str) -> None:
+    outcome, stage, reason = FAILURES[name]
+    log = recorded(name)
+    verdict = judged(log).result.verdict
+    assert (verdict.outcome, verdict.stage) == (outcome, stage)
+    assert reason in verdict.reason
+    for item in verdict.evidence:
+        assert item.offset is not None
+        assert item.text.split()[-1].encode() in log[item.offset :].partition(b"\n")[0]
+
+
+def test_good_log_passes_as_far_as_a_log_can_tell() -> None:
+    shown = judged(GOOD + OFF)
+    assert shown.result.verdict.outcome == Outcome.PASS
+    assert "that a log can show" in shown.result.verdict.reason
+    assert [stage.name for stage in shown.result.stages] == list(BEGINS)
+    assert [stage.start for stage in shown.result.stages][-1] == GOOD.index(PROMPT.encode())
+    assert shown.unseen == ("gcc", "power-off")
+    assert shown.result.facts["second_kernel"] == "5.10.0-32-686"
+
+
+def test_log_without_an_end_is_no_pass() -> None:
+    verdict = judged(GOOD).result.verdict
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "shell")
+    assert "without the end of the machine" in verdict.reason
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, len(GOOD) - 1))
+def test_log_that_is_cut_off_ends_in_the_stage_that_ran(place: int) -> None:
+    result = judged(GOOD[:place]).result
+    assert result.verdict.outcome == Outcome.HANG
+    began = [name for name, marker in BEGINS.items() if marker.rstrip() in GOOD[:place]]
+    # The line that begins a stage may be cut in its middle.
+    assert result.verdict.stage in {*began[-1:], *began[-2:-1], "sysa"}
+
+
+def test_wrong_end_is_named() -> None:
+    verdict = judged(GOOD[: GOOD.index(BEGINS["sysc"])] + OFF).result.verdict
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "switch_root")
+    assert "powered itself off too early" in verdict.reason
+
+
+PREFIXES: dict[str, Callable[[int], str]] = {
+    "continuous integration": lambda n: f"2026-02-14T12:{n // 60 % 60:02}:{n % 60:02}.1234567Z ",
+    "ts": lambda n: f"Feb 14 12:{n // 60 % 60:02}:{n % 60:02} ",
+    "terminal program": lambda n: f"[12:{n // 60 % 60:02}:{n % 60:02}.123] ",
+}
+
+
+@pytest.mark.parametrize("kind", PREFIXES)
+def test_times_before_the_lines_do_not_matter(kind: str) -> None:
+    lines = (GOOD + OFF).split(b"\n")
+    log = b"\n".join(PREFIXES[kind](number).encode() + line for number, line in enumerate(lines))
+    plain, prefixed = judged(GOOD + OFF).result, judged(log).result
+    assert (prefixed.verdict.outcome, prefixed.facts) == (Outcome.PASS, plain.facts)
+    for stage in prefixed.stages[1:-1]:
+        assert BEGINS[stage.name] in log[stage.start :].partition(b"\n")[0]
+
+
+def test_particulars_are_looked_for_as_long_as_in_a_run() -> None:
+    panic = b"[    1.000000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n"
+    later = b"relay: sysa: failed: it came much later\r\n"
+    near, far = judged(panic + later).result.verdict, judged(panic * 9000 + later).result.verdict
+    assert "it came much later" in near.reason
+    assert "it came much later" in far.reason  # no times are known
+    timed = judged(panic * 9000 + later, seconds_at=lambda offset: offset / 1000).result.verdict
+    assert "exit status 0x03" in timed.reason
+
+
+def test_log_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match="cannot read /nowhere/log: No such file"):
+        replay(RELAY, Path("/nowhere/log"))
+
+
+def test_plans_are_found_by_name_and_path() -> None:
+    assert find_plan("relay") == plan_files()["relay"]
+    assert find_plan("my/own.toml") == Path("my/own.toml")
+    with pytest.raises(ConfigError) as raised:
+        find_plan("linux")  # failures that plans include, no plan
+    assert raised.value.message == "there is no plan 'linux'"
+    assert "relay" in raised.value.hint
+
+
+def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", "verdict", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_command_explains_a_log_and_ends_with_its_code(tmp_path: Path) -> None:
+    log = tmp_path / "posted.log"
+    log.write_bytes(recorded("init-exits-3"))
+    result = harness(str(log), "--plan", "relay")
+    assert result.returncode == 3
+    assert "verdict  PANIC in stage sysb: the system's first process (PID 1) ended with" in result.stdout
+    assert "a log cannot show: gcc, power-off" in result.stdout
+    shown = json.loads(harness(str(log), "--plan", "relay", "--json").stdout)
+    assert shown["result"]["verdict"]["outcome"] == "PANIC"
+    unnamed = harness(str(log))
+    assert (unnamed.returncode, "--plan" in unnamed.stderr) == (2, True)
+
+
+def test_command_takes_a_record_with_its_plan_and_times(tmp_path: Path) -> None:
+    directory = ended(tmp_path)
+    log = recorded("kexec-disabled")
+    (directory / "console.raw").write_bytes(log)
+    (directory / "console.idx").write_text("0 1.0\n100 2.0\n")
+    result = harness("last", "--runs", str(tmp_path))
+    assert result.returncode == 1
+    assert 'kexec_load failed with "Operation not permitted"' in result.stdout
