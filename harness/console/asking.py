@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pexpect
 
 from harness.console.dialogue import Dialogue
-from harness.console.watcher import STAMP
+from harness.console.lines import STAMP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

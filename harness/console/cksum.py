@@ -8,9 +8,32 @@ import zlib
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
+class Cksum:
+    """Takes data piece by piece.
+
+    Attributes:
+        size: Bytes so far.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        # The initial value cancels zlib's own inversion before the first byte; POSIX inverts only at the end.
+        self._crc = 0xFFFFFFFF
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.size += len(data)
+        self._crc = zlib.crc32(data.translate(_REVERSED_BITS), self._crc)
+
+    @property
+    def value(self) -> int:
+        """The first number that `cksum` prints for all data so far (POSIX.1-2017, XCU, cksum)."""
+        length = self.size.to_bytes((self.size.bit_length() + 7) // 8, "little")
+        return int(f"{zlib.crc32(length.translate(_REVERSED_BITS), self._crc):032b}"[::-1], 2)
+
+
 def posix_cksum(data: bytes) -> int:
-    """Return the first number that `cksum` prints for `data` (POSIX.1-2017, XCU, cksum)."""
-    length = len(data).to_bytes((len(data).bit_length() + 7) // 8, "little")
-    # The initial value cancels zlib's own inversion before the first byte; POSIX inverts only at the end.
-    crc = zlib.crc32((data + length).translate(_REVERSED_BITS), 0xFFFFFFFF)
-    return int(f"{crc:032b}"[::-1], 2)
+    """Return the first number that `cksum` prints for `data`."""
+    whole = Cksum()
+    whole.update(data)
+    return whole.value

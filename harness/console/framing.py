@@ -3,7 +3,7 @@
 The guest prints each block of a command's output as
 
     @<nonce>:B
-    <run> <block> <exit status of the command> <bytes of output>
+    <run> <block> <bytes of a block> <exit status of the command> <bytes of output>
     <the block's bytes as base64 or as hexadecimal numbers>
     @<nonce>:E:<cksum>-<length>
 
@@ -23,7 +23,8 @@ from harness.console.cksum import posix_cksum
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BLOCK = 1536  # bytes of output per block: little to repeat after damage, few processes in the guest
+# Bytes of output per block: few processes in the guest, or little to repeat where the line does damage.
+LARGE, SMALL = 24576, 1536
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Codec:
         typed: Command for the guest that prints `stored`, given a piece of a script.
         stored: What that command leaves in a file.
         unpack: Guest's filter from the joined pieces to the script.
-        block: Guest's command for block number `$k` of the file `$f.out`.
+        block: Guest's command for block number `$k`, of `$b` bytes, of the file `$f.out`.
         decode: The host's inverse of `block`.
     """
 
@@ -58,7 +59,7 @@ BASE64 = Codec(
     typed=lambda piece: f"echo {base64.b64encode(piece).decode()}",
     stored=lambda piece: base64.b64encode(piece) + b"\n",
     unpack="base64 -d",
-    block=f"dd if=$f.out bs={BLOCK} skip=$k count=1 2>/dev/null | base64",
+    block="dd if=$f.out bs=$b skip=$k count=1 2>/dev/null | base64",
     decode=base64.b64decode,
 )
 OCTAL = Codec(
@@ -68,7 +69,7 @@ OCTAL = Codec(
     typed=lambda piece: "printf %b " + "".join(f"\\\\0{byte:03o}" for byte in piece),
     stored=bytes,
     unpack="cat",
-    block=f"od -A n -v -t x1 -j $((k * {BLOCK})) -N {BLOCK} $f.out",
+    block="od -A n -v -t x1 -j $((k * b)) -N $b $f.out",
     decode=bytes.fromhex,
 )
 
@@ -82,7 +83,7 @@ stty -echo cols 32000 2>/dev/null
 { dmesg -n 1 || echo 1 >/proc/sys/kernel/printk; } >/dev/null 2>&1
 @FUNCTION@() (
     sum() { set -- `@SUM@`; echo $1-${2-}; }
-    f=@DIR@/$1 run=$1
+    f=@DIR@/$1 run=$1 b=$3
     if test "`sum 2>/dev/null <$f.sh`" = "$2" && mkdir $f.once; then
         rm -f @DIR@/*.c[0-9]* @DIR@/*.out
         "${BASH:-sh}" $f.sh >$f.out 2>&1 </dev/null
@@ -91,13 +92,13 @@ stty -echo cols 32000 2>/dev/null
     test -e $f.out && test -s $f.rc || { echo "@@NONCE@:none:$run"; exit; }
     read -r status <$f.rc
     size=`wc -c <$f.out`; size=$((size))
-    shift 2
+    shift 3
     if test $# = 0; then
         k=0
-        while test $k = 0 || test $((k * @BLOCK@)) -lt $size; do set -- "$@" $k; k=$((k + 1)); done
+        while test $k = 0 || test $((k * b)) -lt $size; do set -- "$@" $k; k=$((k + 1)); done
     fi
     for k do
-        { echo $run $k $status $size; @ENCODE@; } >$f.txt
+        { echo $run $k $b $status $size; @ENCODE@; } >$f.txt
         echo "@@NONCE@:B"; cat $f.txt; echo "@@NONCE@:E:`sum <$f.txt`"
     done
 )
@@ -132,7 +133,6 @@ def settings_script(*, directory: str, function: str, nonce: str, codec: Codec, 
         "@FUNCTION@": function,
         "@NONCE@": nonce,
         "@ENCODE@": codec.block,
-        "@BLOCK@": str(BLOCK),
         "@SUM@": "cksum" if checksum else "wc -c",
     }.items():
         script = script.replace(name, value)
@@ -153,6 +153,7 @@ class Frames:
         run: Number of the run; frames of other runs are late answers, and ignored.
         codec: How output is printed.
         checksum: Whether frames carry a checksum.
+        size: Bytes of a block; frames of other sizes are late answers, too.
         status: Exit status of the command.
         lost: Whether the guest says that it has no such output.
         seen: Whether any part of a frame has been seen.
@@ -162,6 +163,7 @@ class Frames:
     run: int
     codec: Codec
     checksum: bool
+    size: int = SMALL
     status: int = 0
     lost: bool = False
     seen: bool = False
@@ -187,13 +189,13 @@ class Frames:
 
     def _take(self, body: list[str], expected: str) -> None:
         text = "".join(f"{line}\n" for line in body)
-        header = re.fullmatch(r"(\d+) (\d+) (\d{1,3}) (\d+)", body[0])
+        header = re.fullmatch(r"(\d+) (\d+) (\d+) (\d{1,3}) (\d+)", body[0])
         if header is None or sums(text.encode(), checksum=self.checksum) != expected:
             return
-        run, block, status, size = map(int, header.groups())
-        if run == self.run:
+        run, block, size, status, total = map(int, header.groups())
+        if (run, size) == (self.run, self.size):
             self.status = status
-            self._total = max(1, -(-size // BLOCK))
+            self._total = max(1, -(-total // size))
             self._blocks[block] = self.codec.decode("".join(body[1:]))
 
     @property

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
-from itertools import accumulate
-from typing import NamedTuple
+from functools import cached_property
+from itertools import accumulate, pairwise
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 MAX_LINE = 65536  # raw bytes; longer lines are cut into pieces, so that memory stays bounded
 
 # A serial tty ends lines with \r\n, a second tty on top makes it \r\r\n; a lone \r starts the line over.
-_RAW_LINE = re.compile(rb"([^\r\n]*)(?:\r{0,2}\n|\r)")
+_LONE_RETURN = re.compile(rb"\r(?!\r?\n)")
 _LOOKAHEAD = 2  # so many \r may still turn out to belong to a \n
 # Control sequences of ECMA-48: CSI, the strings (OSC, DCS, SOS, PM, APC) up to BEL or ST, the short ones.
 # Their ends are optional: a sequence that nobody closes, or that is still arriving, ends with its line.
-_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
-_CONTROLS = bytes({*range(32), 127} - set(b"\t\r\n"))
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
+# printk's timestamp, and the caller that CONFIG_PRINTK_CALLER adds (kernel/printk/printk.c, print_time).
+STAMP = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[CT]\d+\])? ")
+_CONTROLS = bytes({*range(32), 127} - set(b"\t\n"))
 
 
 class Line(NamedTuple):
@@ -32,6 +39,78 @@ class Line(NamedTuple):
     end: int
 
 
+class Block:
+    """Complete lines that arrived together: cleaned as a whole, and taken apart only where somebody asks.
+
+    Watching a build means to look for rare words in millions of lines; making each of them a `Line` first
+    would cost more than all the rest.
+
+    Args:
+        raw: The lines with their terminators.
+        start: Raw offset of their first byte.
+        pieces: Of a line without an end, behind those of `raw`.
+
+    Attributes:
+        start: Raw offset of the first byte.
+        end: Raw offset after the last line.
+    """
+
+    def __init__(self, raw: bytes, start: int, pieces: Sequence[Line] = ()) -> None:
+        self.start = start
+        self.end = pieces[-1].end if pieces else start + len(raw)
+        self._raw = raw
+        self._pieces = pieces
+        # Lines that are cut make numbers and offsets of raw lines differ from those of cleaned ones.
+        self._cut = bool(pieces) or _has_long_line(raw)
+
+    def __bool__(self) -> bool:
+        return self.end > self.start
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.lines)
+
+    def line(self, number: int) -> Line:
+        """Return one line, counted from 0; much cheaper than all of them."""
+        if self._cut:
+            return self.lines[number]
+        start, end = self._edges[number], self._edges[number + 1]
+        return Line(_text(self._ended[start:end]), self.start + start, self.start + end)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """All lines one by one."""
+        if self._cut:
+            spans = ((self._ended[start:end], self.start + start) for start, end in pairwise(self._edges))
+            return [line for raw, start in spans for line in _clean(raw, start)] + [*self._pieces]
+        offsets = [self.start + edge for edge in self._edges]
+        return list(map(Line, self.text.decode("utf-8", "replace").split("\n"), offsets, offsets[1:]))
+
+    @cached_property
+    def text(self) -> bytes:
+        r"""The cleaned text of all lines, each ended by one `\n`; what is no UTF-8 is left as it is."""
+        if self._cut:
+            return "".join(f"{line.text}\n" for line in self.lines).encode()
+        return _without_controls(self._ended, newlines=True)
+
+    @cached_property
+    def _count(self) -> int:
+        return self.text.count(b"\n")
+
+    @cached_property
+    def _ended(self) -> bytes:
+        r"""The raw lines, each with a `\n` for its last byte."""
+        return _LONE_RETURN.sub(b"\n", self._raw)
+
+    @cached_property
+    def _edges(self) -> list[int]:
+        """Where the raw lines begin in the block, and where the last one ends."""
+        lengths = map(len, self._ended.split(b"\n"))
+        return list(map(add, accumulate(lengths, initial=0), range(self._ended.count(b"\n") + 1)))
+
+
 class LineCleaner:
     """Turns raw console bytes, cut anywhere, into lines.
 
@@ -45,18 +124,18 @@ class LineCleaner:
         self._raw = bytearray()  # the unterminated rest
         self._start = offset  # and where it begins
 
-    def feed(self, data: bytes) -> list[Line]:
+    def feed(self, data: bytes) -> Block:
         """Take the next bytes and return the lines that they completed."""
         if b"\n" not in data and b"\r" not in data and not self._raw.endswith(b"\r"):
             self._raw += data  # no copy of the rest for each byte that a slow console delivers
-            return self._cut_rest()
+            return Block(b"", self._start, self._cut_rest())
         block = bytes(self._raw) + data
         decided = max(len(block.rstrip(b"\r")), len(block) - _LOOKAHEAD)
         end = max(block.rfind(b"\n", 0, decided), block.rfind(b"\r", 0, decided)) + 1
-        lines = _split(block[:end], self._start)
+        start = self._start
         self._raw = bytearray(block[end:])
         self._start += end
-        return lines + self._cut_rest()
+        return Block(block[:end], start, self._cut_rest())
 
     @property
     def tail(self) -> Line:
@@ -75,9 +154,9 @@ class LineCleaner:
         raw, start = bytes(self._raw), self._start
         self._raw.clear()
         self._start += len(raw)
-        return (
-            _split(raw, start) if raw.endswith(b"\r") else _clean(raw, start, start + len(raw)) if raw else []
-        )
+        if raw.endswith(b"\r"):
+            return Block(raw, start).lines
+        return _clean(raw, start) if raw else []
 
     def _cut_rest(self) -> list[Line]:
         lines = []
@@ -89,30 +168,22 @@ class LineCleaner:
         return lines
 
 
-def _split(block: bytes, start: int) -> list[Line]:
-    """Clean a block of complete lines; ordinary compiler output takes a path without a loop in Python."""
-    if not block:
-        return []
-    returns = block.count(b"\r")
-    terminator = "\r\n" if returns else "\n"
-    plain = not returns or returns == block.count(b"\n") == block.count(b"\r\n")
-    if plain and len(block.translate(None, _CONTROLS)) == len(block):
-        texts = block.decode("utf-8", "replace").split(terminator)
-        raws = texts if block.isascii() else block.split(terminator.encode())
-        ends = list(accumulate(map(len(terminator).__add__, map(len, raws)), initial=start))
-        texts.pop()  # behind the last terminator there is nothing
-        if len(max(raws, key=len)) <= MAX_LINE:
-            return list(map(Line, texts, ends, ends[1:]))
-    lines: list[Line] = []
-    for match in _RAW_LINE.finditer(block):
-        lines += _clean(match[1], start + match.start(), start + match.end())
-    return lines
+def _has_long_line(raw: bytes) -> bool:
+    """Whether any line may be longer than MAX_LINE, which the whole cannot show that is cleaned at once."""
+    start = 0
+    while len(raw) - start > MAX_LINE:
+        newline = raw.rfind(b"\n", start, start + MAX_LINE)
+        if newline < 0:
+            return True
+        start = newline + 1
+    return False
 
 
-def _clean(raw: bytes, start: int, end: int) -> list[Line]:
-    """Clean one raw line without its terminator; a very long one becomes several."""
+def _clean(raw: bytes, start: int) -> list[Line]:
+    """Clean one raw line with its terminator, if it has one; a very long one becomes several."""
     lines = []
-    while len(raw) > MAX_LINE:
+    end = start + len(raw)
+    while len(raw.rstrip(b"\r\n")) > MAX_LINE:
         lines.append(Line(_text(raw[:MAX_LINE]), start, start + MAX_LINE))
         raw = raw[MAX_LINE:]
         start += MAX_LINE
@@ -124,7 +195,8 @@ def _text(raw: bytes) -> str:
     return _without_controls(raw).decode("utf-8", "replace")
 
 
-def _without_controls(raw: bytes) -> bytes:
+def _without_controls(raw: bytes, *, newlines: bool = False) -> bytes:
+    """Remove escape sequences, and all control characters but tabs and, where wanted, newlines."""
     if b"\x1b" in raw:
         raw = _ESCAPE.sub(b"", raw)
-    return raw.translate(None, _CONTROLS + b"\r\n")
+    return raw.translate(None, _CONTROLS if newlines else _CONTROLS + b"\n")

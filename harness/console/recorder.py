@@ -7,13 +7,13 @@ can make the recorder wait or fill the memory.
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import time
 import weakref
 from array import array
 from bisect import bisect_right
 from threading import Condition, Lock, Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from harness.errors import InfraError
 
@@ -25,10 +25,40 @@ if TYPE_CHECKING:
     from harness.console.transport import Transport
 
 _READ_LIMIT = 65536
+# What comes within a moment is recorded at once: a serial port delivers single bytes, a pseudo terminal 4 KB
+# at a time, and waking up for each would take a processor of its own.
+_MOMENT = 0.004  # seconds
+# After few bytes more are let gather. A socket holds some 280 bytes that were sent one by one before their
+# sender has to wait; a serial port under emulation takes half a millisecond for them.
+_FEW = 1000
+_PAUSE = 0.0005
 # Slow consoles deliver single bytes: one index entry per millisecond keeps the index smaller than the log.
 _INDEX_SECONDS = 0.001
 # What has arrived when we are told to stop is still recorded, but a chatty guest cannot keep us.
 _LAST_WORDS = 1 << 20
+_INDEX_BLOCK = 256  # bytes that hold several entries
+_INDEX_KEPT = 4096  # entries in memory; older ones are read back from the file
+
+
+class Console(Protocol):
+    """A recorded console as its readers see it; `Recorder` says what each means."""
+
+    raw: Path
+
+    @property
+    def failure(self) -> OSError | None:
+        """Why recording stopped early."""
+
+    @property
+    def size(self) -> int:
+        """Bytes recorded so far."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more bytes will come."""
+
+    def read(self, offset: int, limit: int = _READ_LIMIT, timeout: float = 0.0) -> bytes:
+        """Return up to `limit` recorded bytes from `offset` on."""
 
 
 class Recorder:
@@ -131,8 +161,27 @@ class Recorder:
     def seconds_at(self, offset: int) -> float:
         """Return when the byte at raw `offset` arrived, in seconds since the start."""
         with self._changed:
-            entry = bisect_right(self._offsets, offset) - 1
-            return self._arrivals[entry] if entry >= 0 else 0.0
+            if not self._offsets or self._offsets[0] <= offset:
+                entry = bisect_right(self._offsets, offset) - 1
+                return self._arrivals[entry] if entry >= 0 else 0.0
+        return self._recorded_seconds_at(offset)
+
+    def _recorded_seconds_at(self, offset: int) -> float:
+        """Search the index file."""
+        low, high = 0, os.fstat(self._index_fd).st_size  # the entry begins from low on and before high
+        while high - low > _INDEX_BLOCK:
+            middle = (low + high) // 2
+            cut, _, rest = os.pread(self._index_fd, _INDEX_BLOCK, middle).partition(b"\n")
+            if int(rest.split(maxsplit=1)[0]) <= offset:
+                low = middle + len(cut) + 1
+            else:
+                high = middle + len(cut) + 1
+        seconds = 0.0
+        for line in os.pread(self._index_fd, high - low, low).splitlines():
+            began, came = line.split()
+            if int(began) <= offset:
+                seconds = float(came)
+        return seconds
 
     def read(self, offset: int, limit: int = _READ_LIMIT, timeout: float = 0.0) -> bytes:
         """Return up to `limit` recorded bytes from `offset` on.
@@ -167,10 +216,7 @@ class Recorder:
 
     def _drain(self) -> None:
         try:
-            with selectors.PollSelector() as selector:  # epoll refuses files, which replays are
-                selector.register(self._transport, selectors.EVENT_READ)
-                selector.register(self._stop_read, selectors.EVENT_READ)
-                self._record_until_stopped(selector)
+            self._record_until_stopped()
         except OSError as error:
             self._failure = error
         finally:
@@ -178,31 +224,61 @@ class Recorder:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _record_until_stopped(self, selector: selectors.BaseSelector) -> None:
-        last_words = _LAST_WORDS
-        while last_words > 0:
-            ready = {key.fileobj for key, _ in selector.select()}
-            stopping = self._stop_read in ready
-            if self._transport not in ready:
+    def _record_until_stopped(self) -> None:
+        poller = select.poll()
+        poller.register(self._transport, select.POLLIN)
+        poller.register(self._stop_read, select.POLLIN)
+        last_words, goes_on = _LAST_WORDS, True
+        while goes_on and last_words > 0:
+            ready = {descriptor for descriptor, _ in poller.poll()}
+            if self._transport.fileno() not in ready:
                 return
-            data = self._transport.read(_READ_LIMIT)
-            if not data:
-                return
-            self._record(data)
-            last_words -= len(data) if stopping else 0
+            seconds = self.seconds
+            data, goes_on = self._gather(poller)
+            if data:
+                self._record(data, seconds)
+            if self._stop_read in ready:
+                last_words -= len(data)
 
-    def _record(self, data: bytes) -> None:
-        seconds = self.seconds
-        offset = self._size
+    def _gather(self, poller: select.poll) -> tuple[bytes, bool]:
+        """Read what there is and what comes within a moment; whether the stream goes on after it."""
+        pieces: list[bytes] = []
+        size, pause = 0, _PAUSE
+        until = time.monotonic() + _MOMENT
+        while size < _READ_LIMIT:
+            try:
+                data = self._transport.read(_READ_LIMIT)
+            except OSError:
+                if not pieces:
+                    raise
+                break  # what came before is recorded first; the next read says it again
+            if not data:
+                return b"".join(pieces), False
+            pieces.append(data)
+            size += len(data)
+            if size < _FEW:
+                select.select([self._stop_read], [], [], pause)
+                pause = min(2 * pause, _MOMENT)
+            if time.monotonic() > until or self._transport.fileno() not in dict(poller.poll(1)):
+                break
+        return b"".join(pieces), True
+
+    def _record(self, data: bytes, seconds: float) -> None:
+        if not self._arrivals or seconds - self._arrivals[-1] >= _INDEX_SECONDS:
+            self._enter(self._size, seconds)
         rest = memoryview(data)
         while rest:
             written = os.write(self._raw_fd, rest)
             rest = rest[written:]
             with self._changed:
-                if not self._arrivals or seconds - self._arrivals[-1] >= _INDEX_SECONDS:
-                    self._offsets.append(self._size)
-                    self._arrivals.append(seconds)
                 self._size += written
                 self._changed.notify_all()
-        if self._offsets[-1] == offset:
-            os.write(self._index_fd, b"%d %.6f\n" % (offset, seconds))
+
+    def _enter(self, offset: int, seconds: float) -> None:
+        """Note in the index when a byte came."""
+        os.write(self._index_fd, b"%d %.6f\n" % (offset, seconds))
+        with self._changed:
+            self._offsets.append(offset)
+            self._arrivals.append(seconds)
+            if len(self._offsets) >= 2 * _INDEX_KEPT:
+                del self._offsets[:_INDEX_KEPT], self._arrivals[:_INDEX_KEPT]

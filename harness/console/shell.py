@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.console.asking import PATIENCE, Asker, ShellGone, ShellTimeout
-from harness.console.framing import BASE64, OCTAL, Codec, Frames, settings_script, sums
+from harness.console.framing import BASE64, LARGE, OCTAL, SMALL, Codec, Frames, settings_script, sums
 from harness.errors import InfraError
 
 if TYPE_CHECKING:
@@ -209,19 +209,23 @@ class Shell:
 
     def _fetch(self, run: int, script: bytes, *, before: str = "") -> Reply:
         """Have a script run, if it has not yet, and its output printed until all of it has arrived."""
-        frames = Frames(self._nonce, run, self._codec, self._checksum)
+        frames = Frames(self._nonce, run, self._codec, self._checksum, LARGE)
         call = f"{before}{self._function} {run} {sums(script, checksum=self._checksum)}"
         blocks: list[int] = []  # all
         start = self.offset
         patience, fruitless = PATIENCE, 0
         while True:
             arrived, frames.seen = frames.arrived, False
-            for line in self._asker.ask(" ".join([call, *map(str, blocks)]), patience):
+            for line in self._asker.ask(" ".join([call, *map(str, (frames.size, *blocks))]), patience):
                 frames.feed(line)
                 if frames.complete:
                     return Reply(frames.status, frames.output, start, self.offset)
             if not frames.seen:  # still running, or the call got lost
                 patience = min(2 * patience, _LONGEST_PATIENCE)
+            if frames.seen and frames.size == LARGE:  # damage: less of it in small blocks
+                frames = Frames(self._nonce, run, self._codec, self._checksum, SMALL)
+                blocks = []
+                continue
             fruitless = fruitless + 1 if frames.seen and frames.arrived == arrived else 0
             if fruitless == _TRIES:
                 raise _damaged(frames)

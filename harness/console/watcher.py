@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from harness.console.lines import Line, LineCleaner
+from harness.console.lines import STAMP, Block, Line, LineCleaner
+from harness.console.sieve import Sieve
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator
 
-# printk's timestamp, and the caller that CONFIG_PRINTK_CALLER adds (kernel/printk/printk.c, print_time).
-STAMP = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[CT]\d+\])? ")
-
 _KERNEL_LINES = 20  # the kernel rarely says more in the middle of a line; what it interrupts is kept so long
+_MOST_WRAPPED = 200  # lines; what a console wrapped is joined up to so many
 _LONGEST_PROMPT = 1024  # raw bytes; a longer unterminated line is no prompt, and costs nothing
 
 
@@ -53,29 +53,67 @@ class Sighting:
 class Watcher:
     """Cleans console bytes and matches markers.
 
-    The caller feeds bytes, asks `match` for each of the lines with the markers that are valid at that moment,
-    and then `match_tail` once.
+    The caller feeds bytes, asks `look` with the markers that are valid at that moment until everything was
+    looked at (see `pending`), and then `match_tail` once.
 
     Args:
         offset: Raw offset of the first byte that will be fed.
+
+    Attributes:
+        pending: Whether there are complete lines that nobody has looked at.
+        wraps: Columns after which the console goes on in a new line, as a BIOS's does; 0: it does not.
+            A line of exactly so many characters and those that follow are tried as one, and then each alone.
     """
 
     def __init__(self, offset: int = 0) -> None:
+        self.wraps = 0
         self._cleaner = LineCleaner(offset)
+        self._block = Block(b"", offset)
+        self._next = 0  # the first line of the block that was not looked at
+        self.pending = False
+        self._markers: tuple[Marker, ...] = ()  # of the sieve
+        self._sieve: Sieve | None = None
+        self._candidates: list[int] | None = None  # what the sieve let through of the block
+        self._wrapped: list[Line] = []  # full lines that may go on in the next one
         self._head: Line | None = None  # what a kernel message interrupted
         self._kernel_lines = 0  # since then
         self._prompted: tuple[str, int] | None = None  # key and line start: one prompt is one sighting
 
-    def feed(self, data: bytes) -> list[Line]:
-        """Take the next raw bytes and return the lines that they completed, in order."""
-        return self._cleaner.feed(data)
+    def feed(self, data: bytes) -> Block:
+        """Take the next raw bytes, once nothing is pending, and return the lines that they completed."""
+        self._block, self._next, self._candidates = self._cleaner.feed(data), 0, None
+        self.pending = bool(self._block)
+        return self._block
+
+    def look(self, markers: tuple[Marker, ...]) -> list[Sighting]:
+        """Return what the next line shows that shows anything; nothing when all lines were looked at.
+
+        The same as `match` on each line, but lines that no marker can match are passed over together.
+        """
+        while (number := self._next_candidate(markers)) is not None:
+            self._next = number + 1
+            if sightings := self.match(self._block.line(number), markers):
+                return sightings
+        self.pending = False
+        return []
+
+    def _next_candidate(self, markers: tuple[Marker, ...]) -> int | None:
+        if self.wraps or self._wrapped or self._head:  # every line may be the rest of the one before
+            return self._next if self._next < len(self._block) else None
+        if self._sieve is None or markers != self._markers:
+            self._markers, self._sieve = markers, Sieve(marker.pattern for marker in markers)
+            self._candidates = None
+        if self._candidates is None:
+            self._candidates = self._sieve.candidates(self._block.text)
+        place = bisect_left(self._candidates, self._next)
+        return self._candidates[place] if place < len(self._candidates) else None
 
     def finish(self) -> list[Line]:
         """Return the last lines: the stream has ended."""
         lines = self._cleaner.flush()
-        if self._head is not None:
-            end = lines[-1].end if lines else self._head.end
-            lines.append(Line("", end, end))  # gives a head that still waits for its rest a last chance
+        if waiting := [*self._wrapped[-1:], *([self._head] if self._head else [])]:
+            end = (lines or waiting)[-1].end
+            lines.append(Line("", end, end))  # gives what still waits for its rest a last chance
         return lines
 
     def match(self, line: Line, markers: Iterable[Marker]) -> list[Sighting]:
@@ -85,10 +123,21 @@ class Watcher:
         message, and, once a line without one has come, the two halves together or, if they show nothing,
         each by itself.
         """
+        markers = tuple(markers)
+        self._wrapped.append(line)
+        if self.wraps and len(line.text) == self.wraps and len(self._wrapped) < _MOST_WRAPPED:
+            return []  # its rest comes with the next line
+        parts, self._wrapped = self._wrapped, []
+        whole = Line("".join(part.text for part in parts), parts[0].start, line.end)
+        sightings = self._match(whole, markers)
+        if len(parts) > 1 and not sightings:
+            return [sighting for part in parts if (sighting := self._sight(part, markers))]
+        return sightings
+
+    def _match(self, line: Line, markers: tuple[Marker, ...]) -> list[Sighting]:
         if "[" not in line.text and self._head is None:
             sighting = self._sight(line, markers)
             return [sighting] if sighting else []
-        markers = tuple(markers)
         return [sighting for sighting in self._sightings(line, markers) if sighting]
 
     def match_tail(self, markers: Iterable[Marker]) -> Sighting | None:

@@ -34,7 +34,7 @@ def console_lines(directory: Path, start: int, end: int) -> list[str]:
     with (directory / "console.raw").open("rb") as raw:
         raw.seek(max(start, end - _BYTES))
         cleaner = LineCleaner()
-        lines = cleaner.feed(raw.read(max(0, end - raw.tell()))) + cleaner.flush()
+        lines = [*cleaner.feed(raw.read(max(0, end - raw.tell()))), *cleaner.flush()]
     return [f"  {line.text}" for line in lines[-_LINES:]]
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Task as Bar
     from rich.progress import TaskID
 
+    from harness.console.lines import Block
     from harness.stages.events import Event
 
 _NEVER_FULL = 0.99  # an estimate that was passed is not the end
@@ -105,7 +106,7 @@ class TerminalProgress:
                 good = event.result.status == StageStatus.PASSED
                 self._done(event.result.name, f"{event.result.wall:.1f} s", good=good)
 
-    def line(self, text: str, offset: int) -> None:
+    def heard(self, block: Block) -> None:
         """Console lines go to the record; a person sees the stages."""
 
     def _done(self, title: str, detail: str, *, good: bool = True) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.stages.plan import Plan
     from harness.stages.verdict import Verdict
 
-_MARKS = {
+MARKS = {
     StageStatus.PASSED: Text("✓", "green"),
     StageStatus.FAILED: Text("✗", "red"),
     StageStatus.NOT_REACHED: Text("·", "dim"),
@@ -40,7 +40,7 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
     for stage in document.stages:
         reached = stage.status != StageStatus.NOT_REACHED
         table.add_row(
-            _MARKS[stage.status],
+            MARKS[stage.status],
             Text(stage.name),
             Text(titles.get(stage.name, "")),
             f"{stage.wall:.1f}" if reached else "",

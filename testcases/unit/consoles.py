@@ -44,22 +44,42 @@ class PtyTransport:
 
 
 class NoisyTransport:
-    """Loses, doubles and interleaves what passes through it, the same way for the same seed."""
+    """Loses, doubles and interleaves what passes through it, and cuts it anywhere; by the seed.
+
+    Args:
+        inner: What is passed through.
+        seed: Of all chances; the guest's own timing is another.
+        kernel: Kernel messages per byte of output.
+        output: Bytes lost or doubled per byte of output.
+        typed: The same for what is typed.
+        cuts: Whether each read gives a random number of bytes.
+    """
 
     def __init__(
-        self, inner: PtyTransport, seed: int, *, kernel: float = 0.0, output: float = 0.0, typed: float = 0.0
+        self,
+        inner: PtyTransport,
+        seed: int,
+        *,
+        kernel: float = 0.0,
+        output: float = 0.0,
+        typed: float = 0.0,
+        cuts: bool = False,
     ) -> None:
         self._inner = inner
         self._reading = Random(seed)  # noqa: S311 - noise must be repeatable
         self._writing = Random(seed + 1)  # noqa: S311
         self._kernel, self._output, self._typed = kernel, output, typed
+        self._cuts = cuts
         self.damages = 0
 
     def fileno(self) -> int:
         return self._inner.fileno()
 
     def read(self, limit: int) -> bytes:
-        data = self._damaged(self._inner.read(limit), self._reading, self._output)
+        limit = self._reading.choice((1, 3, 80, 1000, limit)) if self._cuts else limit
+        if not (sent := self._inner.read(limit)):
+            return b""
+        data = self._damaged(sent, self._reading, self._output) or b"\0"  # nothing would be the end
         data = data.replace(b"\r\n", b"\r\r\n")
         position = 0
         # Exponential gaps: one message per 1/kernel bytes on average, anywhere.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
     from harness.stages.plan import Plan
@@ -316,8 +317,8 @@ class Audience:
         if self.on_event is not None:
             self.on_event(event)
 
-    def line(self, text: str, offset: int) -> None:
-        self.lines.append((text, offset))
+    def heard(self, block: Block) -> None:
+        self.lines += [(line.text, line.start) for line in block]
 
 
 def follow(

@@ -8,7 +8,7 @@ from harness.console.framing import BASE64, Frames, sums
 
 
 def frame(run: int, block: int, size: int, content: bytes, status: int = 0) -> list[str]:
-    body = [f"{run} {block} {status} {size}", base64.b64encode(content).decode()]
+    body = [f"{run} {block} 1536 {status} {size}", base64.b64encode(content).decode()]
     checksum = sums("".join(f"{line}\n" for line in body).encode(), checksum=True)
     return ["@n:B", *body, f"@n:E:{checksum}"]
 
@@ -37,6 +37,13 @@ def test_late_answers_to_an_earlier_run_are_ignored(frames: Frames) -> None:
     assert not frames.lost
     feed(frames, frame(2, 0, 3, b"new"))
     assert frames.output == b"new"
+
+
+def test_late_answers_in_blocks_of_another_size_are_ignored() -> None:
+    frames = Frames("n", run=2, codec=BASE64, checksum=True, size=24576)
+    feed(frames, frame(2, 0, 3, b"old"))
+    assert not frames.complete
+    assert frames.seen
 
 
 @pytest.mark.parametrize("line", range(4))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.console.lines import MAX_LINE, Line, LineCleaner
+from harness.console.lines import MAX_LINE, Block, Line, LineCleaner
 
 # Bytes that a cleaner may trip over, more often than chance would have them.
 TERMINATORS = [b"\r", b"\n", b"\r\n", b"\r\r\n"]
@@ -44,10 +45,50 @@ def test_offsets_cover_the_stream(stream: bytes) -> None:
     assert position == len(stream)
 
 
+def plainly_cleaned(stream: bytes) -> list[Line]:
+    """One line after the other, one rule after the other."""
+    lines = []
+    for raw in re.finditer(rb"([^\r\n]*)(?:\r{0,2}\n|\r)", stream):
+        text = re.sub(rb"\x1b\[[0-?]*[ -/]*[@-~]?", b"", raw[1])
+        text = re.sub(rb"\x1b[]PX^_][^\x07\x1b]*(\x07|\x1b\\)?", b"", text)
+        text = re.sub(rb"\x1b[ -/]*[0-~]?", b"", text)
+        text = bytes(byte for byte in text if byte == 9 or (byte >= 32 and byte != 127))
+        lines.append(Line(text.decode("utf-8", "replace"), raw.start(), raw.end()))
+    return lines
+
+
+@settings(max_examples=1000)
+@given(STREAMS)
+@example(b"a\r\r\r\nb\r\x1b[K\nc\r\0\n")
+@example(b"\x1b]title\rmore\nx\xe2\x80\ny\r\r\n")
+def test_whole_blocks_give_the_same_lines_as_one_by_one(stream: bytes) -> None:
+    ended = stream + b"."  # what no longer waits for a \n
+    block = LineCleaner(5).feed(ended)
+    expected = [Line(text, start + 5, end + 5) for text, start, end in plainly_cleaned(stream)]
+    assert [block.line(number) for number in range(len(block))] == block.lines == list(block) == expected
+    texts = "".join(f"{line.text}\n" for line in expected)
+    assert Block(ended[: block.end - 5], 5).text.decode("utf-8", "replace") == texts
+    assert bool(block) == bool(expected)
+
+
+def test_block_with_a_very_long_line_in_the_middle() -> None:
+    stream = b"a\r\n" + b"x" * (2 * MAX_LINE + 10) + b"\r\nb\r\n"
+    block = LineCleaner().feed(stream)
+    assert [(len(line.text), line.start) for line in block] == [
+        (1, 0),
+        (MAX_LINE, 3),
+        (MAX_LINE, 3 + MAX_LINE),
+        (10, 3 + 2 * MAX_LINE),
+        (1, len(stream) - 3),
+    ]
+    assert [block.line(number) for number in range(5)] == block.lines
+    assert block.text.count(b"\n") == len(block) == 5
+
+
 @given(STREAMS)
 def test_flush_ends_the_last_line(stream: bytes) -> None:
     cleaner = LineCleaner(7)
-    lines = cleaner.feed(stream) + cleaner.flush()
+    lines = [*cleaner.feed(stream), *cleaner.flush()]
     assert (lines[-1].end if lines else 7) == 7 + len(stream)
     assert cleaner.flush() == []
     assert cleaner.tail == Line("", 7 + len(stream), 7 + len(stream))

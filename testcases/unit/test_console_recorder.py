@@ -52,17 +52,66 @@ def test_every_byte_is_recorded_and_readable_by_offset(guest: Guest, tmp_path: P
 
 
 class SlowSocket(SocketTransport):
+    def __init__(self, connection: socket.socket, limit: int) -> None:
+        super().__init__(connection)
+        self._limit = limit
+
     def read(self, limit: int) -> bytes:
-        return super().read(min(limit, 50))
+        return super().read(min(limit, self._limit))
 
 
-def test_bytes_that_have_arrived_before_the_exit_are_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [1, 50, 4096])
+def test_bytes_that_have_arrived_before_the_exit_are_recorded(tmp_path: Path, limit: int) -> None:
     ours, peer = socket.socketpair()
-    with peer, Recorder(SlowSocket(ours), tmp_path / "raw", tmp_path / "index") as recorder:
-        peer.sendall(b"x" * 100_000)
-    assert recorder.size == 100_000
+    with peer, Recorder(SlowSocket(ours, limit), tmp_path / "raw", tmp_path / "index") as recorder:
+        peer.sendall(b"x" * 20_000)
+    assert recorder.failure is None
+    assert recorder.size == 20_000
     assert recorder.ended
-    assert recorder.read(99_990) == b"x" * 10  # readable afterwards
+    assert recorder.read(19_990) == b"x" * 10  # readable afterwards
+
+
+def test_what_came_before_a_failure_is_recorded(tmp_path: Path) -> None:
+    """A serial adapter that is pulled."""
+
+    class Pulled(SlowSocket):
+        def read(self, limit: int) -> bytes:
+            if (data := super().read(limit)) == b"!":
+                self._limit = 0
+            if self._limit == 0:
+                raise OSError(errno.EIO, "Input/output error")
+            return data
+
+    ours, peer = socket.socketpair()
+    peer.sendall(b"last words!" + b"and what nobody gets")
+    with peer, Recorder(Pulled(ours, 1), tmp_path / "raw", tmp_path / "index") as recorder:
+        assert recorded(recorder, 11) == b"last words"
+        assert recorder.failure is not None
+    assert (tmp_path / "raw").read_bytes() == b"last words"
+
+
+def test_single_bytes_do_not_wake_anybody_one_by_one(guest: Guest, tmp_path: Path) -> None:
+    """A serial port sends them so; waking up for each costs more than the guest."""
+    peer, transport = guest
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        started = time.thread_time()
+        for number in range(2000):
+            peer.sendall(b"x")
+            if number % 10 == 0:
+                time.sleep(0.0001)
+        assert time.thread_time() - started < 2
+        assert len(recorded(recorder, 2000)) == 2000
+    assert len((tmp_path / "index").read_text().splitlines()) < 200
+
+
+def test_times_of_long_ago_are_read_back_from_the_index(guest: Guest, tmp_path: Path) -> None:
+    with Recorder(guest[1], tmp_path / "raw", tmp_path / "index") as recorder:
+        for number in range(30_000):
+            recorder._enter(7 * number, number / 8)
+        assert len(recorder._offsets) < 10_000
+        for number in (0, 1, 2, 3, 999, 10_000, 12_345, 21_000, 25_000, 29_998, 29_999):
+            assert recorder.seconds_at(7 * number) == number / 8
+            assert recorder.seconds_at(7 * number + 6) == number / 8
 
 
 def test_peer_that_hangs_up_ends_the_stream(guest: Guest, tmp_path: Path) -> None:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell, ShellGone, ShellTimeout
@@ -15,7 +19,6 @@ from testcases.unit.consoles import NoisyTransport, PtyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BASH = ("bash", "--norc", "--noprofile", "-i")
 DASH = ("dash", "-i")
@@ -148,6 +151,53 @@ def check_under_noise(tmp_path: Path, noisy: NoisyTransport) -> None:
             assert (reply.status, reply.output) == (status, content)
             assert (tmp_path / "count").read_text() == "x\n" * number
     assert noisy.damages > 10
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    noise=st.fixed_dictionaries(
+        {
+            "kernel": st.sampled_from([0, 1 / 3000, 1 / 300]),
+            "output": st.sampled_from([0, 1 / 5000, 1 / 500]),
+            "typed": st.sampled_from([0, 1 / 2000, 1 / 300]),
+        }
+    ),
+    content=st.binary(max_size=3000),
+    status=st.integers(0, 255),
+)
+def test_whatever_the_line_does_commands_run_once_and_answers_are_exact(
+    seed: int, noise: dict[str, float], content: bytes, status: int
+) -> None:
+    """Or there is a clear word that it did not work."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "content").write_bytes(content)
+        inner = PtyTransport(BASH, cwd=name)
+        noisy = NoisyTransport(inner, seed, **noise, cuts=True)
+        with Recorder(noisy, directory / "raw", directory / "index") as recorder:
+            shell = Shell(recorder, 0)
+            try:
+                shell.enter(timeout=30)
+                reply = shell.run(f"echo x >>count; cat content; exit {status}", timeout=30)
+            except (ShellTimeout, InfraError):
+                pass
+            else:
+                assert (reply.status, reply.output) == (status, content)
+                assert (directory / "count").read_text() == "x\n"
+        if (directory / "count").exists():  # also after a failure
+            assert (directory / "count").read_text() == "x\n"
+
+
+def test_damage_is_mended_without_running_the_command_again(tmp_path: Path) -> None:
+    noisy = NoisyTransport(PtyTransport(BASH, cwd=str(tmp_path)), 3, output=1 / 3000)
+    with entered(tmp_path, noisy) as shell:
+        reply = shell.run("echo x >>count; head -c 100000 /dev/zero", timeout=120)
+    assert reply.output == bytes(100_000)
+    assert (tmp_path / "count").read_text() == "x\n"
+    raw = (tmp_path / "raw").read_bytes()
+    assert b" 24576 0 100000" in raw, "first in large blocks"
+    assert b" 1536 0 100000" in raw, "then in small ones"
 
 
 def test_hopeless_line_is_the_hosts_failure(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 import harness
+from harness.console.lines import Block
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
 from harness.errors import ConfigError, InfraError
@@ -99,6 +100,7 @@ def test_run_json_is_whole_at_any_moment(tmp_path: Path) -> None:
 RUN_UNTIL_KILLED = f"""
 import sys
 from pathlib import Path
+from harness.console.lines import Block
 from harness.report.record import RunRecord
 from harness.stages.events import StageBegan
 
@@ -106,7 +108,7 @@ with RunRecord(Path(sys.argv[1]), "relay", **{INPUTS!r}) as record:
     number = 0
     while True:
         record.event(StageBegan(f"stage {{number}}", number))
-        record.line(f"line {{number}}", number)
+        record.heard(Block(b"line %d\\n" % number, number))
         record.update(facts={{"number": str(number)}})
         number += 1
         if number == 20:
@@ -158,7 +160,7 @@ def test_times_are_those_of_the_recorder(tmp_path: Path) -> None:
         while recorder.seconds_at(0) == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        record.line("one", 0)
+        record.heard(Block(b"one\n", 0))
         record.event(StageBegan("sysa", 4))
         came, now = recorder.seconds_at(0), recorder.seconds
     assert (record.directory / "console.log").read_text() == f"{came:12.6f} one\n"
@@ -205,7 +207,7 @@ def test_a_disk_that_fills_up_is_the_hosts_fault(tmp_path: Path, file: str) -> N
     (record.directory / file).symlink_to("/dev/full")
     record.__enter__()
     with pytest.raises(InfraError, match=r"cannot write the run record .*No space left") as caught:
-        record.line("line", 0) if file == "console.log" else record.event(StageBegan("sysa", 0))
+        record.heard(Block(b"line\n", 0)) if file == "console.log" else record.event(StageBegan("sysa", 0))
     assert "--runs" in caught.value.hint
     with suppress(InfraError):  # what could not be written is tried once more
         record.__exit__(None, None, None)

@@ -1,0 +1,65 @@
+"""A guest with a shell and a virtio port, under a QEMU of its own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.building import BuildOptions, build
+from harness.console.bulk import PORT
+from harness.console.recorder import Recorder
+from harness.console.shell import Shell
+from harness.console.transport import SocketTransport
+from harness.machine.qemu import qemu_program
+from harness.progress import Quiet
+from harness.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECIPE = Path(__file__).parents[2] / "benchmarks/bulk/recipes/bulk.toml"
+_LIMIT = 300.0  # seconds to the prompt on a loaded host
+
+
+@contextmanager
+def guest_with_port(cache: Path, directory: Path) -> Iterator[tuple[Shell, socket.socket]]:
+    """Boots it, and ends it in the end; gives its shell and our end of its port."""
+    built = build(load_recipe(str(RECIPE)), BuildOptions(cache=cache), Quiet())
+    kernel, initramfs = built.kernels["seed"].image.path, built.images["bulk"].path
+    with ExitStack() as cleanup:
+        (console, guests_console), (port, guests_port) = socket.socketpair(), socket.socketpair()
+        cleanup.enter_context(port)
+        command = [qemu_program(), "-accel", "tcg", "-m", "512M", "-display", "none", "-nodefaults"]
+        command += ["-no-user-config", "-kernel", str(kernel), "-initrd", str(initramfs)]
+        command += ["-append", built.recipe.boot.command_line]
+        command += [
+            "-chardev",
+            f"socket,id=console,fd={guests_console.fileno()}",
+            "-serial",
+            "chardev:console",
+        ]
+        command += ["-chardev", f"socket,id=bulk,fd={guests_port.fileno()}", "-device", "virtio-serial-pci"]
+        command += ["-device", f"virtserialport,chardev=bulk,name={PORT}"]
+        process = subprocess.Popen(command, pass_fds=[guests_console.fileno(), guests_port.fileno()])
+        cleanup.callback(process.wait)
+        cleanup.callback(process.kill)
+        guests_console.close()
+        guests_port.close()
+        transport = SocketTransport(console)
+        recorder = Recorder(transport, directory / "console.raw", directory / "console.idx")
+        shell = Shell(recorder, _prompt(cleanup.enter_context(recorder)))
+        shell.enter(timeout=_LIMIT)
+        yield shell, port
+
+
+def _prompt(recorder: Recorder) -> int:
+    """Wait for the prompt; the raw offset behind it."""
+    data = b""
+    while b"\nbulk# " not in data:  # busybox asks for the cursor's place behind it
+        more = recorder.read(len(data), timeout=_LIMIT)
+        assert more, data[-1000:]
+        data += more
+    return len(data)
