@@ -6,6 +6,7 @@ Types, defaults and limits come from the tables of the recipe, descriptions from
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -44,6 +45,8 @@ def schema() -> str:
     tables = list(_HEADS)
     _, found = msgspec.json.schema_components(tables, ref_template="#/$defs/{name}")
     for table in tables:
+        # Python 3.13 takes the indentation out of docstrings, and earlier ones do not.
+        found[table.__name__]["description"] = inspect.cleandoc(found[table.__name__]["description"])
         _describe(found[table.__name__]["properties"], _HEADS[table], page)
     top = found.pop(Document.__name__)
     document = {

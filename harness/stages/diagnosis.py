@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.stages.verdict import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from harness.machine.protocol import Machine, ProcessorSample
+    from harness.machine.protocol import Observed, ProcessorSample
 
 _SAMPLES = 4
+_USER = 3  # the privilege level of user space
 _INTERVAL = 0.4  # seconds between samples
+_LOOKS = 12  # samples that may pass before one shows progress: a busy program is often in the kernel
 _SCREEN_LINES = 8  # the last ones of the text screen are evidence
 
 
-def diagnose(machine: Machine, wait: Callable[[float], object]) -> tuple[str, tuple[Evidence, ...]]:
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a silent guest does.
+
+    Attributes:
+        clause: Such as "the guest idles …".
+        hint: What to do next.
+    """
+
+    clause: str
+    hint: str = ""
+
+
+def gets_on(machine: Observed, kinds: Collection[str], wait: Callable[[float], object]) -> bool:
+    """Whether a silent machine shows progress.
+
+    Args:
+        machine: The machine; it goes on running.
+        kinds: What counts: "disk", bytes are written; "user", a program computes.
+        wait: Waits for this many seconds.
+    """
+    if not {"disk", "user"} & set(kinds):
+        return False
+    before = machine.sample()
+    for _ in range(_LOOKS):
+        wait(_INTERVAL)
+        sample = machine.sample()
+        if before is None or sample is None:
+            return False
+        if "disk" in kinds and sample.written > before.written:
+            return True
+        if "user" in kinds and not sample.halted and sample.privilege == _USER:
+            return True
+    return False
+
+
+def diagnose(machine: Observed, wait: Callable[[float], object]) -> tuple[Doing, tuple[Evidence, ...]]:
     """Look at a silent machine and say what it is doing.
 
     Args:
@@ -24,7 +63,7 @@ def diagnose(machine: Machine, wait: Callable[[float], object]) -> tuple[str, tu
         wait: Waits for this many seconds.
 
     Returns:
-        A clause such as "the guest idles …", and what it rests on.
+        What it is doing, and what that rests on.
     """
     samples: list[ProcessorSample] = []
     for _ in range(_SAMPLES):
@@ -44,17 +83,29 @@ def diagnose(machine: Machine, wait: Callable[[float], object]) -> tuple[str, tu
     return conclude(samples), tuple(evidence)
 
 
-def conclude(samples: Sequence[ProcessorSample]) -> str:
-    """Say in a clause what a guest does that looks like these samples."""
+def conclude(samples: Sequence[ProcessorSample]) -> Doing:
+    """Say what a guest does that looks like these samples."""
     if not samples:
-        return "and the machine does not tell what it is doing"
+        return Doing("and the machine does not tell what it is doing")
     if all(sample.halted and not sample.interrupts for sample in samples):
-        return "the processor has halted with interrupts off, and nothing can wake it"
+        return Doing(
+            "the processor has halted with interrupts off, and nothing can wake it",
+            "look at the screen and the last lines: a kernel or boot loader gave up on purpose",
+        )
     if samples[-1].written > samples[0].written:
-        return "the guest is writing to its disk"
+        return Doing("the guest is writing to its disk", "it works: give it more time with --patience")
     busy = [sample for sample in samples if not sample.halted]
     if len(busy) * 2 <= len(samples):
-        return "the guest idles: it waits for input, a device or a timer"
-    if sum(sample.privilege == 3 for sample in busy) * 2 > len(busy):
-        return "a program in user space keeps the processor busy"
-    return "the kernel or the firmware keeps the processor busy"
+        return Doing(
+            "the guest idles: it waits for input, a device or a timer",
+            "if the last line is a question, answer it beforehand: in the image, or with a key of the plan",
+        )
+    if sum(sample.privilege == _USER for sample in busy) * 2 > len(busy):
+        return Doing(
+            "a program in user space keeps the processor busy",
+            "if it works rather than spins, give it more time with --patience",
+        )
+    return Doing(
+        "the kernel or the firmware keeps the processor busy",
+        "the last lines and the screen may say what it tries again and again",
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from harness.stages.verdict import CheckResult, StageResult, Verdict
+
+if TYPE_CHECKING:
+    from harness.console.lines import Block
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True):
@@ -66,5 +69,5 @@ class Listener(Protocol):
     def event(self, event: Event) -> None:
         """Take an event."""
 
-    def line(self, text: str, offset: int) -> None:
-        """Take a cleaned console line that begins at this byte."""
+    def heard(self, block: Block) -> None:
+        """Take console lines that were completed together."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.console.watcher import STAMP
+from harness.console.lines import STAMP
 from harness.machine.protocol import EndCause
 from harness.outcome import Outcome
 from harness.stages.diagnosis import diagnose
@@ -17,21 +17,44 @@ if TYPE_CHECKING:
     from harness.console.lines import Line
     from harness.console.shell import Reply
     from harness.console.watcher import Sighting
-    from harness.machine.protocol import End, Machine
+    from harness.machine.protocol import End, Observed
     from harness.stages.plan import Check, Failure, Plan, Stage
 
-_EXCERPT = 20  # lines of a wrong answer that are evidence
+_EXCERPT = 20  # lines that are evidence, at most
+_UNFINISHED = 80  # characters of an unfinished line that are quoted
 
 
-def failed(plan: Plan, stage: Stage, seen: Sequence[tuple[Failure, Sighting]]) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A failure that was seen.
+
+    Attributes:
+        failure: What the plan says of it.
+        sighting: Where it was seen.
+        before: What the lines before it add: its context.
+    """
+
+    failure: Failure
+    sighting: Sighting
+    before: tuple[Sighting, ...] = ()
+
+
+def failed(plan: Plan, stage: Stage, seen: Sequence[Trouble]) -> Verdict:
     """A failure of the plan was seen; of several, the plan's first is the reason."""
-    failure, sighting = min(seen, key=lambda pair: plan.failures.index(pair[0]))
+    first = min(seen, key=lambda trouble: plan.failures.index(trouble.failure))
+    others = [trouble for trouble in seen if trouble is not first]
+    sightings = [sighting for it in (first, *others) for sighting in (*it.before, it.sighting)]
+    # The context of several failures may be one line; a kernel message and what it interrupted begin alike.
+    lines = list(dict.fromkeys(sighting.line for sighting in sightings))[:_EXCERPT]
+    groups = {"count": str(sum(trouble.failure is first.failure for trouble in seen))}
+    for sighting in (*first.before, first.sighting):
+        groups |= sighting.groups
     return Verdict(
-        failure.outcome,
+        first.failure.outcome,
         stage.name,
-        _sentence(failure, sighting.groups),
-        failure.hint,
-        _lines(sighting.line for _, sighting in seen),
+        _sentence(first.failure, groups),
+        first.failure.hint,
+        _lines(sorted(lines, key=lambda line: line.start)),
     )
 
 
@@ -70,16 +93,17 @@ def silent(
     outcome: Outcome,
     what: str,
     *,
-    machine: Machine,
+    machine: Observed,
     wait: Callable[[float], object],
-    seen: Sequence[tuple[Failure, Sighting]],
+    seen: Sequence[Trouble],
     recent: Iterable[Line],
+    tail: Line,
 ) -> Verdict:
     """A budget is used up: clues, the text screen, or what the processor does is the reason."""
     if seen:
         return failed(plan, stage, seen)
     doing, evidence = diagnose(machine, wait)
-    lines = _lines(recent)
+    lines = _lines((*recent, tail))
     evidence = (*lines, *evidence)
     # What came over the console as well tells nothing about silence on the console.
     heard = {line.text.strip() for line in lines}
@@ -91,7 +115,11 @@ def silent(
             if match and failure:
                 reason = _sentence(failure, match.groupdict())
                 return Verdict(failure.outcome, stage.name, reason, failure.hint, evidence)
-    return Verdict(outcome, stage.name, f"{what}: {doing}", stage.hint, evidence)
+    clause = doing.clause
+    if unfinished := tail.text.strip():
+        clause += f'; the console\'s last line, without an end, is "{unfinished[-_UNFINISHED:]}"'
+    hint = "; ".join(part for part in (doing.hint, stage.hint) if part)
+    return Verdict(outcome, stage.name, f"{what}: {clause}", hint, evidence)
 
 
 def refuted(stage: Stage, check: Check, expected: str, reply: Reply) -> Verdict:
@@ -110,8 +138,9 @@ def refuted(stage: Stage, check: Check, expected: str, reply: Reply) -> Verdict:
 
 
 def _sentence(failure: Failure, groups: Mapping[str, str | None]) -> str:
-    names = re.compile(failure.pattern).groupindex  # also of groups that took no part in the match
-    return failure.reason.format_map({name: (groups.get(name) or "").strip() or "nothing" for name in names})
+    # Also those of groups that took no part in the match.
+    found = {name: (groups.get(name) or "").strip() or "nothing" for name in failure.fields}
+    return failure.reason.format_map(found)
 
 
 def _lines(lines: Iterable[Line]) -> tuple[Evidence, ...]:

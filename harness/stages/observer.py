@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from harness.console.watcher import Watcher
+from harness.console.lines import MAX_LINE, LineCleaner
+from harness.console.watcher import Sighting, Watcher
 from harness.errors import InfraError
 from harness.outcome import Outcome
-from harness.stages import events, judge
+from harness.stages import diagnosis, events, judge
+from harness.stages.current import Current
+from harness.stages.judge import Trouble
 from harness.stages.verdict import StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from harness.console.lines import Line
-    from harness.console.recorder import Recorder
-    from harness.console.watcher import Marker, Sighting
-    from harness.machine.protocol import End, Machine
+    from harness.console.lines import Block, Line
+    from harness.console.recorder import Console
+    from harness.console.watcher import Marker
+    from harness.machine.protocol import End, Observed
     from harness.stages.events import Listener
-    from harness.stages.plan import Failure, Plan, Stage
+    from harness.stages.plan import Plan, Stage
 
 _POLL = 0.2  # seconds between looks at the machine and the clocks
+_BREATH = 0.01  # seconds between looks at a console that says little, or nothing any more
+_FEW = 1024  # bytes that are little
+_PLENTY = 8192  # bytes that hold enough lines for evidence, so that those before can be forgotten
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
 _GOODBYE = 5.0  # seconds that a machine may outlive its console
 _CONTEXT = 8  # console lines kept as evidence when nothing else explains the end
@@ -35,20 +40,6 @@ class Decided(Exception):  # noqa: N818 - not an error: the run is over
         self.verdict = verdict
 
 
-@dataclass(slots=True)
-class _Current:
-    """The stage that the run is in; times in guest seconds unless said otherwise."""
-
-    stage: Stage
-    offset: int
-    wall: float  # host seconds
-    cpu: float
-    began: float
-    heard: float
-    failures: list[tuple[Failure, Sighting]] = field(default_factory=list)
-    last_words_until: float | None = None
-
-
 class Observer:
     """Watches one run of a machine; every method may raise `Decided`.
 
@@ -58,27 +49,36 @@ class Observer:
         recorder: Its console, already recording.
         scale: What the plan's budgets are multiplied with.
         listener: Told of everything that happens.
+        poll: Host seconds between looks at the machine and the clocks.
     """
 
     def __init__(
-        self, plan: Plan, machine: Machine, recorder: Recorder, *, scale: float, listener: Listener
+        self,
+        plan: Plan,
+        machine: Observed,
+        recorder: Console,
+        *,
+        scale: float,
+        listener: Listener,
+        poll: float = _POLL,
     ) -> None:
         self._plan = plan
         self._machine = machine
         self._recorder = recorder
         self._scale = scale
+        self._poll = poll
         self._listener = listener
         self.facts: dict[str, str] = {}
         self.stages: list[StageResult] = []  # those that have ended
         self.offset = 0  # of the next raw byte to read
         self._watcher = Watcher()
-        self._lines: deque[Line] = deque()
-        self._recent: deque[Line] = deque(maxlen=_CONTEXT)
+        self._blocks: deque[Block] = deque(maxlen=_CONTEXT)  # the last ones with any lines
         self._looked = 0.0  # when machine and clocks were last looked at, in host seconds
         self._heard = False  # whether anything came since then
         self._deaf_since: float | None = None  # when the console was first seen closed, in host seconds
         self._now = self._current(plan.stages[0], 0)
         self._markers: tuple[Marker, ...] = ()
+        self._context: dict[str, Sighting] = {}  # what the last line of each kind of context said, by key
 
     @property
     def stage(self) -> Stage:
@@ -95,7 +95,9 @@ class Observer:
         if stage is not self._plan.stages[0]:
             self.leave(StageStatus.PASSED, offset)
         self._now = self._current(stage, offset)
-        self._markers = (*self._plan.failure_markers(stage), *self._plan.note_markers(stage))
+        plan = self._plan
+        self._markers = (*plan.failure_markers(stage), *plan.note_markers(stage), *plan.quiet_markers(stage))
+        self._watcher.wraps = stage.wraps
         self._listener.event(events.StageBegan(stage.name, offset))
 
     def leave(self, status: StageStatus, end: int | None = None) -> None:
@@ -116,8 +118,8 @@ class Observer:
 
     def skip(self) -> None:
         """Let what went by be nobody's budget and nobody's failure: a person was at the console."""
-        while self._next_line(0.0) is not None:
-            pass
+        while self._hear(0.0):
+            self._watcher.look(())
         self._now = self._current(self._now.stage, self._now.offset)
 
     def clock(self) -> float:
@@ -127,9 +129,12 @@ class Observer:
         return self._machine.usage().guest
 
     def await_end(self) -> NoReturn:
-        """Watch the console until the machine's end decides the run."""
+        """Watch the console until the machine's end, or the line that stands for it, decides the run."""
+        if goal := self._plan.end_marker:
+            self._await(goal)
+            self._pass()
         while True:
-            self._listen(_POLL)
+            self._listen(self._poll)
             self._look(silence=True)
 
     def give_up(self, outcome: Outcome, what: str) -> NoReturn:
@@ -141,32 +146,42 @@ class Observer:
                 outcome,
                 what,
                 machine=self._machine,
-                wait=lambda seconds: self._recorder.read(self._recorder.size, timeout=seconds),
-                seen=self._now.failures,
+                wait=self._wait,
+                seen=self._now.explanations(self.offset),
                 recent=self._recent,
+                tail=self._tail,
             )
         )
 
-    def _current(self, stage: Stage, offset: int) -> _Current:
+    def _current(self, stage: Stage, offset: int) -> Current:
         usage = self._machine.usage()
-        return _Current(
-            stage, offset, wall=time.monotonic(), cpu=usage.cpu, began=usage.guest, heard=usage.guest
+        return Current(
+            stage,
+            offset,
+            wall=time.monotonic(),
+            cpu=usage.cpu,
+            began=usage.guest,
+            heard=usage.guest,
+            stirred=usage.guest,
+            until=usage.guest + stage.budget * self._scale,
+            limit=usage.guest + max(stage.budget, stage.limit) * self._scale,
         )
 
     def _await(self, goal: Marker) -> Sighting:
         """Watch the console until the goal is seen."""
         markers = (goal, *self._markers)
         while True:
-            line = self._next_line(_POLL)
+            heard = self._hear(self._poll)
             found = None
-            if line is not None:
-                for sighting in self._watcher.match(line, markers):
-                    if sighting.marker is goal:
-                        found = sighting
-                    else:
-                        self._take(sighting)
-            if found is None and goal.prompt and not self._lines:
+            for sighting in self._watcher.look(markers):
+                if sighting.marker is goal:
+                    found = sighting
+                else:
+                    self._take(sighting)
+            if found is None and not self._watcher.pending:
                 found = self._watcher.match_tail([goal])
+            if found is None and not heard:
+                self._take_prompt()
             # A failure that was seen decides: the goal may be what a broken guest falls back to.
             if found is not None and self._now.last_words_until is None:
                 return found
@@ -174,41 +189,86 @@ class Observer:
 
     def _listen(self, timeout: float) -> None:
         """Take everything that the console has, for failures and notes only."""
-        line = self._next_line(timeout)
-        while line is not None:
-            for sighting in self._watcher.match(line, self._markers):
+        while self._hear(timeout):
+            for sighting in self._watcher.look(self._markers):
                 self._take(sighting)
-            line = self._next_line(0.0)
+            timeout = 0.0
+        self._take_prompt()
 
-    def _next_line(self, timeout: float) -> Line | None:
-        """The next complete line; None when there is none yet."""
-        if not self._lines:
-            data = self._recorder.read(self.offset, timeout=timeout)
-            if data:
-                self.offset += len(data)
-                self._heard = True
-                self._lines.extend(self._watcher.feed(data))
-        if not self._lines:
-            return None
-        line = self._lines.popleft()
-        self._recent.append(line)
-        self._listener.line(line.text, line.start)
-        return line
+    def _take_prompt(self) -> None:
+        """The console has paused: what stands there without a newline may be the prompt of a failure."""
+        if sighting := self._watcher.match_tail(self._markers):
+            self._take(sighting)
+
+    def _hear(self, timeout: float) -> bool:
+        """Take what has come, once all before it was looked at; whether there is anything to look at."""
+        if self._watcher.pending:
+            return True
+        data = self._recorder.read(self.offset, timeout=timeout)
+        if timeout and len(data) < _FEW and (data or self._recorder.ended):
+            # Bytes come one by one, or no more will come that could wake us.
+            time.sleep(min(timeout, _BREATH))
+            data += self._recorder.read(self.offset + len(data))
+        if data:
+            self.offset += len(data)
+            self._heard = True
+            if block := self._watcher.feed(data):
+                if block.end - block.start > _PLENTY:
+                    self._blocks.clear()
+                self._blocks.append(block)
+                self._listener.heard(block)
+        return bool(data)
+
+    @property
+    def _recent(self) -> list[Line]:
+        """The last lines."""
+        return [line for block in self._blocks for line in block][-_CONTEXT:]
+
+    @property
+    def _tail(self) -> Line:
+        """What came after the last line, without a newline."""
+        start = self._blocks[-1].end if self._blocks else 0
+        cleaner = LineCleaner(start)
+        cleaner.feed(self._recorder.read(start, limit=MAX_LINE)[: self.offset - start])
+        return cleaner.tail
 
     def _take(self, sighting: Sighting) -> None:
-        """Take a note, or a failure."""
+        """Take what a line shows: the first failure or note that counts, and all that is kept in mind."""
+        counted = False
+        for marker in self._markers[self._markers.index(sighting.marker) :]:
+            match = marker.pattern.search(sighting.line.text)
+            if match is None:
+                continue
+            groups = {name: text for name, text in match.groupdict().items() if text is not None}
+            found = Sighting(marker, sighting.line, groups)
+            if marker.key == "milestone":
+                self._now.extend(self._machine.usage().guest + self._now.stage.budget * self._scale)
+            elif marker.key.startswith("context:"):
+                self._context[marker.key] = found
+            elif not counted:
+                counted = self._count(found)
+
+    def _count(self, sighting: Sighting) -> bool:
+        """Take a note, or a failure; whether it was one, for a failure may want lines before it."""
+        now, key = self._now, sighting.marker.key
         failure = self._plan.failure_of(sighting.marker)
-        self._listener.event(events.Seen(sighting.marker.key, sighting.line.text, sighting.line.start))
-        if failure is None:
+        before = [self._context.get(f"context:{pattern}") for pattern in failure.context] if failure else []
+        if None in before:
+            return False
+        self._listener.event(events.Seen(key, sighting.line.text, sighting.line.start))
+        now.sightings[key] += 1
+        if failure is None or now.sightings[key] < failure.times:
             self.facts |= sighting.groups
-            return
-        self._now.failures.append((failure, sighting))
-        if not failure.clue and self._now.last_words_until is None:
-            self._now.last_words_until = self._machine.usage().guest + _LAST_WORDS
+            return True
+        now.keep(Trouble(failure, sighting, tuple(line for line in before if line)))
+        if not failure.clue and now.last_words_until is None:
+            now.last_words_until = self._machine.usage().guest + _LAST_WORDS
+        return True
 
     def _look(self, *, silence: bool) -> None:
         """Look at the machine and at the clocks, now and then."""
-        if time.monotonic() - self._looked < _POLL:
+        pause = min(self._poll, _BREATH) if self._recorder.ended else self._poll
+        if time.monotonic() - self._looked < pause:
             return
         self._looked = time.monotonic()
         if self._recorder.failure is not None:
@@ -226,27 +286,51 @@ class Observer:
                 )
         now, guest = self._now, self._machine.usage().guest
         if self._heard:
-            now.heard, self._heard = guest, False
+            now.heard = now.stirred = guest
+            self._heard, now.lively = False, True
         if now.last_words_until is not None and guest > now.last_words_until:
-            raise Decided(judge.failed(self._plan, now.stage, now.failures))
-        if silence and guest - now.heard > now.stage.silence * self._scale:
-            self.give_up(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
-        if guest - now.began > now.stage.budget * self._scale:
-            self.give_up(Outcome.TIMEOUT, f"it did not end within {guest - now.began:.0f} s")
+            raise Decided(judge.failed(self._plan, now.stage, self._now.explanations(self.offset)))
+        if silence and guest - now.stirred > now.stage.silence * self._scale:
+            if not self._gets_on():
+                self.give_up(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
+            now.stirred = guest
+        if guest > now.until:
+            lively = "output" in now.stage.progress and now.lively
+            if guest > now.limit or not (lively or self._gets_on()):
+                self.give_up(Outcome.TIMEOUT, f"it did not end within {guest - now.began:.0f} s")
+            now.extend(guest + now.stage.silence * self._scale)
+            now.lively = False
+
+    def _gets_on(self) -> bool:
+        """Whether the machine shows progress of a kind that the stage declares."""
+        return diagnosis.gets_on(self._machine, self._now.stage.progress, self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for so long, or until the console says something."""
+        self._recorder.read(self._recorder.size, timeout=seconds)
 
     def _heard_out(self) -> bool:
         """Whether every line was taken by who waits for it: the machine may end before we read that far."""
-        return self._recorder.ended and self.offset == self._recorder.size and not self._lines
+        return self._recorder.ended and self.offset == self._recorder.size and not self._watcher.pending
 
     def _judge_end(self, end: End) -> NoReturn:
         """The machine has ended and was heard out: take what it left unfinished, and decide."""
+        goal, said = self._plan.end_marker, False
         for line in self._watcher.finish():
-            for sighting in self._watcher.match(line, self._markers):
-                self._take(sighting)
+            for sighting in self._watcher.match(line, (*([goal] if goal else []), *self._markers)):
+                if sighting.marker is goal:
+                    said = True
+                else:
+                    self._take(sighting)
         now, last = self._now, self._plan.stages[-1]
-        expected = now.stage is last and end.cause == self._plan.end
-        if any(not failure.clue for failure, _ in now.failures) or (now.failures and not expected):
-            raise Decided(judge.failed(self._plan, now.stage, now.failures))
+        expected = now.stage is last and (said or end.cause == self._plan.end)
+        seen = self._now.explanations(self.offset)
+        if any(not trouble.failure.clue for trouble in seen) or (seen and not expected):
+            raise Decided(judge.failed(self._plan, now.stage, seen))
         if expected:
-            raise Decided(Verdict(Outcome.PASS, last.name, "every stage and check of the plan passed"))
+            self._pass()
         raise Decided(judge.ended(now.stage, end, self._recent))
+
+    def _pass(self) -> NoReturn:
+        stage = self._plan.stages[-1].name
+        raise Decided(Verdict(Outcome.PASS, stage, "every stage and check of the plan passed"))

@@ -8,21 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
-from harness import toml
+from harness import places, toml
 from harness.console.watcher import Marker
 from harness.errors import ConfigError
 from harness.machine.protocol import Accelerator
 from harness.outcome import Outcome
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Progress = Literal["output", "disk", "user"]
 
 
 class Check(toml.Table, frozen=True):
@@ -58,6 +56,11 @@ class Stage(toml.Table, frozen=True):
             the machine; one without pattern begins where the one before it ends. Named groups become facts.
         prompt: Whether `begins` is a prompt, which has no newline.
         notes: Patterns whose named groups become facts.
+        progress: What shows that a stage gets on although its silence or budget is used up: output, bytes
+            written to a disk, or a program that computes in user space.
+        milestones: Patterns of lines with which budget and silence begin anew.
+        limit: Seconds of guest time after which no progress helps any more; 0: the budget is the limit.
+        wraps: Columns after which the console goes on in a new line, as that of a BIOS does; 0: it does not.
         checks: What the shell must answer; such a stage begins at a shell.
         types: The last words to the shell.
         hint: What to do when the stage does not end.
@@ -70,6 +73,10 @@ class Stage(toml.Table, frozen=True):
     begins: str = ""
     prompt: bool = False
     notes: tuple[str, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    milestones: tuple[str, ...] = ()
+    limit: Annotated[float, msgspec.Meta(ge=0)] = 0
+    wraps: Annotated[int, msgspec.Meta(ge=0)] = 0
     checks: tuple[Check, ...] = ()
     types: str = ""
     hint: str = ""
@@ -84,8 +91,12 @@ class Failure(toml.Table, frozen=True):
     Attributes:
         pattern: On a console line, or on a line of the text screen.
         outcome: What it makes of the run.
-        reason: Why, in one sentence; named groups of the pattern are filled in.
+        reason: Why, in one sentence; named groups of the pattern and of `context` are filled in, and `count`:
+            how often it was seen in the stage.
         hint: What to do next.
+        context: Patterns of lines that must have come before; the last one of each tells more.
+        times: How often it must be seen in a stage to count. Until then it is a note.
+        prompt: Whether it is a prompt, which has no newline and after which nothing comes.
         clue: Whether it only explains a failure that follows, and is harmless by itself.
         screen: Whether it is looked for on the text screen instead, when the console has fallen silent.
         stages: In which stages it counts; in all of them if empty.
@@ -95,15 +106,25 @@ class Failure(toml.Table, frozen=True):
     outcome: Outcome
     reason: str
     hint: str
+    context: tuple[str, ...] = ()
+    times: Annotated[int, msgspec.Meta(ge=1)] = 1
+    prompt: bool = False
     clue: bool = False
     screen: bool = False
     stages: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What may stand in braces in the reason."""
+        groups = (name for text in (self.pattern, *self.context) for name in re.compile(text).groupindex)
+        return frozenset(("count", *groups))
 
 
 class _Document(toml.Table, frozen=True):
     summary: str
     stage: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)]
-    end: Literal["guest-shutdown", "guest-reset"]
+    end: Literal["guest-shutdown", "guest-reset", "line"]
+    end_line: str = ""
     include: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
     scale: Mapping[Accelerator, Seconds] = msgspec.field(default_factory=dict)
@@ -121,7 +142,8 @@ class Plan:
         name: The file's name without suffix.
         stages: In order.
         failures: In order of precedence.
-        end: The cause with which the machine must end after the last stage (`EndCause`).
+        end: The cause with which the machine must end after the last stage (`EndCause`), or "line".
+        end_line: Pattern of the line that is the end, whatever the machine does after it.
         scale: What budgets are multiplied with, by accelerator; they are written for TCG.
     """
 
@@ -130,6 +152,12 @@ class Plan:
     failures: tuple[Failure, ...]
     end: str
     scale: Mapping[str, float]
+    end_line: str = ""
+
+    @property
+    def end_marker(self) -> Marker | None:
+        """The line that ends the run well, where it is a line."""
+        return Marker("end", re.compile(self.end_line)) if self.end_line else None
 
     def begin_marker(self, stage: Stage) -> Marker | None:
         """The marker with which a stage begins, if it has one."""
@@ -144,15 +172,45 @@ class Plan:
     def failure_markers(self, stage: Stage, *, screen: bool = False) -> tuple[Marker, ...]:
         """Markers of what can fail in this stage; the key's number is the failure's index in the plan."""
         return tuple(
-            Marker(f"failure:{number}", re.compile(failure.pattern))
+            Marker(f"failure:{number}", re.compile(failure.pattern), prompt=failure.prompt)
             for number, failure in enumerate(self.failures)
             if failure.screen == screen and (not failure.stages or stage.name in failure.stages)
+        )
+
+    def quiet_markers(self, stage: Stage) -> tuple[Marker, ...]:
+        """Markers that are kept in mind only: milestones, and the context of what can fail in this stage."""
+        marked = (self.failure_of(marker) for marker in self.failure_markers(stage))
+        context = dict.fromkeys(pattern for failure in marked if failure for pattern in failure.context)
+        return (
+            *(Marker("milestone", re.compile(milestone)) for milestone in stage.milestones),
+            *(Marker(f"context:{pattern}", re.compile(pattern)) for pattern in context),
         )
 
     def failure_of(self, marker: Marker) -> Failure | None:
         """The failure that a marker stands for."""
         kind, _, number = marker.key.partition(":")
         return self.failures[int(number)] if kind == "failure" else None
+
+
+def plan_files() -> dict[str, Path]:
+    """The plans that come with the project, by name; files without stages are there to be included."""
+    files = sorted((places.data_root() / "images/plans").glob("*.toml"))
+    return {path.stem: path for path in files if "[[stage]]" in path.read_text(encoding="utf-8")}
+
+
+def find_plan(name: str) -> Path:
+    """A plan by name, or by the path of its TOML file.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    known = plan_files()
+    if name not in known:
+        hint = f"known plans: {', '.join(known)}; the path of a .toml file of your own works too"
+        raise ConfigError(f"there is no plan {name!r}", hint=hint)
+    return known[name]
 
 
 def load_plan(path: Path) -> Plan:
@@ -170,11 +228,13 @@ def load_plan(path: Path) -> Plan:
         _check_patterns(included, (), more)
         failures += more
     _check_names(path, document)
+    _check_end(path, document)
     return Plan(
         name=path.stem,
         stages=document.stage,
         failures=tuple(failures),
         end=document.end,
+        end_line=document.end_line,
         scale={str(kind): factor for kind, factor in document.scale.items()},
     )
 
@@ -194,11 +254,30 @@ def _check_names(path: Path, document: _Document) -> None:
                 raise ConfigError(f"{path}: key failure[{index}].stages: there is no stage {name!r}")
 
 
-def _check_patterns(path: Path, stages: tuple[Stage, ...], failures: tuple[Failure, ...]) -> None:
+def _check_end(path: Path, document: _Document) -> None:
+    if (document.end == "line") != bool(document.end_line):
+        raise ConfigError(f'{path}: key end-line: it goes with end = "line", and that with it')
+    _check_patterns(path, (), (), {"end-line": document.end_line})
+
+
+def _check_patterns(
+    path: Path,
+    stages: tuple[Stage, ...],
+    failures: tuple[Failure, ...],
+    others: Mapping[str, str] | None = None,
+) -> None:
     patterns = {f"failure[{index}].pattern": failure.pattern for index, failure in enumerate(failures)}
+    patterns |= others or {}
+    for index, failure in enumerate(failures):
+        patterns |= {
+            f"failure[{index}].context[{number}]": text for number, text in enumerate(failure.context)
+        }
     for index, stage in enumerate(stages):
         patterns[f"stage[{index}].begins"] = stage.begins
         patterns |= {f"stage[{index}].notes[{number}]": note for number, note in enumerate(stage.notes)}
+        patterns |= {
+            f"stage[{index}].milestones[{number}]": text for number, text in enumerate(stage.milestones)
+        }
         for number, check in enumerate(stage.checks):
             # Facts stand in braces, which no fixed text of a pattern needs: fill them with anything.
             key = f"stage[{index}].checks[{number}].output"
@@ -211,7 +290,7 @@ def _check_patterns(path: Path, stages: tuple[Stage, ...], failures: tuple[Failu
     for index, failure in enumerate(failures):
         key = f"failure[{index}].reason"
         try:
-            failure.reason.format_map(dict.fromkeys(re.compile(failure.pattern).groupindex, ""))
+            failure.reason.format_map(dict.fromkeys(failure.fields, ""))
         except KeyError as error:
             name = error.args[0]
             raise ConfigError(f"{path}: key {key}: {{{name}}} is no named group of the pattern") from error

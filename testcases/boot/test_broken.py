@@ -22,6 +22,7 @@ from testcases.boot.guests import script, with_bytes, with_files
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.console.lines import Block
     from harness.image.factory import Build
     from harness.stages.events import Event
     from harness.stages.verdict import Verdict
@@ -177,7 +178,7 @@ class _Mistaken:
         if isinstance(event, StageBegan) and event.stage == "kexec":
             raise RuntimeError("on purpose")
 
-    def line(self, text: str, offset: int) -> None:
+    def heard(self, block: Block) -> None:
         """Console lines do not matter."""
 
 
@@ -192,7 +193,7 @@ class _Killer:
             for pid in _guests():
                 os.kill(pid, signal.SIGKILL)
 
-    def line(self, text: str, offset: int) -> None:
+    def heard(self, block: Block) -> None:
         """Console lines do not matter."""
 
 

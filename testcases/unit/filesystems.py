@@ -32,6 +32,12 @@ needs_e2fsprogs = pytest.mark.skipif(
 )
 
 
+def mke2fs_usage() -> str:
+    """How this release of mke2fs is called; "" where there is none."""
+    program = shutil.which("mke2fs", path=SBIN)
+    return subprocess.run([program], capture_output=True, text=True, check=False).stderr if program else ""
+
+
 def regular(
     path: str, content: bytes | Path = b"", mode: int = 0o644, owner: tuple[int, int] = (0, 0)
 ) -> Entry:

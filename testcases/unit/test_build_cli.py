@@ -150,6 +150,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_built(builder: B
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_a_source_that_cannot_be_read_is_named(builder: Builder) -> None:
     (builder.home / "images/motd").chmod(0)
+    (builder.home / "cache").mkdir()
     assert "motd" in builder.is_refused("build", "images/recipes/two.toml")
 
 

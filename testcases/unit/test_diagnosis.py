@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from harness.machine.protocol import ProcessorSample
 from harness.outcome import Outcome
-from harness.stages.diagnosis import conclude
+from harness.stages.diagnosis import conclude, gets_on
 from testcases.unit.machines import RELAY, FakeMachine, Looks, follow, recorded_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from harness.stages.verdict import Verdict
     from testcases.unit.machines import Guest
 
 
@@ -45,7 +49,7 @@ CONCLUSIONS: dict[str, tuple[Sequence[ProcessorSample], str]] = {
 @pytest.mark.parametrize("name", CONCLUSIONS)
 def test_conclusion(name: str) -> None:
     samples, clause = CONCLUSIONS[name]
-    assert conclude(samples) == clause
+    assert conclude(samples).clause == clause
 
 
 @pytest.mark.parametrize("name", CONCLUSIONS)
@@ -61,7 +65,7 @@ def test_silence_is_explained_by_what_the_processor_does(tmp_path: Path, name: s
     assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "sysb")
     assert verdict.reason.startswith("nothing was heard for ")
     assert verdict.reason.endswith(clause)
-    assert verdict.hint == RELAY.stages[2].hint
+    assert verdict.hint == "; ".join(filter(None, (conclude(samples).hint, RELAY.stages[2].hint)))
     kinds = [evidence.what for evidence in verdict.evidence]
     assert kinds.count("processor") == (4 if samples else 0)
     assert kinds.count("screen") == 1
@@ -82,3 +86,105 @@ def test_samples_are_shown_as_they_are(tmp_path: Path) -> None:
         "HLT=1 IF=0 CPL=0 cpu=0.50 written=1",
         "HLT=0 IF=1 CPL=3 cpu=0.50 written=2",
     ]
+
+
+def test_every_conclusion_has_its_own_next_step() -> None:
+    found = {conclude(samples) for samples, _ in CONCLUSIONS.values() if samples}
+    assert len({doing.clause for doing in found}) == len({doing.hint for doing in found}) == 5
+    assert all(doing.hint for doing in found)
+
+
+def test_unfinished_line_is_quoted(tmp_path: Path) -> None:
+    def script(guest: Guest) -> None:
+        guest.play(recorded_until("sysb") + b"What disk would you like? (sda) ")
+        guest.hurry()
+
+    verdict = follow(RELAY, FakeMachine(script, looks=Looks([IDLE])), tmp_path).verdict
+    assert verdict.reason.endswith('without an end, is "What disk would you like? (sda)"')
+    (evidence,) = (item for item in verdict.evidence if item.text.startswith("What disk"))
+    assert (tmp_path / "console.raw").read_bytes()[evidence.offset :].startswith(b"What disk")
+
+
+PROGRESS: dict[str, tuple[list[ProcessorSample], tuple[str, ...], bool]] = {
+    "writes": ([IDLE, IDLE, sample(1, 1, 0, 512)], ("disk",), True),
+    "has written": ([sample(1, 1, 0, 512)], ("disk",), False),
+    "writes, but that does not count": ([IDLE, sample(1, 1, 0, 512)], ("user",), False),
+    "computes now and then": ([*[BUSY] * 8, SPIN], ("user",), True),
+    "computes, but that does not count": ([SPIN], ("disk",), False),
+    "kernel loop": ([BUSY], ("disk", "user"), False),
+    "halted user": ([sample(1, 1, 3)], ("user",), False),
+    "output is not to be seen": ([SPIN], ("output",), False),
+    "unknown": ([], ("disk", "user"), False),
+}
+
+
+@pytest.mark.parametrize("name", PROGRESS)
+def test_progress(name: str) -> None:
+    samples, kinds, expected = PROGRESS[name]
+    with FakeMachine(lambda _: None, looks=Looks(samples)) as machine:
+        assert gets_on(machine, kinds, lambda _: None) == expected
+
+
+def patient(looks: Looks, tmp_path: Path, rate: float = 20, **keys: Any) -> Verdict:
+    """The verdict on a guest that is silent for ever in a stage with some keys."""
+    stage = msgspec.structs.replace(RELAY.stages[0], budget=10, silence=2, **keys)
+    plan = replace(RELAY, stages=(stage,), scale={})
+    machine = FakeMachine(lambda _: None, rate=rate, looks=looks)
+    return follow(plan, machine, tmp_path).verdict
+
+
+def waited(verdict: Verdict) -> int:
+    seconds = re.search(r"(\d+) s:", verdict.reason)
+    assert seconds is not None
+    return int(seconds[1])
+
+
+def test_silence_with_progress_is_no_hang_until_the_budget_is_used_up(tmp_path: Path) -> None:
+    verdict = patient(Looks([SPIN]), tmp_path, progress=("user",))
+    assert (verdict.outcome, 10 <= waited(verdict) < 20) == (Outcome.TIMEOUT, True)
+
+
+def test_budget_is_extended_up_to_the_limit(tmp_path: Path) -> None:
+    verdict = patient(Looks([SPIN]), tmp_path, progress=("user",), limit=30)
+    assert (verdict.outcome, 30 <= waited(verdict) < 40) == (Outcome.TIMEOUT, True)
+    assert verdict.reason.endswith("a program in user space keeps the processor busy")
+
+
+@pytest.mark.parametrize("keys", [{}, {"limit": 30}, {"progress": ("disk",), "limit": 30}])
+def test_silence_without_progress_of_a_declared_kind_is_a_hang(tmp_path: Path, keys: dict[str, Any]) -> None:
+    verdict = patient(Looks([SPIN]), tmp_path, **keys)
+    assert (verdict.outcome, 2 <= waited(verdict) < 9) == (Outcome.HANG, True)
+    assert verdict.reason.startswith("nothing was heard for ")
+
+
+def test_kernel_loop_is_a_hang_where_computing_is_progress(tmp_path: Path) -> None:
+    verdict = patient(Looks([BUSY]), tmp_path, progress=("user", "disk"), limit=30)
+    assert verdict.outcome == Outcome.HANG
+
+
+@pytest.mark.parametrize(
+    ("keys", "least"),
+    [
+        ({}, 10),
+        ({"limit": 30}, 10),
+        ({"progress": ("output",), "limit": 30}, 30),
+        ({"milestones": ("^other",), "limit": 30}, 10),
+        ({"milestones": ("^on and on",), "limit": 30}, 30),
+    ],
+)
+def test_what_a_chatty_guest_says_counts_if_the_plan_says_so(
+    tmp_path: Path, keys: dict[str, object], least: int
+) -> None:
+    def script(guest: Guest) -> None:
+        while not guest.wait(0.02):
+            guest.say("on and on")
+
+    stage = msgspec.structs.replace(RELAY.stages[0], budget=10, silence=5, **keys)
+    plan = replace(RELAY, stages=(stage,), scale={})
+    verdict = follow(plan, FakeMachine(script, rate=20), tmp_path).verdict
+    assert (verdict.outcome, least <= waited(verdict) < least + 9) == (Outcome.TIMEOUT, True)
+
+
+def test_progress_buys_another_silence(tmp_path: Path) -> None:
+    verdict = patient(Looks([SPIN, SPIN, IDLE]), tmp_path, rate=4, progress=("user",))
+    assert (verdict.outcome, 4 <= waited(verdict) < 9) == (Outcome.HANG, True)

@@ -8,9 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -36,20 +37,14 @@ Structs = tuple[type[msgspec.Struct], ...]
 
 # Where the keys of TOML files are: page, the line that begins the part, and what the part describes.
 TABLES: list[tuple[str, str, Structs]] = [
-    ("recipes", "## Top level", (recipe._Document,)),
+    ("recipes", "## Top level", (recipe.Document,)),
     ("recipes", "### `[debian]`", (recipe.Debian,)),
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
-    ("recipes", "## `[[image]]`", (recipe.Initramfs, recipe.Disk)),
-    ("recipes", "**`file`**", (recipe.File,)),
-    ("recipes", "**`text`**", (recipe.Text,)),
-    ("recipes", "**`directory`**", (recipe.Directory,)),
-    ("recipes", "**`symlink`**", (recipe.Symlink,)),
-    ("recipes", "**`device`**", (recipe.Device,)),
-    ("recipes", "**`packages`**", (recipe.Packages,)),
-    ("recipes", "**`modules`**", (recipe.Modules,)),
-    ("recipes", "**`kernel`**", (recipe.KernelFile,)),
-    ("recipes", "**`image`**", (recipe.ImageFile,)),
+    *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
+    ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
+    ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
+    *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
     ("recipes", "## Kernels", (catalogue.KernelLine,)),
     ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
     ("plans", "## Top level", (plan._Document,)),
@@ -58,8 +53,6 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("plans", "## `[[failure]]`", (plan.Failure,)),
 ]
 SAID_IN_PROSE: Structs = (plan._Failures,)
-# Defaults that are no constant.
-COMPUTED_DEFAULTS = {"disk": "none", "label": "the name"}
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
@@ -111,9 +104,9 @@ def subclasses(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
 def default_of(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
-    if field.encode_name in COMPUTED_DEFAULTS:
-        return COMPUTED_DEFAULTS[field.encode_name]
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if value is None:
+        return "none"
     if field.encode_name == "mode":
         return f"`0o{value:o}`"
     if isinstance(value, str) and value and field.encode_name == "output":
@@ -125,8 +118,6 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
 def test_every_key_is_described_with_its_default(name: str, start: str, structs: Structs) -> None:
     fields = [field for struct in structs for field in msgspec.structs.fields(struct)]
     wanted = {field.encode_name: default_of(field) for field in fields}
-    if len(structs) > 1:  # the tag says which one it is
-        wanted[str(structs[0].__struct_config__.tag_field)] = "required"
     assert {words(row[0])[0]: row[2] for row in rows(page(name), start)} == wanted
 
 
@@ -135,7 +126,16 @@ def test_no_kind_of_table_is_forgotten() -> None:
     assert described | set(SAID_IN_PROSE) == set(subclasses(toml.Table))
     tags = {struct.__struct_config__.tag for struct in subclasses(toml.Table)}
     contents = {json.loads(words(row[0])[0]) for row in rows(page("recipes"), "### Contents")}
-    assert contents | {"initramfs", "disk", None} == tags
+    kinds = {json.loads(words(row[0])[0]) for row in rows(page("recipes"), "## `[[image]]`")}
+    assert contents | kinds | {None} == tags
+
+
+def test_the_example_has_one_of_each_content_and_is_a_recipe() -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", page("recipes"), re.DOTALL | re.MULTILINE)
+    [example] = [block for block in blocks if "One of each" in block]
+    document = msgspec.convert(tomllib.loads(example), recipe.Document)
+    added = {type(content) for image in document.image for content in recipe.contents_of(image)}
+    assert added == set(get_args(recipe.Content))
 
 
 @pytest.mark.parametrize(("start", "struct"), FIELDS, ids=id_of)
@@ -172,7 +172,7 @@ def test_every_event_is_described_with_its_fields() -> None:
 def test_every_file_of_a_record_is_described() -> None:
     described = {words(row[0])[0] for row in rows(page("records"), "## Files")}
     written = {"run.json"}
-    for source in ("pipeline.py", "report/record.py", "machine/qemu.py"):
+    for source in ("pipeline.py", "report/record.py", "machine/qemu.py", "machine/boot_medium.py"):
         text = (ROOT / "harness" / source).read_text("utf-8")
         written |= set(re.findall(r'directory / "([\w.-]+)"', text))
     assert written - {"screen.bin"} == described  # which is read and removed at once
@@ -198,7 +198,8 @@ def commands() -> dict[str, set[str]]:
     root = typer.main.get_command(app)
     found: dict[str, set[str]] = {}
     for name, command in getattr(root, "commands", {}).items():
-        found[name] = {option for parameter in command.params for option in parameter.opts}
+        inner = [command, *getattr(command, "commands", {}).values()]
+        found[name] = {option for each in inner for parameter in each.params for option in parameter.opts}
     found[""] = {option for parameter in root.params for option in parameter.opts}
     return found
 
@@ -230,7 +231,7 @@ def test_readme_has_all_commands() -> None:
     assert sorted(table) == sorted(commands().keys() - {""})
 
 
-@pytest.mark.parametrize("name", ["README", "recipes", "plans", "records", "benchmarks"])
+@pytest.mark.parametrize("name", ["README", "recipes", "images", "plans", "records", "benchmarks"])
 def test_options_exist(name: str) -> None:
     text = README if name == "README" else page(name)
     known = {*set().union(*commands().values()), "--help"}

@@ -22,6 +22,7 @@ from testcases.unit.filesystems import (
     e2fs,
     hardlink,
     make,
+    mke2fs_usage,
     needs_e2fsprogs,
     regular,
     symlink,
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 
 pytestmark = needs_e2fsprogs
 
+# From e2fsprogs 1.47.1 on, this is said in another way.
+REVISION_0 = ["-r", "0"] if "-r fs-revision" in mke2fs_usage() else ["-E", "revision=0"]
 SETTINGS = {
     "ext2": ["-t", "ext2"],
     "ext2, 1 KiB blocks": ["-t", "ext2", "-b", "1024"],
-    "ext2, revision 0": ["-t", "ext2", "-r", "0"],
+    "ext2, revision 0": ["-t", "ext2", *REVISION_0],
     "ext2, all superblocks": ["-t", "ext2", "-b", "1024", "-O", "^sparse_super,^resize_inode"],
     "ext2 without types in directories": ["-t", "ext2", "-O", "none"],
     "ext3": ["-t", "ext3", "-b", "2048"],

@@ -137,6 +137,13 @@ TABLE = {
         "does not fit into the guest's memory",
     ),
     "cut initramfs": ("sysa", [NO_ROOT], 0, Outcome.PANIC, "root filesystem (unknown-block(0,0))"),
+    "nothing that UEFI starts": (
+        "sysa",
+        ['BdsDxe: starting Boot0001 "EFI Internal Shell" from Fv(7CB8BDC9-F8EB-4F34-AAEA-3EE4AF6516A1)'],
+        0,
+        Outcome.CONFIG,
+        'the firmware found nothing to boot: starting Boot0001 "EFI Internal Shell"',
+    ),
     "root device absent": (
         "sysb",
         [

@@ -81,6 +81,9 @@ def test_plan_is_read(tmp_path: Path) -> None:
         ("begins = '^one", "begins = '(^one", "stage[0].begins"),
         ("'^other'", "'*other'", "stage[0].notes[1]"),
         ("pattern = '^no", "pattern = '[^no", "failure[0].pattern"),
+        ("begins = '^one", "milestones = ['+']\nbegins = '^one", "stage[0].milestones[0]"),
+        ('hint = "find it"', "hint = \"find it\"\ncontext = ['ok', '(']", "failure[0].context[1]"),
+        ('end = "guest-shutdown"', "end = \"line\"\nend-line = '('", "end-line"),
         ("output = '{nonce_plus_one}", "output = '({nonce_plus_one}", "stage[0].checks[0].output"),
     ],
 )
@@ -194,4 +197,28 @@ def test_no_relay_failure_is_hidden_behind_an_equal_pattern() -> None:
 
 def test_every_stage_of_the_relay_says_what_to_do() -> None:
     assert all(stage.hint and stage.title for stage in RELAY.stages)
-    assert sorted(path.name for path in (IMAGES / "plans").iterdir()) >= ["linux.toml", "relay.toml"]
+    assert {path.name for path in (IMAGES / "plans").iterdir()} >= {"linux.toml", "relay.toml"}
+
+
+def test_reason_may_speak_of_context_and_count(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    text = replaced("no {what}", "no {what} in {where}, {count} times")
+    path.write_text(text + "context = ['^in (?P<where>.*)$', '^by']\n")
+    plan = load_plan(path)
+    assert plan.failures[0].fields == {"what", "where", "count"}
+    assert [marker.key for marker in plan.quiet_markers(plan.stages[0])] == [
+        "context:^in (?P<where>.*)$",
+        "context:^by",
+    ]
+
+
+@pytest.mark.parametrize("end", ['end = "line"', "end = \"guest-reset\"\nend-line = '^done$'"])
+def test_end_and_its_line_go_together(wrong: Callable[[str], str], end: str) -> None:
+    error = wrong(replaced('end = "guest-shutdown"', end))
+    assert error == 'plan.toml: key end-line: it goes with end = "line", and that with it'
+
+
+@pytest.mark.parametrize("key", ["times = 0", 'progress = ["dsik"]', "wraps = -1", "limit = -1"])
+def test_values_without_a_meaning_are_named(wrong: Callable[[str], str], key: str) -> None:
+    text = PLAN + key if key.startswith("times") else replaced("silence = 5", f"silence = 5\n{key}")
+    assert key.split(maxsplit=1)[0] in wrong(text)

@@ -39,6 +39,7 @@ from testcases.unit.machines import (
 )
 
 if TYPE_CHECKING:
+    from harness.console.lines import Block
     from harness.machine.protocol import End
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
@@ -276,9 +277,9 @@ def test_machine_that_starts_over_does_not_pass(stage: str) -> None:
 
 def test_prompt_in_the_last_breath_of_a_machine_is_seen() -> None:
     class Slow(Audience):
-        def line(self, text: str, offset: int) -> None:
-            super().line(text, offset)
-            if text == "hello":
+        def heard(self, block: Block) -> None:
+            super().heard(block)
+            if b"hello\n" in block.text:
                 time.sleep(0.1)  # the machine ends meanwhile
 
     def script(guest: Guest) -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import time
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def test_guest_that_talks_for_ever_times_out(tmp_path: Path) -> None:
 
     verdict = follow(RELAY, FakeMachine(script), tmp_path).verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.TIMEOUT, "switch_root")
-    assert verdict.reason.startswith("it did not end within 6")
+    assert re.match(r"it did not end within \d+ s", verdict.reason)
     assert verdict.hint == RELAY.stages[3].hint
 
 
