@@ -8,17 +8,18 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.console.transport import SocketTransport
 from harness.errors import ConfigError, HarnessError, InfraError
-from harness.machine import process
+from harness.machine import memory, overlay, process
 from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.protocol import End, EndCause, ProcessorSample, Usage
 from harness.machine.qmp import Monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -27,7 +28,17 @@ if TYPE_CHECKING:
 
 PROGRAM = "qemu-system-x86_64"
 
+# What every machine has besides what its spec says.
+# The VGA device stays: it is the only witness of what decompressors and firmware say.
+DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std", "-nic", "none")
+
+MEMORY = "memory.zst"  # in a directory that holds a saved machine
+DISK = "disk.qcow2"  # there, and in that of a run
+
 _STOP_LIMIT = 10.0  # seconds between asking QEMU to end and killing it
+_UNLIMITED = 1 << 40  # bytes per second: QEMU saves at 128 MiB/s unless it is told that nobody minds
+_OVERLAY_OPTIONS = ",format=qcow2,if=ide,cache=unsafe"
+_POLL = 0.01  # seconds between looks at how far QEMU is with saving or loading
 _TEXT_SCREEN = 0xB8000  # VGA text memory: 80x25 cells of character and attribute
 _COLUMNS, _ROWS = 80, 25
 
@@ -47,6 +58,24 @@ def qemu_program() -> str:
     return program
 
 
+@cache
+def qemu_version() -> str:
+    """The version of QEMU and of its package, as it says them.
+
+    Raises:
+        ConfigError: It is not installed.
+        InfraError: It does not run.
+    """
+    command = [qemu_program(), "--version"]
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    version = re.match(r"QEMU emulator version (.+)", answer.stdout)
+    if version is None:
+        raise InfraError(
+            f"{command[0]} does not say its version: {answer.stderr.strip()}", hint="see `harness doctor`"
+        )
+    return version[1]
+
+
 class QemuMachine:
     """A guest in a QEMU process of its own.
 
@@ -55,26 +84,36 @@ class QemuMachine:
 
     Args:
         spec: What the machine is made of.
-        directory: Where QEMU's command and last words are written.
+        directory: Where QEMU's command and last words are written, and the disk's changes while it runs.
+        saved: A directory that `save` has filled, to go on from; of a machine with the same spec.
 
     Raises:
         ConfigError: QEMU is not installed.
         InfraError: QEMU does not start.
     """
 
-    def __init__(self, spec: MachineSpec, directory: Path) -> None:
+    def __init__(self, spec: MachineSpec, directory: Path, *, saved: Path | None = None) -> None:
         self._spec = spec
         self._directory = directory
+        self._saved = saved
+        self._loading: memory.Loading | None = None
+        self._overlay = directory / DISK
         self._program = qemu_program()
         self.command: tuple[str, ...] = ()
         self._end: End | None = None
 
     def __enter__(self) -> Self:
         """Start QEMU with its processor stopped, and attach console and monitor."""
+        self._prepare_disk()
         console, qemu_console = socket.socketpair()
         monitor, qemu_monitor = socket.socketpair()
-        self.command = self._command(qemu_console.fileno(), qemu_monitor.fileno())
-        (self._directory / "qemu.cmd").write_text(_for_people(self.command), encoding="utf-8")
+        inherited = [qemu_console.fileno(), qemu_monitor.fileno()]
+        self.command = self._command(*inherited)
+        if self._saved is not None:
+            self._loading = memory.Loading(self._saved / MEMORY)
+            inherited.append(self._loading.pipe)
+            self.command += ("-incoming", f"fd:{self._loading.pipe}")
+        (self._directory / "qemu.cmd").write_text(self._for_people(), encoding="utf-8")
         self._stderr = self._directory / "qemu.stderr"
         with qemu_console, qemu_monitor, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -83,9 +122,11 @@ class QemuMachine:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                pass_fds=[qemu_console.fileno(), qemu_monitor.fileno()],
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C is for us; we end QEMU ourselves
             )
+        if self._loading is not None:
+            self._loading.close()
         self.transport = SocketTransport(console)
         try:
             self._monitor = Monitor(monitor)
@@ -109,8 +150,44 @@ class QemuMachine:
         self.transport.close()
 
     def start(self) -> None:
-        """Let the processor run."""
+        """Let the processor run, once QEMU has taken in what was saved, if anything was.
+
+        Raises:
+            InfraError: QEMU does not go on from what was saved.
+        """
+        if self._loading is not None:
+            self._await_loaded(self._loading)
+            self._loading = None
         self._monitor.execute("cont")
+
+    def pause(self) -> None:
+        """Stop the processor; `start` lets it go on."""
+        self._monitor.execute("stop")
+
+    def save(self, directory: Path) -> None:
+        """Save memory, devices and what was written to the disk, while paused: they belong together.
+
+        Raises:
+            InfraError: QEMU cannot save this machine, or there is no space.
+        """
+        self._monitor.execute("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED})
+        with memory.saving(directory / MEMORY) as pipe:
+            self._monitor.give(pipe, "memory")
+            try:
+                self._monitor.execute("migrate", uri="fd:memory")
+            except InfraError:
+                with suppress(InfraError):
+                    self._monitor.execute("closefd", fdname="memory")
+                raise
+            while (state := self._monitor.execute("query-migrate"))["status"] != "completed":
+                if state["status"] in {"failed", "cancelled"}:
+                    why = state.get("error-desc", state["status"])
+                    raise InfraError(
+                        f"QEMU did not save the machine: {why}", hint="look at the space on the disk"
+                    )
+                time.sleep(_POLL)
+        if self._spec.disk is not None:
+            overlay.copy(self._overlay, directory / DISK)
 
     def poll(self) -> End | None:
         """How the machine ended, or None while it runs."""
@@ -183,18 +260,34 @@ class QemuMachine:
     def _command(self, console: int, monitor: int) -> tuple[str, ...]:
         spec = self._spec
         command = [self._program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
-        command += ["-machine", "pc", "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
+        command += [*DEVICES, "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
         if spec.cpu:
             command += ["-cpu", spec.cpu]
-        # The VGA device stays: it is the only witness of what decompressors and firmware say.
-        command += ["-display", "none", "-vga", "std", "-nic", "none"]
         command += ["-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
         command += [*firmware_words(spec.firmware, self._directory), *boot_words(spec.boot)]
         if spec.disk is not None:
-            file = str(spec.disk).replace(",", ",,")
-            command += ["-drive", f"file={file},format=raw,if=ide,snapshot=on"]
+            # What is written need not survive this host: the overlay goes with the run.
+            file = str(self._overlay).replace(",", ",,")
+            command += ["-drive", f"file={file}{_OVERLAY_OPTIONS}"]
         return tuple(command)
+
+    def _prepare_disk(self) -> None:
+        disk = self._spec.disk
+        if disk is not None and self._saved is not None:
+            overlay.adopt(self._saved / DISK, self._overlay, disk.absolute())
+        elif disk is not None:
+            overlay.create(self._overlay, disk.absolute())
+
+    def _await_loaded(self, loading: memory.Loading) -> None:
+        try:
+            while self._monitor.execute("query-status")["status"] == "inmigrate":
+                time.sleep(_POLL)
+        except InfraError as error:
+            self._kill()
+            reason = loading.failure or self._last_words() or error.message
+            hint = "remove the checkpoint with `harness checkpoint rm`, and save it anew"
+            raise InfraError(f"QEMU cannot go on from what was saved: {reason}", hint=hint) from error
 
     def _processor_thread(self) -> int:
         return int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
@@ -207,6 +300,25 @@ class QemuMachine:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
+        self._overlay.unlink(missing_ok=True)
+
+    def _for_people(self) -> str:
+        """The command as it ran, and one to paste that does the same with the console on the terminal."""
+        by_hand: list[str] = []
+        words = iter(self.command)
+        for word in words:
+            if word in {"-chardev", "-mon", "-incoming"}:
+                next(words)
+            elif word == "-serial":
+                by_hand += [word, "stdio"]
+                next(words)
+            elif word.startswith("file=") and word.endswith(_OVERLAY_OPTIONS):
+                disk = str(self._spec.disk).replace(",", ",,")
+                by_hand.append(f"file={disk},format=raw,if=ide,snapshot=on")  # the overlay is gone by then
+            elif word != "-S":
+                by_hand.append(word)
+        ran, pasted = shlex.join(self.command), shlex.join(by_hand)
+        return f"# What ran; console and monitor are inherited sockets.\n{ran}\n\n# To paste:\n{pasted}\n"
 
     def _refusal(self, error: InfraError) -> HarnessError:
         """Why QEMU did not come up: status 1 is its word for a machine that it cannot make."""
@@ -225,19 +337,3 @@ class QemuMachine:
     def _last_words(self) -> str:
         lines = self._stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return "; ".join(line.removeprefix(f"{PROGRAM}: ") for line in lines[-3:])
-
-
-def _for_people(command: Sequence[str]) -> str:
-    """The command as it ran, and one to paste that does the same with the console on the terminal."""
-    by_hand: list[str] = []
-    words = iter(command)
-    for word in words:
-        if word in {"-chardev", "-mon"}:
-            next(words)
-        elif word == "-serial":
-            by_hand += [word, "stdio"]
-            next(words)
-        elif word != "-S":
-            by_hand.append(word)
-    ran, pasted = shlex.join(command), shlex.join(by_hand)
-    return f"# What ran; console and monitor are inherited sockets.\n{ran}\n\n# To paste:\n{pasted}\n"

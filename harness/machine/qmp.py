@@ -50,6 +50,15 @@ class Monitor:
         """
         return self._call(self._client.execute(command, arguments))
 
+    def give(self, descriptor: int, name: str) -> None:
+        """Hand QEMU a copy of a file descriptor, which its commands then know by this name.
+
+        Raises:
+            InfraError: QEMU refused, is gone, or does not answer.
+        """
+        self._call(self._send(descriptor))
+        self.execute("getfd", fdname=name)
+
     def human(self, command_line: str) -> str:
         """Execute a command of the human monitor; its answer is text."""
         return str(self.execute("human-monitor-command", **{"command-line": command_line}))
@@ -85,6 +94,9 @@ class Monitor:
     async def _open(self, connection: socket.socket) -> None:
         self._client.register_listener(self._events)
         await self._client.connect(connection)
+
+    async def _send(self, descriptor: int) -> None:
+        self._client.send_fd_scm(descriptor)
 
     async def _until_disconnected(self) -> None:
         while self._client.runstate == Runstate.RUNNING:

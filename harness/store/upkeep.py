@@ -127,6 +127,13 @@ def verify(store: Store, progress: Progress) -> list[Damaged]:
     return damaged
 
 
+def remove_entries(store: Store, paths: Iterable[Path]) -> list[Path]:
+    """Remove entries that no running process uses, and say which are gone."""
+    wanted = set(paths)
+    chosen = (entry for entry in contents(store) if entry.path in wanted)
+    return [entry.path for entry in _remove_entries(store, chosen)]
+
+
 def _stored(path: Path, in_use: set[str]) -> Stored | None:
     try:
         used = (path / seal.SEAL).stat().st_mtime
@@ -156,6 +163,8 @@ def _name(entry: Path) -> str:
     match inputs:
         case {"image": {"name": str(name)}} | {"package": str(name)} | {"url": str(name)}:
             return name
+        case {"recipe": str(recipe), "stage": str(stage)}:
+            return f"{recipe} at {stage}"
         case {"suite": suite, "architecture": architecture, "request": list(request)}:
             return f"{suite}/{architecture}: {' '.join(map(str, request))}"
     return entry.name
