@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places
+from harness import places, slices
 from harness.building import BuildOptions, build
+from harness.checkpoints import CONSOLE
 from harness.console.cast import write_cast
 from harness.console.recorder import Recorder
 from harness.errors import ConfigError, HarnessError, Interrupted
@@ -19,8 +20,10 @@ from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineS
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
 from harness.recipe import Iso
-from harness.report.record import ImageRecord, KernelRecord, MachineRecord, RunRecord
+from harness.report.record import ImageRecord, KernelRecord, MachineRecord, ResumedRecord, RunRecord
 from harness.size import format_size
+from harness.slices import WHOLE, Slice
+from harness.stages.events import Resumed
 from harness.stages.plan import load_plan
 from harness.stages.runner import Runner
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
@@ -29,6 +32,7 @@ from harness.store import Store, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from harness.checkpoints import Checkpoint
     from harness.console.lines import Block
     from harness.image.factory import Build
     from harness.progress import Progress
@@ -62,6 +66,7 @@ class RunOptions:
         firmware: What runs before it.
         patience: All budgets are multiplied with it.
         disk: Whether the recipe's disk is attached.
+        part: Which part of the plan is done, and where the machine is saved.
         interact: Called before the machine is powered off, with the recorder and an offset.
     """
 
@@ -74,6 +79,7 @@ class RunOptions:
     firmware: Firmware = Firmware.BIOS
     patience: float = 1.0
     disk: bool = True
+    part: Slice = WHOLE
     interact: Callable[[Recorder, int], None] | None = None
 
 
@@ -154,7 +160,10 @@ def boot(
         Interrupted: Ctrl-C or SIGTERM; the record says so.
     """
     plan = load_plan(built.recipe.plan)
-    spec = _machine_spec(built, options, cache)
+    options.part.check(plan, options.firmware)
+    store = Store(cache)
+    spec = _machine_spec(built, options, store)
+    start = slices.found(options.part, store, built, spec, plan)
     seed = built.kernels["seed"]
     record = RunRecord(
         options.runs,
@@ -167,6 +176,7 @@ def boot(
         images=tuple(
             ImageRecord(image.name, image.kind, image.size, image.sha256) for image in built.images.values()
         ),
+        resumed=_resumed(start),
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
     with record:
@@ -176,9 +186,9 @@ def boot(
                 spec.memory,
                 waiting=lambda: progress.note("waiting until other guests leave room for this one"),
             ):
-                result = _follow(
-                    spec, plan, record, options, facts=_facts(built), listener=_Audience([record, *listeners])
-                )
+                result = _Following(
+                    built, spec, plan, record, options, store, start, _Audience([record, *listeners])
+                ).follow()
         except BaseException as error:
             record.finish(_aborted(plan, record, error))
             raise
@@ -194,54 +204,72 @@ def boot(
     return Run(result, record.directory)
 
 
-def _follow(
-    spec: MachineSpec,
-    plan: Plan,
-    record: RunRecord,
-    options: RunOptions,
-    *,
-    facts: dict[str, str],
-    listener: Listener,
-) -> RunResult:
-    directory = record.directory
-    with (
-        QemuMachine(spec, directory) as machine,
-        Recorder(
-            machine.transport, directory / "console.raw", directory / "console.idx", typed=record.typed
-        ) as recorder,
-    ):
-        record.watch(recorder)
-        record.update(
-            machine=MachineRecord(
-                kind="qemu",
-                accelerator=spec.accelerator,
-                cpu=spec.cpu,
-                memory=spec.memory,
-                command_line=spec.boot.command_line,
-                medium=spec.boot.medium,
-                firmware=spec.firmware,
-                qemu=machine.version,
-            )
-        )
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """A run whose record is open."""
+
+    built: Build
+    spec: MachineSpec
+    plan: Plan
+    record: RunRecord
+    options: RunOptions
+    store: Store
+    start: Checkpoint | None
+    listener: Listener
+
+    def follow(self) -> RunResult:
+        directory, start = self.record.directory, self.start
+        with (
+            QemuMachine(self.spec, directory, saved=start.path if start else None) as machine,
+            Recorder(
+                machine.transport,
+                directory / "console.raw",
+                directory / "console.idx",
+                typed=self.record.typed,
+                earlier=start.path / CONSOLE if start else None,
+            ) as recorder,
+        ):
+            self.record.watch(recorder)
+            self.record.update(machine=_machine_record(self.spec, machine.version))
+            if start is not None:
+                self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
+            result = self._to_a_verdict(machine, recorder)
+            if result.verdict.outcome not in {Outcome.PASS, Outcome.INTERRUPTED}:
+                machine.screenshot(directory / "screenshot.png")
+            return result
+
+    def _to_a_verdict(self, machine: QemuMachine, recorder: Recorder) -> RunResult:
+        options, start = self.options, self.start
         interact = options.interact
+        saver = slices.Saver(
+            options.part,
+            self.store,
+            self.built,
+            self.spec,
+            self.plan,
+            self.record.document.id,
+            earlier=start.state.seconds if start else 0.0,
+            machine=machine,
+            recorder=recorder,
+            listener=self.listener,
+        )
         runner = Runner(
-            plan,
+            self.plan,
             machine,
             recorder,
-            accelerator=spec.accelerator,
-            facts=facts,
-            listener=listener,
+            accelerator=self.spec.accelerator,
+            facts=_facts(self.built),
+            listener=self.listener,
             interact=(lambda offset: interact(recorder, offset)) if interact else None,
             patience=options.patience,
+            resumed=start.state.boundary if start else None,
+            reached=saver.reached,
         )
         try:
-            result = runner.follow()
+            return runner.follow()
         except Interrupted:
             reason = f"the run was interrupted in stage {runner.stage}"
             return runner.result(Verdict(Outcome.INTERRUPTED, runner.stage, reason, "run it again"))
-        if result.verdict.outcome != Outcome.PASS:
-            machine.screenshot(directory / "screenshot.png")
-        return result
 
 
 class _Audience:
@@ -259,7 +287,27 @@ class _Audience:
             listener.heard(block)
 
 
-def _machine_spec(built: Build, options: RunOptions, cache: Path) -> MachineSpec:
+def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
+    if start is None:
+        return None
+    state = start.state
+    return ResumedRecord(start.id, state.run, state.boundary.stage, state.saved)
+
+
+def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:
+    return MachineRecord(
+        kind="qemu",
+        accelerator=spec.accelerator,
+        cpu=spec.cpu,
+        memory=spec.memory,
+        command_line=spec.boot.command_line,
+        medium=spec.boot.medium,
+        firmware=spec.firmware,
+        qemu=version,
+    )
+
+
+def _machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec:
     boot = built.recipe.boot
     kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
     memory = options.memory or boot.memory_bytes
@@ -277,7 +325,7 @@ def _machine_spec(built: Build, options: RunOptions, cache: Path) -> MachineSpec
         disk=built.images[boot.disk].path if boot.disk and options.disk else None,
         memory=memory,
         cpu=boot.cpu if options.cpu is None else options.cpu,
-        accelerator=accelerator.choose(options.accelerator, Store(cache)),
+        accelerator=accelerator.choose(options.accelerator, store),
     )
 
 

@@ -48,6 +48,13 @@ FirmwareOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Boot even what the checks before a boot object to.")
 ]
+CheckpointOption = Annotated[
+    str, typer.Option("--checkpoint", help="Save the machine where these stages begin: names with commas.")
+]
+FromOption = Annotated[
+    str, typer.Option("--from", help="Go on from a checkpoint that was saved where this stage begins.")
+]
+UntilOption = Annotated[str, typer.Option(help="Save the machine where this stage begins, and stop there.")]
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
 ]
@@ -64,6 +71,9 @@ def run(
     medium: MediumOption = "direct",
     firmware: FirmwareOption = "bios",
     force: ForceOption = False,
+    checkpoint: CheckpointOption = "",
+    start: FromOption = "",
+    until: UntilOption = "",
     patience: PatienceOption = 1.0,
     runs: RunsOption = Path("runs"),
     cache: CacheOption = None,
@@ -78,6 +88,8 @@ def run(
     from harness.recipe import load_recipe
     from harness.report.history import estimates
     from harness.report.progress import TerminalProgress
+    from harness.slices import Slice
+    from harness.stages.plan import load_plan
 
     building = build_options(kernel, cache, lock, mirror, refresh=refresh)
     running = pipeline.RunOptions(
@@ -89,8 +101,10 @@ def run(
         medium=Medium(medium),
         firmware=Firmware(firmware),
         patience=patience,
+        part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
     )
     wanted = load_recipe(recipe)
+    running.part.check(load_plan(wanted.plan), running.firmware)
     with TerminalProgress(err()) as progress:
         pipeline.check_host(running, building.cache, progress)
         building = replace(building, names=pipeline.needed_images(wanted, running))

@@ -149,6 +149,11 @@ class LineCleaner:
         """Raw bytes in the tail; cheaper than the tail."""
         return len(self._raw)
 
+    @property
+    def tail_start(self) -> int:
+        """Raw offset of the tail; cheaper than the tail."""
+        return self._start
+
     def flush(self) -> list[Line]:
         """Return the unterminated rest as a line: the stream has ended."""
         raw, start = bytes(self._raw), self._start

@@ -73,6 +73,8 @@ class Recorder:
         index: File for the arrival times; must not exist.
         clock: Seconds from an arbitrary start, never going back.
         typed: Told what is typed to the guest, with the raw offset at that moment.
+        earlier: What the same console said in an earlier run, to begin the record with; all of it counts as
+            having arrived at the start.
     """
 
     def __init__(
@@ -83,12 +85,15 @@ class Recorder:
         *,
         clock: Callable[[], float] = time.monotonic,
         typed: Callable[[bytes, int], None] | None = None,
+        earlier: Path | None = None,
     ) -> None:
         self.raw = raw
         self.index = index
         self._transport = transport
         self._clock = clock
         self._typed = typed
+        self._earlier = earlier
+        self._idle = False  # whether all that was read is recorded
         self._start = clock()
         self._size = 0
         self._ended = False
@@ -115,9 +120,19 @@ class Recorder:
                 hint="Record each run into a new directory.",
             ) from error
         self._stop_read, self._stop_write = os.pipe()
+        if self._earlier is not None:
+            self._record_earlier(self._earlier)
         self._start = self._clock()
         self._thread.start()
         return self
+
+    def _record_earlier(self, path: Path) -> None:
+        try:
+            with path.open("rb") as earlier:
+                while data := earlier.read(_READ_LIMIT):
+                    self._record(data, 0.0)
+        except OSError as error:
+            raise InfraError(f"cannot copy the console of {path}: {error.strerror}") from error
 
     def _create(self, path: Path) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -197,6 +212,14 @@ class Recorder:
             available = self._size - offset
         return os.pread(self._raw_fd, min(limit, available), offset) if available > 0 else b""
 
+    def settle(self) -> None:
+        """Wait until all that has arrived is recorded; from a guest that stands still, nothing more comes."""
+        poller = select.poll()
+        poller.register(self._transport, select.POLLIN)
+        # In this order: what cannot be read any more the thread took, and is busy until it has recorded it.
+        while not self._ended and (poller.poll(0) or not self._idle):
+            time.sleep(_MOMENT)
+
     def wake(self) -> None:
         """Make every waiting `read` return at once; may be called from a signal handler."""
         with self._changed:
@@ -230,7 +253,9 @@ class Recorder:
         poller.register(self._stop_read, select.POLLIN)
         last_words, goes_on = _LAST_WORDS, True
         while goes_on and last_words > 0:
+            self._idle = True
             ready = {descriptor for descriptor, _ in poller.poll()}
+            self._idle = False
             if self._transport.fileno() not in ready:
                 return
             seconds = self.seconds

@@ -79,6 +79,11 @@ class Watcher:
         self._kernel_lines = 0  # since then
         self._prompted: tuple[str, int] | None = None  # key and line start: one prompt is one sighting
 
+    @property
+    def start(self) -> int:
+        """Raw offset of the unterminated rest: everything before it are complete lines."""
+        return self._cleaner.tail_start
+
     def feed(self, data: bytes) -> Block:
         """Take the next raw bytes, once nothing is pending, and return the lines that they completed."""
         self._block, self._next, self._candidates = self._cleaner.feed(data), 0, None

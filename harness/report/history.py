@@ -9,6 +9,7 @@ import msgspec
 
 from harness.outcome import Outcome
 from harness.report.record import RunDocument
+from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,8 @@ def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
     for document in _newest_first(runs):
         if _alike(document, recipe, kernel):
             for stage in document.stages:
-                found.setdefault(stage.name, []).append(stage.wall)
+                if stage.status == StageStatus.PASSED:  # here, and not in a run that this one resumed
+                    found.setdefault(stage.name, []).append(stage.wall)
             count += 1
             if count == _ENOUGH:
                 break

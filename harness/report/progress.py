@@ -14,7 +14,8 @@ from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from harness.stages.events import CheckBegan, CheckEnded, StageBegan, StageEnded
+from harness.size import format_size
+from harness.stages.events import CheckBegan, CheckEnded, Saved, StageBegan, StageEnded
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from harness.console.lines import Block
     from harness.stages.events import Event
+    from harness.stages.verdict import StageResult
 
 _NEVER_FULL = 0.99  # an estimate that was passed is not the end
 
@@ -103,8 +105,23 @@ class TerminalProgress:
                 if self._stage is not None:
                     self._bars.remove_task(self._stage)
                     self._stage = None
-                good = event.result.status == StageStatus.PASSED
-                self._done(event.result.name, f"{event.result.wall:.1f} s", good=good)
+                self._stage_done(event.result)
+            case Saved():
+                how = (
+                    f"{format_size(event.size)} in {event.seconds:.1f} s"
+                    if event.new
+                    else "was there already"
+                )
+                self._done(f"saved at {event.stage}", how)
+
+    def _stage_done(self, result: StageResult) -> None:
+        match result.status:
+            case StageStatus.RESUMED:
+                self._console.print(f"↻ {result.name:<34} resumed", style="cyan", highlight=False)
+            case StageStatus.NOT_REACHED:
+                self._console.print(f"· {result.name:<34} the run stops here", style="dim", highlight=False)
+            case status:
+                self._done(result.name, f"{result.wall:.1f} s", good=status == StageStatus.PASSED)
 
     def heard(self, block: Block) -> None:
         """Console lines go to the record; a person sees the stages."""

@@ -18,7 +18,7 @@ import msgspec
 import harness
 from harness import places
 from harness.errors import ConfigError, InfraError
-from harness.stages.events import Event, StageBegan, StageEnded, Typed
+from harness.stages.events import Event, Saved, StageBegan, StageEnded, Typed
 from harness.stages.verdict import CheckResult, StageResult, Verdict
 from harness.store import write_atomically
 
@@ -77,6 +77,25 @@ class HostRecord(msgspec.Struct, frozen=True):
     memory: int
 
 
+class ResumedRecord(msgspec.Struct, frozen=True):
+    """The checkpoint that a run went on from: the run that saved it, at which stage, and when."""
+
+    checkpoint: str
+    run: str
+    stage: str
+    saved: str
+
+
+class CheckpointRecord(msgspec.Struct, frozen=True):
+    """A checkpoint that a run saved, or found already there; `size` in bytes."""
+
+    checkpoint: str
+    stage: str
+    seconds: float
+    size: int
+    new: bool
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `run.json`. Times are UTC in ISO 8601, durations seconds."""
 
@@ -93,6 +112,8 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     kernels: tuple[KernelRecord, ...] = ()
     images: tuple[ImageRecord, ...] = ()
     machine: MachineRecord | None = None
+    resumed: ResumedRecord | None = None
+    checkpoints: tuple[CheckpointRecord, ...] = ()
     verdict: Verdict | None = None
     stages: tuple[StageResult, ...] = ()
     checks: tuple[CheckResult, ...] = ()
@@ -179,6 +200,9 @@ class RunRecord:
             self.stage = event.stage
         elif isinstance(event, StageEnded):
             self.update(stages=(*self.document.stages, event.result))
+        elif isinstance(event, Saved):
+            saved = CheckpointRecord(event.checkpoint, event.stage, event.seconds, event.size, event.new)
+            self.update(checkpoints=(*self.document.checkpoints, saved))
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
         with self._writing():
             self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")
@@ -218,13 +242,14 @@ def _timestamp(moment: datetime) -> str:
 def _host() -> HostRecord:
     return HostRecord(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_processor(),
+        processor=processor(),
         cores=len(os.sched_getaffinity(0)),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the host's processor."""
     with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a file of the kernel
         for line in lines:
             if line.startswith("model name"):

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.outcome import Outcome
+from harness.size import format_size
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ MARKS = {
     StageStatus.PASSED: Text("✓", "green"),
     StageStatus.FAILED: Text("✗", "red"),
     StageStatus.NOT_REACHED: Text("·", "dim"),
+    StageStatus.RESUMED: Text("↻", "cyan"),
 }
 _EVIDENCE = 12  # lines shown; the record has them all
 
@@ -38,7 +40,7 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
     table.add_column("wall s", justify="right")
     table.add_column("CPU s", justify="right")
     for stage in document.stages:
-        reached = stage.status != StageStatus.NOT_REACHED
+        reached = stage.status in {StageStatus.PASSED, StageStatus.FAILED}
         table.add_row(
             MARKS[stage.status],
             Text(stage.name),
@@ -52,6 +54,13 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
     console.print(table)
     _show_checks(console, document, plan)
     _show_inputs(console, document)
+    if (resumed := document.resumed) is not None:
+        text = f"resumed  at {resumed.stage} from checkpoint {resumed.checkpoint} of run {resumed.run}"
+        console.print(text, style="cyan", soft_wrap=True, highlight=False, markup=False)
+    for saved in document.checkpoints:
+        how = f"{format_size(saved.size)} in {saved.seconds:.1f} s" if saved.new else "was there already"
+        text = f"saved    at {saved.stage}: checkpoint {saved.checkpoint} ({how})"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
     if document.verdict is not None:
         show_verdict(console, document.verdict)
     console.print(f"record   {directory}", soft_wrap=True, highlight=False, markup=False)

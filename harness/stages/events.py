@@ -57,6 +57,27 @@ class Typed(Event, frozen=True):
     offset: int
 
 
+class Resumed(Event, frozen=True):
+    """The run goes on from a checkpoint, which another run saved when a stage began."""
+
+    checkpoint: str
+    run: str
+    stage: str
+
+
+class Saved(Event, frozen=True):
+    """The machine was saved when a stage began; `new` is false where an equal checkpoint was there.
+
+    `seconds` is how long the guest was kept waiting, `size` what the checkpoint takes, in bytes.
+    """
+
+    checkpoint: str
+    stage: str
+    seconds: float
+    size: int
+    new: bool
+
+
 class Ended(Event, frozen=True):
     """The run is decided."""
 

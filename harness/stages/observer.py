@@ -11,6 +11,7 @@ from harness.console.watcher import Sighting, Watcher
 from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.stages import diagnosis, events, judge
+from harness.stages.boundary import Boundary
 from harness.stages.current import Current
 from harness.stages.judge import Trouble
 from harness.stages.verdict import StageResult, StageStatus, Verdict
@@ -29,6 +30,7 @@ _FEW = 1024  # bytes that are little
 _PLENTY = 8192  # bytes that hold enough lines for evidence, so that those before can be forgotten
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
 _GOODBYE = 5.0  # seconds that a machine may outlive its console
+_PIECE = 65536  # bytes of a console that are read at once
 _CONTEXT = 8  # console lines kept as evidence when nothing else explains the end
 
 
@@ -85,9 +87,35 @@ class Observer:
         """The stage that the run is in."""
         return self._now.stage
 
+    @property
+    def boundary(self) -> Boundary:
+        """Where the run is, for another one to go on from; to be asked when a stage has just begun."""
+        return Boundary(self._now.stage.name, self._now.offset, dict(self.facts), tuple(self.stages))
+
+    def resume(self, boundary: Boundary) -> None:
+        """Go on where another run was, whose console is recorded already; before a stage is entered."""
+        cleaner, offset = LineCleaner(), 0
+        while data := self._recorder.read(offset, min(_PIECE, boundary.offset - offset)):
+            offset += len(data)
+            if block := cleaner.feed(data):
+                self._listener.heard(block)
+        for stage in boundary.stages:
+            resumed = StageResult(stage.name, StageStatus.RESUMED, start=stage.start, end=stage.end)
+            self.stages.append(resumed)
+            self._listener.event(events.StageBegan(stage.name, stage.start))
+            self._listener.event(events.StageEnded(resumed))
+        self.facts = boundary.facts | self.facts  # each run has a nonce of its own
+        self.offset, self._watcher = boundary.offset, Watcher(boundary.offset)
+        before = next(stage for stage in self._plan.stages if stage.name == boundary.stages[-1].name)
+        self._now = self._current(before, boundary.offset)
+
+    def restart_clocks(self) -> None:
+        """Let the time that went by since the stage began be nobody's budget: the machine stood still."""
+        self._now = self._current(self._now.stage, self._now.offset)
+
     def enter(self, stage: Stage) -> None:
         """Wait until a stage begins; the one before it ends there."""
-        offset = self.offset
+        offset = self._watcher.start
         if marker := self._plan.begin_marker(stage):
             sighting = self._await(marker)
             self.facts |= sighting.groups

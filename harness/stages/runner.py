@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.errors import InfraError
 from harness.outcome import Outcome
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from harness.console.recorder import Recorder
     from harness.machine.protocol import Machine
+    from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
     from harness.stages.plan import Check, Plan, Stage
 
@@ -40,6 +43,10 @@ class Runner:
         interact: Called before the plan types its last words, with the console's raw offset, so that a
             person can take over for a while.
         patience: All budgets are multiplied with it.
+        resumed: Where another run was whose machine this one goes on with; the recorder begins with its
+            console.
+        reached: Called when a stage has begun, unless the run itself begins there; may save the machine.
+            Whether to stop there.
     """
 
     def __init__(
@@ -53,12 +60,17 @@ class Runner:
         listener: Listener,
         interact: Callable[[int], None] | None = None,
         patience: float = 1.0,
+        resumed: Boundary | None = None,
+        reached: Callable[[Boundary], bool] | None = None,
     ) -> None:
         self._plan = plan
         self._machine = machine
         self._recorder = recorder
         self._listener = listener
         self._interact = interact
+        self._resumed = resumed
+        self._reached = reached
+        self._stopped = False
         self._scale = plan.scale.get(accelerator, 1.0) * patience
         self._observer = Observer(plan, machine, recorder, scale=self._scale, listener=listener)
         nonce = secrets.randbelow(10**6)
@@ -74,8 +86,14 @@ class Runner:
         """
         try:
             self._machine.start()
-            for stage in self._plan.stages:
+            if self._resumed is not None:
+                self._observer.resume(self._resumed)
+            begin = self._resumed.stage if self._resumed else self._plan.stages[0].name
+            names = [stage.name for stage in self._plan.stages]
+            for stage in self._plan.stages[names.index(begin) :]:
                 self._observer.enter(stage)
+                if stage.name != begin:
+                    self._reach()
                 self._carry_out(stage)
             self._observer.await_end()
         except Decided as decided:
@@ -87,7 +105,10 @@ class Runner:
     def result(self, verdict: Verdict) -> RunResult:
         """Close the current stage, and sum up."""
         passed = verdict.outcome == Outcome.PASS
-        self._observer.leave(StageStatus.PASSED if passed else StageStatus.FAILED)
+        if passed and self._resumed is not None:
+            verdict = _resumed_verdict(verdict, self._resumed)
+        ended = StageStatus.PASSED if passed else StageStatus.FAILED
+        self._observer.leave(StageStatus.NOT_REACHED if self._stopped else ended)
         self._listener.event(events.Ended(verdict))
         reached = {stage.name for stage in self._observer.stages}
         missing = [
@@ -103,6 +124,17 @@ class Runner:
     def stage(self) -> str:
         """Name of the stage that the run is in."""
         return self._observer.stage.name
+
+    def _reach(self) -> None:
+        """Let the machine be saved where a stage begins, and stop there if that is wanted."""
+        if self._reached is None:
+            return
+        boundary = self._observer.boundary
+        self._stopped = self._reached(boundary)
+        self._observer.restart_clocks()
+        if self._stopped:
+            reason = f"every stage before {boundary.stage} passed; the run was to stop there, and is saved"
+            raise Decided(Verdict(Outcome.PASS, boundary.stage, reason))
 
     def _carry_out(self, stage: Stage) -> None:
         """Do what the stage asks of us; most only want to be watched."""
@@ -167,6 +199,11 @@ class Runner:
             if not self._recorder.ended:
                 raise
             self._observer.await_end()  # the machine's end explains more than the shell can
+
+
+def _resumed_verdict(verdict: Verdict, boundary: Boundary) -> Verdict:
+    """Say that a run which passed was resumed: it shows nothing of the stages before."""
+    return msgspec.structs.replace(verdict, reason=f"resumed at {boundary.stage}: {verdict.reason}")
 
 
 def _fill(template: str, facts: Mapping[str, str]) -> str:

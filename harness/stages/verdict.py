@@ -47,6 +47,7 @@ class StageStatus(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_REACHED = "not reached"
+    RESUMED = "resumed"  # it passed in the run whose checkpoint this one went on from
 
 
 class CheckResult(msgspec.Struct, frozen=True):

@@ -38,6 +38,8 @@ ORDER = [
     "stages",
     "report",
     # Who puts both together.
+    "checkpoints",
+    "slices",
     "pipeline",
     "doctor rebuild",
     "recheck",

@@ -1,0 +1,107 @@
+"""`harness checkpoint`: saved machines that runs can go on from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli.printing import err, out, print_json, print_wide
+from harness.outcome import Outcome
+
+app = typer.Typer(
+    help="Look after checkpoints: machines saved where a stage begins, for `run --from`.",
+    no_args_is_help=True,
+)
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Checkpoints, as `ls` names them; the first letters will do.")
+]
+
+
+@app.command("ls")
+def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> None:
+    """List the checkpoints, the oldest first."""
+    from rich.table import Table
+
+    from harness import checkpoints
+    from harness.size import format_size
+    from harness.store import Store
+
+    there = checkpoints.saved(Store(cache_directory(cache)))
+    if as_json:
+        print_json({"checkpoints": there, "size": sum(one.size for one in there)})
+        return
+    table = Table("checkpoint", "recipe", "stage", box=None, pad_edge=False)
+    for title in ("after s", "size", "memory"):
+        table.add_column(title, justify="right")
+    for title in ("saved", "by run", "QEMU"):
+        table.add_column(title)
+    for one in there:
+        known, state = one.identity, one.state
+        table.add_row(
+            one.id,
+            str(known["recipe"]),
+            state.boundary.stage,
+            f"{state.seconds:.1f}",
+            format_size(one.size),
+            format_size(int(known["memory"])),
+            state.saved,
+            state.run,
+            str(known["qemu"]),
+        )
+    print_wide(table)
+
+
+@app.command("rm")
+def remove_checkpoints(
+    names: NamesArgument = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all that are not in use.")] = False,
+    cache: CacheOption = None,
+) -> None:
+    """Remove checkpoints; never those that a running process uses."""
+    from harness import checkpoints
+    from harness.errors import ConfigError
+    from harness.size import format_size
+    from harness.store import Store
+    from harness.store.upkeep import remove_entries
+
+    if bool(names) == everything:
+        raise ConfigError(
+            "say which checkpoints are to go", hint="name them as `harness checkpoint ls` does, or --all"
+        )
+    store = Store(cache_directory(cache))
+    chosen = (
+        checkpoints.saved(store) if everything else [checkpoints.named(store, name) for name in names or ()]
+    )
+    gone = remove_entries(store, [one.path for one in chosen])
+    for one in chosen:
+        size = format_size(one.size)
+        _say(f"{one.id} is removed ({size})" if one.path in gone else f"{one.id} is in use, and stays")
+    if len(gone) < len(chosen) and not everything:
+        raise typer.Exit(Outcome.FAIL.exit_code)
+
+
+@app.command("verify")
+def verify_checkpoints(
+    names: NamesArgument = None, cache: CacheOption = None, as_json: JsonOption = False
+) -> None:
+    """Read checkpoints, all if none are named, and compare them with the hashes from when they were saved."""
+    from harness import checkpoints
+    from harness.store import Store, seal
+
+    store = Store(cache_directory(cache))
+    chosen = [checkpoints.named(store, name) for name in names] if names else checkpoints.saved(store)
+    damage = {one.id: seal.damage(one.path) for one in chosen}
+    if as_json:
+        print_json({"checkpoints": damage})
+    for name, problems in () if as_json else damage.items():
+        _say(f"{name} {'is damaged: ' + '; '.join(problems) if problems else 'is as it was saved'}")
+    if any(damage.values()):
+        err().print("  `harness checkpoint rm` removes what is damaged", highlight=False)
+        raise typer.Exit(Outcome.FAIL.exit_code)
+
+
+def _say(text: str) -> None:
+    out().print(text, soft_wrap=True, highlight=False, markup=False)
