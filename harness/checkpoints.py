@@ -142,30 +142,37 @@ def find(store: Store, known: Mapping[str, str | int]) -> Checkpoint:
         ConfigError: There is none; the message says which there are, and why they do not fit.
         InfraError: It is damaged.
     """
-    found = next((checkpoint for checkpoint in _all(store) if checkpoint.identity == known), None)
-    if found is None:
-        raise _none_fits(known, saved(store))
     store.has(KIND, known)  # notes that it is used, so that nobody removes it
-    if problems := seal.damage(found.path):
+    path = store.place(KIND, known)
+    if not path.is_dir():
+        raise _none_fits(known, saved(store))
+    problems = seal.damage(path)
+    found = _read(path)
+    if problems or found is None:
+        name = path.name[:_NAME]
         raise InfraError(
-            f"the checkpoint {found.id} is damaged: {'; '.join(problems)}",
-            hint=f"remove it with `harness checkpoint rm {found.id}`, and save it anew",
+            f"the checkpoint {name} is damaged: {'; '.join(problems)}",
+            hint=f"remove it with `harness checkpoint rm {name}`, and save it anew",
         )
     return found
 
 
-def named(store: Store, name: str) -> Checkpoint:
-    """The checkpoint whose id begins so.
+def places(store: Store) -> dict[str, Path]:
+    """The directories of all that there are, damaged ones too, by what they are called."""
+    return {entry.path.name[:_NAME]: entry.path for entry in contents(store) if entry.kind == KIND}
+
+
+def named(store: Store, name: str) -> str:
+    """What the checkpoint is called whose name begins so.
 
     Raises:
         ConfigError: There is none, or there are several.
     """
-    there = saved(store)
-    found = [checkpoint for checkpoint in there if checkpoint.path.name.startswith(name)] if name else []
+    there = sorted(places(store))
+    found = [known for known in there if known.startswith(name)] if name else []
     if len(found) != 1:
         how_many = "several checkpoints begin" if found else "there is no checkpoint that begins"
-        known = ", ".join(checkpoint.id for checkpoint in there) or "none"
-        raise ConfigError(f"{how_many} with {name!r}", hint=f"known: {known}")
+        raise ConfigError(f"{how_many} with {name!r}", hint=f"known: {', '.join(there) or 'none'}")
     return found[0]
 
 

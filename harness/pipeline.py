@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING
 
 from harness import places, slices
 from harness.building import BuildOptions, build
-from harness.checkpoints import CONSOLE
 from harness.console.cast import write_cast
-from harness.console.recorder import Recorder
 from harness.errors import ConfigError, HarnessError, Interrupted
+from harness.following import Following
 from harness.machine import accelerator
 from harness.machine.admission import admitted, check_fits
 from harness.machine.boot_medium import find_ovmf
 from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
-from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
 from harness.recipe import Iso
-from harness.report.record import ImageRecord, KernelRecord, MachineRecord, ResumedRecord, RunRecord
+from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
 from harness.size import format_size
 from harness.slices import WHOLE, Slice
-from harness.stages.events import Resumed
 from harness.stages.plan import load_plan
-from harness.stages.runner import Runner
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.store import Store, write_atomically
 
@@ -34,6 +30,7 @@ if TYPE_CHECKING:
 
     from harness.checkpoints import Checkpoint
     from harness.console.lines import Block
+    from harness.console.recorder import Recorder
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -48,6 +45,7 @@ __all__ = [
     "build",
     "check_host",
     "check_images",
+    "machine_spec",
     "needed_images",
 ]
 
@@ -162,7 +160,7 @@ def boot(
     plan = load_plan(built.recipe.plan)
     options.part.check(plan, options.firmware)
     store = Store(cache)
-    spec = _machine_spec(built, options, store)
+    spec = machine_spec(built, options, store)
     start = slices.found(options.part, store, built, spec, plan)
     seed = built.kernels["seed"]
     record = RunRecord(
@@ -186,8 +184,17 @@ def boot(
                 spec.memory,
                 waiting=lambda: progress.note("waiting until other guests leave room for this one"),
             ):
-                result = _Following(
-                    built, spec, plan, record, options, store, start, _Audience([record, *listeners])
+                result = Following(
+                    built,
+                    spec,
+                    plan,
+                    record,
+                    store,
+                    start,
+                    _Audience([record, *listeners]),
+                    part=options.part,
+                    patience=options.patience,
+                    interact=options.interact,
                 ).follow()
         except BaseException as error:
             record.finish(_aborted(plan, record, error))
@@ -202,74 +209,6 @@ def boot(
     if result.verdict.outcome == Outcome.INTERRUPTED:
         raise Interrupted(result.verdict.reason, hint=f"the record is in {record.directory}")
     return Run(result, record.directory)
-
-
-@dataclass(frozen=True, slots=True)
-class _Following:
-    """A run whose record is open."""
-
-    built: Build
-    spec: MachineSpec
-    plan: Plan
-    record: RunRecord
-    options: RunOptions
-    store: Store
-    start: Checkpoint | None
-    listener: Listener
-
-    def follow(self) -> RunResult:
-        directory, start = self.record.directory, self.start
-        with (
-            QemuMachine(self.spec, directory, saved=start.path if start else None) as machine,
-            Recorder(
-                machine.transport,
-                directory / "console.raw",
-                directory / "console.idx",
-                typed=self.record.typed,
-                earlier=start.path / CONSOLE if start else None,
-            ) as recorder,
-        ):
-            self.record.watch(recorder)
-            self.record.update(machine=_machine_record(self.spec, machine.version))
-            if start is not None:
-                self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
-            result = self._to_a_verdict(machine, recorder)
-            if result.verdict.outcome not in {Outcome.PASS, Outcome.INTERRUPTED}:
-                machine.screenshot(directory / "screenshot.png")
-            return result
-
-    def _to_a_verdict(self, machine: QemuMachine, recorder: Recorder) -> RunResult:
-        options, start = self.options, self.start
-        interact = options.interact
-        saver = slices.Saver(
-            options.part,
-            self.store,
-            self.built,
-            self.spec,
-            self.plan,
-            self.record.document.id,
-            earlier=start.state.seconds if start else 0.0,
-            machine=machine,
-            recorder=recorder,
-            listener=self.listener,
-        )
-        runner = Runner(
-            self.plan,
-            machine,
-            recorder,
-            accelerator=self.spec.accelerator,
-            facts=_facts(self.built),
-            listener=self.listener,
-            interact=(lambda offset: interact(recorder, offset)) if interact else None,
-            patience=options.patience,
-            resumed=start.state.boundary if start else None,
-            reached=saver.reached,
-        )
-        try:
-            return runner.follow()
-        except Interrupted:
-            reason = f"the run was interrupted in stage {runner.stage}"
-            return runner.result(Verdict(Outcome.INTERRUPTED, runner.stage, reason, "run it again"))
 
 
 class _Audience:
@@ -294,20 +233,12 @@ def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
     return ResumedRecord(start.id, state.run, state.boundary.stage, state.saved)
 
 
-def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:
-    return MachineRecord(
-        kind="qemu",
-        accelerator=spec.accelerator,
-        cpu=spec.cpu,
-        memory=spec.memory,
-        command_line=spec.boot.command_line,
-        medium=spec.boot.medium,
-        firmware=spec.firmware,
-        qemu=version,
-    )
+def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec:
+    """The machine on which a run is done.
 
-
-def _machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec:
+    Raises:
+        ConfigError: It cannot be had as asked for.
+    """
     boot = built.recipe.boot
     kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
     memory = options.memory or boot.memory_bytes
@@ -345,10 +276,6 @@ def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
         raise ConfigError("QEMU's UEFI starts 64-bit kernels only, unless a boot loader does", hint=hint)
     command_line = f"{boot.command_line} {options.append}".strip()
     return DirectBoot(kernel.path, built.images[boot.initramfs].path, command_line)
-
-
-def _facts(built: Build) -> dict[str, str]:
-    return {f"expected_{role}_kernel": kernel.image.version for role, kernel in built.kernels.items()}
 
 
 def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.progress import Quiet
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
+from harness.slices import Slice
 from harness.stages.plan import Plan, load_plan
 from harness.stages.verdict import StageStatus
 
@@ -43,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cache", type=Path, help="cache directory (default: that of the harness)")
     group.addoption("--runs", type=Path, default=Path("runs"), help="directory for run records")
     group.addoption("--accelerator", default="auto", choices=["auto", "kvm", "tcg"], help="how guests run")
+    group.addoption("--from", default="", dest="start", help="stage at which runs go on from a checkpoint")
     group.addoption("--patience", type=float, default=1.0, help="multiplies all time budgets")
 
 
@@ -101,6 +103,7 @@ def bootstrap_run(
         runs=request.config.getoption("--runs").absolute(),
         accelerator=request.config.getoption("--accelerator"),
         patience=request.config.getoption("--patience"),
+        part=Slice(start=request.config.getoption("start")),
     )
     try:
         built = build_images(request.param)
@@ -115,6 +118,8 @@ def require_stage(bootstrap_run: Run) -> Callable[[str], None]:
 
     def require(name: str) -> None:
         stage = next(stage for stage in bootstrap_run.result.stages if stage.name == name)
+        if stage.status == StageStatus.RESUMED:
+            pytest.skip(f"not in this run: {bootstrap_run.result.verdict.reason}")
         if stage.status == StageStatus.NOT_REACHED:
             pytest.skip(f"not reached: {bootstrap_run.result.verdict.reason}")
         if stage.status == StageStatus.FAILED:

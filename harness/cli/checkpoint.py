@@ -63,22 +63,18 @@ def remove_checkpoints(
     """Remove checkpoints; never those that a running process uses."""
     from harness import checkpoints
     from harness.errors import ConfigError
-    from harness.size import format_size
     from harness.store import Store
     from harness.store.upkeep import remove_entries
 
     if bool(names) == everything:
-        raise ConfigError(
-            "say which checkpoints are to go", hint="name them as `harness checkpoint ls` does, or --all"
-        )
+        hint = "name them as `harness checkpoint ls` does, or say --all"
+        raise ConfigError("say which checkpoints are to go", hint=hint)
     store = Store(cache_directory(cache))
-    chosen = (
-        checkpoints.saved(store) if everything else [checkpoints.named(store, name) for name in names or ()]
-    )
-    gone = remove_entries(store, [one.path for one in chosen])
-    for one in chosen:
-        size = format_size(one.size)
-        _say(f"{one.id} is removed ({size})" if one.path in gone else f"{one.id} is in use, and stays")
+    places = checkpoints.places(store)
+    chosen = list(places) if everything else [checkpoints.named(store, name) for name in names or ()]
+    gone = remove_entries(store, [places[name] for name in chosen])
+    for name in chosen:
+        _say(f"{name} is removed" if places[name] in gone else f"{name} is in use, and stays")
     if len(gone) < len(chosen) and not everything:
         raise typer.Exit(Outcome.FAIL.exit_code)
 
@@ -92,8 +88,9 @@ def verify_checkpoints(
     from harness.store import Store, seal
 
     store = Store(cache_directory(cache))
-    chosen = [checkpoints.named(store, name) for name in names] if names else checkpoints.saved(store)
-    damage = {one.id: seal.damage(one.path) for one in chosen}
+    places = checkpoints.places(store)
+    chosen = [checkpoints.named(store, name) for name in names] if names else list(places)
+    damage = {name: seal.damage(places[name]) for name in chosen}
     if as_json:
         print_json({"checkpoints": damage})
     for name, problems in () if as_json else damage.items():

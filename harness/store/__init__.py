@@ -81,6 +81,10 @@ class Store:
         """Whether `get` would find the entry; if so, it stays there for as long as this process lives."""
         return self._take(self._entry(kind, inputs))
 
+    def place(self, kind: str, inputs: Mapping[str, object]) -> Path:
+        """The directory that `get` would return, whether or not it is there."""
+        return self._entry(kind, inputs)
+
     def file(self, entry: Path, name: str) -> SealedFile:
         """Size and hash of a file directly in an entry, as they were recorded when it was built.
 

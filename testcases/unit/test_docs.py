@@ -60,6 +60,8 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("Each of `kernels`:", record.KernelRecord),
     ("Each of `images`:", record.ImageRecord),
     ("`machine`:", record.MachineRecord),
+    ("`resumed`:", record.ResumedRecord),
+    ("Each of `checkpoints`:", record.CheckpointRecord),
     ("`verdict`:", verdict.Verdict),
     ("Each of `evidence`:", verdict.Evidence),
     ("Each of `stages`:", verdict.StageResult),
@@ -172,7 +174,13 @@ def test_every_event_is_described_with_its_fields() -> None:
 def test_every_file_of_a_record_is_described() -> None:
     described = {words(row[0])[0] for row in rows(page("records"), "## Files")}
     written = {"run.json"}
-    for source in ("pipeline.py", "report/record.py", "machine/qemu.py", "machine/boot_medium.py"):
+    for source in (
+        "pipeline.py",
+        "following.py",
+        "report/record.py",
+        "machine/qemu.py",
+        "machine/boot_medium.py",
+    ):
         text = (ROOT / "harness" / source).read_text("utf-8")
         written |= set(re.findall(r'directory / "([\w.-]+)"', text))
     assert written - {"screen.bin"} == described  # which is read and removed at once
@@ -231,7 +239,9 @@ def test_readme_has_all_commands() -> None:
     assert sorted(table) == sorted(commands().keys() - {""})
 
 
-@pytest.mark.parametrize("name", ["README", "recipes", "images", "plans", "records", "benchmarks"])
+@pytest.mark.parametrize(
+    "name", ["README", "recipes", "images", "plans", "records", "checkpoints", "benchmarks"]
+)
 def test_options_exist(name: str) -> None:
     text = README if name == "README" else page(name)
     known = {*set().union(*commands().values()), "--help"}

@@ -40,6 +40,7 @@ ORDER = [
     # Who puts both together.
     "checkpoints",
     "slices",
+    "following",
     "pipeline",
     "doctor rebuild",
     "recheck",
