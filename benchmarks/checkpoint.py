@@ -55,14 +55,13 @@ def main() -> None:
         run = pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
         store = Store(cache)
         spec = pipeline.machine_spec(built, options, store)
-        saved = [
-            one for one in checkpoints.saved(store) if one.identity["command_line"] == spec.boot.command_line
-        ]
+        mine = (one for one in checkpoints.saved(store) if spec.boot.command_line in one.identity.values())
+        saved = sorted(mine, key=lambda one: one.state.seconds)
         document = msgspec.json.decode((run.directory / "run.json").read_bytes(), type=RunDocument)
         kept = {one.stage: one.seconds for one in document.checkpoints}
         print(f"{'':<8}{'booted s':>10}{'saved in s':>12}{'MiB':>8}{'goes on s':>11}{'prompt s':>10}")
         try:
-            for one in saved:
+            for one in saved[: len(STAGES)]:
                 stage = one.state.boundary.stage
                 times = [resume(spec, one, Path(tempfile.mkdtemp(dir=directory))) for _ in range(rounds)]
                 goes_on, prompt = (statistics.median(values) for values in zip(*times, strict=True))

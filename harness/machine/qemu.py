@@ -285,9 +285,7 @@ class QemuMachine:
                 time.sleep(_POLL)
         except InfraError as error:
             self._kill()
-            reason = loading.failure or self._last_words() or error.message
-            hint = "remove the checkpoint with `harness checkpoint rm`, and save it anew"
-            raise InfraError(f"QEMU cannot go on from what was saved: {reason}", hint=hint) from error
+            raise self._not_loaded(loading, error) from error
 
     def _processor_thread(self) -> int:
         return int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
@@ -322,11 +320,18 @@ class QemuMachine:
 
     def _refusal(self, error: InfraError) -> HarnessError:
         """Why QEMU did not come up: status 1 is its word for a machine that it cannot make."""
+        if self._loading is not None:
+            return self._not_loaded(self._loading, error)
         reason = self._last_words() or error.message
         if self._process.returncode == 1 and "allocate memory" not in reason:
             hint = "check --cpu and --memory, and the recipe's table boot"
             return ConfigError(f"QEMU cannot make this machine: {reason}", hint=hint)
         return InfraError(f"QEMU did not start: {reason}", hint="see `harness doctor`")
+
+    def _not_loaded(self, loading: memory.Loading, error: InfraError) -> InfraError:
+        reason = loading.failure or self._last_words() or error.message
+        hint = "remove the checkpoint with `harness checkpoint rm`, and save it anew"
+        return InfraError(f"QEMU cannot go on from what was saved: {reason}", hint=hint)
 
     def _death(self) -> str:
         status = self._process.returncode

@@ -1,17 +1,21 @@
-"""The parts of a saved machine: the memory's way through a pipe into a file and back, the disk's overlay."""
+"""A saved machine and its parts: the memory's way into a file and back, the disk's overlay, QEMU's part."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.console.recorder import Recorder
 from harness.errors import InfraError
 from harness.machine import memory, overlay
+from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.qemu import QemuMachine
 
 
 def save(path: Path, *pieces: bytes) -> None:
@@ -111,3 +115,80 @@ def test_overlay_without_a_place(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(bytes(512))
     with pytest.raises(InfraError, match="missing/overlay cannot be made"):
         overlay.create(tmp_path / "missing/overlay", tmp_path / "disk")
+
+
+# A guest in 21 bytes of a boot sector: says "a", waits for a byte on the serial port, says it, and so on.
+SAYS = bytes.fromhex(
+    "ba f8 03 b0 61 ee"  # mov dx, 0x3f8; mov al, 'a'; out dx, al
+    "ba fd 03 ec a8 01 74 f8"  # wait: mov dx, 0x3fd; in al, dx; test al, 1; jz wait
+    "ba f8 03 ec ee eb f1"  # mov dx, 0x3f8; in al, dx; out dx, al; jmp wait
+)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> MachineSpec:
+    """A machine that boots a stick with the guest above; its disk is blank."""
+    (tmp_path / "stick").write_bytes(SAYS.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    boot = MediumBoot(tmp_path / "stick", Medium.USB_EHCI, "")
+    return MachineSpec(boot, Firmware.BIOS, tmp_path / "disk", 16 << 20, "", Accelerator.TCG)
+
+
+def talk(machine: QemuMachine, directory: Path, expected: bytes, *words: bytes) -> None:
+    with Recorder(machine.transport, directory / "raw", directory / "idx") as recorder:
+        machine.start()
+        for word in words:
+            recorder.write(word)
+        while recorder.size < len(expected):
+            assert recorder.read(recorder.size, timeout=30), "the guest says no more"
+        assert recorder.read(0) == expected
+
+
+def places(tmp_path: Path, *names: str) -> list[Path]:
+    for name in names:
+        (tmp_path / name).mkdir()
+    return [tmp_path / name for name in names]
+
+
+def test_machine_goes_on_where_it_was_saved(spec: MachineSpec, tmp_path: Path) -> None:
+    run, saved, second, third = places(tmp_path, "run", "saved", "second", "third")
+    with (
+        QemuMachine(spec, run) as machine,
+        Recorder(machine.transport, run / "raw", run / "idx") as recorder,
+    ):
+        machine.start()
+        assert recorder.read(0, timeout=60) == b"a"
+        machine.pause()
+        machine.save(saved)
+        machine.start()
+        recorder.write(b"x")
+        assert recorder.read(1, timeout=30) == b"x", "and goes on itself"
+    assert {path.name for path in saved.iterdir()} == {"memory.zst", "disk.qcow2"}
+    assert (saved / "memory.zst").stat().st_size < 1 << 20
+    pasted = (run / "qemu.cmd").read_text().splitlines()[-1]
+    assert f"file={spec.disk},format=raw,if=ide,snapshot=on" in pasted
+    with QemuMachine(spec, second, saved=saved) as one, QemuMachine(spec, third, saved=saved) as other:
+        talk(one, second, b"yz", b"y", b"z")
+        talk(other, third, b"w", b"w")
+    left = list(tmp_path.glob("*/disk.qcow2"))
+    assert left == [saved / "disk.qcow2"], "the overlays of the runs are gone"
+    assert "-incoming" not in (second / "qemu.cmd").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("memory_size", [16, 32], ids=["no stream", "another machine"])
+def test_qemu_says_why_it_does_not_go_on(spec: MachineSpec, tmp_path: Path, memory_size: int) -> None:
+    run, saved, second = places(tmp_path, "run", "saved", "second")
+    with QemuMachine(spec, run) as machine:
+        machine.save(saved)
+    if memory_size == 16:
+        save(saved / "memory.zst", b"no stream of QEMU" * 1000)
+    other = replace(spec, memory=memory_size << 20)
+    with (
+        pytest.raises(
+            InfraError, match=r"cannot go on from what was saved: .*(migration|load|stream)"
+        ) as caught,
+        QemuMachine(other, second, saved=saved) as machine,
+    ):
+        machine.start()
+    assert "checkpoint rm" in caught.value.hint
+    assert not (second / "disk.qcow2").exists()
