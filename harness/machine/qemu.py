@@ -172,22 +172,25 @@ class QemuMachine:
         """
         self._monitor.execute("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED})
         with memory.saving(directory / MEMORY) as pipe:
-            self._monitor.give(pipe, "memory")
             try:
+                self._monitor.give(pipe, "memory")
                 self._monitor.execute("migrate", uri="fd:memory")
-            except InfraError:
+                self._await_saved()
+            except BaseException:  # Ctrl-C too: nobody may wait for a stream that QEMU holds open for ever
+                with suppress(InfraError):
+                    self._monitor.execute("migrate_cancel")
                 with suppress(InfraError):
                     self._monitor.execute("closefd", fdname="memory")
                 raise
-            while (state := self._monitor.execute("query-migrate"))["status"] != "completed":
-                if state["status"] in {"failed", "cancelled"}:
-                    why = state.get("error-desc", state["status"])
-                    raise InfraError(
-                        f"QEMU did not save the machine: {why}", hint="look at the space on the disk"
-                    )
-                time.sleep(_POLL)
         if self._spec.disk is not None:
             overlay.copy(self._overlay, directory / DISK)
+
+    def _await_saved(self) -> None:
+        while (state := self._monitor.execute("query-migrate"))["status"] != "completed":
+            if state["status"] in {"failed", "cancelled"}:
+                why = state.get("error-desc", state["status"])
+                raise InfraError(f"QEMU did not save the machine: {why}", hint="look at qemu.stderr")
+            time.sleep(_POLL)
 
     def poll(self) -> End | None:
         """How the machine ended, or None while it runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from io import StringIO
 from types import SimpleNamespace
@@ -299,7 +300,9 @@ def test_a_resumed_run_sees_what_a_whole_one_sees(tmp_path: Path, stage: str, cu
     # The guest may have been paused anywhere near the line with which the stage begins.
     paused = len(recorded_until(stage)) + cut
     (tmp_path / "earlier").write_bytes(log[:paused])
-    boundary = boundaries[stage]
+    boundary = boundaries.pop(stage)
+    later = [name for name in boundaries if name not in {one.name for one in boundary.stages}]
+    boundaries.clear()
     result = follow(
         FakeMachine(plays(log[paused:])),
         tmp_path / "resumed",
@@ -307,7 +310,9 @@ def test_a_resumed_run_sees_what_a_whole_one_sees(tmp_path: Path, stage: str, cu
         audience,
         earlier=tmp_path / "earlier",
         resumed=boundary,
+        reached=note,
     )
+    assert list(boundaries) == later, "where it begins, nothing is to be saved"
     assert result.verdict.outcome == whole.verdict.outcome == Outcome.PASS
     assert result.verdict.reason == f"resumed at {stage}: {whole.verdict.reason}"
     assert (tmp_path / "resumed/console.raw").read_bytes() == log
@@ -410,6 +415,24 @@ def test_all_that_has_arrived_is_recorded(tmp_path: Path) -> None:
             recorder.settle()
             assert recorder.size == before + size
             assert (tmp_path / "raw").stat().st_size == before + size
+
+
+def test_what_was_read_and_is_not_recorded_yet_is_waited_for(tmp_path: Path) -> None:
+    record = Recorder._record
+
+    def slowly(recorder: Recorder, data: bytes, seconds: float) -> None:
+        time.sleep(0.2)
+        record(recorder, data, seconds)
+
+    machine = FakeMachine(lambda _: None)
+    with (
+        patch.object(Recorder, "_record", slowly),
+        machine,
+        Recorder(machine.transport, tmp_path / "raw", tmp_path / "idx") as recorder,
+    ):
+        machine._guest.play(b"last words")
+        recorder.settle()
+        assert recorder.size == len("last words")
 
 
 def test_an_earlier_console_came_at_the_start(tmp_path: Path) -> None:

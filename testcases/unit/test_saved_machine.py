@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
-from harness.errors import InfraError
+from harness.errors import InfraError, Interrupted
 from harness.machine import memory, overlay
 from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
 from harness.machine.qemu import QemuMachine
@@ -192,3 +194,27 @@ def test_qemu_says_why_it_does_not_go_on(spec: MachineSpec, tmp_path: Path, memo
         machine.start()
     assert "checkpoint rm" in caught.value.hint
     assert not (second / "disk.qcow2").exists()
+
+
+def test_an_interrupted_save_does_not_hang(spec: MachineSpec, tmp_path: Path) -> None:
+    run, saved = places(tmp_path, "run", "saved")
+    with QemuMachine(spec, run) as machine:
+        execute = machine._monitor.execute
+
+        def stop_at_migrate(command: str, **arguments: object) -> object:
+            if command == "migrate":
+                raise Interrupted("stopped by SIGINT")
+            return execute(command, **arguments)
+
+        with patch.object(machine._monitor, "execute", stop_at_migrate), pytest.raises(Interrupted):
+            machine.save(saved)
+        machine.save(saved)  # and QEMU is as good as before
+    assert load(saved / "memory.zst")[1] == ""
+
+
+def test_qemu_that_dies_while_it_saves(spec: MachineSpec, tmp_path: Path) -> None:
+    run, saved = places(tmp_path, "run", "saved")
+    with QemuMachine(spec, run) as machine:
+        os.kill(machine.pid, signal.SIGKILL)
+        with pytest.raises(InfraError):
+            machine.save(saved)
