@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from harness.console.lines import LineCleaner
 from harness.stages.verdict import StageResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.console.lines import Block
+    from harness.console.recorder import Console
+
+_PIECE = 65536  # bytes of a console that are read at once
 
 
 class Boundary(msgspec.Struct, frozen=True):
@@ -22,3 +33,12 @@ class Boundary(msgspec.Struct, frozen=True):
     offset: int
     facts: dict[str, str]
     stages: tuple[StageResult, ...]
+
+
+def recorded_before(boundary: Boundary, console: Console) -> Iterator[Block]:
+    """The lines of a recorded console before a boundary."""
+    cleaner, offset = LineCleaner(), 0
+    while data := console.read(offset, min(_PIECE, boundary.offset - offset)):
+        offset += len(data)
+        if block := cleaner.feed(data):
+            yield block

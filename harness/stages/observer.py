@@ -11,10 +11,10 @@ from harness.console.watcher import Sighting, Watcher
 from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.stages import diagnosis, events, judge
-from harness.stages.boundary import Boundary
+from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.current import Current
 from harness.stages.judge import Trouble
-from harness.stages.verdict import StageResult, StageStatus, Verdict
+from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from harness.console.lines import Block, Line
@@ -30,16 +30,7 @@ _FEW = 1024  # bytes that are little
 _PLENTY = 8192  # bytes that hold enough lines for evidence, so that those before can be forgotten
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
 _GOODBYE = 5.0  # seconds that a machine may outlive its console
-_PIECE = 65536  # bytes of a console that are read at once
 _CONTEXT = 8  # console lines kept as evidence when nothing else explains the end
-
-
-class Decided(Exception):  # noqa: N818 - not an error: the run is over
-    """The verdict is known; unwinds to `Runner.follow`."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.reason)
-        self.verdict = verdict
 
 
 class Observer:
@@ -94,11 +85,8 @@ class Observer:
 
     def resume(self, boundary: Boundary) -> None:
         """Go on where another run was, whose console is recorded already; before a stage is entered."""
-        cleaner, offset = LineCleaner(), 0
-        while data := self._recorder.read(offset, min(_PIECE, boundary.offset - offset)):
-            offset += len(data)
-            if block := cleaner.feed(data):
-                self._listener.heard(block)
+        for block in recorded_before(boundary, self._recorder):
+            self._listener.heard(block)
         for stage in boundary.stages:
             resumed = StageResult(stage.name, StageStatus.RESUMED, start=stage.start, end=stage.end)
             self.stages.append(resumed)
@@ -106,8 +94,7 @@ class Observer:
             self._listener.event(events.StageEnded(resumed))
         self.facts = boundary.facts | self.facts  # each run has a nonce of its own
         self.offset, self._watcher = boundary.offset, Watcher(boundary.offset)
-        before = next(stage for stage in self._plan.stages if stage.name == boundary.stages[-1].name)
-        self._now = self._current(before, boundary.offset)
+        self._now = self._current(self._plan.stage(boundary.stages[-1].name), boundary.offset)
 
     def restart_clocks(self) -> None:
         """Let the time that went by since the stage began be nobody's budget: the machine stood still."""
@@ -123,8 +110,7 @@ class Observer:
         if stage is not self._plan.stages[0]:
             self.leave(StageStatus.PASSED, offset)
         self._now = self._current(stage, offset)
-        plan = self._plan
-        self._markers = (*plan.failure_markers(stage), *plan.note_markers(stage), *plan.quiet_markers(stage))
+        self._markers = self._plan.markers(stage)
         self._watcher.wraps = stage.wraps
         self._listener.event(events.StageBegan(stage.name, offset))
 

@@ -165,6 +165,14 @@ class Plan:
             return None
         return Marker(f"begin:{stage.name}", re.compile(stage.begins), prompt=stage.prompt)
 
+    def stage(self, name: str) -> Stage:
+        """The stage with this name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def markers(self, stage: Stage) -> tuple[Marker, ...]:
+        """All that is looked for in a stage, but for what begins the next one."""
+        return (*self.failure_markers(stage), *self.note_markers(stage), *self.quiet_markers(stage))
+
     def note_markers(self, stage: Stage) -> tuple[Marker, ...]:
         """Markers whose groups are facts."""
         return tuple(Marker(f"note:{number}", re.compile(note)) for number, note in enumerate(stage.notes))

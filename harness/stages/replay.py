@@ -16,8 +16,8 @@ import msgspec
 from harness.errors import ConfigError
 from harness.machine.protocol import End, EndCause, Usage
 from harness.outcome import Outcome
-from harness.stages.observer import Decided, Observer
-from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
+from harness.stages.observer import Observer
+from harness.stages.verdict import Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.stages import events, judge
-from harness.stages.observer import Decided, Observer
-from harness.stages.verdict import CheckResult, RunResult, StageResult, StageStatus, Verdict
+from harness.stages.observer import Observer
+from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

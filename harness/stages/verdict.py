@@ -104,3 +104,11 @@ class RunResult(msgspec.Struct, frozen=True):
     stages: tuple[StageResult, ...]
     checks: tuple[CheckResult, ...] = ()
     facts: dict[str, str] = {}
+
+
+class Decided(Exception):  # noqa: N818 - not an error: the run is over
+    """The verdict is known; unwinds to whoever follows the run."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
