@@ -174,6 +174,7 @@ def still_clock(now: int) -> Iterator[None]:
         gmtime=lambda _: moment,
         strftime=time.strftime,
         strptime=time.strptime,
+        struct_time=time.struct_time,
     )
     modules = [vars(module) for module in (dates, headervd, pycdlib, utils)]
     with _clock:
