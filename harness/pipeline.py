@@ -99,8 +99,13 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
 
     Raises:
         ConfigError: QEMU or the firmware is not installed, the accelerator that was asked for does not work,
-            or the run record has no place.
+            the options contradict each other, or the run record has no place.
     """
+    if options.append and options.medium != Medium.DIRECT:
+        raise ConfigError(
+            "a medium has its own command line, and --append cannot change it",
+            hint="change it in the recipe's image[].menu, or boot without --medium",
+        )
     places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
     if options.firmware == Firmware.UEFI:
         find_ovmf()
@@ -267,8 +272,6 @@ def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
         if not isinstance(medium, Iso):
             hint = "name an iso image in its key boot.medium, or boot without --medium"
             raise ConfigError(f"the recipe {recipe.name} has no medium to boot from", hint=hint)
-        if options.append:
-            raise ConfigError("a medium has its own command line; --append cannot change it")
         return MediumBoot(built.images[medium.name].path, options.medium, medium.menu[0].command_line)
     kernel = built.kernels["seed"].image
     if options.firmware == Firmware.UEFI and kernel.bits == 32:

@@ -12,6 +12,7 @@ from harness import pipeline
 from harness.errors import ConfigError
 from harness.machine import boot_medium
 from harness.machine.protocol import DirectBoot, Firmware, Medium, MediumBoot
+from harness.progress import Quiet
 from harness.recipe import Initramfs, Iso, MenuEntry
 
 if TYPE_CHECKING:
@@ -64,9 +65,11 @@ def test_a_recipe_without_a_medium_is_told(medium: str | None) -> None:
         boot(built(medium=medium), medium=Medium.CD)
 
 
-def test_the_command_line_of_a_medium_cannot_be_changed() -> None:
+def test_the_command_line_of_a_medium_cannot_be_changed_and_nothing_is_built(tmp_path: Path) -> None:
+    options = pipeline.RunOptions(runs=tmp_path, medium=Medium.CD, append="quiet")
     with pytest.raises(ConfigError, match="--append cannot change it"):
-        boot(built(), medium=Medium.CD, append="quiet")
+        pipeline.check_host(options, tmp_path / "cache", Quiet())
+    assert not (tmp_path / "cache").exists()
 
 
 def test_uefi_by_itself_starts_wide_kernels_only() -> None:

@@ -174,6 +174,7 @@ def test_what_a_user_gets_wrong_is_said_in_a_sentence(user: User, words: str, to
             "cannot create the run record directory /dev/null/runs: Not a dir.*\n  .*--runs",
         ),
         ("--kernel notes.txt", r"\S+/notes.txt is no x86 kernel image\n"),
+        ("--medium cd --append x", "a medium has its own command line, and --append cannot change it\n"),
     ],
 )
 def test_what_a_user_gets_wrong_about_a_run_leaves_no_record(user: User, words: str, told: str) -> None:
