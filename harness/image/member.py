@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from harness.image.tree import Typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ def _nothing() -> Iterator[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(Typed):
     """One entry of an image as it was read.
 
     Attributes:
@@ -44,23 +45,3 @@ class Member:
     link: str = ""
     device: tuple[int, int] = (0, 0)
     blocks: Callable[[], Iterator[bytes]] = field(default=_nothing, compare=False, repr=False)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether this is a regular file."""
-        return stat.S_ISREG(self.mode)
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether this is a directory."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_symlink(self) -> bool:
-        """Whether this is a symbolic link."""
-        return stat.S_ISLNK(self.mode)
-
-    @property
-    def is_device(self) -> bool:
-        """Whether this is a character or block device node."""
-        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PATH_MAX = 4096
 # Larger device numbers lose their upper bits in the kernel (include/linux/kdev_t.h).
 _MAJOR_MAX, _MINOR_MAX = (1 << 12) - 1, (1 << 20) - 1
-_ODD_PARTS = {b"", b".", b".."}
+_ODD = re.compile(rb"(?:^|/)\.{0,2}(?:/|\Z)|\0")  # empty parts, . and .., NUL
 
 
 def in_order(entries: Iterable[Entry]) -> dict[bytes, Entry]:
@@ -36,8 +37,12 @@ def in_order(entries: Iterable[Entry]) -> dict[bytes, Entry]:
         if path in tree:
             raise ConfigError(f"{entry.path!r} comes from both {_origin(tree[path])} and {_origin(entry)}")
         tree[path] = entry
+    known: set[bytes] = {b""}
     for path, entry in list(tree.items()):
-        _add_parents(tree, path, entry)
+        parent = path.rpartition(b"/")[0]
+        if parent not in known:
+            _add_parents(tree, path, entry)
+            known.add(parent)
     for entry in tree.values():
         if entry.link:
             _check_link(tree, entry)
@@ -56,14 +61,16 @@ def _origin(entry: Entry) -> str:
 def _checked_path(entry: Entry) -> bytes:
     """Return the path as bytes when the kernel would unpack this entry where it says."""
     try:
-        path, target = os.fsencode(entry.path), os.fsencode(entry.target)
+        path, target = os.fsencode(entry.path), os.fsencode(entry.target) if entry.target else b""
     except UnicodeEncodeError as error:
         raise ConfigError(f"{name(entry)} has no form in bytes: {error}") from None
-    if b"\0" in path + target or not _ODD_PARTS.isdisjoint(path.split(b"/")):
+    if _ODD.search(path) or b"\0" in target:
         hint = "write it like usr/bin/bash: no leading or double slash, no . or .., no NUL"
         raise ConfigError(f"{name(entry)} is no plain relative path", hint=hint)
-    if max(len(path), len(target)) >= PATH_MAX:
+    if len(path) >= PATH_MAX or len(target) >= PATH_MAX:
         raise ConfigError(f"{name(entry)} is longer than the kernel's {PATH_MAX - 1} bytes")
+    if entry.is_file:
+        return path
     if entry.is_symlink and not target:
         raise ConfigError(f"{name(entry)} is a symbolic link without a target")
     if not stat.S_IFMT(entry.mode):

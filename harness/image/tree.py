@@ -12,8 +12,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Typed:
+    """Whatever has a mode, and so a type."""
+
+    __slots__ = ()
+    mode: int
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a regular file."""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether this is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        """Whether this is a symbolic link."""
+        return stat.S_ISLNK(self.mode)
+
+    @property
+    def is_device(self) -> bool:
+        """Whether this is a character or block device node."""
+        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
+
+
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Typed):
     """One file, directory, symbolic link, hard link or device node of an image.
 
     Attributes:
@@ -39,26 +66,6 @@ class Entry:
     gid: int = 0
     link: str = ""
     source: str = ""
-
-    @property
-    def is_file(self) -> bool:
-        """Whether this is a regular file."""
-        return stat.S_ISREG(self.mode)
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether this is a directory."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_symlink(self) -> bool:
-        """Whether this is a symbolic link."""
-        return stat.S_ISLNK(self.mode)
-
-    @property
-    def is_device(self) -> bool:
-        """Whether this is a character or block device node."""
-        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from harness.progress import Quiet
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
     # Paths with the contents of files, or with where links lead.
     Files = Mapping[str, bytes | str]
+
+
+# How long an example takes says something about the host, which may be busy, and nothing about the code.
+hypothesis.settings.register_profile("harness", deadline=None)
+hypothesis.settings.load_profile("harness")
 
 
 class Larder:

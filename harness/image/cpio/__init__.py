@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, InfraError
+from harness.errors import ConfigError
 from harness.image.order import in_order, name
-from harness.image.output import Output, UnreadableError
+from harness.image.output import Output, open_content
 from harness.image.tree import Entry, Written
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ NEWC = b"070701"
 FIELDS = struct.Struct(">13I")
 TRAILER = "TRAILER!!!"
 HEADER_SIZE = 6 + 2 * FIELDS.size
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the length's remainder modulo 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +129,11 @@ def _shared_inodes(ordered: Mapping[bytes, Entry]) -> Mapping[str, _Inode]:
 def _put(output: Output, path: bytes, entry: Entry, *, inode: int, links: int, mtime: int) -> int:
     """Write an entry with its content, under a path of it; return the content's size in bytes."""
     if entry.is_file and isinstance(entry.content, Path):
-        fd = _open(entry, entry.content)
+        fd = open_content(entry, entry.content)
         try:
             size = _size(entry, os.fstat(fd))
             _put_header(output, path, entry, inode=inode, links=links, size=size, mtime=mtime)
-            if not output.copy_file(entry.path, fd, size):
-                message = f"{entry.content} ({entry.path!r}) changed its size while it was read"
-                raise InfraError(message, hint="build again when nobody writes it")
-        except UnreadableError as error:
-            raise _unreadable(entry, error.reason) from error
+            output.copy_file(entry, fd, size)
         finally:
             os.close(fd)
         return size
@@ -150,14 +147,6 @@ def _put(output: Output, path: bytes, entry: Entry, *, inode: int, links: int, m
     else:
         output.put(content)
     return len(content)
-
-
-def _open(entry: Entry, content: Path) -> int:
-    """Open the file with an entry's content."""
-    try:
-        return os.open(content, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would have us wait for a writer
-    except OSError as error:
-        raise _unreadable(entry, str(error.strerror)) from error
 
 
 def _size(entry: Entry, status: os.stat_result) -> int:
@@ -177,20 +166,17 @@ def _check_size(entry: Entry, size: int) -> None:
         )
 
 
-def _unreadable(entry: Entry, reason: str) -> ConfigError:
-    return ConfigError(f"cannot read {entry.content!s}, content of {name(entry)}: {reason}")
-
-
 def _put_header(
     output: Output, path: bytes, entry: Entry, *, inode: int, links: int, size: int, mtime: int
 ) -> None:
     """Write header and name, padded, at a multiple of 4 bytes."""
-    device = entry.device if entry.is_device else (0, 0)
+    # Most entries are files, and that is asked faster than whether they are devices.
+    major, minor = entry.device if not entry.is_file and entry.is_device else (0, 0)
     try:
         fields = FIELDS.pack(
-            inode, entry.mode, entry.uid, entry.gid, links, mtime, size, 0, 0, *device, len(path) + 1, 0
+            inode, entry.mode, entry.uid, entry.gid, links, mtime, size, 0, 0, major, minor, len(path) + 1, 0
         )
     except struct.error:
         raise ConfigError(f"{name(entry)}: mode, owner and time must fit 32 bits") from None
     header = NEWC + binascii.hexlify(fields).upper() + path + b"\0"
-    output.put(bytes(-output.length % 4) + header + bytes(-len(header) % 4))
+    output.put(_PADDING[output.length % 4] + header + _PADDING[len(header) % 4])

@@ -13,6 +13,7 @@ from harness.image.ext.checksum import seed_of
 from harness.image.ext.inode import FAST_LINK, TYPES, Name, directory_blocks
 from harness.image.ext.layout import BLOCK, DIR_NLINK, FIRST, LOST_FOUND, ROOT
 from harness.image.order import in_order, name
+from harness.image.output import unreadable
 from harness.image.tree import Entry
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _size(entry: Entry, kind: Kind) -> int:
     try:
         status = entry.content.stat()
     except OSError as error:
-        raise unreadable(entry, str(error.strerror)) from error
+        raise unreadable(entry, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"{entry.content}, content of {name(entry)}, is no regular file")
     if status.st_size > kind.size_max:
@@ -160,8 +161,3 @@ def _size(entry: Entry, kind: Kind) -> int:
             f"{entry.content} has {status.st_size} bytes; a file in {kind.name} has {kind.size_max}"
         )
     return status.st_size
-
-
-def unreadable(entry: Entry, reason: str) -> ConfigError:
-    """Say that the content of an entry cannot be read, with the system's words for it."""
-    return ConfigError(f"cannot read {entry.content!s}, content of {name(entry)}: {reason}")

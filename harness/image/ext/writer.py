@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import InfraError
 from harness.image.ext import groups as ext_groups
 from harness.image.ext.blocks import DIRECT, Allocator, NoRoomError, map_by_blocks, map_by_extents
 from harness.image.ext.checksum import seed_of
 from harness.image.ext.inode import Inode, device_map
 from harness.image.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, lay_out
 from harness.image.ext.output import Content, InodeTable, write_at
-from harness.image.ext.tree import Node, Tree, plant, unreadable
-from harness.image.output import Output, UnreadableError
+from harness.image.ext.tree import Node, Tree, plant
+from harness.image.output import Output, open_content
 from harness.image.tree import Written
 
 if TYPE_CHECKING:
@@ -232,22 +231,11 @@ def _put_content(node: Node, out: Output) -> None:
     elif entry.is_symlink:
         out.put(os.fsencode(entry.target))
     elif isinstance(entry.content, Path):
-        _copy(entry, entry.content, node.size, out)
+        fd = open_content(entry, entry.content)
+        try:
+            out.copy_file(entry, fd, node.size)
+        finally:
+            os.close(fd)
     else:
         out.put_file(entry.path, entry.content)
     out.put(bytes(-node.size % BLOCK))
-
-
-def _copy(entry: Entry, source: Path, size: int, out: Output) -> None:
-    try:
-        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would have us wait for a writer
-    except OSError as error:
-        raise unreadable(entry, str(error.strerror)) from error
-    try:
-        if not out.copy_file(entry.path, fd, size):
-            message = f"{source} ({entry.path!r}) changed its size while it was read"
-            raise InfraError(message, hint="build again when nobody writes it")
-    except UnreadableError as error:
-        raise unreadable(entry, error.reason) from error
-    finally:
-        os.close(fd)
