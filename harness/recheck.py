@@ -150,7 +150,7 @@ class _Surroundings:
 
 
 def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _Surroundings) -> Answer:
-    cache = place / "another cache"
+    cache = place / "another-cache"  # without a space: diskimage-builder cannot work below one
     cache.joinpath("store").mkdir(parents=True)
     for kind in (options.cache / "store").iterdir():
         if kind.name not in _MADE_HERE:

@@ -140,7 +140,7 @@ class _Factory:
                 from harness.image import dib
 
                 if not self.workshop.store.has(_kind(image), self._described(image)):
-                    dib.require_host(self.recipe, image)
+                    dib.require_host(self.recipe, image, self.workshop.store.entries)
 
     def _artifact(self, image: Image) -> Artifact:
         inputs = self._described(image)

@@ -33,7 +33,7 @@ def obstacle() -> str:
     image = RECIPE.image("root")
     assert isinstance(image, Dib)
     try:
-        dib.require_host(RECIPE, image)
+        dib.require_host(RECIPE, image, Path())
     except ConfigError as error:
         return f"{error.message} ({error.hint})"
     return ""

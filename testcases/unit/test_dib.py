@@ -429,7 +429,7 @@ def test_missing_programs_are_named_with_their_packages(
     with pytest.raises(
         ConfigError, match=r"needs programs that are not installed: no-such-program$"
     ) as caught:
-        dib.require_host(project.given.recipe, project.image)
+        dib.require_host(project.given.recipe, project.image, tmp_path)
     assert caught.value.hint.endswith(" its-package")
 
 
@@ -448,8 +448,18 @@ def test_a_host_that_is_too_narrow_says_what_is_missing(
         refuses = "echo not allowed >&2; exit 1" if name == program else "exit 0"
         stand_in(tmp_path / "programs", name, refuses, monkeypatch)
     with pytest.raises(ConfigError, match=message) as caught:
-        dib.require_host(project.given.recipe, project.image)
+        dib.require_host(project.given.recipe, project.image, tmp_path)
     assert "container" in caught.value.hint
+
+
+def test_a_store_below_a_directory_with_a_space_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dib_host, "require", lambda _: None)
+    message = r"own\.toml: image\[0\] \(root, kind dib\) cannot be built below \S+/my cache, which has"
+    with pytest.raises(ConfigError, match=message) as caught:
+        dib.require_host(project.given.recipe, project.image, tmp_path / "my cache")
+    assert "--cache DIR" in caught.value.hint
 
 
 def narrow() -> str:
@@ -499,8 +509,9 @@ def alive(marker: str) -> bool:
 def test_the_log_is_kept_to_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIB_FOREIGN", "1")
     # What talks last is a background process, as diskimage-builder's filter of its output is.
-    run(tmp_path, 'echo "$OWN ${DIB_FOREIGN-none} $LC_ALL"; umask; (sleep 0.3; echo last) &')
-    assert (tmp_path / "log").read_text() == "1 none C.UTF-8\n0022\nlast\n"
+    monkeypatch.setenv("USER", "somebody")
+    run(tmp_path, 'echo "$OWN ${DIB_FOREIGN-none} $LC_ALL $USER"; umask; (sleep 0.3; echo last) &')
+    assert (tmp_path / "log").read_text() == "1 none C.UTF-8 root\n0022\nlast\n"
 
 
 @needs_namespaces

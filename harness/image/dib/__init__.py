@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import places
+from harness.errors import ConfigError
 from harness.image.dib import elements as dib_elements
 from harness.image.dib import host as dib_host
 from harness.image.dib import root as dib_root
@@ -38,13 +39,30 @@ NOT_REPRODUCIBLE = (
 )
 
 
-def require_host(recipe: Recipe, image: Dib) -> None:
+def require_host(recipe: Recipe, image: Dib, store: Path) -> None:
     """Make sure that diskimage-builder can work here; worth asking before anything is downloaded.
+
+    Args:
+        recipe: The recipe.
+        image: Its image.
+        store: Below what images are built.
 
     Raises:
         ConfigError: We are not root, or something is missing; the message names recipe and key.
     """
-    dib_host.require(_where(recipe, image))
+    where = _where(recipe, image)
+    dib_host.require(where)
+    hint = "diskimage-builder takes the parts of such a path for several"
+    if len(str(store).split()) > 1:
+        raise ConfigError(
+            f"{where} cannot be built below {store}, which has a space in it",
+            hint=f"{hint}; choose another cache with --cache DIR",
+        )
+    for place in _element_places(recipe):
+        if place.is_dir() and len(str(place).split()) > 1:
+            raise ConfigError(
+                f"{where} cannot take elements from {place}, which has a space in it", hint=f"{hint}; move it"
+            )
 
 
 def describe(image: Dib, given: Ingredients) -> dict[str, object]:
@@ -84,7 +102,7 @@ def write(image: Dib, given: Ingredients, path: Path, *, work: Path) -> list[Wri
         InfraError: diskimage-builder failed.
     """
     recipe, workshop = given.recipe, given.workshop
-    require_host(recipe, image)
+    require_host(recipe, image, workshop.store.entries)
     log = workshop.store.cache / "logs" / f"{recipe.name}-{image.name}.log"
     log.parent.mkdir(exist_ok=True)
     raw = work / "root.tar"

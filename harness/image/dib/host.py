@@ -178,4 +178,5 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIB_")}
     # Its own Python comes first: it has the packages that its elements import.
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": path, **more}
+    # It gives what it made to the user of that name, and only root runs it.
+    return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", "USER": "root", "PATH": path, **more}
