@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,7 @@ from harness.stages.runner import Runner
 from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
     from harness.image.factory import Build
     from harness.machine.protocol import MachineSpec
@@ -44,7 +44,7 @@ class Following:
         listener: Told of everything that happens.
         part: Which part of the plan is done, and where the machine is saved.
         patience: All budgets are multiplied with it.
-        interact: Called before the machine is powered off, with the recorder and an offset.
+        attendance: The person who takes part.
     """
 
     built: Build
@@ -56,7 +56,7 @@ class Following:
     listener: Listener
     part: Slice
     patience: float
-    interact: Callable[[Recorder, int], None] | None
+    attendance: Attendance | None
 
     def follow(self) -> RunResult:
         """Let the machine run, and follow the plan to a verdict.
@@ -80,13 +80,13 @@ class Following:
             self.record.update(machine=_machine_record(self.spec, machine.version))
             if start is not None:
                 self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
-            result = self._to_a_verdict(machine, recorder)
-            if result.verdict.outcome not in {Outcome.PASS, Outcome.INTERRUPTED}:
-                machine.screenshot(directory / "screenshot.png")
-            return result
+            if self.attendance is None:
+                return self._to_a_verdict(machine, recorder)
+            with self.attendance.at(recorder, self.listener):
+                return self._to_a_verdict(machine, recorder)
 
     def _to_a_verdict(self, machine: QemuMachine, recorder: Recorder) -> RunResult:
-        start, interact = self.start, self.interact
+        start = self.start
         saver = Saver(
             self.part,
             self.store,
@@ -106,16 +106,25 @@ class Following:
             accelerator=self.spec.accelerator,
             facts=_facts(self.built),
             listener=self.listener,
-            interact=(lambda offset: interact(recorder, offset)) if interact else None,
+            person=self.attendance,
             patience=self.patience,
             resumed=start.state.boundary if start else None,
             reached=saver.reached,
         )
         try:
-            return runner.follow()
+            result = runner.follow()
         except Interrupted:
             reason = f"the run was interrupted in stage {runner.stage}"
             return runner.result(Verdict(Outcome.INTERRUPTED, runner.stage, reason, "run it again"))
+        if result.verdict.outcome != Outcome.PASS:
+            machine.screenshot(self.record.directory / "screenshot.png")
+            if self.attendance is not None and self.attendance.wants_broken:
+                self.record.decide(result)  # whatever happens to us from here on
+                with suppress(Interrupted):  # it is decided
+                    gone = machine.poll() is not None or recorder.ended
+                    prompt = None if gone else runner.restore_shell()
+                    self.attendance.use_broken(result.verdict, gone=gone, prompt=prompt)
+        return result
 
 
 def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:

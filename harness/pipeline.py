@@ -26,11 +26,11 @@ from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.store import Store, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
     from harness.console.lines import Block
-    from harness.console.recorder import Recorder
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -65,7 +65,7 @@ class RunOptions:
         patience: All budgets are multiplied with it.
         disk: Whether the recipe's disk is attached.
         part: Which part of the plan is done, and where the machine is saved.
-        interact: Called before the machine is powered off, with the recorder and an offset.
+        attendance: The person who takes part; to be among the listeners, too.
     """
 
     runs: Path
@@ -78,7 +78,7 @@ class RunOptions:
     patience: float = 1.0
     disk: bool = True
     part: Slice = WHOLE
-    interact: Callable[[Recorder, int], None] | None = None
+    attendance: Attendance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def boot(
                     _Audience([record, *listeners]),
                     part=options.part,
                     patience=options.patience,
-                    interact=options.interact,
+                    attendance=options.attendance,
                 ).follow()
         except BaseException as error:
             record.finish(_aborted(plan, record, error))

@@ -41,7 +41,7 @@ def list_runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> N
     table = Table("run", "outcome", "stage", "seconds", box=None, pad_edge=False)
     styles = {"PASS": "green", "running": "yellow"}
     for run in summaries:
-        outcome = run.outcome or run.state
+        outcome = (run.outcome or run.state) + (" by hand" if run.by_hand else "")
         table.add_row(
             Text(run.id), Text(outcome, styles.get(outcome, "red")), Text(run.stage), f"{run.seconds:.1f}"
         )
@@ -91,6 +91,7 @@ def replay(
         float | None, typer.Option(min=0, metavar="SECONDS", help="Cut every silence to this length.")
     ] = None,
     since: SinceOption = None,
+    typed: TypedOption = False,
     cast: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a film for asciinema instead (asciicast v2).")
     ] = None,
@@ -99,19 +100,24 @@ def replay(
     """Play a run's console in this terminal, as it was; space pauses, q leaves."""
     from harness.console.cast import write_cast
     from harness.errors import ConfigError
-    from harness.report.player import play
+    from harness.report.player import play, with_typed
     from harness.report.reading import find_run, read_run
 
     reading = read_run(find_run(run, runs))
     if cast is not None:
         try:
-            write_cast(reading.raw, reading.directory / "console.idx", cast, title=reading.document.id)
+            keys = [(mark.seconds, mark.text) for mark in reading.typed()] if typed else []
+            title = reading.document.id
+            write_cast(reading.raw, reading.directory / "console.idx", cast, title=title, typed=keys)
         except OSError as error:
             raise ConfigError(f"cannot write {cast}: {error.strerror}", hint="choose another file") from error
         out().print(str(cast), soft_wrap=True, highlight=False, markup=False)
         return
     start, _ = reading.span(since, None)
-    ended = play(reading.pieces(start), speed=speed, idle_limit=idle_limit)
+    pieces = reading.pieces(start)
+    if typed:
+        pieces = with_typed(pieces, [mark for mark in reading.typed() if mark.offset >= start])
+    ended = play(pieces, speed=speed, idle_limit=idle_limit)
     sys.stdout.write("\x1b[0m\n")
     sys.stdout.flush()
     if ended:

@@ -22,11 +22,7 @@ from harness.cli.options import (
 from harness.cli.printing import err, out, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness import pipeline
-    from harness.console.recorder import Recorder
-    from harness.report.progress import TerminalProgress
 
 AcceleratorOption = Annotated[
     Literal["auto", "kvm", "tcg"], typer.Option(help="How the guest is executed; auto takes KVM if it works.")
@@ -55,6 +51,22 @@ FromOption = Annotated[
     str, typer.Option("--from", help="Go on from a checkpoint that was saved where this stage begins.")
 ]
 UntilOption = Annotated[str, typer.Option(help="Save the machine where this stage begins, and stop there.")]
+AttachOption = Annotated[
+    bool,
+    typer.Option(
+        "--attach", help="Show the guest's console live; at the end its shell is yours. Ctrl-] leaves."
+    ),
+]
+TakeoverOption = Annotated[
+    bool,
+    typer.Option(
+        "--takeover", help="Attach, and type to the guest at once; the result says that you did, and when."
+    ),
+]
+OnFailureOption = Annotated[
+    Literal["stop", "shell"],
+    typer.Option(help="What becomes of a guest that failed; shell: your terminal is attached to it."),
+]
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
 ]
@@ -74,6 +86,9 @@ def run(
     checkpoint: CheckpointOption = "",
     start: FromOption = "",
     until: UntilOption = "",
+    attach: AttachOption = False,
+    takeover: TakeoverOption = False,
+    on_failure: OnFailureOption = "stop",
     patience: PatienceOption = 1.0,
     runs: RunsOption = Path("runs"),
     cache: CacheOption = None,
@@ -84,6 +99,7 @@ def run(
 ) -> None:
     """Do a whole run."""
     from harness import pipeline
+    from harness.attendance import Attendance, Wishes
     from harness.machine.protocol import Firmware, Medium
     from harness.recipe import load_recipe
     from harness.report.history import estimates
@@ -103,6 +119,13 @@ def run(
         patience=patience,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
     )
+    wishes = Wishes(
+        attach=attach or takeover,
+        takeover=takeover,
+        prompt=context.info_name == "shell",
+        on_failure=on_failure == "shell",
+    )
+    wishes.check()
     wanted = load_recipe(recipe)
     running.part.check(load_plan(wanted.plan), running.firmware)
     with TerminalProgress(err()) as progress:
@@ -112,9 +135,14 @@ def run(
         if not force:
             pipeline.check_images(built, running)
         progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
-        if context.info_name == "shell":
-            running = replace(running, interact=_attach_to(progress))
-        done = pipeline.boot(built, running, cache=building.cache, listeners=[progress], progress=progress)
+        attendance = Attendance(wishes, progress, err())
+        done = pipeline.boot(
+            built,
+            replace(running, attendance=attendance),
+            cache=building.cache,
+            listeners=[progress, attendance],
+            progress=progress,
+        )
     _show(done, wanted.plan, as_json=as_json)
     raise typer.Exit(done.result.verdict.outcome.exit_code)
 
@@ -142,15 +170,3 @@ def _size(text: str | None) -> int | None:
         return parse_size(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--memory'") from error
-
-
-def _attach_to(progress: TerminalProgress) -> Callable[[Recorder, int], None]:
-    from harness.console.terminal import attach
-
-    def interact(recorder: Recorder, offset: int) -> None:
-        with progress.stepped_aside():
-            err().print("The guest's bash is yours. Leave it with Ctrl-].", style="bold", highlight=False)
-            attach(recorder, offset=offset)
-            err().print()
-
-    return interact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from codecs import getincrementaldecoder
 from pathlib import Path
@@ -9,17 +10,19 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
 _COLUMNS, _ROWS = 80, 25  # a PC's text screen
 _READ_LIMIT = 65536
 
 
-def write_cast(raw: Path, index: Path, cast: Path, *, title: str) -> None:
+def write_cast(
+    raw: Path, index: Path, cast: Path, *, title: str, typed: Iterable[tuple[float, str]] = ()
+) -> None:
     """Write an asciicast v2 file, whole or not at all.
 
-    The format is a JSON header and a JSON line [seconds, "o", text] for each output
+    The format is a JSON header and a JSON line [seconds, "o", text] for each output, "i" for each input
     (https://docs.asciinema.org/manual/asciicast/v2/).
 
     Args:
@@ -27,6 +30,7 @@ def write_cast(raw: Path, index: Path, cast: Path, *, title: str) -> None:
         index: The recorder's arrival times; a last line that was cut off is left out.
         cast: File to write; replaced if it exists.
         title: Title of the film.
+        typed: When something was typed, in seconds, rising; and what.
 
     Raises:
         OSError: A file cannot be read or written.
@@ -38,8 +42,10 @@ def write_cast(raw: Path, index: Path, cast: Path, *, title: str) -> None:
     ):
         try:
             film.write(json.dumps(header) + "\n")
-            for seconds, text in _events(source, index):
-                film.write(json.dumps([seconds, "o", text], ensure_ascii=False) + "\n")
+            output = ((seconds, "o", text) for seconds, text in _events(source, index))
+            keys = ((seconds, "i", text) for seconds, text in typed)
+            for event in heapq.merge(output, keys, key=lambda event: event[0]):
+                film.write(json.dumps(event, ensure_ascii=False) + "\n")
             film.close()
             Path(film.name).replace(cast)
         except BaseException:

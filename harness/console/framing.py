@@ -76,7 +76,7 @@ OCTAL = Codec(
 # Sourced by the guest's shell. The function runs a script once, however often it is called, and prints
 # blocks of its output: it can be typed again whenever its answer got lost. @NAME@ are filled in by the host.
 _SETTINGS = r"""
-TERM=dumb; export TERM
+: "${@FUNCTION@_term=${TERM-}}"; TERM=dumb; export TERM
 PS1= PS2=; unset PROMPT_COMMAND
 bind 'set enable-bracketed-paste off' 2>/dev/null
 stty -echo cols 32000 2>/dev/null
@@ -103,10 +103,11 @@ stty -echo cols 32000 2>/dev/null
     done
 )
 @FUNCTION@_end() {
-    unset -f @FUNCTION@ @FUNCTION@_end
+    TERM=$@FUNCTION@_term
+    unset -f @FUNCTION@ @FUNCTION@_end; unset @FUNCTION@_term
     rm -rf @DIR@
     PS1='$ ' PS2='> '; if test "$BASH_VERSION"; then PS1='\s-\v\$ '; fi
-    stty sane cols 80 2>/dev/null
+    stty sane rows ${1:-25} cols ${2:-80} 2>/dev/null
     echo "@@NONCE@:end"
 }
 {

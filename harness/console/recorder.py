@@ -72,7 +72,7 @@ class Recorder:
         raw: File for the bytes as they came; must not exist.
         index: File for the arrival times; must not exist.
         clock: Seconds from an arbitrary start, never going back.
-        typed: Told what is typed to the guest, with the raw offset at that moment.
+        typed: Told what is typed to the guest, with the raw offset at that moment, and whether a person does.
         earlier: What the same console said in an earlier run, to begin the record with; all of it counts as
             having arrived at the start.
     """
@@ -84,7 +84,7 @@ class Recorder:
         index: Path,
         *,
         clock: Callable[[], float] = time.monotonic,
-        typed: Callable[[bytes, int], None] | None = None,
+        typed: Callable[[bytes, int, bool], None] | None = None,
         earlier: Path | None = None,
     ) -> None:
         self.raw = raw
@@ -226,15 +226,22 @@ class Recorder:
             self._wakes += 1
             self._changed.notify_all()
 
-    def write(self, data: bytes) -> None:
-        """Type `data` to the guest.
+    @property
+    def takes_input(self) -> bool:
+        """Whether some typed text would be taken at once; a guest that does not read it lets it pile up."""
+        poller = select.poll()
+        poller.register(self._transport, select.POLLOUT)
+        return bool(poller.poll(0))
+
+    def write(self, data: bytes, *, by_hand: bool = False) -> None:
+        """Type `data` to the guest; `by_hand`: a person does.
 
         Raises:
-            InfraError: The guest's side of the console is gone.
+            InfraError: The guest's side of the console is gone, or what is typed cannot be recorded.
         """
         with self._writing:
             if self._typed is not None:
-                self._typed(data, self._size)
+                self._typed(data, self._size, by_hand)
             self._transport.write(data)
 
     def _drain(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.console.recorder import Recorder
+    from harness.console.window import Window
 
 __all__ = ["Reply", "Shell", "ShellGone", "ShellTimeout"]
 
@@ -65,6 +67,7 @@ class Shell:
     def __init__(
         self, recorder: Recorder, offset: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self._recorder, self._clock = recorder, clock
         self._asker = Asker(recorder, offset, clock=clock)
         self._nonce = secrets.token_hex(4)
         self._function = f"h{self._nonce}"
@@ -130,16 +133,37 @@ class Shell:
         """Type last words, such as `poweroff`, without waiting for an answer."""
         self._asker.type(text)
 
-    def restore(self, *, timeout: float = 30.0) -> None:
-        """Leave the shell as a person expects it: echo, a prompt, no trace of us.
+    def restore(self, *, window: Window | None = None, timeout: float = 30.0) -> None:
+        """Leave the shell as a person expects it: echo, a prompt, the size of their window, no trace of us.
 
         Raises:
             ShellTimeout: Nobody answers.
             ShellGone: The console has ended.
         """
         self._asker.begin("restore", timeout)
-        self._asker.probe(f"{self._function}_end", f"@{self._nonce}:end")
+        size = f" {window.rows} {window.columns}" if window else ""
+        self._asker.probe(f"{self._function}_end{size}", f"@{self._nonce}:end")
         self._asker.handshake()
+
+    def regain(self, *, timeout: float) -> None:
+        """Have the shell answer again, which a person had: out of whatever they left running, by Ctrl-C.
+
+        Args:
+            timeout: Seconds of the clock for each of a few tries: a shell that is just starting a program
+                takes Ctrl-C for itself, and the program runs on.
+
+        Raises:
+            ShellTimeout: It does not.
+            ShellGone: The console has ended.
+        """
+        for _ in range(_TRIES):
+            self._recorder.write(b"\x03")
+            self._asker = Asker(self._recorder, self._recorder.size, clock=self._clock)
+            self._asker.begin("handshake", timeout)
+            with suppress(ShellTimeout):
+                self._asker.handshake()
+                return
+        raise ShellTimeout("handshake", self.offset)
 
     def _choose_codec(self) -> Codec:
         for codec in (BASE64, OCTAL):

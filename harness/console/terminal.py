@@ -1,90 +1,217 @@
-"""Lets a person take over: the user's terminal attached to the guest's console."""
+"""Lets a person take part: the user's terminal on the guest's console."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import select
 import selectors
+import signal
 import sys
 import termios
 import tty
-from contextlib import contextmanager
-from threading import Event, Thread
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, suppress
+from threading import Event, Lock, Thread, current_thread, main_thread
+from typing import TYPE_CHECKING, Self
+
+from harness.console.keys import KeyReader, Meaning
+from harness.console.screen import Screen
+from harness.console.window import Fitting, Window, resizing, window_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
+    from harness.console.keyboard import Keyboard
     from harness.console.recorder import Recorder
 
-_POLL_SECONDS = 0.5
+_HESITATION = 0.05  # seconds within which the rest of an escape sequence comes
+_LAST_WORDS = 2.0  # seconds that showing the rest may take; a terminal may not take it at all
+_STRAGGLERS = 0.02  # seconds within which more of what was pasted comes
 _READ_LIMIT = 4096
 
 
-def attach(recorder: Recorder, *, offset: int, escape: bytes = b"\x1d") -> None:
-    """Show the console from raw `offset` on, and type to the guest what the user types.
+def interrupt() -> None:
+    """Do what Ctrl-C does in a terminal that is not ours."""
+    signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
 
-    Returns when the user types `escape` (Ctrl-]), at the end of the input and at the end of the console.
 
-    Raises:
-        InfraError: The guest's side of the console is gone while the user types.
+class Terminal:
+    """Shows a console on the user's terminal, and passes on what the user types, if the keyboard is theirs.
+
+    A context manager: the terminal is as it was on leaving, whatever happened. Ctrl-] leaves. Ctrl-C goes
+    where the other keys go; where they go nowhere, it interrupts the harness. A stdin that is no terminal is
+    typed as it is, and its end leaves.
+
+    Args:
+        recorder: The console.
+        keyboard: Who may type.
+        offset: Raw offset from which on the console is shown.
+        left: Called in a thread of its own when the user has left.
     """
-    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
-    sys.stdout.flush()
-    left = Event()
-    ended_read, ended_write = os.pipe()
-    printer = Thread(target=_print, args=(recorder, offset, stdout, left, ended_write), daemon=True)
-    try:
-        with _raw_mode(stdin):
-            printer.start()
-            _type(recorder, stdin, ended_read, escape)
-            left.set()
-            recorder.wake()
-            printer.join()
-    finally:
-        left.set()
-        os.close(ended_read)
 
+    def __init__(
+        self,
+        recorder: Recorder,
+        keyboard: Keyboard,
+        *,
+        offset: int,
+        left: Callable[[], None] | None = None,
+    ) -> None:
+        self._recorder = recorder
+        self._keyboard = keyboard
+        self._offset = offset
+        self._on_leaving = left
+        self._left = Event()
+        self._over = Event()  # left, or the console has ended and all of it is shown
+        self._closing = Event()
+        self._closed = Lock()  # taken for good by who closes
+        self._failure: BaseException | None = None
+        self._stack = ExitStack()
 
-def _print(recorder: Recorder, offset: int, stdout: int, left: Event, ended: int) -> None:
-    """Copy the console to the terminal until the user leaves or it ends; closes `ended` then."""
-    try:
-        while not left.is_set():
-            data = recorder.read(offset, timeout=_POLL_SECONDS)
-            if not data and recorder.ended and recorder.size <= offset:
-                return
-            offset += len(data)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(stdout, rest) :]
-    finally:
-        os.close(ended)
+    def __enter__(self) -> Self:
+        """Take the terminal."""
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self._stdin = sys.stdin.fileno()
+        self._is_terminal = os.isatty(self._stdin)
+        # Not stdout, which is for results and may be a file.
+        name = os.ttyname(self._stdin) if self._is_terminal else ""
+        self._output = os.open(name, os.O_WRONLY | os.O_NOCTTY) if name else os.dup(sys.stdout.fileno())
+        self._stopped, self._stop = os.pipe()
+        fitting = Fitting(self._keyboard, lambda: self.window)
+        self._screen = Screen(
+            self._recorder, self._output, offset=self._offset, paused=fitting.pause, ended=self._over.set
+        )
+        if self._is_terminal:
+            self._stack.enter_context(_raw_mode(self._stdin, self._screen.restore))
+            self._stack.enter_context(resizing(fitting.change))
+        self._threads = [
+            Thread(target=self._run, args=(lambda: self._screen.show(self._closing),), daemon=True),
+            Thread(target=self._run, args=(self._type,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the terminal back, once what the guest has said is shown.
 
-def _type(recorder: Recorder, stdin: int, ended: int, escape: bytes) -> None:
-    """Copy the terminal to the console until the user leaves or the pipe `ended` is closed."""
-    with selectors.PollSelector() as selector:  # epoll refuses a stdin that is a file
-        selector.register(stdin, selectors.EVENT_READ)
-        selector.register(ended, selectors.EVENT_READ)
-        while True:
-            if any(key.fd == ended for key, _ in selector.select()):
-                return
-            data = os.read(stdin, _READ_LIMIT)
-            typed, escaped, _ = data.partition(escape)
-            if typed:
-                recorder.write(typed)
-            if escaped or not data:
-                return
+        Raises:
+            InfraError: What was typed could not be recorded.
+        """
+        self.close()
+        if not any(thread.is_alive() for thread in self._threads):  # a terminal may take nothing for ever
+            for descriptor in (self._output, self._stopped, self._stop):
+                os.close(descriptor)
+        if self._failure is not None and kind is None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Give the terminal back; from any thread, and once."""
+        if not self._closed.acquire(blocking=False):
+            return
+        try:
+            self._closing.set()
+            os.write(self._stop, b"x")
+            self._recorder.wake()
+            for thread in self._threads:
+                if thread is not current_thread():
+                    thread.join(_LAST_WORDS)
+        finally:
+            self._over.set()
+            self._stack.close()
+
+    def wait(self) -> None:
+        """Wait until the user leaves or the console ends."""
+        self._over.wait()
+
+    def say(self, words: str) -> None:
+        """Put in a line of our own, where the guest's output pauses."""
+        if self._is_terminal:
+            self._screen.say(words)
+        else:
+            sys.stderr.write(words + "\n")
+
+    @property
+    def left(self) -> bool:
+        """Whether the user has left."""
+        return self._left.is_set()
+
+    @property
+    def window(self) -> Window | None:
+        """The size of the terminal, if it is one that has any."""
+        return window_of(self._output)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError:  # the terminal is gone
+            self._leave()
+        except BaseException as error:  # raised again by whoever has the terminal
+            self._failure = error
+            self._leave()
+
+    def _leave(self) -> None:
+        self._left.set()
+        self._over.set()
+        if self._on_leaving is not None and not self._closing.is_set():
+            self._on_leaving()
+
+    def _type(self) -> None:
+        """Take what the terminal sends, until the user leaves."""
+        reader = KeyReader()
+        with selectors.PollSelector() as selector:  # epoll refuses a stdin that is a file
+            selector.register(self._stdin, selectors.EVENT_READ)
+            selector.register(self._stopped, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(_HESITATION if reader.waiting else None)}
+                if self._stopped in ready:
+                    return
+                data = os.read(self._stdin, _READ_LIMIT) if ready else b""
+                for meaning, sent in reader.feed(data) if data else reader.flush():
+                    if meaning == Meaning.LEAVE:
+                        self._leave()
+                        return
+                    self._take(meaning, sent)
+                if ready and not data:
+                    self._leave()
+                    return
+
+    def _take(self, meaning: Meaning, sent: bytes) -> None:
+        if meaning == Meaning.ANSWER:
+            self._keyboard.answer(sent)
+        elif meaning == Meaning.INTERRUPT and not self._keyboard.is_persons:
+            interrupt()
+        elif word := self._keyboard.type(sent):
+            self.say(f"{word} (Ctrl-] leaves)")
 
 
 @contextmanager
-def _raw_mode(stdin: int) -> Iterator[None]:
-    """Have every key reach the guest, Ctrl-C too; a stdin that is no terminal stays as it is."""
-    if not os.isatty(stdin):
-        yield
-        return
+def _raw_mode(stdin: int, undo: Callable[[], None]) -> Iterator[None]:
+    """Have every key come to us, Ctrl-C too; however the process ends, the terminal is as it was."""
     before = termios.tcgetattr(stdin)
-    tty.setraw(stdin)
+    restored = Event()
+
+    def restore() -> None:
+        if not restored.is_set():
+            undo()
+            with suppress(OSError, termios.error):
+                # What was typed for the guest and came too late is not for the user's own shell.
+                while select.select([stdin], [], [], _STRAGGLERS)[0] and os.read(stdin, _READ_LIMIT):
+                    pass
+                termios.tcsetattr(stdin, termios.TCSAFLUSH, before)
+            restored.set()
+
+    atexit.register(restore)  # if we are stopped between two lines
     try:
+        tty.setraw(stdin)
         yield
     finally:
-        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+        restore()
+        atexit.unregister(restore)

@@ -13,6 +13,10 @@ from harness.errors import InfraError
 _WRITE_SECONDS = 60.0
 
 
+class ConsoleClosed(InfraError):  # noqa: N818 - a fact about the guest
+    """The guest's side of the console is gone."""
+
+
 class Transport(Protocol):
     """Both directions of a console; `Recorder` is the only reader."""
 
@@ -26,7 +30,8 @@ class Transport(Protocol):
         """Send all of `data` to the guest.
 
         Raises:
-            InfraError: The other side is gone or does not take it.
+            ConsoleClosed: The other side is gone.
+            InfraError: It does not take it.
         """
 
     def close(self) -> None:
@@ -62,7 +67,8 @@ class SocketTransport:
                     raise InfraError(f"the guest's console took no input for {_WRITE_SECONDS:.0f} s")
                 rest = rest[self._send(rest) :]
         except OSError as error:
-            raise InfraError(f"cannot type to the guest: its console is closed ({error.strerror})") from error
+            message = f"cannot type to the guest: its console is closed ({error.strerror})"
+            raise ConsoleClosed(message) from error
 
     def _send(self, data: memoryview) -> int:
         try:

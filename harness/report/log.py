@@ -58,7 +58,7 @@ def log_lines(reading: Reading, options: LogOptions) -> Iterator[str]:
     """
     start, end = reading.span(options.since, options.until)
     writer = LogWriter(reading, options)
-    writer.expect(reading.stages(), reading.typed() if options.typed else [])
+    writer.expect(reading)
     writer.skip(start)
     lines: Iterable[TimedLine | None] = reading.lines(start, end)
     if options.grep is not None:
@@ -87,7 +87,7 @@ def follow(directory: Path, options: LogOptions, *, wait: Callable[[], object]) 
     while True:
         running = read_run(directory).state == RunState.RUNNING  # before the last bytes are read
         lines = tail.read()
-        writer.expect(reading.stages(), reading.typed() if options.typed else [])
+        writer.expect(reading)
         yield from writer.write(lines)
         if not running and not lines:
             break
@@ -141,16 +141,22 @@ class LogWriter:
         self._colour = ""
         self._stages: Sequence[Mark] = ()
         self._typed: Sequence[Mark] = ()
+        self._taken: Sequence[Mark] = ()
         self._begun = 0  # stages that have their heading
         self._shown = 0  # typed lines that were shown
+        self._said = 0  # times that it was said that a person took over
 
-    def expect(self, stages: Sequence[Mark], typed: Sequence[Mark]) -> None:
-        """Take what is known about the console: all of it, each time."""
-        self._stages, self._typed = stages, typed
+    def expect(self, reading: Reading) -> None:
+        """Take what is known about the console by now."""
+        self._stages = reading.stages()
+        if self._options.typed:
+            self._typed = reading.typed()
+        self._taken = reading.taken_over()
 
     def skip(self, offset: int) -> None:
         """Leave out what was typed before this raw offset."""
         self._shown = sum(mark.offset < offset for mark in self._typed)
+        self._said = sum(mark.offset < offset for mark in self._taken)
 
     def write(self, lines: Iterable[TimedLine | None]) -> Iterator[str]:
         """Yield text for lines in order; None stands for lines that are left out."""
@@ -172,8 +178,13 @@ class LogWriter:
         if self._begun > begun:  # stages without output have no heading
             self._colour = _COLOURS[(self._begun - 1) % len(_COLOURS)]
             yield self._styled(f"── {self._stages[self._begun - 1].text} ──", _BOLD + self._colour)
+        while self._said < len(self._taken) and self._taken[self._said].offset <= offset:
+            yield self._styled(f"── taken over by hand in stage {self._taken[self._said].text} ──", _BOLD)
+            self._said += 1
         while self._shown < len(self._typed) and self._typed[self._shown].offset <= offset:
-            yield self._styled(f"{'typed':>10}  {self._typed[self._shown].text!r}", _BOLD)
+            mark = self._typed[self._shown]
+            who = "by hand" if mark.by_hand else "typed"
+            yield self._styled(f"{who:>10}  {mark.text!r}", _BOLD)
             self._shown += 1
 
     def _time(self, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import select
 import sys
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from harness.report.reading import Mark
 
 _PAUSE, _LEAVE = b" ", b"q"
 
@@ -54,6 +57,14 @@ def play(
             while rest:
                 rest = rest[os.write(sys.stdout.fileno(), rest) :]
     return True
+
+
+def with_typed(pieces: Iterable[tuple[float, bytes]], typed: Iterable[Mark]) -> Iterator[tuple[float, bytes]]:
+    """Put what was typed between pieces of output, at its time: what a person typed in inverse letters."""
+    keys = (
+        (mark.seconds, f"\x1b[{7 if mark.by_hand else 2}m⌨ {mark.text!r}\x1b[0m".encode()) for mark in typed
+    )
+    return heapq.merge(pieces, keys, key=lambda piece: piece[0])
 
 
 class _Keys:

@@ -19,7 +19,7 @@ from harness.stages.events import CheckBegan, CheckEnded, Saved, StageBegan, Sta
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from rich.console import Console
@@ -53,6 +53,7 @@ class TerminalProgress:
             disable=not console.is_terminal,
         )
         self._stage: TaskID | None = None
+        self._say: Callable[[str], None] | None = None  # instead of us, while somebody else has the terminal
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -80,16 +81,24 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Say something once."""
-        self._console.print(f"  {text}", style="yellow", markup=False, highlight=False)
+        self._print(Text(f"  {text}", "yellow"))
 
     @contextmanager
-    def stepped_aside(self) -> Iterator[None]:
-        """Leave the terminal to somebody else for a while."""
+    def stepped_aside(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Leave the terminal to somebody else for a while, who may say for us what we have to say."""
         self._bars.stop()
+        self._say = say
         try:
             yield
         finally:
+            self._say = None
             self._bars.start()
+
+    def _print(self, text: Text) -> None:
+        if self._say is not None:
+            self._say(" ".join(text.plain.split()))
+        else:
+            self._console.print(text, highlight=False)
 
     def event(self, event: Event) -> None:
         """Show what happens in a run."""
@@ -117,9 +126,9 @@ class TerminalProgress:
     def _stage_done(self, result: StageResult) -> None:
         match result.status:
             case StageStatus.RESUMED:
-                self._console.print(f"↻ {result.name:<34} resumed", style="cyan", highlight=False)
+                self._print(Text(f"↻ {result.name:<34} resumed", "cyan"))
             case StageStatus.NOT_REACHED:
-                self._console.print(f"· {result.name:<34} the run stops here", style="dim", highlight=False)
+                self._print(Text(f"· {result.name:<34} the run stops here", "dim"))
             case status:
                 self._done(result.name, f"{result.wall:.1f} s", good=status == StageStatus.PASSED)
 
@@ -128,7 +137,7 @@ class TerminalProgress:
 
     def _done(self, title: str, detail: str, *, good: bool = True) -> None:
         mark = Text("✓ ", "green") if good else Text("✗ ", "red")
-        self._console.print(mark + Text(f"{title:<34} ") + Text(detail, "dim"), highlight=False)
+        self._print(mark + Text(f"{title:<34} ") + Text(detail, "dim"))
 
 
 class _Work:

@@ -15,14 +15,14 @@ from harness.console.cast import arrivals
 from harness.errors import ConfigError
 from harness.report.record import RunDocument
 from harness.report.tail import ConsoleTail, opened
-from harness.stages.events import StageBegan, Typed
+from harness.stages.events import StageBegan, TakenOver, Typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.report.tail import TimedLine
 
-_KINDS = (b'"event":"StageBegan"', b'"event":"Typed"')
+_KINDS = (b'"event":"StageBegan"', b'"event":"Typed"', b'"event":"TakenOver"')
 _MENTIONED = 5  # runs that an error names
 
 
@@ -40,10 +40,14 @@ class Mark(NamedTuple):
     Attributes:
         offset: Raw offset.
         text: Name of the stage that begins there, or what was typed.
+        by_hand: Whether a person typed it.
+        seconds: When, in host seconds since the console was attached.
     """
 
     offset: int
     text: str
+    by_hand: bool = False
+    seconds: float = 0.0
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -58,6 +62,7 @@ class RunSummary(msgspec.Struct, frozen=True):
         outcome: How it ended; "" when there is no verdict.
         stage: The stage in which it was decided, or that it is or was in.
         seconds: Host seconds of the stages that have ended.
+        by_hand: Whether a person took over, so that the outcome is not the plan's alone.
     """
 
     id: str
@@ -68,6 +73,13 @@ class RunSummary(msgspec.Struct, frozen=True):
     outcome: str
     stage: str
     seconds: float
+    by_hand: bool = False
+
+
+class _TypedMoment(Typed, frozen=True, tag="Typed"):
+    """What was typed, with the time that the record adds."""
+
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,15 @@ class Reading:
 
     def typed(self) -> list[Mark]:
         """What was typed to the guest, and where."""
-        return [Mark(e.offset, e.text) for e in self._events() if isinstance(e, Typed)]
+        return [
+            Mark(moment.offset, moment.text, moment.by_hand, moment.seconds)
+            for moment in self._events()
+            if isinstance(moment, _TypedMoment)
+        ]
+
+    def taken_over(self) -> list[Mark]:
+        """Where a person took over, if one did."""
+        return [Mark(e.offset, e.stage, by_hand=True) for e in self._events() if isinstance(e, TakenOver)]
 
     @property
     def stage(self) -> str:
@@ -117,6 +137,7 @@ class Reading:
             outcome=str(document.verdict.outcome) if document.verdict else "",
             stage=self.stage,
             seconds=sum(stage.wall for stage in document.stages),
+            by_hand=document.taken_over is not None,
         )
 
     def ending(self) -> str:
@@ -168,8 +189,8 @@ class Reading:
         after = names.index(until) + 1 if until else len(names)
         return start, began[after].offset if after < len(names) else None
 
-    def _events(self) -> Iterator[StageBegan | Typed]:
-        decoder = msgspec.json.Decoder(StageBegan | Typed)
+    def _events(self) -> Iterator[StageBegan | TakenOver | _TypedMoment]:
+        decoder = msgspec.json.Decoder(StageBegan | TakenOver | _TypedMoment)
         with opened(self.directory / "events.jsonl") as events:
             for line in events:
                 # The last line may be half written; other events are not asked for.

@@ -11,6 +11,7 @@ import platform
 import secrets
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 import harness
 from harness import places
 from harness.errors import ConfigError, InfraError
-from harness.stages.events import Event, Saved, StageBegan, StageEnded, Typed
+from harness.stages.events import Event, Saved, StageBegan, StageEnded, TakenOver, Typed
 from harness.stages.verdict import CheckResult, StageResult, Verdict
 from harness.store import write_atomically
 
@@ -96,6 +97,14 @@ class CheckpointRecord(msgspec.Struct, frozen=True):
     new: bool
 
 
+class TakenOverRecord(msgspec.Struct, frozen=True):
+    """A person typed while the plan only watched: first in this stage, then, and with so much heard."""
+
+    stage: str
+    seconds: float
+    offset: int
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `run.json`. Times are UTC in ISO 8601, durations seconds."""
 
@@ -114,6 +123,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     machine: MachineRecord | None = None
     resumed: ResumedRecord | None = None
     checkpoints: tuple[CheckpointRecord, ...] = ()
+    taken_over: TakenOverRecord | None = None
     verdict: Verdict | None = None
     stages: tuple[StageResult, ...] = ()
     checks: tuple[CheckResult, ...] = ()
@@ -145,6 +155,7 @@ class RunRecord:
             raise ConfigError(f"cannot create {self.directory}: {error.strerror}", hint=hint) from error
         self._recorder: Recorder | None = None
         self.stage = "start"  # the stage that the run is in
+        self._changing = RLock()  # somebody at the keyboard is heard in a thread of its own
         self.document = RunDocument(
             id=run,
             harness=harness.__version__,
@@ -175,20 +186,20 @@ class RunRecord:
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`; a reader sees the old file or the new one."""
-        self.document = msgspec.structs.replace(self.document, **changes)
-        text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
-        with self._writing():
-            write_atomically(self.directory / "run.json", text + "\n")
+        with self._changing:
+            self.document = msgspec.structs.replace(self.document, **changes)
+            text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
+            with self._writing():
+                write_atomically(self.directory / "run.json", text + "\n")
+
+    def decide(self, result: RunResult) -> None:
+        """Write what the verdict is; the machine may still be there."""
+        self.update(verdict=result.verdict, stages=result.stages, checks=result.checks, facts=result.facts)
 
     def finish(self, result: RunResult) -> None:
         """Write how the run ended."""
-        self.update(
-            ended=_timestamp(datetime.now(UTC)),
-            verdict=result.verdict,
-            stages=result.stages,
-            checks=result.checks,
-            facts=result.facts,
-        )
+        self.decide(result)
+        self.update(ended=_timestamp(datetime.now(UTC)))
 
     def watch(self, recorder: Recorder) -> None:
         """Take times from this recorder from now on."""
@@ -203,13 +214,19 @@ class RunRecord:
         elif isinstance(event, Saved):
             saved = CheckpointRecord(event.checkpoint, event.stage, event.seconds, event.size, event.new)
             self.update(checkpoints=(*self.document.checkpoints, saved))
+        elif isinstance(event, TakenOver):
+            self.update(taken_over=TakenOverRecord(event.stage, event.seconds, event.offset))
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
         with self._writing():
             self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")
 
-    def typed(self, data: bytes, offset: int) -> None:
+    def typed(self, data: bytes, offset: int, by_hand: bool) -> None:
         """Write what was typed to the guest."""
-        self.event(Typed(data.decode("utf-8", "backslashreplace"), offset))
+        try:
+            text, bare = data.decode(), ""
+        except UnicodeDecodeError:  # a character that two reads have cut, or none
+            text, bare = data.decode("utf-8", "backslashreplace"), data.hex()
+        self.event(Typed(text, offset, by_hand, bare))
 
     def heard(self, block: Block) -> None:
         """Write console lines, each with the time at which its first byte came."""

@@ -57,6 +57,9 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
     if (resumed := document.resumed) is not None:
         text = f"resumed  at {resumed.stage} from checkpoint {resumed.checkpoint} of run {resumed.run}"
         console.print(text, style="cyan", soft_wrap=True, highlight=False, markup=False)
+    if (taken := document.taken_over) is not None:
+        text = f"by hand  taken over in stage {taken.stage} at {taken.seconds:.1f} s"
+        console.print(text, style="bold yellow", soft_wrap=True, highlight=False, markup=False)
     for saved in document.checkpoints:
         how = f"{format_size(saved.size)} in {saved.seconds:.1f} s" if saved.new else "was there already"
         text = f"saved    at {saved.stage}: checkpoint {saved.checkpoint} ({how})"

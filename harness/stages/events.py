@@ -51,9 +51,22 @@ class CheckEnded(Event, frozen=True):
 
 
 class Typed(Event, frozen=True):
-    """Bytes were typed to the guest when this many had been received."""
+    """Bytes were typed to the guest when this many had been received.
+
+    `by_hand`: by a person. `bytes` are the bytes in hexadecimal where they are no UTF-8, and empty otherwise.
+    """
 
     text: str
+    offset: int
+    by_hand: bool = False
+    bytes: str = ""
+
+
+class TakenOver(Event, frozen=True):
+    """A person began to type while the plan only watched; `seconds` since the console was attached."""
+
+    stage: str
+    seconds: float
     offset: int
 
 

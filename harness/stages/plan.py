@@ -159,6 +159,11 @@ class Plan:
         """The line that ends the run well, where it is a line."""
         return Marker("end", re.compile(self.end_line)) if self.end_line else None
 
+    @property
+    def last_at_shell(self) -> Stage | None:
+        """The last stage that asks the shell or types to it, if any does."""
+        return next((stage for stage in reversed(self.stages) if stage.checks or stage.types), None)
+
     def begin_marker(self, stage: Stage) -> Marker | None:
         """The marker with which a stage begins, if it has one."""
         if not stage.begins:

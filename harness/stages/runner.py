@@ -16,6 +16,7 @@ from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.stages import events, judge
 from harness.stages.observer import Observer
+from harness.stages.person import Nobody
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from harness.machine.protocol import Machine
     from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
+    from harness.stages.person import Person
     from harness.stages.plan import Check, Plan, Stage
 
 _GOODBYE = 0.2  # seconds that the end of the console may take to arrive after typing failed
@@ -40,8 +42,7 @@ class Runner:
         accelerator: Scales the plan's budgets.
         facts: What is known beforehand and may be filled into checks.
         listener: Told of everything that happens.
-        interact: Called before the plan types its last words, with the console's raw offset, so that a
-            person can take over for a while.
+        person: Has the shell when the checks are done, if they want it.
         patience: All budgets are multiplied with it.
         resumed: Where another run was whose machine this one goes on with; the recorder begins with its
             console.
@@ -58,7 +59,7 @@ class Runner:
         accelerator: str,
         facts: Mapping[str, str],
         listener: Listener,
-        interact: Callable[[int], None] | None = None,
+        person: Person | None = None,
         patience: float = 1.0,
         resumed: Boundary | None = None,
         reached: Callable[[Boundary], bool] | None = None,
@@ -67,7 +68,7 @@ class Runner:
         self._machine = machine
         self._recorder = recorder
         self._listener = listener
-        self._interact = interact
+        self._person = person or Nobody()
         self._resumed = resumed
         self._reached = reached
         self._stopped = False
@@ -76,6 +77,7 @@ class Runner:
         nonce = secrets.randbelow(10**6)
         self._observer.facts |= {"nonce": str(nonce), "nonce_plus_one": str(nonce + 1), **facts}
         self._shell: Shell | None = None
+        self._asking = False  # whether the shell owes us an answer
         self._checks: list[CheckResult] = []
 
     def follow(self) -> RunResult:
@@ -91,10 +93,13 @@ class Runner:
             begin = self._resumed.stage if self._resumed else self._plan.stages[0].name
             names = [stage.name for stage in self._plan.stages]
             for stage in self._plan.stages[names.index(begin) :]:
+                if stage.begins:
+                    self._person.watch()
                 self._observer.enter(stage)
                 if stage.name != begin:
                     self._reach()
                 self._carry_out(stage)
+            self._person.watch()
             self._observer.await_end()
         except Decided as decided:
             verdict = decided.verdict
@@ -107,6 +112,8 @@ class Runner:
         passed = verdict.outcome == Outcome.PASS
         if passed and self._resumed is not None:
             verdict = _resumed_verdict(verdict, self._resumed)
+        if self._person.taken_over is not None:
+            verdict = _taken_over_verdict(verdict, self._person.taken_over)
         ended = StageStatus.PASSED if passed else StageStatus.FAILED
         self._observer.leave(StageStatus.NOT_REACHED if self._stopped else ended)
         self._listener.event(events.Ended(verdict))
@@ -142,23 +149,41 @@ class Runner:
             shell = self._enter_shell(stage)
             for check in stage.checks:
                 self._check(shell, check)
+        if stage is self._plan.last_at_shell and self._person.wants_shell:
+            self._hand_over(self._enter_shell(stage))
         if stage.types:
             shell = self._enter_shell(stage)
-            if self._interact is not None:
-                self._hand_over(shell, self._interact)
             if not self._recorder.ended:  # a person may have powered the machine off
                 shell.send_line(stage.types)
 
-    def _hand_over(self, shell: Shell, interact: Callable[[int], None]) -> None:
+    def _hand_over(self, shell: Shell) -> None:
         """Let a person have the shell; their time is nobody's budget."""
         with self._shell_trouble("getting ready for you"):
-            shell.restore()
-        interact(shell.offset)
-        if not self._recorder.ended:
-            self._recorder.write(b"\x03")  # out of whatever was left running
+            shell.restore(window=self._person.window)
+        self._person.use_shell(shell.offset)
+        if self._recorder.ended:
+            return
         self._observer.skip()
+        with self._shell_trouble("what was left running by hand"):
+            shell.regain(timeout=self._observer.stage.silence * self._scale)
+
+    def restore_shell(self) -> int | None:
+        """Give the shell of a guest that failed a check its prompt back.
+
+        Returns:
+            The raw offset after which the prompt comes; None when no shell waits for us.
+        """
+        if self._shell is None or self._asking:
+            return None
+        self._person.listen()
+        try:
+            self._shell.restore(window=self._person.window)
+        except (ShellTimeout, ShellGone, InfraError, Decided):
+            return None
+        return self._shell.offset
 
     def _enter_shell(self, stage: Stage) -> Shell:
+        self._person.listen()
         if self._shell is None:
             self._shell = Shell(self._recorder, self._observer.offset, clock=self._observer.clock)
             with self._shell_trouble("answering"):
@@ -190,8 +215,10 @@ class Runner:
     @contextmanager
     def _shell_trouble(self, doing: str) -> Iterator[None]:
         """A shell that fails us ends the run."""
+        self._asking = True
         try:
             yield
+            self._asking = False
         except ShellTimeout:
             self._observer.give_up(Outcome.HANG, f"the shell did not come back from {doing}")
         except (ShellGone, InfraError):
@@ -204,6 +231,12 @@ class Runner:
 def _resumed_verdict(verdict: Verdict, boundary: Boundary) -> Verdict:
     """Say that a run which passed was resumed: it shows nothing of the stages before."""
     return msgspec.structs.replace(verdict, reason=f"resumed at {boundary.stage}: {verdict.reason}")
+
+
+def _taken_over_verdict(verdict: Verdict, taken: events.TakenOver) -> Verdict:
+    """Say that the result is not the plan's alone."""
+    when = f"taken over by hand in stage {taken.stage} at {taken.seconds:.1f} s"
+    return msgspec.structs.replace(verdict, reason=f"{when}: {verdict.reason}")
 
 
 def _fill(template: str, facts: Mapping[str, str]) -> str:

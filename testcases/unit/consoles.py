@@ -37,6 +37,10 @@ class PtyTransport:
         while data:
             data = data[os.write(self._fd, data) :]
 
+    def kill(self, number: signal.Signals) -> None:
+        """Send the program a signal."""
+        os.kill(self._pid, number)
+
     def close(self) -> None:
         os.close(self._fd)
         os.kill(self._pid, signal.SIGKILL)

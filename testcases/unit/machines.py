@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
+    from harness.stages.person import Person
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
 
@@ -329,7 +330,7 @@ def follow(
     accelerator: str = "tcg",
     facts: Mapping[str, str] | None = None,
     listener: Audience | None = None,
-    interact: Callable[[int], None] | None = None,
+    person: Person | None = None,
     patience: float = 1.0,
 ) -> RunResult:
     """Follow one run, looking more often than usual; the console is recorded in `directory`/console.raw."""
@@ -346,7 +347,7 @@ def follow(
             accelerator=accelerator,
             facts=facts or {},
             listener=listener or Audience(),
-            interact=interact,
+            person=person,
             patience=patience,
         ).follow()
 

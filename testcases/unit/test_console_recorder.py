@@ -199,18 +199,32 @@ def test_index_tells_when_bytes_arrived(guest: Guest, tmp_path: Path) -> None:
 
 def test_typing_is_sent_and_told(guest: Guest, tmp_path: Path) -> None:
     peer, transport = guest
-    typed: list[tuple[bytes, int]] = []
+    typed: list[tuple[bytes, int, bool]] = []
     with Recorder(
         transport,
         tmp_path / "raw",
         tmp_path / "index",
-        typed=lambda data, offset: typed.append((data, offset)),
+        typed=lambda data, offset, by_hand: typed.append((data, offset, by_hand)),
     ) as recorder:
         peer.sendall(b"prompt")
         recorded(recorder, 6)
         recorder.write(b"ls\n")
         assert peer.recv(10) == b"ls\n"
-    assert typed == [(b"ls\n", 6)]
+        recorder.write(b"x", by_hand=True)
+    assert typed == [(b"ls\n", 6, False), (b"x", 6, True)]
+
+
+def test_a_guest_that_does_not_read_is_noticed_before_typing_to_it(guest: Guest, tmp_path: Path) -> None:
+    peer, transport = guest
+    with Recorder(transport, tmp_path / "raw", tmp_path / "index") as recorder:
+        assert recorder.takes_input
+        written = 0
+        while recorder.takes_input:
+            recorder.write(b"x" * 4096)  # would block for a minute if it did not fit
+            written += 4096
+        while written > 0:
+            written -= len(peer.recv(1 << 20))
+        assert recorder.takes_input
 
 
 def test_input_that_is_larger_than_the_sockets_buffer(guest: Guest, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell, ShellGone, ShellTimeout
+from harness.console.window import Window
 from harness.errors import InfraError
 from testcases.unit.consoles import NoisyTransport, PtyTransport
 
@@ -109,13 +110,15 @@ def test_file_with_a_damaged_name_is_no_piece_of_a_script(shell: Shell) -> None:
 def test_restore_leaves_a_usable_shell_and_no_files(shell: Shell, tmp_path: Path) -> None:
     directory = shell._directory
     assert shell.run(f"test -d {directory}", timeout=20).status == 0
-    shell.restore()
+    shell.restore(window=Window(33, 111))
     size = (tmp_path / "raw").stat().st_size
-    shell.send_line(f"test -d {directory} || echo gone; stty -a; echo end")
+    shell.send_line(f"test -d {directory} || echo gone; stty -a; echo TERM=$TERM\\;; echo end")
     wait_for(lambda: re.search(rb"\nend\r*\n.*[#$] $", (tmp_path / "raw").read_bytes()[size:]))
     after = (tmp_path / "raw").read_bytes()[size:].replace(b"\r", b"")
     assert b"gone\n" in after
     assert b" echo " in after
+    assert b"rows 33; columns 111;" in after
+    assert b"TERM=xterm-256color;" in after
     assert after.endswith((b"$ ", b"# "))
 
 

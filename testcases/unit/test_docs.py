@@ -62,6 +62,7 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("`machine`:", record.MachineRecord),
     ("`resumed`:", record.ResumedRecord),
     ("Each of `checkpoints`:", record.CheckpointRecord),
+    ("`taken_over`:", record.TakenOverRecord),
     ("`verdict`:", verdict.Verdict),
     ("Each of `evidence`:", verdict.Evidence),
     ("Each of `stages`:", verdict.StageResult),

@@ -37,6 +37,8 @@ ORDER = [
     "machine",
     "stages",
     "report",
+    # Who takes part.
+    "attendance",
     # Who puts both together.
     "checkpoints",
     "slices",

@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.outcome import Outcome
+from harness.report.history import estimates
 from harness.report.log import LogOptions, _found, follow, log_lines
-from harness.report.reading import RunState, find_run, read_run, read_runs
+from harness.report.player import with_typed
+from harness.report.reading import Mark, RunState, find_run, read_run, read_runs
 from harness.report.record import RunRecord
 from harness.report.tail import ConsoleTail, TimedLine
-from harness.stages.events import StageBegan, StageEnded, Typed
+from harness.stages.events import StageBegan, StageEnded, TakenOver, Typed
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -111,6 +113,41 @@ def test_grep_shows_what_it_finds_and_so_many_lines_around(found: list[bool], co
 def test_log_shows_what_was_typed_where_it_was_typed(tmp_path: Path) -> None:
     assert log_of(ended(tmp_path), typed=True)[-2:] == ["     4.250  $ ", r"     typed  'make\n'"]
     assert log_of(ended(tmp_path), typed=True, since="sysb")[-1] == r"     typed  'make\n'"
+
+
+def taken_over(runs: Path) -> Path:
+    """A record of a run in which a person typed before the plan allowed it."""
+    with RunRecord(runs, "relay-k", **INPUTS) as record:
+        record.event(StageBegan("sysa", 0))
+        record.event(TakenOver("sysa", 1.5, 10))
+        record.typed(b"ls\r", 10, by_hand=True)
+        record.event(StageBegan("sysb", SYSB))
+        record.typed(b"make\n", len(RAW), by_hand=False)
+        write_console(record.directory)
+        record.finish(PASSED)
+    return record.directory
+
+
+def test_log_shows_that_a_person_took_over_and_what_they_typed(tmp_path: Path) -> None:
+    directory = taken_over(tmp_path)
+    assert log_of(directory)[1:4] == [
+        "     1.000  boot one",
+        "── taken over by hand in stage sysa ──",
+        "     2.500  boot two",
+    ]
+    assert log_of(directory, typed=True)[3:4] == [r"   by hand  'ls\r'"]
+    assert "by hand" not in "".join(log_of(directory, typed=True, since="sysb"))
+    document = read_run(directory).document
+    assert document.taken_over is not None
+    assert (document.taken_over.stage, document.taken_over.seconds) == ("sysa", 1.5)
+    assert "PASS by hand" in harness("runs", "--runs", str(tmp_path)).stdout
+
+
+def test_estimates_are_not_made_from_runs_that_were_taken_over(tmp_path: Path) -> None:
+    ended(tmp_path)
+    before = estimates(tmp_path, "relay", "")
+    taken_over(tmp_path)
+    assert estimates(tmp_path, "relay", "") == before
 
 
 def test_log_with_times_of_day(tmp_path: Path) -> None:
@@ -381,6 +418,21 @@ def test_replay_pauses_and_leaves(replay: Callable[..., Terminal]) -> None:
     terminal.press(b"q")
     assert terminal.process.wait(10) == 0
     assert not terminal.see(b"gcc", 0.5)
+
+
+def test_replay_marks_what_was_typed_and_by_whom(tmp_path: Path) -> None:
+    directory = taken_over(tmp_path)
+    marks = [Mark(10, "ls\r", by_hand=True, seconds=2.0), Mark(11, "make\n", seconds=3.5)]
+    pieces = list(with_typed(read_run(directory).pieces(), marks))
+    assert [seconds for seconds, _ in pieces] == [1.0, 2.0, 2.5, 3.0, 3.5, 4.25]
+    assert pieces[1][1] == "\x1b[7m⌨ 'ls\\r'\x1b[0m".encode()
+    assert pieces[4][1] == "\x1b[2m⌨ 'make\\n'\x1b[0m".encode()
+    assert "⌨" in harness("replay", str(directory), "--typed", "--speed", "100").stdout
+    film = tmp_path / "film.cast"
+    harness("replay", str(directory), "--cast", str(film))
+    assert '"i"' not in film.read_text(), "a film that is shown around holds no passwords"
+    harness("replay", str(directory), "--cast", str(film), "--typed")
+    assert film.read_text().count('"i"') == 2
 
 
 def test_replay_writes_a_film(tmp_path: Path) -> None:

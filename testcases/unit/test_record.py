@@ -139,12 +139,16 @@ def test_events_are_lines_of_json_with_their_kind_and_time(tmp_path: Path) -> No
             record.event(event)
             written = (record.directory / "events.jsonl").read_text().splitlines()[-1]
             assert json.loads(written)["event"] == type(event).__name__, "it is there at once"
-        record.typed("echo ü\n".encode() + b"\xff\x03", 9)
+        record.typed("echo ü\n".encode() + b"\xff\x03", 9, by_hand=False)
+        record.typed(b"ls\r", 10, by_hand=True)
     lines = (record.directory / "events.jsonl").read_text().splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert json.loads(lines[0]) == {"seconds": 0.0, "event": "StageBegan", "stage": "sysa", "offset": 0}
     assert json.loads(lines[3])["verdict"]["evidence"][0]["text"] == EVIDENCE.text
     assert json.loads(lines[4])["text"] == "echo ü\n\\xff\x03"
+    assert bytes.fromhex(json.loads(lines[4])["bytes"]) == "echo ü\n".encode() + b"\xff\x03"
+    by_hand = {"seconds": 0.0, "event": "Typed", "text": "ls\r", "offset": 10, "by_hand": True, "bytes": ""}
+    assert json.loads(lines[5]) == by_hand
 
 
 def test_times_are_those_of_the_recorder(tmp_path: Path) -> None:

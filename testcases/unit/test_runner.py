@@ -357,13 +357,161 @@ def test_person_at_the_shell_uses_no_budget(tmp_path: Path) -> None:
 
     machine = FakeMachine(script)
 
-    def interact(offset: int) -> None:
+    def use(offset: int) -> None:
         offsets.append(offset)
         machine.clock.advance(10_000)
 
-    result = follow(shell_plan(check("true")), machine, tmp_path, interact=interact)
+    person = Somebody(use)
+    result = follow(shell_plan(check("true")), machine, tmp_path, person=person)
     assert result.verdict.outcome == Outcome.PASS
     assert len(offsets) == 1
+    assert person.told == ["watch", "listen", "listen", "shell", "listen", "watch"]
+
+
+def test_person_has_the_last_shell_of_a_plan_that_ends_with_a_line(tmp_path: Path) -> None:
+    """Nothing is typed at the end of such a plan; the shell is a person's when its checks are done."""
+    shell = stage("shell", begins="^bash-[0-9.]+# ?$", prompt=True, checks=(check("true"),))
+    plan = Plan("line", (stage("boot"), shell), (), "line", {}, end_line="^the end$")
+
+    machine = FakeMachine(lambda guest: guest.bash(programs(tmp_path / "bin")))
+    offsets: list[int] = []
+
+    def use(offset: int) -> None:
+        offsets.append(offset)
+        machine.transport.write(b"(sleep 2; echo; echo the end) &\n")
+        time.sleep(1)  # Ctrl-C, which follows, takes back what nobody has read
+
+    result = follow(plan, machine, tmp_path, person=Somebody(use))
+    assert result.verdict.outcome == Outcome.PASS
+    assert len(offsets) == 1
+
+
+def test_what_a_person_left_running_is_named(tmp_path: Path) -> None:
+    """A program that does not end on Ctrl-C keeps the shell from its last words: that is no pass."""
+
+    def script(guest: Guest) -> None:
+        guest.bash(programs(tmp_path / "bin"))
+
+    machine = FakeMachine(script)
+
+    def use(offset: int) -> None:
+        machine.transport.write(b"trap '' INT; sleep 1000\n")
+        machine.clock.run(20)
+        time.sleep(0.5)
+
+    verdict = follow(shell_plan(check("true")), machine, tmp_path, person=Somebody(use)).verdict
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "power-off")
+    assert "did not come back from what was left running by hand" in verdict.reason
+
+
+def test_result_of_a_run_that_was_taken_over_says_so(tmp_path: Path) -> None:
+    def script(guest: Guest) -> End:
+        guest.bash(programs(tmp_path / "bin"))
+        return POWERED_OFF
+
+    person = Somebody(taken_over=events.TakenOver("boot", 1.25, 7))
+    verdict = follow(shell_plan(check("true")), FakeMachine(script), tmp_path, person=person).verdict
+    assert verdict.outcome == Outcome.PASS
+    assert verdict.reason.startswith("taken over by hand in stage boot at 1.2 s: every stage")
+
+
+@pytest.mark.parametrize("run", ["false", "sleep 1000"])
+def test_shell_of_a_guest_that_failed_has_its_prompt_again_where_it_waits(tmp_path: Path, run: str) -> None:
+    machine = FakeMachine(lambda guest: guest.bash(programs(tmp_path / "bin")))
+    with (
+        machine,
+        Recorder(machine.transport, tmp_path / "console.raw", tmp_path / "console.idx") as recorder,
+    ):
+        runner = Runner(
+            shell_plan(check(run, budget=2)),
+            machine,
+            recorder,
+            accelerator="tcg",
+            facts={},
+            listener=Audience(),
+            person=Somebody(),
+        )
+        verdict = runner.follow().verdict
+        offset = runner.restore_shell()
+        if run == "false":
+            assert verdict.outcome == Outcome.FAIL
+            assert offset is not None
+            assert recorder.read(offset, timeout=5).endswith(b"# ")
+        else:
+            assert verdict.outcome == Outcome.HANG
+            assert offset is None, "nothing is typed to what hangs"
+
+
+class Somebody:
+    """A person who wants the shell, and what they are told."""
+
+    wants_shell = True
+    window = None
+
+    def __init__(
+        self, use: Callable[[int], object] | None = None, taken_over: events.TakenOver | None = None
+    ) -> None:
+        self._use = use
+        self.taken_over = taken_over
+        self.told: list[str] = []
+
+    def watch(self) -> None:
+        self.told.append("watch")
+
+    def listen(self) -> None:
+        self.told.append("listen")
+
+    def use_shell(self, offset: int) -> None:
+        self.told.append("shell")
+        if self._use is not None:
+            self._use(offset)
+
+
+def talk(guest: Guest, seconds: float) -> None:
+    """Say something every half second of the guest's time."""
+    for number in range(round(seconds * 2)):
+        guest.say(f"word {number}")
+        guest.settle()
+        guest.clock.advance(0.5)
+
+
+@pytest.mark.parametrize(
+    ("progress", "limit", "outcome"),
+    [
+        ((), 0.0, Outcome.TIMEOUT),  # talking is no reason to wait where the plan does not say so
+        (("output",), 0.0, Outcome.TIMEOUT),  # the budget is the limit
+        (("output",), 2.0, Outcome.TIMEOUT),
+        (("output",), 60.0, Outcome.PASS),
+    ],
+)
+def test_output_lets_a_used_budget_go_on_up_to_the_limit(
+    tmp_path: Path, progress: tuple[str, ...], limit: float, outcome: Outcome
+) -> None:
+    busy = stage("busy", budget=1.0, silence=0.8, progress=progress, limit=limit)
+    plan = Plan("talk", (busy,), (), "guest-shutdown", {})
+
+    def script(guest: Guest) -> End:
+        guest.clock.run(0)
+        talk(guest, 4.0)
+        return POWERED_OFF
+
+    verdict = follow(plan, FakeMachine(script), tmp_path).verdict
+    assert verdict.outcome == outcome, verdict
+
+
+def test_a_used_budget_is_not_extended_by_what_was_said_before(tmp_path: Path) -> None:
+    busy = stage("busy", budget=1.0, silence=5.0, progress=("output",), limit=60.0)
+    plan = Plan("talk", (busy,), (), "guest-shutdown", {})
+
+    def script(guest: Guest) -> None:
+        guest.clock.run(0)
+        talk(guest, 2.0)  # extends it by 5 seconds, once
+        guest.clock.run(3)
+
+    verdict = follow(plan, FakeMachine(script), tmp_path).verdict
+    assert verdict.outcome in {Outcome.HANG, Outcome.TIMEOUT}
+    assert (found := re.search(r"(\d+) s", verdict.reason))
+    assert 5 <= int(found[1]) <= 9
 
 
 def test_prompt_that_nobody_reads_at_hangs(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Shows a console on the user's terminal as it comes, and our words where it pauses."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from harness.console.modes import Modes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+
+    from harness.console.recorder import Recorder
+
+_PAUSE = 0.2  # seconds of silence after which we may put in a word
+_BEHIND = 1 << 20  # bytes that are left out, rather than shown long after they came
+_KEPT = 1 << 14  # of which so many are shown
+_LINE = 512  # bytes of an unfinished line that are shown again after our words
+# All but colours: what was a question to a terminal once must not be answered now.
+_COMMAND = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-ln-~]|\x1b[P\]X^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x05]")
+_INVISIBLE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x1f]")
+
+
+class Screen:
+    """The screen of a terminal, with a guest's console on it.
+
+    Args:
+        recorder: The console.
+        output: File descriptor of the terminal, in raw mode.
+        offset: Raw offset from which on it is shown.
+        paused: Called when nothing has come for a moment, with the unfinished line that the console ends
+            with, and the raw offset of its end.
+        ended: Called, perhaps more than once, when the console has ended and all of it is shown.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        output: int,
+        *,
+        offset: int,
+        paused: Callable[[bytes, int], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._recorder = recorder
+        self._output = output
+        self._shown = offset
+        self._old = recorder.size  # raw offset up to which it came before anybody looked
+        self._paused = paused
+        self._ended = ended
+        self._words: deque[str] = deque()
+        self._line = b""  # what came after the last newline
+        self._heard = 0.0  # when anything was shown, in host seconds
+        self._modes = Modes()
+
+    def say(self, words: str) -> None:
+        """Put in a line of our own where the guest's output pauses; from any thread."""
+        self._words.append(words)
+        self._recorder.wake()
+
+    def show(self, closing: Event) -> None:
+        """Show the console until `closing` is set; what has come until then is shown.
+
+        Raises:
+            OSError: The terminal is gone.
+        """
+        while True:
+            self._catch_up()
+            last = closing.is_set()  # before reading: what came until then is shown
+            if data := self._recorder.read(self._shown, timeout=0 if last else _PAUSE):
+                old = max(0, self._old - self._shown)
+                self._shown += len(data)
+                self._show(_COMMAND.sub(b"", data[:old]) + data[old:])
+                continue
+            paused = time.monotonic() - self._heard >= _PAUSE or last
+            if self._words and (paused or self._is_fresh):
+                self._put_in()
+            if last:
+                return
+            if self._recorder.ended and self._recorder.size <= self._shown:
+                self._ended()
+                closing.wait(_PAUSE)
+            elif paused:
+                self._paused(self._line, self._shown)
+
+    def restore(self) -> None:
+        """Undo what the guest did to the terminal, and begin a new line."""
+        with suppress(OSError):
+            self._write(self._modes.undo() + (b"" if self._is_fresh else b"\r\n"))
+        self._modes, self._line = Modes(), b""
+
+    def _catch_up(self) -> None:
+        """Leave out what a flood has put between what is shown and what comes now."""
+        behind = self._recorder.size - self._shown - _KEPT
+        if behind > _BEHIND:
+            self._shown += behind
+            self._words.append(f"{behind} bytes came too fast to be shown; they are recorded")
+            self._put_in()
+            self._line = b""
+
+    def _show(self, data: bytes) -> None:
+        line, newline, rest = data.partition(b"\n")
+        if self._words and newline:
+            self._echo(line + newline)
+            self._put_in()
+            data = rest
+        self._echo(data)
+
+    def _echo(self, data: bytes) -> None:
+        self._write(data)
+        self._modes.feed(data)
+        self._line = (self._line + data[-2 * _LINE :]).rpartition(b"\n")[2][-_LINE:]
+        self._heard = time.monotonic()
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether the guest's last line has nothing on it."""
+        return not _INVISIBLE.sub(b"", self._line)
+
+    def _put_in(self) -> None:
+        """Write our words in lines of their own, and the guest's unfinished line again after them."""
+        if self._modes.alternate:  # a full-screen program: later
+            return
+        if not self._is_fresh:
+            self._write(b"\r\n")
+        while self._words:
+            self._write(f"\r\x1b[0;1m── {self._words.popleft()}\x1b[0m\x1b[K\r\n".encode())
+        self._write(self._line.rpartition(b"\r")[2])
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._output, rest) :]
