@@ -26,21 +26,10 @@ if TYPE_CHECKING:
 
     from harness.console.shell import Shell
 
+SMALL = 1 << 14  # bytes; up to so many a file comes with its description, over the console
 _PIECE = 1 << 19  # bytes that the guest keeps a second time while they cross the console
 _READ_LIMIT = 1 << 18
 _GOODBYE = 10.0  # seconds that the last bytes may take after the guest has handed them over
-
-# Prints the port's device; makes its node where no devtmpfs does. A kernel without virtio has no such files.
-_FIND_PORT = f"""
-for port in /sys/class/virtio-ports/*; do
-    read -r name <$port/name && test "$name" = {BULK_PORT} || continue
-    device=/dev/${{port##*/}}
-    test -c $device || {{ IFS=: read -r major minor <$port/dev && mknod $device c $major $minor; }} || exit
-    echo $device
-    exit
-done 2>/dev/null
-exit 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +64,12 @@ def fetch(
         ShellGone: The console has ended.
         InfraError: What arrived is not what the guest has.
     """
-    expected = _described(shell, path, timeout)
-    device = shell.run(_FIND_PORT, timeout=timeout) if port is not None else None
-    if port is not None and device is not None and device.status == 0:
-        name = device.text.strip()
-        arrived = _through_port(shell, path, out, expected, timeout, port=port, device=name)
-        fast = True
+    expected, content = _described(shell, path, timeout)
+    fast = port is not None and bool(expected.device) and expected.size > SMALL
+    if fast and port is not None:
+        arrived = _through_port(shell, path, out, expected, timeout, port=port)
     else:
-        arrived = _over_console(shell, path, out, expected, timeout)
-        fast = False
+        arrived = _over_console(shell, path, out, expected, timeout, content=content)
     if arrived.size != expected.size or arrived.checksum != expected.checksum:
         raise InfraError(
             f"{path} did not arrive as the guest has it: {arrived.size} of {expected.size} bytes, "
@@ -95,11 +81,15 @@ def fetch(
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What the guest says of a file: the program that made the checksum, or "" if it has none."""
+    """What the guest says of a file: its size, and its checksum if it has a program for that.
 
-    kind: str
-    checksum: str
+    The port's device is there if the guest's kernel has the port.
+    """
+
     size: int
+    device: str
+    checksum: str
+    kind: str
 
     def arrival(self) -> _Arrived:
         """Nothing yet."""
@@ -128,38 +118,56 @@ class _Arrived:
         return {"md5sum": self._md5.hexdigest(), "cksum": str(self._cksum.value), "": ""}[self.kind]
 
 
-# Prints size, checksum and the program that made it. `wc` comes last: busybox's reads byte by byte.
-_DESCRIBE = """
+# Prints size, port, checksum and the program that made it, and then what little there may be of the file: a
+# script that is typed costs half a second of an emulated processor. Makes the port's node where no devtmpfs
+# does; a kernel without virtio has no such files. `wc` comes last: busybox's reads byte by byte.
+_DESCRIBE = f"""
 f=@FILE@
 test -f "$f" && test -r "$f" || exit
 size=`stat -L -c %s "$f" 2>/dev/null || wc -c <"$f"` || exit
-for program in md5sum cksum; do
-    sum=`$program <"$f" 2>/dev/null` && { echo $size ${sum%%[!0-9a-f]*} $program; exit; }
+find_port() {{
+    for port in /sys/class/virtio-ports/*; do
+        read -r name <$port/name && test "$name" = {BULK_PORT} || continue
+        device=/dev/${{port##*/}}
+        test -c $device ||
+            {{ IFS=: read -r major minor <$port/dev && mknod $device c $major $minor; }} || return
+        echo $device
+    done 2>/dev/null
+}}
+device=`find_port`
+for program in md5sum cksum ''; do
+    test "$program" || break
+    sum=`$program <"$f" 2>/dev/null` && break
 done
-echo $size
+echo $size "${{device:--}}" ${{sum%%[!0-9a-f]*}} $program
+test $size -gt {SMALL} || cat "$f"
 """
 
 
-def _described(shell: Shell, path: str, timeout: float) -> _Expected:
-    """What the guest says of a file."""
+def _described(shell: Shell, path: str, timeout: float) -> tuple[_Expected, bytes]:
+    """What the guest says of a file, and the content of a small one."""
     reply = shell.run(_DESCRIBE.replace("@FILE@", shlex.quote(path)), timeout=timeout)
-    words = reply.text.split()
-    if reply.status != 0 or not words:
+    line, _, content = reply.output.partition(b"\n")
+    words = line.decode("ascii", "replace").split()
+    if reply.status != 0 or len(words) < 2:
         raise FileNotFoundError(path)
-    size, checksum, kind = (*words, "", "")[:3]
-    return _Expected(kind, checksum, int(size))
+    size, device, checksum, kind = (*words, "", "")[:4]
+    return _Expected(int(size), device.strip("-"), checksum, kind), content
 
 
-def _over_console(shell: Shell, path: str, out: BinaryIO, expected: _Expected, timeout: float) -> _Arrived:
+def _over_console(
+    shell: Shell, path: str, out: BinaryIO, expected: _Expected, timeout: float, *, content: bytes
+) -> _Arrived:
     arrived = expected.arrival()
     for piece in range(-(-expected.size // _PIECE)):
-        command = f"dd if={shlex.quote(path)} bs={_PIECE} skip={piece} count=1 2>/dev/null"
-        data = shell.run(command, timeout=timeout).output
+        if expected.size > SMALL:
+            command = f"dd if={shlex.quote(path)} bs={_PIECE} skip={piece} count=1 2>/dev/null"
+            content = shell.run(command, timeout=timeout).output
         try:
-            out.write(data)
+            out.write(content)
         except OSError as error:
             raise _not_copied(error) from error
-        arrived.update(data)
+        arrived.update(content)
     return arrived
 
 
@@ -171,12 +179,11 @@ def _through_port(
     timeout: float,
     *,
     port: socket.socket,
-    device: str,
 ) -> _Arrived:
     """Have the guest write into the port while a thread reads."""
     word = secrets.token_hex(16)  # tells it from what a transfer before left behind
     with _Drain(port, out, f"\n{word}\n".encode(), expected) as drain:
-        command = f"{{ printf '\\n{word}\\n' && cat {shlex.quote(path)}; }} >{device}"
+        command = f"{{ printf '\\n{word}\\n' && cat {shlex.quote(path)}; }} >{expected.device}"
         shell.run(command, timeout=timeout)
         drain.finish()
     return drain.arrived
