@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from harness.stages.events import Listener
     from harness.stages.plan import Stage
 
-SUMS, TREE = "manifest.sha256", "manifest.mtree"
-FILES = "files"  # the directory of a record with what was fetched by name
-
 _SUM = re.compile(rb"\\?([0-9a-f]{64}) [ *]")
 
 # Leaves modes and sizes, hashes, and names in one file, and prints how long each of these parts is. A program
@@ -122,9 +119,9 @@ class Outputs:
             out.seek(0)
             files = listed(out.read(), [int(word) for word in reply.text.split()])
         with _storing(self.directory):
-            (self.directory / SUMS).write_bytes(b"".join(map(_sum_line, files)))
+            (self.directory / "manifest.sha256").write_bytes(b"".join(map(_sum_line, files)))
             tree = b"#mtree\n" + b"".join(map(_tree_line, files))
-            (self.directory / TREE).write_bytes(tree)
+            (self.directory / "manifest.mtree").write_bytes(tree)
         self.listener.event(
             events.Produced(
                 stage.name,
@@ -136,7 +133,7 @@ class Outputs:
         )
 
     def _take_file(self, stage: Stage, path: str, timeout: float) -> None:
-        began, file = time.monotonic(), self.directory / FILES / path.lstrip("/")
+        began, file = time.monotonic(), self.directory / "files" / path.lstrip("/")
         try:
             fetched = self._store(path, file, timeout)
         except FileNotFoundError as error:
