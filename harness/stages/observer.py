@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,6 +27,7 @@ _POLL = 0.2  # seconds between looks at the machine and the clocks
 _BREATH = 0.01  # seconds between looks at a console that says little, or nothing any more
 _FEW = 1024  # bytes that are little
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
+_LAST_BREATH = 0.5  # seconds between the end of a machine's monitor and that of its console
 _GOODBYE = 5.0  # seconds that a machine may outlive its console
 
 
@@ -293,7 +295,7 @@ class Observer:
         if silence and guest - now.stirred > now.stage.silence * self._scale:
             if not self._gets_on():
                 verdict = self._diagnosed(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
-                if self._recorder.size == self.offset and self._machine.poll() is None:
+                if self._goes_on() and self._recorder.size == self.offset:
                     raise Decided(verdict)
                 return  # it spoke or ended while we looked at it, and shall be heard
             now.stirred = guest
@@ -301,11 +303,16 @@ class Observer:
             lively = "output" in now.stage.progress and now.lively
             if guest > now.limit or not (lively or self._gets_on()):
                 verdict = self._diagnosed(Outcome.TIMEOUT, f"it did not end within {guest - now.began:.0f} s")
-                if self._machine.poll() is None:
+                if self._goes_on():
                     raise Decided(verdict)
                 return
             now.extend(guest + now.stage.silence * self._scale)
             now.lively = False
+
+    def _goes_on(self) -> bool:
+        """Whether the machine has not ended; its monitor may be gone some moments before its console."""
+        self._recorder.read(sys.maxsize, timeout=_LAST_BREATH)
+        return not self._recorder.ended and self._machine.poll() is None
 
     def _gets_on(self) -> bool:
         """Whether the machine shows progress of a kind that the stage declares."""
