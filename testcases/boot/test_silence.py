@@ -90,7 +90,7 @@ def test_what_a_silent_guest_does(silence: Build, verdict_of: VerdictOf, what: s
 def test_reading_is_progress_where_the_plan_says_so(
     silence: Build, verdict_of: VerdictOf, harness_cache: Path, tmp_path: Path
 ) -> None:
-    """Half a minute of silent work is no hang, neither by its silence nor by its budget."""
+    """A quarter of a minute of silent work is no hang, neither by its silence nor by its budget."""
     keys = 'budget = 8\nsilence = 4\nprogress = ["disk"]\nlimit = 200'
     patient = with_plan(silence, tmp_path, old="budget = 60\nsilence = 4", new=keys)
     options = pipeline.RunOptions(runs=tmp_path / "runs", append="what=work")
