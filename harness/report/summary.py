@@ -69,7 +69,8 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
 
 def _show_outputs(console: Console, document: RunDocument) -> None:
     if (made := document.produced) is not None:
-        text = f"produced {made.files} files, {format_size(made.size)}: manifest.sha256"
+        files = "1 file" if made.files == 1 else f"{made.files} files"
+        text = f"produced {files}, {format_size(made.size)}: manifest.sha256"
         console.print(f"{text} ({_way(made.seconds, fast=made.fast)})", soft_wrap=True, highlight=False)
     for file in document.fetched:
         text = f"fetched  {file.path}, {format_size(file.size)}: {file.file}"
