@@ -27,6 +27,7 @@ from harness.progress import Quiet
 from harness.recipe import load_recipe
 from harness.report.record import RunDocument
 from harness.slices import Slice
+from harness.stages.plan import load_plan
 from harness.store import Store
 from harness.store.writing import remove
 
@@ -54,7 +55,7 @@ def main() -> None:
         built = pipeline.build(recipe, pipeline.BuildOptions(cache=cache, names=names), Quiet())
         run = pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
         store = Store(cache)
-        spec = pipeline.machine_spec(built, options, store)
+        spec = pipeline.machine_spec(built, options, store, bulk=load_plan(recipe.plan).takes_out)
         mine = (one for one in checkpoints.saved(store) if spec.boot.command_line in one.identity.values())
         saved = sorted(mine, key=lambda one: one.state.seconds)
         document = msgspec.json.decode((run.directory / "run.json").read_bytes(), type=RunDocument)

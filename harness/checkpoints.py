@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError, InfraError
+from harness.machine.command import device_words
 from harness.machine.protocol import Accelerator, DirectBoot
-from harness.machine.qemu import DEVICES, qemu_version
+from harness.machine.qemu import qemu_version
 from harness.report.record import processor
 from harness.size import format_size
 from harness.stages.boundary import Boundary
@@ -99,7 +100,7 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
         "accelerator": spec.accelerator,
         # KVM shows the guest the host's own processor.
         "processor": processor() if spec.accelerator == Accelerator.KVM else "",
-        "devices": " ".join(DEVICES),
+        "devices": " ".join(device_words(spec)),
         "qemu": qemu_version(),
     }
 

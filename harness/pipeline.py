@@ -165,7 +165,7 @@ def boot(
     plan = load_plan(built.recipe.plan)
     options.part.check(plan, options.firmware)
     store = Store(cache)
-    spec = machine_spec(built, options, store)
+    spec = machine_spec(built, options, store, bulk=plan.takes_out)
     start = slices.found(options.part, store, built, spec, plan)
     seed = built.kernels["seed"]
     record = RunRecord(
@@ -238,8 +238,8 @@ def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
     return ResumedRecord(start.id, state.run, state.boundary.stage, state.saved)
 
 
-def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec:
-    """The machine on which a run is done.
+def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool) -> MachineSpec:
+    """The machine on which a run is done; `bulk`: whether it has a port through which files leave it.
 
     Raises:
         ConfigError: It cannot be had as asked for.
@@ -262,6 +262,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec
         memory=memory,
         cpu=boot.cpu if options.cpu is None else options.cpu,
         accelerator=accelerator.choose(options.accelerator, store),
+        bulk=bulk,
     )
 
 

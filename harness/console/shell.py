@@ -82,6 +82,11 @@ class Shell:
         """Raw offset up to which the console was read."""
         return self._asker.offset
 
+    @property
+    def directory(self) -> str:
+        """Where the guest keeps what we need, absolute; nobody else's files are there."""
+        return self._directory
+
     def enter(self, *, timeout: float) -> None:
         """Make sure that a shell answers, find out what it can do, and quieten it.
 

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from harness.errors import InfraError
 
+# Name of the virtio serial port through which files leave a guest; the guest's kernel shows it.
+BULK_PORT = "org.harness.bulk"
+
 # A guest that does not read its serial port for so long will not read it later either.
 _WRITE_SECONDS = 60.0
 

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import harness
@@ -40,6 +39,8 @@ def tools_of(image: Image) -> dict[str, str]:
             if image.format == "qcow2":
                 tools |= _programs("qemu-img")
         case r.Iso():
+            from importlib.metadata import version
+
             tools |= {"pycdlib": version("pycdlib"), **_programs("mformat")}
         case r.Dib():
             tools |= _programs("disk-image-create", "debootstrap")

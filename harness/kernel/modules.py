@@ -7,7 +7,6 @@ include/linux/module.h (MODULE_ALIAS, MODULE_SOFTDEP) and scripts/mod/modpost.c 
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import io
 import lzma
@@ -81,6 +80,8 @@ def closure(root: Path, wanted: Sequence[str]) -> list[Module]:
         if name in tree.paths:
             order.load(name)
         elif name not in tree.builtin and not word.endswith("?"):
+            import difflib
+
             close = difflib.get_close_matches(name, sorted({*tree.paths, *tree.builtin}))
             hint = f"did you mean {' or '.join(close)}? " if close else ""
             hint += f"write {word + '?'!r} if only some kernels have it"

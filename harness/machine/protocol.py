@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -82,7 +83,10 @@ class ProcessorSample:
         halted: HLT: it waits for an interrupt.
         interrupts: IF: interrupts can reach it.
         privilege: CPL: 0 in the kernel or firmware, 3 in user space.
+        paging: Whether addresses are translated: not so in firmware, boot loaders and the simplest kernels.
+        at: Instruction pointer, without its segment.
         cpu_share: Processor time of the machine per second of wall time since the last look.
+        read: Bytes read from disks so far.
         written: Bytes written to disks so far.
     """
 
@@ -91,6 +95,9 @@ class ProcessorSample:
     privilege: int
     cpu_share: float
     written: int
+    read: int = 0
+    paging: bool = True
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,7 @@ class MachineSpec:
         memory: In bytes.
         cpu: QEMU's name of a processor model; empty for the accelerator's default.
         accelerator: How the guest is executed.
+        bulk: Whether it has a virtio serial port through which files leave the guest.
     """
 
     boot: DirectBoot | MediumBoot
@@ -147,6 +155,7 @@ class MachineSpec:
     memory: int
     cpu: str
     accelerator: Accelerator
+    bulk: bool = False
 
 
 class Observed(Protocol):
@@ -169,6 +178,7 @@ class Machine(Observed, Protocol):
     """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving."""
 
     command: tuple[str, ...]
+    bulk: socket.socket | None  # our end of the port for files, if the machine has one; from __enter__ on
 
     def __enter__(self) -> Self:
         """Prepare the machine; nothing runs yet."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.console.transport import SocketTransport
 from harness.errors import ConfigError, HarnessError, InfraError
-from harness.machine import memory, overlay, process
-from harness.machine.boot_medium import boot_words, firmware_words
-from harness.machine.protocol import End, EndCause, ProcessorSample, Usage
+from harness.machine import looks, memory, overlay, process
+from harness.machine.command import Sockets, command_words, for_people
+from harness.machine.protocol import End, EndCause
 from harness.machine.qmp import Monitor
 
 if TYPE_CHECKING:
@@ -24,23 +23,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.machine.protocol import MachineSpec
+    from harness.machine.protocol import MachineSpec, ProcessorSample, Usage
 
 PROGRAM = "qemu-system-x86_64"
-
-# What every machine has besides what its spec says.
-# The VGA device stays: it is the only witness of what decompressors and firmware say.
-DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std", "-nic", "none")
 
 MEMORY = "memory.zst"  # in a directory that holds a saved machine
 DISK = "disk.qcow2"  # there, and in that of a run
 
 _STOP_LIMIT = 10.0  # seconds between asking QEMU to end and killing it
 _UNLIMITED = 1 << 40  # bytes per second: QEMU saves at 128 MiB/s unless it is told that nobody minds
-_OVERLAY_OPTIONS = ",format=qcow2,if=ide,cache=unsafe"
 _POLL = 0.01  # seconds between looks at how far QEMU is with saving or loading
-_TEXT_SCREEN = 0xB8000  # VGA text memory: 80x25 cells of character and attribute
-_COLUMNS, _ROWS = 80, 25
 
 
 def qemu_program() -> str:
@@ -79,8 +71,8 @@ def qemu_version() -> str:
 class QemuMachine:
     """A guest in a QEMU process of its own.
 
-    Console and monitor are socket pairs that QEMU inherits: there is no path or port that two runs
-    could share, and both end when QEMU ends.
+    Console, monitor and bulk port are socket pairs that QEMU inherits: there is no path or port that two runs
+    could share, and all end when QEMU ends.
 
     Args:
         spec: What the machine is made of.
@@ -100,6 +92,7 @@ class QemuMachine:
         self._overlay = directory / DISK
         self._program = qemu_program()
         self.command: tuple[str, ...] = ()
+        self.bulk: socket.socket | None = None
         self._end: End | None = None
 
     def __enter__(self) -> Self:
@@ -107,15 +100,21 @@ class QemuMachine:
         self._prepare_disk()
         console, qemu_console = socket.socketpair()
         monitor, qemu_monitor = socket.socketpair()
-        inherited = [qemu_console.fileno(), qemu_monitor.fileno()]
-        self.command = self._command(*inherited)
+        self.bulk, qemu_bulk = socket.socketpair() if self._spec.bulk else (None, None)
+        theirs = [end for end in (qemu_console, qemu_monitor, qemu_bulk) if end is not None]
+        inherited = [end.fileno() for end in theirs]
+        self.command = command_words(
+            self._program, self._spec, Sockets(*inherited), self._directory, self._overlay
+        )
         if self._saved is not None:
             self._loading = memory.Loading(self._saved / MEMORY)
             inherited.append(self._loading.pipe)
             self.command += ("-incoming", f"fd:{self._loading.pipe}")
-        (self._directory / "qemu.cmd").write_text(self._for_people(), encoding="utf-8")
+        (self._directory / "qemu.cmd").write_text(for_people(self.command, self._spec.disk), encoding="utf-8")
         self._stderr = self._directory / "qemu.stderr"
-        with qemu_console, qemu_monitor, self._stderr.open("wb") as stderr:
+        with ExitStack() as started, self._stderr.open("wb") as stderr:
+            for end in theirs:
+                started.enter_context(end)
             self._process = subprocess.Popen(
                 # setpriv: the kernel kills QEMU when the thread that started it is gone, however it went.
                 ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
@@ -133,7 +132,7 @@ class QemuMachine:
             self._meter = process.Meter(self._process.pid, self._processor_thread())
         except BaseException as error:
             self._kill()
-            self.transport.close()
+            self._detach()
             if isinstance(error, InfraError):
                 raise self._refusal(error) from error
             raise
@@ -147,7 +146,7 @@ class QemuMachine:
         self._kill()
         self.poll()
         self._monitor.close()
-        self.transport.close()
+        self._detach()
 
     def start(self) -> None:
         """Let the processor run, once QEMU has taken in what was saved, if anything was.
@@ -218,39 +217,13 @@ class QemuMachine:
 
     def sample(self) -> ProcessorSample | None:
         """Registers of the boot processor, and what QEMU did since the last look."""
-        try:
-            registers = self._monitor.human("info registers")
-            disks = self._monitor.execute("query-blockstats")
-        except InfraError:
-            return None
-        halted = re.search(r"HLT=(\d)", registers)
-        flags = re.search(r"[ER]FL=([0-9a-f]+)", registers)
-        privilege = re.search(r"CPL=(\d)", registers)
-        if halted is None or flags is None or privilege is None:
-            return None
         before, cpu_before = self._sampled
         self._sampled = now, cpu = time.monotonic(), self._meter.read().cpu
-        return ProcessorSample(
-            halted=halted[1] == "1",
-            interrupts=bool(int(flags[1], 16) & 0x200),  # IF is bit 9 of EFLAGS
-            privilege=int(privilege[1]),
-            cpu_share=(cpu - cpu_before) / max(now - before, 1e-6),
-            written=sum(disk["stats"]["wr_bytes"] for disk in disks),
-        )
+        return looks.sample(self._monitor, (cpu - cpu_before) / max(now - before, 1e-6))
 
     def screen(self) -> list[str]:
         """The lines of the VGA text screen that are not blank."""
-        dump = self._directory / "screen.bin"
-        try:
-            self._monitor.execute("pmemsave", val=_TEXT_SCREEN, size=_COLUMNS * _ROWS * 2, filename=str(dump))
-            cells = dump.read_bytes()[::2]
-        except (InfraError, OSError):
-            return []
-        finally:
-            dump.unlink(missing_ok=True)
-        text = cells.decode("cp437").replace("\0", " ")
-        lines = (text[start : start + _COLUMNS].rstrip() for start in range(0, len(text), _COLUMNS))
-        return [line for line in lines if line]
+        return looks.screen(self._monitor, self._directory)
 
     def screenshot(self, path: Path) -> bool:
         """Save the screen as PNG; whether that worked."""
@@ -259,21 +232,6 @@ class QemuMachine:
         except InfraError:
             return False
         return path.is_file()
-
-    def _command(self, console: int, monitor: int) -> tuple[str, ...]:
-        spec = self._spec
-        command = [self._program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
-        command += [*DEVICES, "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
-        if spec.cpu:
-            command += ["-cpu", spec.cpu]
-        command += ["-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"]
-        command += ["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
-        command += [*firmware_words(spec.firmware, self._directory), *boot_words(spec.boot)]
-        if spec.disk is not None:
-            # What is written need not survive this host: the overlay goes with the run.
-            file = str(self._overlay).replace(",", ",,")
-            command += ["-drive", f"file={file}{_OVERLAY_OPTIONS}"]
-        return tuple(command)
 
     def _prepare_disk(self) -> None:
         disk = self._spec.disk
@@ -293,6 +251,11 @@ class QemuMachine:
     def _processor_thread(self) -> int:
         return int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
 
+    def _detach(self) -> None:
+        self.transport.close()
+        if self.bulk is not None:
+            self.bulk.close()
+
     def _kill(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
@@ -302,24 +265,6 @@ class QemuMachine:
                 self._process.kill()
         self._process.wait()
         self._overlay.unlink(missing_ok=True)
-
-    def _for_people(self) -> str:
-        """The command as it ran, and one to paste that does the same with the console on the terminal."""
-        by_hand: list[str] = []
-        words = iter(self.command)
-        for word in words:
-            if word in {"-chardev", "-mon", "-incoming"}:
-                next(words)
-            elif word == "-serial":
-                by_hand += [word, "stdio"]
-                next(words)
-            elif word.startswith("file=") and word.endswith(_OVERLAY_OPTIONS):
-                disk = str(self._spec.disk).replace(",", ",,")
-                by_hand.append(f"file={disk},format=raw,if=ide,snapshot=on")  # the overlay is gone by then
-            elif word != "-S":
-                by_hand.append(word)
-        ran, pasted = shlex.join(self.command), shlex.join(by_hand)
-        return f"# What ran; console and monitor are inherited sockets.\n{ran}\n\n# To paste:\n{pasted}\n"
 
     def _refusal(self, error: InfraError) -> HarnessError:
         """Why QEMU did not come up: status 1 is its word for a machine that it cannot make."""

@@ -19,7 +19,16 @@ import msgspec
 import harness
 from harness import places
 from harness.errors import ConfigError, InfraError
-from harness.stages.events import Event, Saved, StageBegan, StageEnded, TakenOver, Typed
+from harness.stages.events import (
+    Event,
+    Fetched,
+    Produced,
+    Saved,
+    StageBegan,
+    StageEnded,
+    TakenOver,
+    Typed,
+)
 from harness.stages.verdict import CheckResult, StageResult, Verdict
 from harness.store import write_atomically
 
@@ -105,6 +114,27 @@ class TakenOverRecord(msgspec.Struct, frozen=True):
     offset: int
 
 
+class ProducedRecord(msgspec.Struct, frozen=True):
+    """What the guest had in the plan's directories when a stage listed them; `size` in bytes."""
+
+    stage: str
+    files: int
+    size: int
+    seconds: float
+    fast: bool
+
+
+class FetchedRecord(msgspec.Struct, frozen=True):
+    """A file of the guest that is in the record; `size` in bytes."""
+
+    stage: str
+    path: str
+    file: str
+    size: int
+    seconds: float
+    fast: bool
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `run.json`. Times are UTC in ISO 8601, durations seconds."""
 
@@ -124,6 +154,8 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     resumed: ResumedRecord | None = None
     checkpoints: tuple[CheckpointRecord, ...] = ()
     taken_over: TakenOverRecord | None = None
+    produced: ProducedRecord | None = None
+    fetched: tuple[FetchedRecord, ...] = ()
     verdict: Verdict | None = None
     stages: tuple[StageResult, ...] = ()
     checks: tuple[CheckResult, ...] = ()
@@ -216,6 +248,11 @@ class RunRecord:
             self.update(checkpoints=(*self.document.checkpoints, saved))
         elif isinstance(event, TakenOver):
             self.update(taken_over=TakenOverRecord(event.stage, event.seconds, event.offset))
+        elif isinstance(event, Produced):
+            self.update(produced=msgspec.convert(event, ProducedRecord, from_attributes=True))
+        elif isinstance(event, Fetched):
+            fetched = msgspec.convert(event, FetchedRecord, from_attributes=True)
+            self.update(fetched=(*self.document.fetched, fetched))
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
         with self._writing():
             self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")

@@ -64,9 +64,25 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
         how = f"{format_size(saved.size)} in {saved.seconds:.1f} s" if saved.new else "was there already"
         text = f"saved    at {saved.stage}: checkpoint {saved.checkpoint} ({how})"
         console.print(text, soft_wrap=True, highlight=False, markup=False)
+    _show_outputs(console, document)
     if document.verdict is not None:
         show_verdict(console, document.verdict)
     console.print(f"record   {directory}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _show_outputs(console: Console, document: RunDocument) -> None:
+    if (made := document.produced) is not None:
+        files = "1 file" if made.files == 1 else f"{made.files} files"
+        text = f"produced {files}, {format_size(made.size)}: manifest.sha256"
+        console.print(f"{text} ({_way(made.seconds, fast=made.fast)})", soft_wrap=True, highlight=False)
+    for file in document.fetched:
+        text = f"fetched  {file.path}, {format_size(file.size)}: {file.file}"
+        text += f" ({_way(file.seconds, fast=file.fast)})"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _way(seconds: float, *, fast: bool) -> str:
+    return f"{seconds:.1f} s, {'through the virtio port' if fast else 'over the console'}"
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:

@@ -37,7 +37,7 @@ def gets_on(machine: Observed, kinds: Collection[str], wait: Callable[[float], o
 
     Args:
         machine: The machine; it goes on running.
-        kinds: What counts: "disk", bytes are written; "user", a program computes.
+        kinds: What counts: "disk", bytes are read or written; "user", a program computes.
         wait: Waits for this many seconds.
     """
     if not {"disk", "user"} & set(kinds):
@@ -48,19 +48,22 @@ def gets_on(machine: Observed, kinds: Collection[str], wait: Callable[[float], o
         sample = machine.sample()
         if before is None or sample is None:
             return False
-        if "disk" in kinds and sample.written > before.written:
+        if "disk" in kinds and (sample.written > before.written or sample.read > before.read):
             return True
         if "user" in kinds and not sample.halted and sample.privilege == _USER:
             return True
     return False
 
 
-def diagnose(machine: Observed, wait: Callable[[float], object]) -> tuple[Doing, tuple[Evidence, ...]]:
+def diagnose(
+    machine: Observed, wait: Callable[[float], object], *, asked: bool
+) -> tuple[Doing, tuple[Evidence, ...]]:
     """Look at a silent machine and say what it is doing.
 
     Args:
         machine: The machine; it goes on running.
         wait: Waits for this many seconds.
+        asked: Whether the console ends in the middle of a line, as a question does.
 
     Returns:
         What it is doing, and what that rests on.
@@ -74,16 +77,16 @@ def diagnose(machine: Observed, wait: Callable[[float], object]) -> tuple[Doing,
     evidence = [
         Evidence(
             "processor",
-            f"HLT={sample.halted:d} IF={sample.interrupts:d} CPL={sample.privilege} "
-            f"cpu={sample.cpu_share:.2f} written={sample.written}",
+            f"HLT={sample.halted:d} IF={sample.interrupts:d} CPL={sample.privilege} PG={sample.paging:d} "
+            f"at={sample.at:#x} cpu={sample.cpu_share:.2f} read={sample.read} written={sample.written}",
         )
         for sample in samples
     ]
     evidence += [Evidence("screen", line) for line in machine.screen()[-_SCREEN_LINES:]]
-    return conclude(samples), tuple(evidence)
+    return conclude(samples, asked=asked), tuple(evidence)
 
 
-def conclude(samples: Sequence[ProcessorSample]) -> Doing:
+def conclude(samples: Sequence[ProcessorSample], *, asked: bool = False) -> Doing:
     """Say what a guest does that looks like these samples."""
     if not samples:
         return Doing("and the machine does not tell what it is doing")
@@ -92,20 +95,56 @@ def conclude(samples: Sequence[ProcessorSample]) -> Doing:
             "the processor has halted with interrupts off, and nothing can wake it",
             "look at the screen and the last lines: a kernel or boot loader gave up on purpose",
         )
-    if samples[-1].written > samples[0].written:
-        return Doing("the guest is writing to its disk", "it works: give it more time with --patience")
+    return _disk_work(samples[0], samples[-1]) or _processor_work(samples, asked=asked)
+
+
+def _processor_work(samples: Sequence[ProcessorSample], *, asked: bool) -> Doing:
     busy = [sample for sample in samples if not sample.halted]
-    if len(busy) * 2 <= len(samples):
-        return Doing(
-            "the guest idles: it waits for input, a device or a timer",
-            "if the last line is a question, answer it beforehand: in the image, or with a key of the plan",
-        )
+    idle = len(busy) * 2 <= len(samples)
+    if not any(sample.paging for sample in samples):
+        return _without_paging(idle=idle)
+    if idle:
+        return _idle(asked=asked)
     if sum(sample.privilege == _USER for sample in busy) * 2 > len(busy):
         return Doing(
             "a program in user space keeps the processor busy",
             "if it works rather than spins, give it more time with --patience",
         )
     return Doing(
-        "the kernel or the firmware keeps the processor busy",
+        "the kernel keeps the processor busy",
         "the last lines and the screen may say what it tries again and again",
+    )
+
+
+def _disk_work(first: ProcessorSample, last: ProcessorSample) -> Doing | None:
+    writes, reads = last.written > first.written, last.read > first.read
+    if not writes and not reads:
+        return None
+    does = "reading from and writing to" if writes and reads else "writing to" if writes else "reading from"
+    counts = 'let that count (progress = ["disk"] in the plan\'s stage), or '
+    return Doing(f"the guest is {does} its disk", f"it works: {counts}give it more time with --patience")
+
+
+def _idle(*, asked: bool) -> Doing:
+    if asked:
+        return Doing(
+            "the guest idles and waits for input",
+            "answer the question beforehand: in the image, or with a key of the plan",
+        )
+    return Doing(
+        "the guest idles: it waits for input, a device or a timer",
+        "if it waits for an answer, give that beforehand: in the image, or with a key of the plan",
+    )
+
+
+def _without_paging(*, idle: bool) -> Doing:
+    """No Linux is running: its kernels switch paging on before anything else."""
+    if idle:
+        return Doing(
+            "no kernel with paging runs: the firmware or a boot loader waits for a key, a device or a timer",
+            "look at the screen; a boot loader with a menu needs a timeout and its first entry as default",
+        )
+    return Doing(
+        "no kernel with paging runs: the firmware, a boot loader or a simple kernel keeps the processor busy",
+        "look at the screen; the medium's boot code, or what it loads, does not come to an end",
     )

@@ -91,6 +91,30 @@ class Saved(Event, frozen=True):
     new: bool
 
 
+class Produced(Event, frozen=True):
+    """The guest's files were listed: so many, of so many bytes in all.
+
+    `seconds` is what that took; `fast`, whether the list came through the virtio port.
+    """
+
+    stage: str
+    files: int
+    size: int
+    seconds: float
+    fast: bool
+
+
+class Fetched(Event, frozen=True):
+    """A file of the guest was copied into the record, where it is `file`; `size` in bytes."""
+
+    stage: str
+    path: str
+    file: str
+    size: int
+    seconds: float
+    fast: bool
+
+
 class Ended(Event, frozen=True):
     """The run is decided."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from harness.console.watcher import Sighting
     from harness.machine.protocol import End, Observed
     from harness.stages.plan import Check, Failure, Plan, Stage
+    from harness.stages.recent import Recent
 
+# What stands on the screen of a machine whose guest never writes there: words of SeaBIOS, of boot loaders, of
+# the x86 decompressor, and of QEMU's kernel loader.
+_FIRMWARE = re.compile(
+    r"\s*(?:SeaBIOS|Machine UUID|iPXE|Press |Booting |Loading|Decompressing|Parsing ELF|Performing|\.+$"
+    r"|No relocation|(?:Physical|Virtual) KASLR|early console|Probing|(?:Welcome to )?GRUB|\w+LINUX|boot:)"
+)
 _EXCERPT = 20  # lines that are evidence, at most
 _UNFINISHED = 80  # characters of an unfinished line that are quoted
 
@@ -96,18 +104,30 @@ def silent(
     machine: Observed,
     wait: Callable[[float], object],
     seen: Sequence[Trouble],
-    recent: Iterable[Line],
-    tail: Line,
+    recent: Recent,
 ) -> Verdict:
-    """A budget is used up: clues, the text screen, or what the processor does is the reason."""
+    """A budget is used up: clues, the text screen, or what the processor does is the reason.
+
+    Args:
+        plan: What was expected.
+        stage: Where the run is.
+        outcome: HANG or TIMEOUT, unless the reason is of another kind.
+        what: Which budget, in words.
+        machine: The machine, still running.
+        wait: Waits for this many seconds.
+        seen: Failures and clues.
+        recent: What the console said.
+    """
     if seen:
         return failed(plan, stage, seen)
-    doing, evidence = diagnose(machine, wait)
-    lines = _lines((*recent, tail))
+    tail = recent.tail
+    unfinished = tail.text.strip()
+    doing, evidence = diagnose(machine, wait, asked=bool(unfinished))
+    lines = _lines((*recent.lines, tail))
     evidence = (*lines, *evidence)
     # What came over the console as well tells nothing about silence on the console.
-    heard = {line.text.strip() for line in lines}
-    screen = [item.text for item in evidence if item.what == "screen" and item.text.strip() not in heard]
+    rows = [item.text for item in evidence if item.what == "screen"]
+    screen = [row for row in rows if not recent.said(row.strip())]
     for marker in plan.failure_markers(stage, screen=True):
         for text in reversed(screen):
             match = marker.pattern.search(text)
@@ -115,8 +135,19 @@ def silent(
             if match and failure:
                 reason = _sentence(failure, match.groupdict())
                 return Verdict(failure.outcome, stage.name, reason, failure.hint, evidence)
+    unheard = [row.strip() for row in screen if not _FIRMWARE.match(row)]
+    if unheard and not lines:
+        return Verdict(
+            outcome,
+            stage.name,
+            f'{what}: the guest does not use the serial console: its screen shows "{unheard[-1]}"',
+            "put console=ttyS0 on the kernel's command line, last of all consoles",
+            evidence,
+        )
     clause = doing.clause
-    if unfinished := tail.text.strip():
+    if unheard:
+        clause += f'; its screen, unlike the console, shows "{unheard[-1]}"'
+    if unfinished:
         clause += f'; the console\'s last line, without an end, is "{unfinished[-_UNFINISHED:]}"'
     hint = "; ".join(part for part in (doing.hint, stage.hint) if part)
     return Verdict(outcome, stage.name, f"{what}: {clause}", hint, evidence)

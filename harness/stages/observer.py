@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING, NoReturn
 
-from harness.console.lines import MAX_LINE, LineCleaner
 from harness.console.watcher import Sighting, Watcher
 from harness.errors import InfraError
 from harness.outcome import Outcome
@@ -14,10 +13,10 @@ from harness.stages import diagnosis, events, judge
 from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.current import Current
 from harness.stages.judge import Trouble
+from harness.stages.recent import Recent
 from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from harness.console.lines import Block, Line
     from harness.console.recorder import Console
     from harness.console.watcher import Marker
     from harness.machine.protocol import End, Observed
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
 _POLL = 0.2  # seconds between looks at the machine and the clocks
 _BREATH = 0.01  # seconds between looks at a console that says little, or nothing any more
 _FEW = 1024  # bytes that are little
-_PLENTY = 8192  # bytes that hold enough lines for evidence, so that those before can be forgotten
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
+_LAST_BREATH = 0.5  # seconds between the end of a machine's monitor and that of its console
 _GOODBYE = 5.0  # seconds that a machine may outlive its console
-_CONTEXT = 8  # console lines kept as evidence when nothing else explains the end
 
 
 class Observer:
@@ -65,7 +63,7 @@ class Observer:
         self.stages: list[StageResult] = []  # those that have ended
         self.offset = 0  # of the next raw byte to read
         self._watcher = Watcher()
-        self._blocks: deque[Block] = deque(maxlen=_CONTEXT)  # the last ones with any lines
+        self._recent = Recent(recorder)
         self._looked = 0.0  # when machine and clocks were last looked at, in host seconds
         self._heard = False  # whether anything came since then
         self._deaf_since: float | None = None  # when the console was first seen closed, in host seconds
@@ -94,6 +92,7 @@ class Observer:
             self._listener.event(events.StageEnded(resumed))
         self.facts = boundary.facts | self.facts  # each run has a nonce of its own
         self.offset, self._watcher = boundary.offset, Watcher(boundary.offset)
+        self._recent.end = boundary.offset
         self._now = self._current(self._plan.stage(boundary.stages[-1].name), boundary.offset)
 
     def restart_clocks(self) -> None:
@@ -153,18 +152,18 @@ class Observer:
 
     def give_up(self, outcome: Outcome, what: str) -> NoReturn:
         """A budget is used up: find out what the guest is doing, and decide."""
-        raise Decided(
-            judge.silent(
-                self._plan,
-                self._now.stage,
-                outcome,
-                what,
-                machine=self._machine,
-                wait=self._wait,
-                seen=self._now.explanations(self.offset),
-                recent=self._recent,
-                tail=self._tail,
-            )
+        raise Decided(self._diagnosed(outcome, what))
+
+    def _diagnosed(self, outcome: Outcome, what: str) -> Verdict:
+        return judge.silent(
+            self._plan,
+            self._now.stage,
+            outcome,
+            what,
+            machine=self._machine,
+            wait=self._wait,
+            seen=self._now.explanations(self.offset),
+            recent=self._recent,
         )
 
     def _current(self, stage: Stage, offset: int) -> Current:
@@ -225,26 +224,12 @@ class Observer:
             data += self._recorder.read(self.offset + len(data))
         if data:
             self.offset += len(data)
+            self._recent.end = self.offset
             self._heard = True
             if block := self._watcher.feed(data):
-                if block.end - block.start > _PLENTY:
-                    self._blocks.clear()
-                self._blocks.append(block)
+                self._recent.keep(block)
                 self._listener.heard(block)
         return bool(data)
-
-    @property
-    def _recent(self) -> list[Line]:
-        """The last lines."""
-        return [line for block in self._blocks for line in block][-_CONTEXT:]
-
-    @property
-    def _tail(self) -> Line:
-        """What came after the last line, without a newline."""
-        start = self._blocks[-1].end if self._blocks else 0
-        cleaner = LineCleaner(start)
-        cleaner.feed(self._recorder.read(start, limit=MAX_LINE)[: self.offset - start])
-        return cleaner.tail
 
     def _take(self, sighting: Sighting) -> None:
         """Take what a line shows: the first failure or note that counts, and all that is kept in mind."""
@@ -292,12 +277,15 @@ class Observer:
             )
         if (end := self._machine.poll()) and self._heard_out():
             self._judge_end(end)
-        if self._recorder.ended and end is None:
+        if self._heard_out() and end is None:
             self._deaf_since = self._deaf_since or self._looked
             if self._looked - self._deaf_since > _GOODBYE:
                 raise InfraError(
                     "the serial console was closed, and the machine goes on without it", hint="run it again"
                 )
+        self._look_at_clocks(silence=silence)
+
+    def _look_at_clocks(self, *, silence: bool) -> None:
         now, guest = self._now, self._machine.usage().guest
         if self._heard:
             now.heard = now.stirred = guest
@@ -306,14 +294,25 @@ class Observer:
             raise Decided(judge.failed(self._plan, now.stage, self._now.explanations(self.offset)))
         if silence and guest - now.stirred > now.stage.silence * self._scale:
             if not self._gets_on():
-                self.give_up(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
+                verdict = self._diagnosed(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
+                if self._goes_on() and self._recorder.size == self.offset:
+                    raise Decided(verdict)
+                return  # it spoke or ended while we looked at it, and shall be heard
             now.stirred = guest
         if guest > now.until:
             lively = "output" in now.stage.progress and now.lively
             if guest > now.limit or not (lively or self._gets_on()):
-                self.give_up(Outcome.TIMEOUT, f"it did not end within {guest - now.began:.0f} s")
+                verdict = self._diagnosed(Outcome.TIMEOUT, f"it did not end within {guest - now.began:.0f} s")
+                if self._goes_on():
+                    raise Decided(verdict)
+                return
             now.extend(guest + now.stage.silence * self._scale)
             now.lively = False
+
+    def _goes_on(self) -> bool:
+        """Whether the machine has not ended; its monitor may be gone some moments before its console."""
+        self._recorder.read(sys.maxsize, timeout=_LAST_BREATH)
+        return not self._recorder.ended and self._machine.poll() is None
 
     def _gets_on(self) -> bool:
         """Whether the machine shows progress of a kind that the stage declares."""
@@ -343,7 +342,7 @@ class Observer:
             raise Decided(judge.failed(self._plan, now.stage, seen))
         if expected:
             self._pass()
-        raise Decided(judge.ended(now.stage, end, self._recent))
+        raise Decided(judge.ended(now.stage, end, self._recent.lines))
 
     def _pass(self) -> NoReturn:
         stage = self._plan.stages[-1].name

@@ -20,6 +20,9 @@ from harness.machine.protocol import Accelerator
 from harness.outcome import Outcome
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+# Absolute and without detours: it is also the file's place in the record.
+GuestFile = Annotated[str, msgspec.Meta(pattern=r"^(/(?!\.{1,2}(/|$))[^/]+)+$")]
+GuestDirectory = Annotated[str, msgspec.Meta(pattern=r"^(/|(/(?!\.{1,2}(/|$))[^/]+)+)$")]
 Progress = Literal["output", "disk", "user"]
 
 
@@ -62,6 +65,8 @@ class Stage(toml.Table, frozen=True):
         limit: Seconds of guest time after which no progress helps any more; 0: the budget is the limit.
         wraps: Columns after which the console goes on in a new line, as that of a BIOS does; 0: it does not.
         checks: What the shell must answer; such a stage begins at a shell.
+        produced: Directories of the guest whose files are listed in the record, with their hashes.
+        fetches: Files of the guest that are copied into the record.
         types: The last words to the shell.
         hint: What to do when the stage does not end.
     """
@@ -78,6 +83,8 @@ class Stage(toml.Table, frozen=True):
     limit: Annotated[float, msgspec.Meta(ge=0)] = 0
     wraps: Annotated[int, msgspec.Meta(ge=0)] = 0
     checks: tuple[Check, ...] = ()
+    produced: tuple[GuestDirectory, ...] = ()
+    fetches: tuple[GuestFile, ...] = ()
     types: str = ""
     hint: str = ""
 
@@ -153,6 +160,11 @@ class Plan:
     end: str
     scale: Mapping[str, float]
     end_line: str = ""
+
+    @property
+    def takes_out(self) -> bool:
+        """Whether anything is taken out of the guest: a machine with a fast way for that is worth it then."""
+        return any(stage.produced or stage.fetches for stage in self.stages)
 
     @property
     def end_marker(self) -> Marker | None:
@@ -261,6 +273,11 @@ def _check_names(path: Path, document: _Document) -> None:
                 f"{path}: key stage[{index}].name: {stage.name!r} is the name of an earlier stage"
             )
         names.append(stage.name)
+    lists = [index for index, stage in enumerate(document.stage) if stage.produced]
+    if len(lists) > 1:
+        raise ConfigError(
+            f"{path}: key stage[{lists[1]}].produced: only one stage can list what was produced"
+        )
     for index, failure in enumerate(document.failure):
         for name in failure.stages:
             if name not in names:

@@ -38,7 +38,7 @@ class Runner:
     Args:
         plan: What is expected.
         machine: Prepared and not yet started.
-        recorder: Its console, already recording.
+        recorder: Its console, already recording; what is taken out of the guest comes beside the recording.
         accelerator: Scales the plan's budgets.
         facts: What is known beforehand and may be filled into checks.
         listener: Told of everything that happens.
@@ -149,12 +149,21 @@ class Runner:
             shell = self._enter_shell(stage)
             for check in stage.checks:
                 self._check(shell, check)
+        if stage.produced or stage.fetches:
+            self._take_out(self._enter_shell(stage), stage)
         if stage is self._plan.last_at_shell and self._person.wants_shell:
             self._hand_over(self._enter_shell(stage))
         if stage.types:
             shell = self._enter_shell(stage)
             if not self._recorder.ended:  # a person may have powered the machine off
                 shell.send_line(stage.types)
+
+    def _take_out(self, shell: Shell, stage: Stage) -> None:
+        from harness.stages.outputs import Outputs
+
+        outputs = Outputs(shell, self._machine.bulk, self._recorder.raw.parent, self._listener)
+        with self._shell_trouble("handing files over"):
+            outputs.take(stage, timeout=stage.budget * self._scale)
 
     def _hand_over(self, shell: Shell) -> None:
         """Let a person have the shell; their time is nobody's budget."""

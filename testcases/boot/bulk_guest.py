@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.building import BuildOptions, build
-from harness.console.bulk import PORT
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
-from harness.console.transport import SocketTransport
+from harness.console.transport import BULK_PORT, SocketTransport
 from harness.machine.qemu import qemu_program
 from harness.progress import Quiet
 from harness.recipe import load_recipe
@@ -42,7 +41,7 @@ def guest_with_port(cache: Path, directory: Path) -> Iterator[tuple[Shell, socke
             "chardev:console",
         ]
         command += ["-chardev", f"socket,id=bulk,fd={guests_port.fileno()}", "-device", "virtio-serial-pci"]
-        command += ["-device", f"virtserialport,chardev=bulk,name={PORT}"]
+        command += ["-device", f"virtserialport,chardev=bulk,name={BULK_PORT}"]
         process = subprocess.Popen(command, pass_fds=[guests_console.fileno(), guests_port.fileno()])
         cleanup.callback(process.wait)
         cleanup.callback(process.kill)

@@ -225,6 +225,7 @@ class FakeMachine:
     """
 
     command: tuple[str, ...] = ("fake-machine",)
+    bulk: socket.socket | None = None
 
     def __init__(
         self, script: Script, *, rate: float = 1.0, looks: Looks | None = None, seed: int = 0
@@ -366,7 +367,11 @@ def recorded_until(stage: str) -> bytes:
 
 def relay_without_checks() -> Plan:
     """The relay's plan as far as it is watched only; it ends with the prompt."""
-    watched = [msgspec.structs.replace(stage, checks=()) for stage in RELAY.stages if stage.name in BEGINS]
+    watched = [
+        msgspec.structs.replace(stage, checks=(), produced=(), fetches=())
+        for stage in RELAY.stages
+        if stage.name in BEGINS
+    ]
     return replace(RELAY, stages=tuple(watched))
 
 
@@ -380,6 +385,8 @@ def relay_on_this_host(directory: Path) -> Plan:
         msgspec.structs.replace(
             stage,
             checks=tuple(msgspec.structs.replace(check, run=moved(check.run)) for check in stage.checks),
+            produced=tuple(map(moved, stage.produced)),
+            fetches=tuple(map(moved, stage.fetches)),
         )
         for stage in RELAY.stages
     ]

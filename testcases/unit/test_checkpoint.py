@@ -147,10 +147,11 @@ def test_another_qemu_and_other_devices_are_refused(store: Store, tmp_path: Path
         now = identity(tmp_path)
     with pytest.raises(ConfigError, match=r"was saved by QEMU \d+\..*, and this is 99\.1\.0"):
         checkpoints.find(store, now)
-    with patch("harness.checkpoints.DEVICES", ("-vga", "cirrus")):
+    with patch("harness.machine.command.DEVICES", ("-vga", "cirrus")):
         now = identity(tmp_path)
-    with pytest.raises(ConfigError, match="has other devices"):
-        checkpoints.find(store, now)
+    for other in (now, identity(tmp_path, bulk=True)):
+        with pytest.raises(ConfigError, match="has other devices"):
+            checkpoints.find(store, other)
 
 
 def test_every_part_of_an_identity_has_a_reason(tmp_path: Path) -> None:

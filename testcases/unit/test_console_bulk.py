@@ -17,7 +17,6 @@ import pytest
 
 from harness.console import bulk
 from harness.console.bulk import Fetched, fetch
-from harness.console.cksum import Cksum
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
 from harness.errors import InfraError
@@ -52,7 +51,7 @@ def port(tmp_path: Path) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
     device = tmp_path / "port"
     os.mkfifo(device)
-    found = f"test -p {device} && echo {device}"
+    found = f"find_port() {{ test -p {device} && echo {device}; }}\ndevice="
     fifo = os.open(device, os.O_RDWR)
     stopped, stop = os.pipe()
 
@@ -63,7 +62,7 @@ def port(tmp_path: Path) -> Iterator[socket.socket]:
 
     thread = threading.Thread(target=pass_on, daemon=True)
     thread.start()
-    with patch.object(bulk, "_FIND_PORT", found):
+    with patch.object(bulk, "_DESCRIBE", bulk._DESCRIBE.replace("device=`", f"{found}`")):
         yield ours
     os.write(stop, b"x")
     thread.join()
@@ -73,7 +72,9 @@ def port(tmp_path: Path) -> Iterator[socket.socket]:
     theirs.close()
 
 
-@pytest.mark.parametrize("size", [0, 1, bulk._PIECE, bulk._PIECE + 1, len(CONTENT)])
+@pytest.mark.parametrize(
+    "size", [0, 1, bulk.SMALL, bulk.SMALL + 1, bulk._PIECE, bulk._PIECE + 1, len(CONTENT)]
+)
 def test_over_the_console(shell: Shell, tmp_path: Path, size: int) -> None:
     (tmp_path / "it's a file").write_bytes(CONTENT[:size])
     out = io.BytesIO()
@@ -81,12 +82,12 @@ def test_over_the_console(shell: Shell, tmp_path: Path, size: int) -> None:
     assert out.getvalue() == CONTENT[:size]
 
 
-@pytest.mark.parametrize("size", [0, 1, len(CONTENT)])
+@pytest.mark.parametrize("size", [0, bulk.SMALL, bulk.SMALL + 1, len(CONTENT)])
 def test_through_the_port(shell: Shell, tmp_path: Path, port: socket.socket, size: int) -> None:
     (tmp_path / "it's a file").write_bytes(CONTENT[:size])
     for _ in range(2):
         out = io.BytesIO()
-        assert fetch(shell, "it's a file", out, timeout=60, port=port) == Fetched(size, fast=True)
+        assert fetch(shell, "it's a file", out, timeout=60, port=port) == Fetched(size, size > bulk.SMALL)
         assert out.getvalue() == CONTENT[:size]
 
 
@@ -110,18 +111,19 @@ def test_port_that_the_guest_does_not_have(shell: Shell) -> None:
 def test_bytes_that_the_port_loses_are_noticed(shell: Shell, port: socket.socket) -> None:
     with (
         patch.object(bulk, "_GOODBYE", 0.5),
-        patch.object(bulk, "Cksum", Flipping),
+        patch.object(bulk._Arrived, "update", flipping),
         pytest.raises(InfraError, match=r"it's a file did not arrive as the guest has it") as caught,
     ):
         fetch(shell, "it's a file", io.BytesIO(), timeout=60, port=port)
     assert caught.value.hint
 
 
-class Flipping(Cksum):
-    """Takes another byte than the one that came."""
+UPDATE = bulk._Arrived.update
 
-    def update(self, data: bytes) -> None:
-        super().update(bytes((data[0] ^ 1,)) + data[1:] if data else data)
+
+def flipping(arrived: bulk._Arrived, data: bytes) -> None:
+    """Takes another byte than the one that came."""
+    UPDATE(arrived, bytes((data[0] ^ 1,)) + data[1:] if data else data)
 
 
 @pytest.mark.parametrize("path", ["nothing", "/"])
@@ -131,11 +133,29 @@ def test_file_that_is_not_there(shell: Shell, path: str) -> None:
 
 
 def test_full_disk_of_the_host(shell: Shell, tmp_path: Path, port: socket.socket) -> None:
+    (tmp_path / "small").write_bytes(CONTENT[:100])
     with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 - a device
         with pytest.raises(InfraError, match="No space left"):
             fetch(shell, "it's a file", full, timeout=60, port=port)
         with pytest.raises(InfraError, match="No space left"):
             fetch(shell, "it's a file", full, timeout=60)
+        with pytest.raises(InfraError, match="No space left"):
+            fetch(shell, "small", full, timeout=60, port=port)
+
+
+@pytest.mark.parametrize("lacks", [("md5sum",), ("md5sum", "stat"), ("md5sum", "stat", "cksum")])
+def test_guest_that_lacks_programs(tmp_path: Path, lacks: tuple[str, ...]) -> None:
+    """The next best checksum is taken; without any, the size alone is compared."""
+    (tmp_path / "file").write_bytes(CONTENT[:50_000])
+    with entered(tmp_path, PtyTransport(BASH, cwd=str(tmp_path))) as shell:
+        hidden = "".join(f"{name}() {{ return 127; }}\n" for name in lacks)
+        with patch.object(bulk, "_DESCRIBE", hidden + bulk._DESCRIBE):
+            found, _ = bulk._described(shell, "file", 60)
+            out = io.BytesIO()
+            fetch(shell, "file", out, timeout=60)
+    assert found.kind == ("" if "cksum" in lacks else "cksum")
+    assert found.size == 50_000
+    assert out.getvalue() == CONTENT[:50_000]
 
 
 def test_damaged_console(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,24 +12,37 @@ import pytest
 from harness.machine.protocol import ProcessorSample
 from harness.outcome import Outcome
 from harness.stages.diagnosis import conclude, gets_on
-from testcases.unit.machines import RELAY, FakeMachine, Looks, follow, recorded_until
+from testcases.unit.machines import POWERED_OFF, RELAY, FakeMachine, Looks, follow, recorded_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from harness.machine.protocol import End
     from harness.stages.verdict import Verdict
-    from testcases.unit.machines import Guest
+    from testcases.unit.machines import Guest, Script
 
 
-def sample(halted: int, interrupts: int, privilege: int = 0, written: int = 0) -> ProcessorSample:
+def sample(
+    halted: int, interrupts: int, privilege: int = 0, written: int = 0, read: int = 0, *, paging: bool = True
+) -> ProcessorSample:
     return ProcessorSample(
-        halted=bool(halted), interrupts=bool(interrupts), privilege=privilege, cpu_share=0.5, written=written
+        halted=bool(halted),
+        interrupts=bool(interrupts),
+        privilege=privilege,
+        cpu_share=0.5,
+        written=written,
+        read=read,
+        paging=paging,
+        at=0x1234,
     )
 
 
 DEAD, IDLE, SPIN, BUSY = sample(1, 0), sample(1, 1), sample(0, 1, 3), sample(0, 1)
 
+NO_PAGING = (
+    "no kernel with paging runs: the firmware, a boot loader or a simple kernel keeps the processor busy"
+)
 CONCLUSIONS: dict[str, tuple[Sequence[ProcessorSample], str]] = {
     "dead": ([DEAD] * 4, "the processor has halted with interrupts off, and nothing can wake it"),
     "idle": ([IDLE] * 4, "the guest idles: it waits for input, a device or a timer"),
@@ -37,9 +52,27 @@ CONCLUSIONS: dict[str, tuple[Sequence[ProcessorSample], str]] = {
     ),
     "spin": ([SPIN] * 4, "a program in user space keeps the processor busy"),
     "spin with timer": ([SPIN, BUSY, SPIN, SPIN], "a program in user space keeps the processor busy"),
-    "busy": ([BUSY] * 4, "the kernel or the firmware keeps the processor busy"),
-    "panic loop": ([sample(0, 0)] * 4, "the kernel or the firmware keeps the processor busy"),
-    "system calls": ([BUSY, SPIN, BUSY, SPIN], "the kernel or the firmware keeps the processor busy"),
+    "busy": ([BUSY] * 4, "the kernel keeps the processor busy"),
+    "panic loop": ([sample(0, 0)] * 4, "the kernel keeps the processor busy"),
+    "system calls": ([BUSY, SPIN, BUSY, SPIN], "the kernel keeps the processor busy"),
+    "firmware": (
+        [sample(0, 1, paging=False)] * 4,
+        NO_PAGING,
+    ),
+    "boot menu": (
+        [sample(1, 1, paging=False)] * 4,
+        "no kernel with paging runs: the firmware or a boot loader waits for a key, a device or a timer",
+    ),
+    "boot sector that gave up": (
+        [sample(1, 0, paging=False)] * 4,
+        "the processor has halted with interrupts off, and nothing can wake it",
+    ),
+    "reading": ([sample(1, 1), sample(0, 1, 0, 0, 512)], "the guest is reading from its disk"),
+    "copying": ([sample(1, 1), sample(0, 1, 0, 9, 512)], "the guest is reading from and writing to its disk"),
+    "loading": (
+        [sample(0, 1, paging=False), sample(0, 1, 0, 0, 512, paging=False)],
+        "the guest is reading from its disk",
+    ),
     "writing": ([sample(1, 1, 0, 512), sample(0, 1, 0, 4096)], "the guest is writing to its disk"),
     "has written": ([sample(1, 1, 0, 4096)] * 4, "the guest idles: it waits for input, a device or a timer"),
     "unknown": ([], "and the machine does not tell what it is doing"),
@@ -83,14 +116,17 @@ def test_samples_are_shown_as_they_are(tmp_path: Path) -> None:
     machine = FakeMachine(lambda guest: guest.hurry(), looks=looks)
     verdict = follow(RELAY, machine, tmp_path).verdict
     assert [evidence.text for evidence in verdict.evidence][:2] == [
-        "HLT=1 IF=0 CPL=0 cpu=0.50 written=1",
-        "HLT=0 IF=1 CPL=3 cpu=0.50 written=2",
+        "HLT=1 IF=0 CPL=0 PG=1 at=0x1234 cpu=0.50 read=0 written=1",
+        "HLT=0 IF=1 CPL=3 PG=1 at=0x1234 cpu=0.50 read=0 written=2",
     ]
 
 
 def test_every_conclusion_has_its_own_next_step() -> None:
     found = {conclude(samples) for samples, _ in CONCLUSIONS.values() if samples}
-    assert len({doing.clause for doing in found}) == len({doing.hint for doing in found}) == 5
+    found.add(conclude([IDLE], asked=True))
+    disk = {doing for doing in found if "disk" in doing.clause}
+    assert len({doing.hint for doing in disk}) == 1
+    assert len({doing.clause for doing in found - disk}) == len({doing.hint for doing in found - disk}) == 7
     assert all(doing.hint for doing in found)
 
 
@@ -100,14 +136,101 @@ def test_unfinished_line_is_quoted(tmp_path: Path) -> None:
         guest.hurry()
 
     verdict = follow(RELAY, FakeMachine(script, looks=Looks([IDLE])), tmp_path).verdict
+    assert "the guest idles and waits for input; the console's last line" in verdict.reason
     assert verdict.reason.endswith('without an end, is "What disk would you like? (sda)"')
     (evidence,) = (item for item in verdict.evidence if item.text.startswith("What disk"))
     assert (tmp_path / "console.raw").read_bytes()[evidence.offset :].startswith(b"What disk")
 
 
+def hung(tmp_path: Path, console: bytes, screen: Sequence[str]) -> Verdict:
+    def script(guest: Guest) -> None:
+        guest.play(console)
+        guest.hurry()
+
+    return follow(RELAY, FakeMachine(script, looks=Looks([IDLE], screen=screen)), tmp_path).verdict
+
+
+FIRMWARE = ["SeaBIOS (version 1.16.2)", "Booting from ROM...", "Decompressing Linux... Parsing ELF... done."]
+
+
+def test_guest_that_never_used_the_console_is_quoted_from_its_screen(tmp_path: Path) -> None:
+    verdict = hung(tmp_path, b"", [*FIRMWARE, "Welcome to a system without printk times", "login:"])
+    assert verdict.outcome == Outcome.HANG
+    assert verdict.reason.endswith('does not use the serial console: its screen shows "login:"')
+    assert "console=ttyS0" in verdict.hint
+    assert [item.text for item in verdict.evidence if item.what == "screen"][-1] == "login:"
+
+
+def test_firmware_on_the_screen_is_no_lost_console(tmp_path: Path) -> None:
+    verdict = hung(tmp_path, b"", FIRMWARE)
+    assert verdict.reason.endswith("the guest idles: it waits for input, a device or a timer")
+
+
+def test_screen_of_a_guest_that_uses_its_console_is_quoted_only(tmp_path: Path) -> None:
+    verdict = hung(tmp_path, recorded_until("sysb"), [*FIRMWARE, "Debian GNU/Linux 12 tty1"])
+    assert verdict.reason.endswith(
+        'a device or a timer; its screen, unlike the console, shows "Debian GNU/Linux 12 tty1"'
+    )
+
+
+def test_kernel_messages_that_came_over_the_console_long_ago_are_no_lost_console(tmp_path: Path) -> None:
+    """A guest with two consoles: its screen cuts lines, and they need not be the last that came."""
+    log = recorded_until("sysb")
+    lines = [line for line in log.decode().splitlines() if line.startswith("[    0.0") and len(line) > 90]
+    rows = [lines[0][:80], lines[0][80:]]
+    verdict = hung(tmp_path, log, rows)
+    assert verdict.reason.endswith("the guest idles: it waits for input, a device or a timer")
+
+
+class Startled(FakeMachine):
+    """Its guest does nothing until somebody looks at it."""
+
+    def __init__(self, script: Script, **options: Any) -> None:
+        super().__init__(script, **options)
+        self.seen = Event()
+
+    def sample(self) -> ProcessorSample | None:
+        self.seen.set()
+        time.sleep(0.2)
+        return None if self.poll() else IDLE
+
+
+@pytest.mark.parametrize("keys", [{}, {"progress": ("disk",)}])
+def test_guest_that_ends_while_it_is_looked_at_has_ended(tmp_path: Path, keys: dict[str, Any]) -> None:
+    def script(guest: Guest) -> End:
+        guest.say("on it")
+        guest.hurry(50)
+        machine.seen.wait(30)
+        guest.say("done")
+        return POWERED_OFF
+
+    machine = Startled(script)
+    stage = msgspec.structs.replace(RELAY.stages[0], budget=1000, silence=5, **keys)
+    plan = replace(RELAY, stages=(stage,), scale={})
+    verdict = follow(plan, machine, tmp_path).verdict
+    assert verdict.outcome == Outcome.PASS, verdict
+
+
+def test_guest_that_speaks_while_it_is_looked_at_is_not_silent(tmp_path: Path) -> None:
+    def script(guest: Guest) -> None:
+        guest.say("on it")
+        guest.hurry(50)
+        machine.seen.wait(30)
+        guest.say("still here")
+
+    machine = Startled(script)
+    stage = msgspec.structs.replace(RELAY.stages[0], budget=1000, silence=5)
+    verdict = follow(replace(RELAY, stages=(stage,), scale={}), machine, tmp_path).verdict
+    assert verdict.outcome == Outcome.HANG
+    assert [item.text for item in verdict.evidence if item.what == "console"] == ["on it", "still here"]
+
+
 PROGRESS: dict[str, tuple[list[ProcessorSample], tuple[str, ...], bool]] = {
     "writes": ([IDLE, IDLE, sample(1, 1, 0, 512)], ("disk",), True),
     "has written": ([sample(1, 1, 0, 512)], ("disk",), False),
+    "reads": ([IDLE, IDLE, sample(1, 1, 0, 0, 512)], ("disk",), True),
+    "reads, but that does not count": ([IDLE, sample(1, 1, 0, 0, 512)], ("user",), False),
+    "has read and written": ([sample(1, 1, 0, 512, 512)], ("disk",), False),
     "writes, but that does not count": ([IDLE, sample(1, 1, 0, 512)], ("user",), False),
     "computes now and then": ([*[BUSY] * 8, SPIN], ("user",), True),
     "computes, but that does not count": ([SPIN], ("disk",), False),

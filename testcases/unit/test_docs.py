@@ -63,6 +63,8 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("`resumed`:", record.ResumedRecord),
     ("Each of `checkpoints`:", record.CheckpointRecord),
     ("`taken_over`:", record.TakenOverRecord),
+    ("`produced`:", record.ProducedRecord),
+    ("Each of `fetched`:", record.FetchedRecord),
     ("`verdict`:", verdict.Verdict),
     ("Each of `evidence`:", verdict.Evidence),
     ("Each of `stages`:", verdict.StageResult),
@@ -179,7 +181,9 @@ def test_every_file_of_a_record_is_described() -> None:
         "pipeline.py",
         "following.py",
         "report/record.py",
+        "stages/outputs.py",
         "machine/qemu.py",
+        "machine/looks.py",
         "machine/boot_medium.py",
     ):
         text = (ROOT / "harness" / source).read_text("utf-8")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -55,6 +56,12 @@ def test_good_log_passes_as_far_as_a_log_can_tell() -> None:
     assert [stage.start for stage in shown.result.stages][-1] == GOOD.index(PROMPT.encode())
     assert shown.unseen == ("gcc", "power-off")
     assert shown.result.facts["second_kernel"] == "5.10.0-32-686"
+
+
+def test_log_that_takes_long_to_read_is_no_lost_console() -> None:
+    log = GOOD.replace(b"relay: sysa: jumping", b"more and more\r\n" * 200_000 + b"relay: sysa: jumping", 1)
+    with patch("harness.stages.observer._GOODBYE", 0.0):
+        assert judged(log + OFF).result.verdict.outcome == Outcome.PASS
 
 
 def test_log_without_an_end_is_no_pass() -> None:

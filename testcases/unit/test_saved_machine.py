@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from dataclasses import replace
@@ -175,6 +176,46 @@ def test_machine_goes_on_where_it_was_saved(spec: MachineSpec, tmp_path: Path) -
     left = list(tmp_path.glob("*/disk.qcow2"))
     assert left == [saved / "disk.qcow2"], "the overlays of the runs are gone"
     assert "-incoming" not in (second / "qemu.cmd").read_text().splitlines()[-1]
+
+
+def test_machine_with_a_port_goes_on_too(spec: MachineSpec, tmp_path: Path) -> None:
+    run, saved, second = places(tmp_path, "run", "saved", "second")
+    spec = replace(spec, bulk=True)
+    with QemuMachine(spec, run) as machine:
+        assert machine.bulk is not None
+        machine.start()
+        machine.pause()
+        machine.save(saved)
+    assert machine.bulk.fileno() == -1, "our end is closed"
+    with QemuMachine(spec, second, saved=saved) as machine:
+        machine.start()
+        machine.pause()
+    with pytest.raises(InfraError), QemuMachine(replace(spec, bulk=False), second, saved=saved) as machine:
+        machine.start()
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_pasted_command_makes_the_same_machine(spec: MachineSpec, tmp_path: Path, bulk: bool) -> None:
+    directory, run = places(tmp_path, "a,comma", "run")
+    disk = directory / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    with QemuMachine(replace(spec, disk=disk, bulk=bulk), run):
+        pass
+    ran, pasted = (shlex.split(line) for line in (run / "qemu.cmd").read_text().splitlines()[1::3])
+    assert not any("fd=" in word or "chardev" in word for word in pasted)
+    assert any("fd=" in word for word in ran)
+    assert ("virtio-serial-pci" in pasted) == ("virtio-serial-pci" in ran) == bulk
+    # QEMU itself: paused, it is asked to quit by its monitor on standard input.
+    words = [word for word in pasted if word not in {"-serial", "stdio"}]
+    done = subprocess.run(
+        [*words, "-S", "-monitor", "stdio"],
+        input=b"info block\nquit\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert str(disk).encode() in done.stdout
 
 
 @pytest.mark.parametrize("memory_size", [16, 32], ids=["no stream", "another machine"])

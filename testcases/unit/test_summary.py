@@ -12,7 +12,14 @@ from rich.console import Console
 
 from harness.outcome import Outcome
 from harness.recipe import load_recipe
-from harness.report.record import HostRecord, KernelRecord, MachineRecord, RunDocument
+from harness.report.record import (
+    FetchedRecord,
+    HostRecord,
+    KernelRecord,
+    MachineRecord,
+    ProducedRecord,
+    RunDocument,
+)
 from harness.report.summary import show_run, show_verdict
 from harness.stages.plan import load_plan
 from harness.stages.verdict import CheckResult, Evidence, StageResult, StageStatus, Verdict
@@ -85,6 +92,21 @@ def test_the_rest_says_what_ran_what_was_proved_and_where_the_record_is(tmp_path
     assert "machine  QEMU 7.2.22, tcg, 1024 MiB" in lines
     assert "verdict  PASS: everything was proved" in lines
     assert lines[-1] == f"record   {tmp_path}"
+
+
+def test_what_was_taken_out_of_the_guest_is_listed(tmp_path: Path) -> None:
+    document = msgspec.structs.replace(
+        DOCUMENT,
+        produced=ProducedRecord("gcc", 2, 4096, 1.25, fast=True),
+        fetched=(FetchedRecord("gcc", "/a[b]", "files/a[b]", 1, 0.5, fast=False),),
+    )
+    lines = shown(document, tmp_path).splitlines()
+    assert "produced 2 files, 4.0 KiB: manifest.sha256 (1.2 s, through the virtio port)" in lines
+    assert "fetched  /a[b], 1 B: files/a[b] (0.5 s, over the console)" in lines
+    one = msgspec.structs.replace(document, produced=ProducedRecord("gcc", 1, 1, 1.0, fast=False))
+    assert (
+        "produced 1 file, 1 B: manifest.sha256 (1.0 s, over the console)" in shown(one, tmp_path).splitlines()
+    )
 
 
 def test_a_failure_comes_with_stage_reason_next_step_and_evidence(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ An element is a directory; its file `element-deps` names the elements that it ne
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +39,8 @@ def version() -> str:
     Raises:
         ConfigError: It is not installed.
     """
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("diskimage-builder")
     except importlib.metadata.PackageNotFoundError:

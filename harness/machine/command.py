@@ -1,0 +1,104 @@
+"""QEMU's command line: what runs, and what a person can paste."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.console.transport import BULK_PORT
+from harness.machine.boot_medium import boot_words, firmware_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness.machine.protocol import MachineSpec
+
+# What every machine has besides what its spec says.
+# The VGA device stays: it is the only witness of what decompressors and firmware say.
+DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std", "-nic", "none")
+
+_OVERLAY_OPTIONS = ",format=qcow2,if=ide,cache=unsafe"
+_PORT = ("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=bulk,name={BULK_PORT}")
+_NOT_PASTED = {"-chardev", "-mon", "-incoming"}  # their words are file descriptors, which only we have
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """QEMU's ends of what the machine is attached to, as file descriptors.
+
+    Attributes:
+        console: Its serial port.
+        monitor: QMP.
+        bulk: Its virtio serial port, if it has one.
+    """
+
+    console: int
+    monitor: int
+    bulk: int | None = None
+
+    @property
+    def all(self) -> list[int]:
+        """Those that QEMU inherits."""
+        return [self.console, self.monitor, *([] if self.bulk is None else [self.bulk])]
+
+
+def device_words(spec: MachineSpec) -> tuple[str, ...]:
+    """The devices of a machine that the guest sees and that are not its boot medium or disk."""
+    return (*DEVICES, *(_PORT if spec.bulk else ()))
+
+
+def command_words(
+    program: str, spec: MachineSpec, sockets: Sockets, directory: Path, overlay: Path
+) -> tuple[str, ...]:
+    """What runs.
+
+    Args:
+        program: QEMU.
+        spec: The machine.
+        sockets: What it is attached to.
+        directory: Where firmware keeps its variables.
+        overlay: What is written to the disk.
+
+    Raises:
+        ConfigError: The firmware is not installed.
+    """
+    command = [program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
+    command += ["-chardev", f"socket,id=console,fd={sockets.console}", "-serial", "chardev:console"]
+    command += ["-chardev", f"socket,id=monitor,fd={sockets.monitor}", "-mon", "chardev=monitor,mode=control"]
+    if sockets.bulk is not None:
+        command += ["-chardev", f"socket,id=bulk,fd={sockets.bulk}"]
+    command += [*device_words(spec), "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
+    if spec.cpu:
+        command += ["-cpu", spec.cpu]
+    command += [*firmware_words(spec.firmware, directory), *boot_words(spec.boot)]
+    if spec.disk is not None:
+        # What is written need not survive this host: the overlay goes with the run.
+        command += ["-drive", f"file={_quoted(overlay)}{_OVERLAY_OPTIONS}"]
+    return tuple(command)
+
+
+def for_people(command: Sequence[str], disk: Path | None) -> str:
+    """The command as it ran, and one to paste that does the same with the console on the terminal."""
+    by_hand: list[str] = []
+    words = iter(command)
+    for word in words:
+        if word in _NOT_PASTED:
+            next(words)
+        elif word == "-serial":
+            by_hand += [word, "stdio"]
+            next(words)
+        elif "chardev=bulk" in word:
+            by_hand.append(word.replace("chardev=bulk,", ""))  # a port that nobody listens to
+        elif word.startswith("file=") and word.endswith(_OVERLAY_OPTIONS) and disk is not None:
+            # The overlay is gone by then.
+            by_hand.append(f"file={_quoted(disk)},format=raw,if=ide,snapshot=on")
+        elif word != "-S":
+            by_hand.append(word)
+    ran, pasted = shlex.join(command), shlex.join(by_hand)
+    return f"# What ran; console, monitor and port are inherited sockets.\n{ran}\n\n# To paste:\n{pasted}\n"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace(",", ",,")

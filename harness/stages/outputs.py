@@ -1,0 +1,221 @@
+"""What a run takes out of its guest for the record: the list of what was produced, and files by name.
+
+`manifest.sha256` can be checked by sha256sum(1); `manifest.mtree` has modes and sizes as well, as mtree(5)
+describes them. Both are sorted by the bytes of the paths, so that equal products are equal files.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.console.bulk import Fetched, fetch
+from harness.errors import InfraError
+from harness.outcome import Outcome
+from harness.stages import events
+from harness.stages.verdict import Decided, Evidence, Verdict
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness.console.shell import Shell
+    from harness.stages.events import Listener
+    from harness.stages.plan import Stage
+
+_SUM = re.compile(rb"\\?([0-9a-f]{64}) [ *]")
+
+# Leaves modes and sizes, hashes, and names in one file, and prints how long each of these parts is. A program
+# that the guest lacks may be one of busybox's. What the shell itself keeps there is not the payload's.
+_LIST = r"""
+for program in find xargs stat sha256sum; do
+    if command -v $program >/dev/null; then eval $program=$program
+    elif busybox $program --help >/dev/null 2>&1; then eval "$program='busybox $program'"
+    else echo "the guest has no $program"; exit 3; fi
+done
+for directory in @DIRECTORIES@; do
+    test -d "$directory" || { echo "the guest has no directory $directory"; exit 3; }
+done
+cd @OWN@ || exit
+$find @DIRECTORIES@ -xdev -path @OWN@ -prune -o -type f -print0 >names &&
+$xargs -0 -r $stat -c '%a %s' <names >stats &&
+$xargs -0 -r $sha256sum <names >sums &&
+cat stats sums names >list &&
+$stat -c %s stats sums names && rm names stats sums
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A regular file that the guest has.
+
+    Attributes:
+        path: Absolute, in the guest.
+        mode: Permissions.
+        size: In bytes.
+        sha256: Of its content, in hexadecimal.
+    """
+
+    path: bytes
+    mode: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Takes out what stages say.
+
+    Attributes:
+        shell: The guest's, entered.
+        port: Our end of the virtio port, if the machine has one.
+        directory: The record.
+        listener: Told what was taken.
+    """
+
+    shell: Shell
+    port: socket.socket | None
+    directory: Path
+    listener: Listener
+
+    def take(self, stage: Stage, *, timeout: float) -> None:
+        """Take out what a stage says, each step within so many seconds of the shell's clock.
+
+        Raises:
+            Decided: The guest lacks it.
+            ShellTimeout: A step took too long.
+            ShellGone: The console has ended.
+            InfraError: It did not arrive as the guest has it, or the record cannot be written.
+        """
+        if stage.produced:
+            self._take_manifest(stage, timeout)
+        for path in stage.fetches:
+            self._take_file(stage, path, timeout)
+
+    def _take_manifest(self, stage: Stage, timeout: float) -> None:
+        began, own = time.monotonic(), self.shell.directory
+        directories = " ".join(map(shlex.quote, stage.produced))
+        reply = self.shell.run(
+            _LIST.replace("@DIRECTORIES@", directories).replace("@OWN@", own), timeout=timeout
+        )
+        if reply.status != 0:
+            lines = reply.text.strip().splitlines() or [f"exit status {reply.status}"]
+            raise _lacks(
+                stage,
+                f"the files in {directories} could not be listed: {lines[-1]}",
+                "check the key `produced` of the stage in the plan, and what the guest has by then",
+                tuple(Evidence("console", line, reply.start) for line in lines[-20:]),
+            )
+        with _storing(self.directory):
+            out = tempfile.TemporaryFile(dir=self.directory)  # noqa: SIM115 - so that only this is excused
+        with out:
+            fetched = fetch(self.shell, f"{own}/list", out, timeout=timeout, port=self.port)
+            out.seek(0)
+            files = listed(out.read(), [int(word) for word in reply.text.split()])
+        with _storing(self.directory):
+            (self.directory / "manifest.sha256").write_bytes(b"".join(map(_sum_line, files)))
+            tree = b"#mtree\n" + b"".join(map(_tree_line, files))
+            (self.directory / "manifest.mtree").write_bytes(tree)
+        self.listener.event(
+            events.Produced(
+                stage.name,
+                files=len(files),
+                size=sum(file.size for file in files),
+                seconds=round(time.monotonic() - began, 3),
+                fast=fetched.fast,
+            )
+        )
+
+    def _take_file(self, stage: Stage, path: str, timeout: float) -> None:
+        began, file = time.monotonic(), self.directory / "files" / path.lstrip("/")
+        try:
+            fetched = self._store(path, file, timeout)
+        except FileNotFoundError as error:
+            file.unlink(missing_ok=True)
+            raise _lacks(
+                stage,
+                f"the guest has no file {path}, which the plan takes out of it",
+                "check the key `fetches` of the stage in the plan, and what the guest has by then",
+                (Evidence("machine", f"no readable file {path}"),),
+            ) from error
+        seconds = round(time.monotonic() - began, 3)
+        self.listener.event(
+            events.Fetched(
+                stage.name, path, file=str(file.relative_to(self.directory)), size=fetched.size,
+                seconds=seconds, fast=fetched.fast,
+            )
+        )  # fmt: skip
+
+    def _store(self, path: str, file: Path, timeout: float) -> Fetched:
+        with _storing(self.directory):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            out = file.open("wb")
+        with out:
+            return fetch(self.shell, path, out, timeout=timeout, port=self.port)
+
+
+def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
+    """Read what the guest's script left: modes and sizes, hashes, names; sorted by the names.
+
+    Args:
+        data: All three, one after the other.
+        lengths: Bytes of each.
+
+    Raises:
+        InfraError: They do not belong together: the guest changed its files meanwhile.
+    """
+    problem = InfraError(
+        "the guest's list of its files contradicts itself",
+        hint="its files change while they are listed: name other directories in the plan's key `produced`",
+    )
+    if len(lengths) != 3 or sum(lengths) != len(data):
+        raise problem
+    stats, sums = data[: lengths[0]], data[lengths[0] : lengths[0] + lengths[1]]
+    paths = data[lengths[0] + lengths[1] :].split(b"\0")[:-1]
+    known = [line.split() for line in stats.splitlines()]
+    # Names with newlines are not always escaped: only what begins with a hash counts.
+    hashes = [found[1].decode() for line in sums.splitlines() if (found := _SUM.match(line))]
+    if not len(paths) == len(known) == len(hashes):
+        raise problem
+    files = {  # a directory of the plan may lie in another one
+        Produced(path, int(mode, 8), int(size), sha256)
+        for path, (mode, size), sha256 in zip(paths, known, hashes, strict=True)
+    }
+    return sorted(files, key=lambda file: file.path)
+
+
+def _sum_line(file: Produced) -> bytes:
+    """A line of sha256sum(1), which escapes what would end it, and says so in front."""
+    escaped = file.path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    mark = b"\\" if escaped != file.path else b""
+    return b"%s%s  %s\n" % (mark, file.sha256.encode(), escaped)
+
+
+def _tree_line(file: Produced) -> bytes:
+    """A line of mtree(5), whose names are relative, and escaped as by vis(3) in octal."""
+    plain = b"." + file.path
+    escaped = re.sub(rb"[^!-\"$-<>-\[\]-~]", lambda odd: b"\\%03o" % odd[0][0], plain)
+    return b"%s type=file mode=%04o size=%d sha256digest=%s\n" % (
+        escaped, file.mode, file.size, file.sha256.encode(),
+    )  # fmt: skip
+
+
+def _lacks(stage: Stage, reason: str, hint: str, evidence: tuple[Evidence, ...]) -> Decided:
+    return Decided(Verdict(Outcome.FAIL, stage.name, reason, hint, evidence))
+
+
+@contextmanager
+def _storing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfraError(
+            f"cannot write the run record {directory}: {error.strerror}",
+            hint="free some space, or choose another directory with --runs DIR",
+        ) from error

@@ -1,0 +1,258 @@
+"""Guests that fall silent, each for another reason: every conclusion is drawn from a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from harness import pipeline
+from harness.building import BuildOptions, build
+from harness.console.recorder import Recorder
+from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.qemu import QemuMachine
+from harness.outcome import Outcome
+from harness.progress import Quiet
+from harness.recipe import load_recipe
+from harness.report.record import RunDocument
+from harness.stages.plan import load_plan
+from harness.stages.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.image.factory import Build
+    from harness.stages.verdict import Verdict
+
+    VerdictOf = Callable[..., Verdict]
+
+HERE = Path(__file__).parent / "silence"
+PLAN = HERE / "plans/silence.toml"
+
+pytestmark = pytest.mark.xdist_group("silence")
+
+
+@pytest.fixture(scope="module")
+def silence(harness_cache: Path) -> Build:
+    recipe = load_recipe(str(HERE / "recipes/silence.toml"))
+    return build(recipe, BuildOptions(cache=harness_cache), Quiet())
+
+
+def with_command_line(built: Build, command_line: str) -> Build:
+    """The same build with another command line, to which nothing is added."""
+    boot = msgspec.structs.replace(built.recipe.boot, command_line=command_line)
+    document = msgspec.structs.replace(built.recipe.document, boot=boot)
+    return replace(built, recipe=msgspec.structs.replace(built.recipe, document=document))
+
+
+def with_plan(built: Build, directory: Path, *, old: str = "", new: str = "") -> Build:
+    """The same build with another plan: with a part replaced, or with something added."""
+    shutil.copytree(HERE, directory / "silence")
+    plan = directory / "silence/plans/silence.toml"
+    text = plan.read_text()
+    assert old in text
+    plan.write_text(text.replace(old, new) if old else text + new)
+    path = directory / "silence/recipes/silence.toml"
+    return replace(built, recipe=msgspec.structs.replace(built.recipe, path=path))
+
+
+CONCLUSIONS = {
+    "spin": "a program in user space keeps the processor busy",
+    "sleep": "the guest idles: it waits for input, a device or a timer",
+    "question": (
+        "the guest idles and waits for input; the console's last line, without an end, is "
+        '"What disk would you like?"'
+    ),
+    "kernel": "the kernel keeps the processor busy",
+    "write": "the guest is writing to its disk",
+    "read": "the guest is reading from its disk",
+}
+
+
+@pytest.mark.parametrize("what", CONCLUSIONS)
+def test_what_a_silent_guest_does(silence: Build, verdict_of: VerdictOf, what: str) -> None:
+    verdict = verdict_of(silence, append=f"what={what}", patience=1.0)
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "silence")
+    assert re.fullmatch(r"nothing was heard for \d+ s: .*", verdict.reason)
+    assert verdict.reason.endswith(CONCLUSIONS[what])
+    assert verdict.hint.endswith("; it was told to fall silent")
+    assert f"silence: {what} begins" in [item.text for item in verdict.evidence if item.what == "console"]
+    assert sum(item.what == "processor" for item in verdict.evidence) == 4
+
+
+def test_reading_is_progress_where_the_plan_says_so(
+    silence: Build, verdict_of: VerdictOf, harness_cache: Path, tmp_path: Path
+) -> None:
+    """A quarter of a minute of silent work is no hang, neither by its silence nor by its budget."""
+    keys = 'budget = 8\nsilence = 4\nprogress = ["disk"]\nlimit = 200'
+    patient = with_plan(silence, tmp_path, old="budget = 60\nsilence = 4", new=keys)
+    options = pipeline.RunOptions(runs=tmp_path / "runs", append="what=work")
+    run = pipeline.boot(patient, options, cache=harness_cache, listeners=[], progress=Quiet())
+    assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
+    verdict = verdict_of(silence, append="what=work", patience=1.0)
+    assert (verdict.outcome, "its disk" in verdict.reason) == (Outcome.HANG, True)
+
+
+def test_kernel_without_a_serial_console(silence: Build, verdict_of: VerdictOf) -> None:
+    built = with_command_line(silence, "panic=-1 no_timer_check what=sleep")
+    verdict = verdict_of(built, patience=0.5)
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "boot")
+    assert "does not use the serial console: its screen shows kernel messages" in verdict.reason
+    assert "console=ttyS0" in verdict.hint
+    assert any(item.what == "screen" for item in verdict.evidence)
+
+
+def test_quiet_guest_without_a_serial_console(silence: Build, verdict_of: VerdictOf) -> None:
+    built = with_command_line(silence, "quiet loglevel=0 panic=-1 no_timer_check what=sleep")
+    verdict = verdict_of(built, patience=0.5)
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "boot")
+    assert verdict.reason.endswith(
+        'the guest does not use the serial console: its screen shows "silence: sleep begins"'
+    )
+    assert "console=ttyS0" in verdict.hint
+
+
+def test_guest_with_both_consoles_has_not_lost_one(silence: Build, verdict_of: VerdictOf) -> None:
+    built = with_command_line(silence, "console=tty0 console=ttyS0 panic=-1 no_timer_check what=sleep")
+    verdict = verdict_of(built, patience=1.0)
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "silence")
+    assert verdict.reason.endswith(CONCLUSIONS["sleep"])
+
+
+def test_seed_kernel_is_damaged(silence: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
+    seed = silence.kernels["seed"]
+    kernel = bytearray(seed.image.path.read_bytes())
+    middle = len(kernel) // 2
+    kernel[middle : middle + 4096] = bytes(4096)
+    damaged = tmp_path / "vmlinuz"
+    damaged.write_bytes(kernel)
+    image = replace(seed.image, path=damaged, sha256=hashlib.sha256(kernel).hexdigest())
+    built = replace(silence, kernels={**silence.kernels, "seed": replace(seed, image=image)})
+    verdict = verdict_of(built, patience=0.3)
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "boot")
+    assert re.fullmatch(
+        r"the kernel could not decompress itself: \w+-compressed data is corrupt", verdict.reason
+    )
+
+
+# Boot sectors in 16-bit x86 code; SeaBIOS starts them from a stick.
+SECTORS: dict[str, tuple[bytes, Outcome, str]] = {
+    "cli; hlt": (
+        b"\xfa\xf4\xeb\xfc",
+        Outcome.HANG,
+        "the processor has halted with interrupts off, and nothing can wake it",
+    ),
+    "sti; hlt; and again": (
+        b"\xfb\xf4\xeb\xfc",
+        Outcome.HANG,
+        "no kernel with paging runs: the firmware or a boot loader waits for a key, a device or a timer",
+    ),
+    "loop": (
+        b"\xeb\xfe",
+        Outcome.HANG,
+        "no kernel with paging runs: the firmware, a boot loader or a simple kernel keeps the processor busy",
+    ),
+    # mov ax,0x0e21; int 0x10: "!" on the screen; then cli; hlt.
+    "word on the screen": (
+        b"\xb8\x21\x0e\xbb\x07\x00\xcd\x10\xfa\xf4",
+        Outcome.HANG,
+        'the guest does not use the serial console: its screen shows "!"',
+    ),
+    # lidt of six zeros at 0x7c10; int3: no handler for the interrupt, none for that fault, none for the next.
+    "triple fault": (
+        b"\x31\xc0\x8e\xd8\x0f\x01\x1e\x10\x7c\xcc".ljust(0x16, b"\0"),
+        Outcome.PANIC,
+        "the machine reset itself without a word (a triple fault, or a kernel that gave up silently)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SECTORS)
+def test_boot_sector(tmp_path: Path, name: str) -> None:
+    code, outcome, reason = SECTORS[name]
+    verdict = verdict_on(code.ljust(510, b"\0") + b"\x55\xaa", tmp_path, Medium.USB_EHCI)
+    assert (verdict.outcome, verdict.stage) == (outcome, "boot")
+    assert verdict.reason.endswith(reason)
+
+
+@pytest.mark.parametrize("medium", [Medium.USB_EHCI, Medium.CD])
+def test_medium_that_nothing_boots_from(tmp_path: Path, medium: Medium) -> None:
+    verdict = verdict_on(bytes(512), tmp_path, medium)
+    assert (verdict.outcome, verdict.stage) == (Outcome.CONFIG, "boot")
+    assert verdict.reason.startswith("the firmware found nothing to boot: ")
+    assert "harness image verify" in verdict.hint
+
+
+def verdict_on(sector: bytes, directory: Path, medium: Medium) -> Verdict:
+    """What becomes of a medium that begins with this sector."""
+    image = directory / "medium.img"
+    image.write_bytes(sector.ljust(1 << 20, b"\0"))
+    spec = MachineSpec(
+        boot=MediumBoot(image, medium, ""),
+        firmware=Firmware.BIOS,
+        disk=None,
+        memory=32 << 20,
+        cpu="",
+        accelerator=Accelerator.TCG,
+    )
+    with ExitStack() as stack:
+        machine = stack.enter_context(QemuMachine(spec, directory))
+        recorder = stack.enter_context(Recorder(machine.transport, directory / "raw", directory / "idx"))
+        runner = Runner(
+            load_plan(PLAN), machine, recorder, accelerator="tcg", facts={}, listener=Nobody(), patience=0.2
+        )
+        verdict = runner.follow().verdict
+    assert verdict.hint
+    assert verdict.evidence
+    return verdict
+
+
+class Nobody:
+    def event(self, event: Any) -> None:
+        pass
+
+    def heard(self, block: Any) -> None:
+        pass
+
+
+def test_files_leave_a_guest_by_its_port(silence: Build, harness_cache: Path, tmp_path: Path) -> None:
+    """The whole way: the plan asks, the machine has a port, the guest finds it, the record has it all."""
+    stage = """
+[[stage]]
+name = "shell"
+title = "files are handed over"
+begins = '^silence# ?$'
+prompt = true
+budget = 120
+silence = 60
+produced = ["/bin", "/modules", "/tmp"]
+fetches = ["/bin/busybox"]
+types = "poweroff -f"
+[[stage.checks]]
+name = "many"
+run = "cd /tmp; for number in `seq 400`; do echo $number >file-$number; done"
+proves = "there is something to list"
+"""
+    built = with_plan(silence, tmp_path, new=stage)
+    options = pipeline.RunOptions(runs=tmp_path / "runs", append="what=shell")
+    run = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
+    document = msgspec.json.decode((run.directory / "run.json").read_bytes(), type=RunDocument)
+    assert document.produced is not None
+    assert document.produced.fast
+    assert document.produced.files > 400
+    [fetched] = document.fetched
+    assert (fetched.path, fetched.file, fetched.fast) == ("/bin/busybox", "files/bin/busybox", True)
+    busybox = (run.directory / fetched.file).read_bytes()
+    assert len(busybox) == fetched.size
+    lines = (run.directory / "manifest.sha256").read_text().splitlines()
+    sums = {path: sha256 for sha256, path in (line.split("  ", 1) for line in lines)}
+    assert sums["/bin/busybox"] == hashlib.sha256(busybox).hexdigest()
+    assert sums["/tmp/file-7"] == hashlib.sha256(b"7\n").hexdigest()
