@@ -44,9 +44,9 @@ __all__ = [
     "boot",
     "build",
     "check_host",
-    "check_images",
     "machine_spec",
     "needed_images",
+    "start_of",
 ]
 
 
@@ -119,30 +119,6 @@ def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
     return tuple(name for name in names if name)
-
-
-def check_images(built: Build, options: RunOptions) -> None:
-    """Find out, before anything boots, what would keep the seed kernel from starting init without a word.
-
-    Raises:
-        ConfigError: Something would.
-    """
-    from harness.image.inspect.opened import open_image
-    from harness.image.inspect.verify import problems_for_boot, verify
-
-    spec = _boot(built, options)
-    if isinstance(spec, MediumBoot):
-        with open_image(spec.image) as image:
-            problems = [finding for finding in verify(image) if finding.good is False]
-    else:
-        cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
-        problems = problems_for_boot(
-            spec.initramfs, built.kernels["seed"].image, command_line=spec.command_line, cpu=cpu
-        )
-    if problems:
-        name = (spec.image if isinstance(spec, MediumBoot) else spec.initramfs).name
-        hint = f"{problems[0].hint}; --force boots it all the same"
-        raise ConfigError(f"{name}: {problems[0].what}", hint=hint)
 
 
 def boot(
@@ -256,7 +232,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec
         )
     check_fits(memory)
     return MachineSpec(
-        boot=_boot(built, options),
+        boot=start_of(built, options),
         firmware=options.firmware,
         disk=built.images[boot.disk].path if boot.disk and options.disk else None,
         memory=memory,
@@ -265,7 +241,12 @@ def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec
     )
 
 
-def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+    """What the machine boots.
+
+    Raises:
+        ConfigError: The recipe has no such medium, or the firmware cannot start the kernel.
+    """
     recipe, boot = built.recipe, built.recipe.boot
     if options.medium != Medium.DIRECT:
         medium = recipe.image(boot.medium) if boot.medium else None

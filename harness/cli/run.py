@@ -17,6 +17,7 @@ from harness.cli.options import (
     RecipeArgument,
     RefreshOption,
     RunsOption,
+    SecondOption,
     build_options,
 )
 from harness.cli.printing import err, out, print_json
@@ -76,6 +77,7 @@ def run(
     context: typer.Context,
     recipe: RecipeArgument = "relay",
     kernel: KernelOption = None,
+    second: SecondOption = None,
     accelerator: AcceleratorOption = "auto",
     memory: MemoryOption = None,
     cpu: CpuOption = None,
@@ -98,7 +100,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run."""
-    from harness import pipeline
+    from harness import fitness, pipeline
     from harness.attendance import Attendance, Wishes
     from harness.machine.protocol import Firmware, Medium
     from harness.recipe import load_recipe
@@ -107,7 +109,7 @@ def run(
     from harness.slices import Slice
     from harness.stages.plan import load_plan
 
-    building = build_options(kernel, cache, lock, mirror, refresh=refresh)
+    building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
     running = pipeline.RunOptions(
         runs=runs.absolute(),
         accelerator=accelerator,
@@ -133,7 +135,8 @@ def run(
         building = replace(building, names=pipeline.needed_images(wanted, running))
         built = pipeline.build(wanted, building, progress)
         if not force:
-            pipeline.check_images(built, running)
+            for remark in fitness.check_images(built, running):
+                progress.note(remark)
         progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
         attendance = Attendance(wishes, progress, err())
         done = pipeline.boot(

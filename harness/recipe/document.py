@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -27,11 +28,13 @@ class Kernels(toml.Table, frozen=True):
     """Which kernels of the catalogue boot the recipe.
 
     `second` lists candidates for the kernel behind kexec: the first whose version is not the seed
-    kernel's is taken. `qualified` are the seed kernels that the test suite boots.
+    kernel's is taken, unless `behind` names the one that goes behind this seed kernel. `qualified` are the
+    seed kernels that the test suite boots.
     """
 
     seed: Name
     second: tuple[Name, ...] = ()
+    behind: Mapping[Name, Name] = msgspec.field(default_factory=dict)
     qualified: tuple[Name, ...] = ()
 
 

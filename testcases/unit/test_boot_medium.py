@@ -37,7 +37,7 @@ def built(*, medium: str | None = "stick", bits: int = 32) -> Build:
 
 
 def boot(given: Build, **options: Any) -> DirectBoot | MediumBoot:
-    return pipeline._boot(given, pipeline.RunOptions(runs=Path("runs"), **options))
+    return pipeline.start_of(given, pipeline.RunOptions(runs=Path("runs"), **options))
 
 
 def test_without_a_medium_the_machine_loads_the_kernel() -> None:

@@ -52,7 +52,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
 ]
-SAID_IN_PROSE: Structs = (plan._Failures,)
+SAID_IN_PROSE: Structs = (plan._Included,)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),

@@ -16,8 +16,8 @@ import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness import compression
 from harness.errors import InfraError
-from harness.image import compression
 from harness.image.cpio.records import Archive, CpioError, Record, Source, read_archive
 from harness.image.member import Member
 
