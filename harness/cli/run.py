@@ -42,6 +42,15 @@ MediumOption = Annotated[
 FirmwareOption = Annotated[
     Literal["bios", "uefi"], typer.Option(help="What the machine starts with: SeaBIOS, or OVMF.")
 ]
+UnpackedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--unpacked/--packed",
+        help="Start the seed kernel unpacked, by PVH: faster, but without firmware and decompressor.  "
+        "[default: as the recipe says]",
+        show_default=False,
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Boot even what the checks before a boot object to.")
 ]
@@ -84,6 +93,7 @@ def run(
     append: AppendOption = "",
     medium: MediumOption = "direct",
     firmware: FirmwareOption = "bios",
+    unpacked: UnpackedOption = None,
     force: ForceOption = False,
     checkpoint: CheckpointOption = "",
     start: FromOption = "",
@@ -118,6 +128,7 @@ def run(
         append=append,
         medium=Medium(medium),
         firmware=Firmware(firmware),
+        unpacked=unpacked,
         patience=patience,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
     )

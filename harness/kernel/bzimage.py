@@ -122,7 +122,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
     (command_line_max,) = struct.unpack_from("<I", head, 0x238)
     (init_size,) = struct.unpack_from("<I", head, 0x260)
     payload_at = setup_size + payload_offset
-    if protocol >= (2, 8) and payload_at + payload_size > size:
+    if protocol >= (2, 8) and payload_size and payload_at + payload_size > size:
         message = f"kernel {path} is cut off: its payload ends at byte {payload_at + payload_size} of {size}"
         raise ConfigError(message, hint=_AGAIN)
     file.seek(payload_at)

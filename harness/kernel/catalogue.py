@@ -14,20 +14,13 @@ from harness import places, toml
 from harness.errors import ConfigError
 from harness.kernel import modules, stock
 from harness.kernel.bzimage import KernelImage, inspect
+from harness.kernel.stock import DebianKernel
 
 if TYPE_CHECKING:
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
 
 _OWN = Path("kernels.d")
-
-
-class DebianKernel(toml.Table, frozen=True):
-    """Which package of the Debian archive carries a kernel."""
-
-    suite: str
-    architecture: str
-    package: str
 
 
 class KernelFile(toml.Table, frozen=True):

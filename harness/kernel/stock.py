@@ -7,19 +7,27 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness import toml
 from harness.errors import ConfigError
 from harness.sources.apt import GoneError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.kernel.catalogue import DebianKernel
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
     from harness.store import Store
 
 # Part of every key: raise it when kernels are put together in another way.
 _FORMAT = 1
+
+
+class DebianKernel(toml.Table, frozen=True):
+    """Which package of the Debian archive carries a kernel."""
+
+    suite: str
+    architecture: str
+    package: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ class Kernels(toml.Table, frozen=True):
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
-    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB.
+    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
+    the seed kernel without firmware and decompressor.
     """
 
     initramfs: Name
@@ -50,6 +51,7 @@ class Boot(toml.Table, frozen=True):
     medium: Name | None = None
     memory: str = "1G"
     cpu: str = ""
+    unpacked: bool = False
 
     @property
     def memory_bytes(self) -> int:

@@ -28,10 +28,12 @@ def built(*, medium: str | None = "stick", bits: int = 32) -> Build:
     images = {"first": Initramfs(name="first", contents=()), "stick": Iso(name="stick", menu=MENU)}
     recipe = SimpleNamespace(
         name="own",
-        boot=SimpleNamespace(initramfs="first", medium=medium, command_line="console=ttyS0 panic=-1"),
+        boot=SimpleNamespace(
+            initramfs="first", medium=medium, command_line="console=ttyS0 panic=-1", unpacked=False
+        ),
         image=images.__getitem__,
     )
-    kernel = SimpleNamespace(image=SimpleNamespace(bits=bits, path=Path("/k")))
+    kernel = SimpleNamespace(image=SimpleNamespace(bits=bits, path=Path("/k"), kind="bzImage"))
     artifacts = {name: SimpleNamespace(path=Path(f"/{name}")) for name in images}
     return cast("Build", SimpleNamespace(recipe=recipe, kernels={"seed": kernel}, images=artifacts))
 

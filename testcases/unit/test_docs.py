@@ -20,7 +20,7 @@ import typer.main
 
 from harness import recipe, toml
 from harness.cli import app
-from harness.kernel import catalogue
+from harness.kernel import catalogue, stock
 from harness.outcome import Outcome
 from harness.report import record
 from harness.sources import packages
@@ -46,7 +46,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
     ("recipes", "## Kernels", (catalogue.KernelLine,)),
-    ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
+    ("recipes", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("plans", "## Top level", (plan._Document,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
