@@ -70,12 +70,12 @@ def elf(
     return header + segments + load + note
 
 
-def packed(inner: bytes, compression: str = "gzip", **fields: int) -> bytes:
+def packed(inner: bytes, compression: str = "gzip") -> bytes:
     """A bzImage with something packed in it."""
     payload = PACKERS[compression](inner)
     if compression != "gzip":
         payload += struct.pack("<I", len(inner) & 0xFFFFFFFF)
-    data = bytearray(kernel(payload=payload, paragraphs=0, **fields))
+    data = bytearray(kernel(payload=payload, paragraphs=0))
     data += bytes(-len(data) % 16)
     struct.pack_into("<I", data, 0x1F4, (len(data) - SETUP_SIZE) // 16)
     return bytes(data)
