@@ -53,9 +53,9 @@ def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
         file.seek(image.payload_at)
         appended = 0 if image.payload == "gzip" else _APPENDED
         packed = io.BytesIO(file.read(max(0, image.payload_size - appended)))
+    if compression.detect(packed.getvalue()[:2]) == "none":  # the size that is appended is all there is
+        raise ConfigError(f"the payload of {name} is cut off", hint="fetch or build it again")
     try:
-        if compression.detect(packed.getvalue()[:2]) == "none":  # the size that is appended is all there is
-            raise compression.StreamError(0, f"it is cut off after {image.payload_size} bytes")
         compression.unpack(packed, 0, out, limit=limit)
     except compression.StreamError as error:
         raise ConfigError(
