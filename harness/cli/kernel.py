@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,8 @@ from harness.cli.options import (
 from harness.cli.printing import err, out, print_json, print_wide
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.kernel.catalogue import Kernel
     from harness.kernel.features import Lack
     from harness.kernel.inspection import Inspection
@@ -73,11 +76,11 @@ def fetch(
     found = []
     for name in dict.fromkeys(names):
         catalogue.load_line(name)  # a slip in the last name shows before the first download
-    debian = _debian(cache, mirror, refresh=refresh)
-    for name in dict.fromkeys(names):
-        kernel = catalogue.obtain(name, debian)
-        known = beside(kernel.image)
-        found.append((kernel, known.origin if known else ""))
+    with _debian(cache, mirror, refresh=refresh) as debian:
+        for name in dict.fromkeys(names):
+            kernel = catalogue.obtain(name, debian)
+            known = beside(kernel.image)
+            found.append((kernel, known.origin if known else ""))
     if as_json:
         print_json([_fetched(kernel, config) for kernel, config in found])
         return
@@ -115,9 +118,9 @@ def inspect(
     if catalogue.is_path(kernel) and inspection.sections_of(path):
         found = inspection.examine(path.absolute())
     else:
-        found = inspection.examine(
-            catalogue.obtain(kernel, _debian(cache, mirror, refresh=refresh)).image.path
-        )
+        with _debian(cache, mirror, refresh=refresh) as debian:
+            path = catalogue.obtain(kernel, debian).image.path
+        found = inspection.examine(path)
     verdicts = {
         name: _judge(found, needs, size, append) for name, (_, needs) in plans.items() if plan in {"", name}
     }
@@ -211,14 +214,14 @@ def _fetched(kernel: Kernel, config: str) -> dict[str, object]:
     }
 
 
-def _debian(cache: Path | None, mirror: str | None, *, refresh: bool) -> DebianSource:
+@contextmanager
+def _debian(cache: Path | None, mirror: str | None, *, refresh: bool) -> Iterator[DebianSource]:
     from harness.report.progress import TerminalProgress
     from harness.sources.debian import DebianSource
     from harness.store import Store
 
-    return DebianSource(
-        Store(cache_directory(cache)), TerminalProgress(err()), mirror=mirror, refresh=refresh
-    )
+    with TerminalProgress(err()) as progress:
+        yield DebianSource(Store(cache_directory(cache)), progress, mirror=mirror, refresh=refresh)
 
 
 def _fields(value: object) -> dict[str, object]:

@@ -79,11 +79,14 @@ def examine(path: Path) -> Inspection:
 
 
 def sections_of(path: Path) -> dict[str, tuple[int, int]]:
-    """The sections of a unified kernel image; empty for everything else."""
-    if not path.is_file():
+    """The sections of a unified kernel image; empty for everything else, and for what cannot be read."""
+    try:
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            return unified.sections(file)
+    except OSError:
         return {}
-    with path.open("rb") as file:
-        return unified.sections(file)
 
 
 @contextmanager
