@@ -29,6 +29,7 @@ class BuildOptions:
     Attributes:
         cache: The cache directory.
         kernel: Seed kernel, by name or path, instead of the recipe's.
+        second: Kernel behind kexec, likewise.
         lock: Lock file to repeat.
         mirror: Debian archive to use instead of the machine's own.
         refresh: Whether to fetch the newest indexes first.
@@ -39,6 +40,7 @@ class BuildOptions:
 
     cache: Path
     kernel: str | None = None
+    second: str | None = None
     lock: Path | None = None
     mirror: str | None = None
     refresh: bool = False
@@ -64,7 +66,14 @@ def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
     )
     downloads = Downloads(store, progress)
     workshop = Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
-    return factory.build(recipe, workshop, seed=options.kernel, only=options.only, names=options.names)
+    return factory.build(
+        recipe,
+        workshop,
+        seed=options.kernel,
+        second=options.second,
+        only=options.only,
+        names=options.names,
+    )
 
 
 def _source_date() -> int:

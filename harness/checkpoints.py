@@ -83,12 +83,13 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
             break
     recipe, boot = built.recipe, spec.boot
     direct = isinstance(boot, DirectBoot)
+    unpacked = " unpacked" if isinstance(boot, DirectBoot) and boot.unpacked else ""
     return {
         "format": _FORMAT,
         "recipe": recipe.name,
         "stage": stage,
         "way": hashlib.sha256(msgspec.json.encode(way)).hexdigest(),
-        "kernel": built.kernels["seed"].image.sha256 if direct else "",
+        "kernel": built.kernels["seed"].image.sha256 + unpacked if direct else "",
         "initramfs": built.images[recipe.boot.initramfs].sha256 if direct else "",
         "medium": boot.medium,
         "image": "" if direct else built.images[recipe.boot.medium or ""].sha256,

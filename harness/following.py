@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.checkpoints import CONSOLE
 from harness.console.recorder import Recorder
 from harness.errors import Interrupted
+from harness.machine.protocol import DirectBoot
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
 from harness.report.record import MachineRecord
@@ -136,6 +137,7 @@ def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:
         command_line=spec.boot.command_line,
         medium=spec.boot.medium,
         firmware=spec.firmware,
+        unpacked=isinstance(spec.boot, DirectBoot) and spec.boot.unpacked,
         qemu=version,
     )
 

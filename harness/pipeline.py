@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +44,9 @@ __all__ = [
     "boot",
     "build",
     "check_host",
-    "check_images",
     "machine_spec",
     "needed_images",
+    "start_of",
 ]
 
 
@@ -62,6 +62,7 @@ class RunOptions:
         append: Added to the seed kernel's command line; a medium has its own.
         medium: Whether and how the recipe's medium is attached, and booted.
         firmware: What runs before it.
+        unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
         patience: All budgets are multiplied with it.
         disk: Whether the recipe's disk is attached.
         part: Which part of the plan is done, and where the machine is saved.
@@ -75,6 +76,7 @@ class RunOptions:
     append: str = ""
     medium: Medium = Medium.DIRECT
     firmware: Firmware = Firmware.BIOS
+    unpacked: bool | None = None
     patience: float = 1.0
     disk: bool = True
     part: Slice = WHOLE
@@ -101,6 +103,11 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
         ConfigError: QEMU or the firmware is not installed, the accelerator that was asked for does not work,
             the options contradict each other, or the run record has no place.
     """
+    if options.unpacked and options.medium != Medium.DIRECT:
+        raise ConfigError(
+            "a medium has its kernel as it is, and --unpacked cannot change it",
+            hint="leave out one of --unpacked and --medium",
+        )
     if options.append and options.medium != Medium.DIRECT:
         raise ConfigError(
             "a medium has its own command line, and --append cannot change it",
@@ -119,30 +126,6 @@ def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
     return tuple(name for name in names if name)
-
-
-def check_images(built: Build, options: RunOptions) -> None:
-    """Find out, before anything boots, what would keep the seed kernel from starting init without a word.
-
-    Raises:
-        ConfigError: Something would.
-    """
-    from harness.image.inspect.opened import open_image
-    from harness.image.inspect.verify import problems_for_boot, verify
-
-    spec = _boot(built, options)
-    if isinstance(spec, MediumBoot):
-        with open_image(spec.image) as image:
-            problems = [finding for finding in verify(image) if finding.good is False]
-    else:
-        cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
-        problems = problems_for_boot(
-            spec.initramfs, built.kernels["seed"].image, command_line=spec.command_line, cpu=cpu
-        )
-    if problems:
-        name = (spec.image if isinstance(spec, MediumBoot) else spec.initramfs).name
-        hint = f"{problems[0].hint}; --force boots it all the same"
-        raise ConfigError(f"{name}: {problems[0].what}", hint=hint)
 
 
 def boot(
@@ -255,8 +238,13 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
             hint="give the guest more with --memory or the recipe's key boot.memory",
         )
     check_fits(memory)
+    start = start_of(built, options)
+    if isinstance(start, DirectBoot) and start.unpacked:
+        from harness.kernel.unpacked import vmlinux
+
+        start = replace(start, kernel=vmlinux(kernel, store))
     return MachineSpec(
-        boot=_boot(built, options),
+        boot=start,
         firmware=options.firmware,
         disk=built.images[boot.disk].path if boot.disk and options.disk else None,
         memory=memory,
@@ -266,7 +254,12 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
     )
 
 
-def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+    """What the machine boots.
+
+    Raises:
+        ConfigError: The recipe has no such medium, or the firmware cannot start the kernel.
+    """
     recipe, boot = built.recipe, built.recipe.boot
     if options.medium != Medium.DIRECT:
         medium = recipe.image(boot.medium) if boot.medium else None
@@ -279,7 +272,14 @@ def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
         hint = "boot from a medium (--medium cd), or take another kernel with --kernel"
         raise ConfigError("QEMU's UEFI starts 64-bit kernels only, unless a boot loader does", hint=hint)
     command_line = f"{boot.command_line} {options.append}".strip()
-    return DirectBoot(kernel.path, built.images[boot.initramfs].path, command_line)
+    unpacked = boot.unpacked if options.unpacked is None else options.unpacked
+    unpacked = unpacked or kernel.kind == "vmlinux"
+    if unpacked and options.firmware == Firmware.UEFI:
+        raise ConfigError(
+            "a kernel that is started unpacked meets no firmware, and UEFI was asked for",
+            hint="leave out one of --unpacked and --firmware uefi",
+        )
+    return DirectBoot(kernel.path, built.images[boot.initramfs].path, command_line, unpacked)
 
 
 def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:

@@ -16,6 +16,7 @@ from harness.cli.options import (
     MirrorOption,
     RecipeArgument,
     RefreshOption,
+    SecondOption,
     build_options,
 )
 from harness.cli.printing import err, out, print_json
@@ -36,6 +37,7 @@ def build(
         bool, typer.Option("--check", help="Build all again in other surroundings, and compare.")
     ] = False,
     kernel: KernelOption = None,
+    second: SecondOption = None,
     dirty: DirtyOption = False,
     cache: CacheOption = None,
     lock: LockOption = None,
@@ -55,7 +57,9 @@ def build(
     if output:
         places.check_writable(output.absolute(), "output", "choose another with -o DIR")
     kind = "iso" if only == "usb" else only
-    options = build_options(kernel, cache, lock, mirror, refresh=refresh, only=kind, dirty=dirty)
+    options = build_options(
+        kernel, cache, lock, mirror, refresh=refresh, second=second, only=kind, dirty=dirty
+    )
     compared = None
     with TerminalProgress(err()) as progress:
         built = building.build(load_recipe(recipe), options, progress)
@@ -88,6 +92,7 @@ def lock(
     recipe: RecipeArgument = "relay",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Lock file to write.")] = None,
     kernel: KernelOption = None,
+    second: SecondOption = None,
     cache: CacheOption = None,
     mirror: MirrorOption = None,
     refresh: RefreshOption = False,
@@ -102,7 +107,8 @@ def lock(
     wanted = load_recipe(recipe)
     path = output or Path(f"{wanted.name}.lock.json")
     with TerminalProgress(err()) as progress:
-        built = building.build(wanted, build_options(kernel, cache, None, mirror, refresh=refresh), progress)
+        options = build_options(kernel, cache, None, mirror, refresh=refresh, second=second)
+        built = building.build(wanted, options, progress)
     try:
         write_atomically(path, built.lock.to_json())
     except OSError as error:

@@ -17,7 +17,8 @@ def _recipe_names(incomplete: str) -> list[str]:
     return [name for name in recipe_files() if name.startswith(incomplete)]
 
 
-def _kernel_names(incomplete: str) -> list[str]:
+def kernel_names(incomplete: str) -> list[str]:
+    """Names of the catalogue that begin so."""
     from harness.kernel import catalogue
 
     return [name for name in catalogue.kernel_files() if name.startswith(incomplete)]
@@ -30,9 +31,13 @@ RecipeArgument = Annotated[
 KernelOption = Annotated[
     str | None,
     typer.Option(
-        help="Seed kernel: a name of the catalogue, or the path of your own vmlinuz.",
-        autocompletion=_kernel_names,
+        help="Seed kernel: a name of the catalogue, or your own vmlinuz as PATH or PATH,modules=DIR.",
+        autocompletion=kernel_names,
     ),
+]
+SecondOption = Annotated[
+    str | None,
+    typer.Option(help="Kernel behind kexec, named like --kernel.", autocompletion=kernel_names),
 ]
 CacheOption = Annotated[
     Path | None,
@@ -61,6 +66,7 @@ def build_options(
     mirror: str | None,
     *,
     refresh: bool,
+    second: str | None = None,
     only: str | None = None,
     dirty: bool = False,
 ) -> BuildOptions:
@@ -70,6 +76,7 @@ def build_options(
     return BuildOptions(
         cache=cache_directory(cache),
         kernel=kernel,
+        second=second,
         lock=lock_file,
         mirror=mirror,
         refresh=refresh,

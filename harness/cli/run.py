@@ -17,6 +17,7 @@ from harness.cli.options import (
     RecipeArgument,
     RefreshOption,
     RunsOption,
+    SecondOption,
     build_options,
 )
 from harness.cli.printing import err, out, print_json
@@ -40,6 +41,15 @@ MediumOption = Annotated[
 ]
 FirmwareOption = Annotated[
     Literal["bios", "uefi"], typer.Option(help="What the machine starts with: SeaBIOS, or OVMF.")
+]
+UnpackedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--unpacked/--packed",
+        help="Start the seed kernel unpacked, by PVH: faster, but without firmware and decompressor.  "
+        "[default: as the recipe says]",
+        show_default=False,
+    ),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Boot even what the checks before a boot object to.")
@@ -76,12 +86,14 @@ def run(
     context: typer.Context,
     recipe: RecipeArgument = "relay",
     kernel: KernelOption = None,
+    second: SecondOption = None,
     accelerator: AcceleratorOption = "auto",
     memory: MemoryOption = None,
     cpu: CpuOption = None,
     append: AppendOption = "",
     medium: MediumOption = "direct",
     firmware: FirmwareOption = "bios",
+    unpacked: UnpackedOption = None,
     force: ForceOption = False,
     checkpoint: CheckpointOption = "",
     start: FromOption = "",
@@ -98,7 +110,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run."""
-    from harness import pipeline
+    from harness import fitness, pipeline
     from harness.attendance import Attendance, Wishes
     from harness.machine.protocol import Firmware, Medium
     from harness.recipe import load_recipe
@@ -107,7 +119,7 @@ def run(
     from harness.slices import Slice
     from harness.stages.plan import load_plan
 
-    building = build_options(kernel, cache, lock, mirror, refresh=refresh)
+    building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
     running = pipeline.RunOptions(
         runs=runs.absolute(),
         accelerator=accelerator,
@@ -116,6 +128,7 @@ def run(
         append=append,
         medium=Medium(medium),
         firmware=Firmware(firmware),
+        unpacked=unpacked,
         patience=patience,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
     )
@@ -133,7 +146,8 @@ def run(
         building = replace(building, names=pipeline.needed_images(wanted, running))
         built = pipeline.build(wanted, building, progress)
         if not force:
-            pipeline.check_images(built, running)
+            for remark in fitness.check_images(built, running):
+                progress.note(remark)
         progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
         attendance = Attendance(wishes, progress, err())
         done = pipeline.boot(

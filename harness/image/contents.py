@@ -59,6 +59,11 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
             kernel = given.kernel(content.kernel)
             found["sha256"] = kernel.image.sha256
             found["package"] = kernel.package.sha256 if kernel.package else ""
+            if isinstance(content, r.Modules) and kernel.package is None and kernel.modules is not None:
+                found["modules"] = [
+                    hashlib.sha256(module.data).hexdigest()
+                    for module in modules.closure(kernel.modules, content.names)
+                ]
         case r.ImageFile():
             found["sha256"] = given.image(content.image, content.recipe).sha256
         case r.Unpacked():
@@ -278,7 +283,7 @@ def _module_entries(content: r.Modules, kernel: Kernel) -> Iterator[Entry]:
     if kernel.modules is None:
         raise ConfigError(
             f"the kernel {kernel.name} comes without modules, and the image needs {', '.join(content.names)}",
-            hint="take a kernel of the catalogue for this role",
+            hint="add them (--kernel PATH,modules=DIR), or take a kernel of the catalogue for this role",
         )
     found = modules.closure(kernel.modules, content.names)
     for module in found:

@@ -55,6 +55,7 @@ def build(
     workshop: Workshop,
     *,
     seed: str | None = None,
+    second: str | None = None,
     only: str | None = None,
     names: tuple[str, ...] = (),
 ) -> Build:
@@ -63,7 +64,8 @@ def build(
     Args:
         recipe: The recipe.
         workshop: Where and what from.
-        seed: The seed kernel, by a name of the catalogue or the path of a vmlinuz, instead of the recipe's.
+        seed: The seed kernel, named as `catalogue.obtain` takes it, instead of the recipe's.
+        second: The kernel behind kexec, likewise.
         only: The kind of image that is wanted; others are built only where one of these needs them.
         names: The images that are wanted, instead of all; as above.
 
@@ -71,7 +73,7 @@ def build(
         ConfigError: The recipe asks for what cannot be had, or the kernel is none.
         InfraError: A download or a tool failed, or the disk is full.
     """
-    return _Factory(recipe, workshop, seed).build(only, names)
+    return _Factory(recipe, workshop, seed, second).build(only, names)
 
 
 @dataclass
@@ -81,6 +83,7 @@ class _Factory:
     recipe: Recipe
     workshop: Workshop
     seed: str | None
+    second: str | None = None
     above: tuple[Path, ...] = ()
     others: dict[Path, _Factory] = field(default_factory=dict)
     kernels: dict[str, Kernel] = field(default_factory=dict)
@@ -121,7 +124,8 @@ class _Factory:
         kernels = self.recipe.kernels
         if name == "seed":
             return self.seed or kernels.seed
-        return catalogue.choose_second(kernels.second, self.kernel("seed"))
+        seed = self.kernel("seed")
+        return self.second or kernels.behind.get(seed.name) or catalogue.choose_second(kernels.second, seed)
 
     def _other(self, name: str) -> _Factory:
         path = str(self.recipe.base / name) if name.endswith(".toml") else name
@@ -130,7 +134,7 @@ class _Factory:
             raise ConfigError(f"{self.recipe.path} and {other.path} each need an image of the other")
         if other.path not in self.others:
             above = (*self.above, self.recipe.path)
-            self.others[other.path] = _Factory(other, self.workshop, None, above)
+            self.others[other.path] = _Factory(other, self.workshop, None, above=above)
         return self.others[other.path]
 
     def _require_host(self, wanted: Iterable[Image]) -> None:

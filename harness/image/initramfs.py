@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from harness import compression as streams
 from harness.errors import InfraError
-from harness.image import compression as streams
 from harness.image import cpio
 
 if TYPE_CHECKING:

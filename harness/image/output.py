@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.image.compression import Sink
+    from harness.compression import Sink
     from harness.image.tree import Entry
 
 

@@ -1,8 +1,15 @@
-"""What an x86 kernel file (bzImage) says about itself, from its own bytes.
+"""What an x86 kernel file says about itself, from its own bytes.
 
-The layout is the boot protocol of the kernel's Documentation/arch/x86/boot.rst: a real-mode part of
-`setup_sects` + 1 sectors of 512 bytes that holds the setup header at byte 0x1f1, then the protected-mode part
-with the compressed kernel, the payload.
+The layout of a bzImage is the boot protocol of the kernel's Documentation/arch/x86/boot.rst: a real-mode part
+of `setup_sects` + 1 sectors of 512 bytes that holds the setup header at byte 0x1f1, then the protected-mode
+part with the compressed kernel, the payload. Of the header are read:
+
+    0x1f1 setup_sects      0x1f4 syssize            0x1fe boot_flag    0x202 header ("HdrS")
+    0x206 version          0x20e kernel_version     0x22c initrd_addr_max
+    0x234 relocatable_kernel  0x236 xloadflags      0x238 cmdline_size
+    0x248 payload_offset   0x24c payload_length     0x260 init_size
+
+A bzImage with an EFI stub begins with "MZ" and has a PE header where byte 0x3c says.
 """
 
 from __future__ import annotations
@@ -10,10 +17,13 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
+from harness.kernel import unified, vmlinux
+from harness.kernel.image import KernelImage
+
+__all__ = ["KernelImage", "inspect"]
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -38,12 +48,6 @@ _PAYLOADS = {
 
 # What people give by mistake: offset, magic, what it is, what to do. The first that matches counts.
 _STRANGERS = (
-    (
-        0,
-        b"\x7fELF",
-        "an uncompressed ELF kernel or program",
-        "give the bzImage (arch/x86/boot/bzImage, /boot/vmlinuz-*)",
-    ),
     (0x38, b"ARMd", "a kernel for another architecture (arm64)", "give a kernel for x86"),
     (0x38, b"ARM\x64", "a kernel for another architecture (arm64)", "give a kernel for x86"),
     (0x38, b"RSC\x05", "a kernel for another architecture (riscv)", "give a kernel for x86"),
@@ -60,43 +64,11 @@ _STRANGERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KernelImage:
-    """A kernel file.
-
-    Attributes:
-        path: Where it is.
-        version: Release, the first word of the banner, such as "6.1.0-50-686"; "" when it says none.
-        banner: The whole version string: release, builder, compiler, build date.
-        protocol: Version of the boot protocol, major and minor.
-        bits: 64 when it has a 64-bit entry point (XLF_KERNEL_64, protocol 2.12, Linux 3.8), else 32.
-        relocatable: Whether it runs at an address that the loader chooses.
-        payload: Compression of the kernel in it: "gzip", "xz", "zstd", "lz4", "lzma", "bzip2", "lzo" or
-            "unknown".
-        size: Bytes of the file.
-        init_size: Bytes of memory that it needs until it reads the memory map; 0 before protocol 2.10.
-        initrd_max: Highest address that a byte of the initramfs may have.
-        sha256: Of the whole file, in hex.
-    """
-
-    path: Path
-    version: str
-    banner: str
-    protocol: tuple[int, int]
-    bits: int
-    relocatable: bool
-    payload: str
-    size: int
-    init_size: int
-    initrd_max: int
-    sha256: str
-
-
 def inspect(path: Path) -> KernelImage:
-    """Read a kernel's setup header.
+    """Read a kernel's headers.
 
     Args:
-        path: A bzImage.
+        path: A bzImage, or a vmlinux.
 
     Raises:
         ConfigError: The file is missing, unreadable, no x86 kernel, or shorter than its header says.
@@ -107,6 +79,13 @@ def inspect(path: Path) -> KernelImage:
             raise ConfigError(f"kernel {path} {what}", hint="give a bzImage, such as /boot/vmlinuz-*")
         with path.open("rb") as file:
             head = file.read(_HEAD_SIZE)
+            if head.startswith(vmlinux.MAGIC):
+                return vmlinux.inspect(path, file, file.seek(0, os.SEEK_END))
+            if unified.sections(file):
+                raise ConfigError(
+                    f"{path} is a unified kernel image, which only UEFI starts",
+                    hint=f"take the kernel out of it: objcopy -O binary --only-section=.linux {path} vmlinuz",
+                )
             _check_magic(path, head)
             return _parse(path, head, file)
     except OSError as error:
@@ -139,9 +118,14 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
 
     (initrd_max,) = struct.unpack_from("<I", head, 0x22C)
     (xloadflags,) = struct.unpack_from("<H", head, 0x236)
-    (payload_offset,) = struct.unpack_from("<I", head, 0x248)
+    payload_offset, payload_size = struct.unpack_from("<II", head, 0x248)
+    (command_line_max,) = struct.unpack_from("<I", head, 0x238)
     (init_size,) = struct.unpack_from("<I", head, 0x260)
-    file.seek(setup_size + payload_offset)
+    payload_at = setup_size + payload_offset
+    if protocol >= (2, 8) and payload_size and payload_at + payload_size > size:
+        message = f"kernel {path} is cut off: its payload ends at byte {payload_at + payload_size} of {size}"
+        raise ConfigError(message, hint=_AGAIN)
+    file.seek(payload_at)
     payload = _PAYLOADS.get(file.read(2), "unknown")
     file.seek(0)
     banner = _banner(head[:setup_size])
@@ -157,6 +141,10 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         init_size=init_size if protocol >= (2, 10) else 0,
         initrd_max=initrd_max if protocol >= (2, 3) else 0x37FFFFFF,
         sha256=hashlib.file_digest(file, "sha256").hexdigest(),
+        efi=unified.is_pe(head),
+        command_line_max=command_line_max if protocol >= (2, 6) else 255,
+        payload_at=payload_at if protocol >= (2, 8) else 0,
+        payload_size=payload_size if protocol >= (2, 8) else 0,
     )
 
 

@@ -7,38 +7,27 @@ include/linux/module.h (MODULE_ALIAS, MODULE_SOFTDEP) and scripts/mod/modpost.c 
 
 from __future__ import annotations
 
-import gzip
 import io
-import lzma
 import os
 import re
-import sys
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import compression
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 # Software dependencies name algorithms such as "crc32c"; what provides them lives here.
 _PROVIDERS = re.compile(r"kernel/(crypto|lib|arch/[^/]+/(crypto|lib))/")
 
 
-_OPENERS: dict[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    ".gz": gzip.decompress,
-    ".xz": lzma.decompress,
-}
-_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, lzma.LZMAError, zlib.error)
-if sys.version_info >= (3, 14):
-    from compression import zstd
-
-    _OPENERS[".zst"] = zstd.decompress
-    _ERRORS += (zstd.ZstdError,)
+# How modules may be compressed (scripts/Makefile.modinst), and by which bytes that shows.
+_SUFFIXES = {"": "none", ".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
+_MODULE_MAX = 512 << 20  # bytes: no module is larger, however small its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +78,23 @@ def closure(root: Path, wanted: Sequence[str]) -> list[Module]:
     return [Module(name, tree.paths[name], _read(tree.paths[name])) for name in order.names]
 
 
+def release(root: Path) -> str:
+    """The release of Linux that modules are built for, from the modules themselves.
+
+    Args:
+        root: A `lib/modules/<release>` directory.
+
+    Raises:
+        ConfigError: There are no modules, or they do not say it.
+    """
+    tree = _Tree(root)
+    name = min(tree.paths)
+    magic = tree.info(name).vermagic
+    if not magic:
+        raise ConfigError(f"{tree.paths[name]} does not say which kernel it is for (vermagic)")
+    return magic.split()[0]
+
+
 @dataclass(frozen=True, slots=True)
 class _Info:
     """What a module says in `.modinfo`; names as they stand there."""
@@ -97,6 +103,7 @@ class _Info:
     before: tuple[str, ...]
     after: tuple[str, ...]
     aliases: frozenset[str]
+    vermagic: str = ""
 
 
 class _Tree:
@@ -108,7 +115,7 @@ class _Tree:
         for directory, _, files in os.walk(root / "kernel"):
             for file in files:
                 stem, dot, suffix = file.partition(".ko")
-                if dot and suffix in {"", ".gz", ".xz", ".zst"}:
+                if dot and suffix in _SUFFIXES:
                     path = Path(directory, file)
                     # Twice the same name: the same one wins on every host.
                     self.paths[_normal(stem)] = min(path, self.paths.get(_normal(stem), path))
@@ -232,12 +239,15 @@ def _modinfo(path: Path) -> _Info:
     depends: list[str] = []
     soft: dict[str, list[str]] = {"pre:": [], "post:": []}
     aliases = set()
+    vermagic = ""
     for fact in facts:
         key, _, value = fact.partition("=")
         if key == "depends":
             depends += filter(None, value.split(","))
         elif key == "alias":
             aliases.add(_normal(value))
+        elif key == "vermagic":
+            vermagic = value
         elif key == "softdep":
             kind = ""
             for word in value.split():
@@ -245,19 +255,26 @@ def _modinfo(path: Path) -> _Info:
                     kind = word
                 elif kind:
                     soft[kind].append(word)
-    return _Info(tuple(depends), tuple(soft["pre:"]), tuple(soft["post:"]), frozenset(aliases))
+    return _Info(tuple(depends), tuple(soft["pre:"]), tuple(soft["post:"]), frozenset(aliases), vermagic)
 
 
 def _read(path: Path) -> bytes:
     """Return a module, decompressed."""
-    opener = _OPENERS.get(path.name.partition(".ko")[2])
-    if not opener:
-        hint = f"unpack the kernel's modules: zstd -d --rm {path.parent}/*.zst"
-        raise ConfigError(f"{path} is compressed with zstd, which takes Python 3.14 to read", hint=hint)
+    kind = _SUFFIXES[path.name.partition(".ko")[2]]
     try:
-        return opener(path.read_bytes())
-    except _ERRORS as error:
-        raise ConfigError(f"cannot read kernel module {path}: {error}") from error
+        if kind == "none":
+            return path.read_bytes()
+        with path.open("rb") as file:
+            found = compression.detect(file.read(2))
+            if found != kind:
+                raise ConfigError(f"cannot read kernel module {path}: it is no {kind} file")
+            unpacked = io.BytesIO()
+            compression.unpack(file, 0, unpacked, limit=_MODULE_MAX)
+            return unpacked.getvalue()
+    except compression.StreamError as error:
+        raise ConfigError(f"cannot read kernel module {path}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read kernel module {path}: {error.strerror}") from error
 
 
 def _normal(name: str) -> str:

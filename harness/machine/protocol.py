@@ -108,11 +108,13 @@ class DirectBoot:
         kernel: The seed kernel.
         initramfs: First root file system.
         command_line: The seed kernel's command line.
+        unpacked: Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
     """
 
     kernel: Path
     initramfs: Path
     command_line: str
+    unpacked: bool = False
 
     @property
     def medium(self) -> Medium:

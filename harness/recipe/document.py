@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -27,18 +28,21 @@ class Kernels(toml.Table, frozen=True):
     """Which kernels of the catalogue boot the recipe.
 
     `second` lists candidates for the kernel behind kexec: the first whose version is not the seed
-    kernel's is taken. `qualified` are the seed kernels that the test suite boots.
+    kernel's is taken, unless `behind` names the one that goes behind this seed kernel. `qualified` are the
+    seed kernels that the test suite boots.
     """
 
     seed: Name
     second: tuple[Name, ...] = ()
+    behind: Mapping[Name, Name] = msgspec.field(default_factory=dict)
     qualified: tuple[Name, ...] = ()
 
 
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
-    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB.
+    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
+    the seed kernel without firmware and decompressor.
     """
 
     initramfs: Name
@@ -47,6 +51,7 @@ class Boot(toml.Table, frozen=True):
     medium: Name | None = None
     memory: str = "1G"
     cpu: str = ""
+    unpacked: bool = False
 
     @property
     def memory_bytes(self) -> int:

@@ -76,6 +76,7 @@ class MachineRecord(msgspec.Struct, frozen=True):
     qemu: str
     medium: str = "direct"
     firmware: str = "bios"
+    unpacked: bool = False
 
 
 class HostRecord(msgspec.Struct, frozen=True):

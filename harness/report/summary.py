@@ -117,4 +117,6 @@ def _show_inputs(console: Console, document: RunDocument) -> None:
     machine = document.machine
     if machine is not None:
         text = f"machine  QEMU {machine.qemu}, {machine.accelerator}, {machine.memory >> 20} MiB"
+        if machine.unpacked:
+            text += ", seed kernel started unpacked"
         console.print(text, soft_wrap=True, highlight=False, markup=False)

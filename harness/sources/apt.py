@@ -56,6 +56,10 @@ Acquire::Languages "none";
 """
 
 
+class GoneError(ConfigError):
+    """The archive no longer has what an index or a lock file promised."""
+
+
 class AptRoot:
     """apt for one suite and one architecture, in a directory of its own.
 
@@ -126,6 +130,10 @@ class AptRoot:
                 hint="name one of them",
             )
         return found[0]
+
+    def names(self, start: str) -> tuple[str, ...]:
+        """All packages of the suite whose names start so, sorted."""
+        return tuple(sorted(self._query(["apt-cache", "pkgnames", start], [start]).split()))
 
     def fetch(self, packages: Sequence[Package], progress: Progress) -> None:
         """Download these exact packages into the directory `archives`; apt verifies them.
@@ -207,7 +215,7 @@ class AptRoot:
                     raise
             if process.returncode != 0:
                 if "was not found" in stderr or "404  Not Found" in stderr:
-                    raise ConfigError(
+                    raise GoneError(
                         f"the archive no longer has what was asked for: {_first_problem(stderr)}",
                         hint="resolve again with --refresh (and without --lock)",
                     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError, InfraError, command_failed
-from harness.sources.apt import AptRoot, machine_mirror
+from harness.sources.apt import AptRoot, GoneError, machine_mirror
 from harness.sources.packages import Lock, Package, Resolution
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 # Part of the key of unpacked packages: raise it when they are unpacked in another way.
 _FORMAT = 2
+# Part of the key of answers: raise it when the same request is answered in another way.
+_ANSWER_FORMAT = 2
+
+# A kernel's package as opposed to one that names the current kernel, and the parts that it may consist of.
+_RELEASED = re.compile(r"linux-image-\d[^_]*(?<!-unsigned)$")
+_PART = re.compile(r"linux-(?:base|binary|modules)-\d")
 
 
 class DebianSource:
@@ -95,6 +101,54 @@ class DebianSource:
 
         return self._answer(request, follow)[0]
 
+    def kernel(self, suite: str, architecture: str, name: str, *, anew: bool = False) -> tuple[Package, ...]:
+        """The packages that a kernel consists of, the one that is named `linux-image-<release>` first.
+
+        Up to Linux 6.12 that one holds everything. Since 7.0 it only names, with its own exact version,
+        what holds the bootable file (linux-binary), the modules and the configuration.
+
+        Args:
+            suite: Suite of the archive.
+            architecture: Debian's name of the kernel's architecture.
+            name: A package `linux-image-<release>`, or one that depends on the current one.
+            anew: Ask the archive again, because what an earlier answer named is gone.
+
+        Raises:
+            ConfigError: The suite or the lock file cannot give it; the message names what the suite has.
+        """
+        request = Resolution(suite, architecture, (name,), closure=False, packages=())
+        if anew:
+            self._refreshed.discard((suite, architecture))
+            self._given = [given for given in self._given if not given.answers(request)]
+
+        def follow(apt: AptRoot) -> tuple[Package, ...]:
+            try:
+                package = apt.find(name)
+            except ConfigError as error:
+                raise ConfigError(error.message, hint=_others(apt.names("linux-image-"))) from error
+            image = next((part for part in _exact(package) if _RELEASED.match(part)), None)
+            image_package = apt.find(image) if image else package
+            parts = [part for part in _exact(image_package) if _PART.match(part)]
+            return (image_package, *map(apt.find, sorted(parts)))
+
+        return self._answer(request, follow, force=anew)
+
+    def kernels(self, suite: str, architecture: str) -> tuple[str, ...]:
+        """The releases of Linux that a suite has, sorted, such as "6.1.0-50-686"."""
+        with self._apt(suite, architecture) as apt:
+            names = apt.names("linux-image-")
+        return tuple(name.removeprefix("linux-image-") for name in names if _RELEASED.match(name))
+
+    @property
+    def store(self) -> Store:
+        """Where packages are unpacked."""
+        return self._store
+
+    @property
+    def locked(self) -> bool:
+        """Whether a lock file says what is given."""
+        return self._lock is not None
+
     def unpack(self, suite: str, architecture: str, packages: Sequence[Package]) -> dict[str, Path]:
         """Directories with the packages' files, by package name; downloads what is not there yet.
 
@@ -111,7 +165,7 @@ class DebianSource:
                 apt.refresh(self._progress)  # with a lock file, nothing else asked for the index
                 try:
                     apt.fetch(missing, self._progress)
-                except ConfigError:  # a lock file may be newer than our index
+                except GoneError:  # a lock file may be newer than our index
                     apt.refresh(self._progress, force=True)
                     apt.fetch(missing, self._progress)
                 with self._progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
@@ -120,7 +174,11 @@ class DebianSource:
         return {package.name: self._unpacked(package) / "files" for package in packages}
 
     def _answer(
-        self, request: Resolution, resolve: Callable[[AptRoot], tuple[Package, ...]]
+        self,
+        request: Resolution,
+        resolve: Callable[[AptRoot], tuple[Package, ...]],
+        *,
+        force: bool = False,
     ) -> tuple[Package, ...]:
         if self._lock is not None:
             answer = next((r for r in self._lock.resolutions if r.answers(request)), None)
@@ -131,17 +189,19 @@ class DebianSource:
                     hint="it belongs to another recipe or kernel; make a new one with `harness lock`",
                 )
         else:
-            answer = self._resolve(request, resolve)
+            answer = self._resolve(request, resolve, force=force)
         if not any(given.answers(request) for given in self._given):
             self._given.append(answer)
         return answer.packages
 
-    def _resolve(self, request: Resolution, resolve: Callable[[AptRoot], tuple[Package, ...]]) -> Resolution:
+    def _resolve(
+        self, request: Resolution, resolve: Callable[[AptRoot], tuple[Package, ...]], *, force: bool
+    ) -> Resolution:
         with self._apt(request.suite, request.architecture) as apt:
             key = (request.suite, request.architecture)
-            apt.refresh(self._progress, force=self._stale and key not in self._refreshed)
+            apt.refresh(self._progress, force=force or (self._stale and key not in self._refreshed))
             self._refreshed.add(key)
-            inputs = {**msgspec.to_builtins(request), "index": apt.index_age}
+            inputs = {**msgspec.to_builtins(request), "index": apt.index_age, "format": _ANSWER_FORMAT}
 
             def build(directory: Path) -> None:
                 answer = msgspec.structs.replace(request, packages=resolve(apt))
@@ -182,6 +242,16 @@ class DebianSource:
 
         self._store.get("deb", _inputs(package), build)
         archive.unlink(missing_ok=True)
+
+
+def _exact(package: Package) -> list[str]:
+    """Names of what a package depends on in exactly its own version."""
+    return re.findall(rf"(\S+) \(= {re.escape(package.version)}\)", package.depends)
+
+
+def _others(names: Sequence[str]) -> str:
+    found = [name for name in names if not name.endswith(("-unsigned", "-template", "-dbg"))]
+    return f"the suite has: {', '.join(found) or 'no kernels'}"
 
 
 def _extract(archive: Path, directory: Path) -> None:

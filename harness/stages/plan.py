@@ -18,6 +18,7 @@ from harness.console.watcher import Marker
 from harness.errors import ConfigError
 from harness.machine.protocol import Accelerator
 from harness.outcome import Outcome
+from harness.stages.needs import NO_NEEDS, Needs, joined
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 # Absolute and without detours: it is also the file's place in the record.
@@ -134,11 +135,14 @@ class _Document(toml.Table, frozen=True):
     end_line: str = ""
     include: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
+    needs: Needs = Needs()
     scale: Mapping[Accelerator, Seconds] = msgspec.field(default_factory=dict)
 
 
-class _Failures(toml.Table, frozen=True):
-    failure: tuple[Failure, ...]
+class _Included(toml.Table, frozen=True):
+    summary: str = ""
+    failure: tuple[Failure, ...] = ()
+    needs: Needs = Needs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Plan:
         failures: In order of precedence.
         end: The cause with which the machine must end after the last stage (`EndCause`), or "line".
         end_line: Pattern of the line that is the end, whatever the machine does after it.
+        needs: What it needs of the kernels.
         scale: What budgets are multiplied with, by accelerator; they are written for TCG.
     """
 
@@ -160,6 +165,7 @@ class Plan:
     end: str
     scale: Mapping[str, float]
     end_line: str = ""
+    needs: Needs = NO_NEEDS
 
     @property
     def takes_out(self) -> bool:
@@ -223,6 +229,22 @@ def plan_files() -> dict[str, Path]:
     return {path.stem: path for path in files if "[[stage]]" in path.read_text(encoding="utf-8")}
 
 
+def needs_files() -> dict[str, tuple[str, Needs]]:
+    """What every plan of the project needs of kernels, and every file of needs that no plan includes yet.
+
+    Returns:
+        Summary and needs, by name; a file of needs without a summary is a part of others.
+    """
+    plans = {name: toml.load(path, _Document) for name, path in plan_files().items()}
+    found = {name: (document.summary, load_plan(find_plan(name)).needs) for name, document in plans.items()}
+    said = {name for document in plans.values() for name in document.include}
+    for path in sorted((places.data_root() / "images/plans").glob("needs-*.toml")):
+        if path.stem not in said:
+            included = toml.load(path, _Included)
+            found[path.stem] = (included.summary, included.needs)
+    return {name: (summary, needs) for name, (summary, needs) in found.items() if summary and needs}
+
+
 def find_plan(name: str) -> Path:
     """A plan by name, or by the path of its TOML file.
 
@@ -246,12 +268,14 @@ def load_plan(path: Path) -> Plan:
     """
     document = toml.load(path, _Document)
     failures = list(document.failure)
+    needs = [document.needs]
     _check_patterns(path, document.stage, document.failure)
     for name in document.include:
         included = path.with_name(f"{name}.toml")
-        more = toml.load(included, _Failures).failure
-        _check_patterns(included, (), more)
-        failures += more
+        more = toml.load(included, _Included)
+        _check_patterns(included, (), more.failure)
+        failures += more.failure
+        needs.append(more.needs)
     _check_names(path, document)
     _check_end(path, document)
     return Plan(
@@ -260,6 +284,7 @@ def load_plan(path: Path) -> Plan:
         failures=tuple(failures),
         end=document.end,
         end_line=document.end_line,
+        needs=joined(needs),
         scale={str(kind): factor for kind, factor in document.scale.items()},
     )
 

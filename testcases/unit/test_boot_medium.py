@@ -28,16 +28,18 @@ def built(*, medium: str | None = "stick", bits: int = 32) -> Build:
     images = {"first": Initramfs(name="first", contents=()), "stick": Iso(name="stick", menu=MENU)}
     recipe = SimpleNamespace(
         name="own",
-        boot=SimpleNamespace(initramfs="first", medium=medium, command_line="console=ttyS0 panic=-1"),
+        boot=SimpleNamespace(
+            initramfs="first", medium=medium, command_line="console=ttyS0 panic=-1", unpacked=False
+        ),
         image=images.__getitem__,
     )
-    kernel = SimpleNamespace(image=SimpleNamespace(bits=bits, path=Path("/k")))
+    kernel = SimpleNamespace(image=SimpleNamespace(bits=bits, path=Path("/k"), kind="bzImage"))
     artifacts = {name: SimpleNamespace(path=Path(f"/{name}")) for name in images}
     return cast("Build", SimpleNamespace(recipe=recipe, kernels={"seed": kernel}, images=artifacts))
 
 
 def boot(given: Build, **options: Any) -> DirectBoot | MediumBoot:
-    return pipeline._boot(given, pipeline.RunOptions(runs=Path("runs"), **options))
+    return pipeline.start_of(given, pipeline.RunOptions(runs=Path("runs"), **options))
 
 
 def test_without_a_medium_the_machine_loads_the_kernel() -> None:

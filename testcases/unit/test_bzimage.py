@@ -35,7 +35,7 @@ def kernel(
     setup_sects: int = SETUP_SECTS,
     paragraphs: int = 32,
 ) -> bytes:
-    image = bytearray(SETUP_SIZE + 512)
+    image = bytearray(SETUP_SIZE + max(512, 0x100 + len(payload)))
     struct.pack_into("<B", image, 0x1F1, setup_sects)
     struct.pack_into("<I", image, 0x1F4, paragraphs)
     struct.pack_into("<H", image, 0x1FE, 0xAA55)
@@ -44,7 +44,8 @@ def kernel(
     struct.pack_into("<H", image, 0x20E, 0x300)  # the banner is at 0x300 + 0x200
     struct.pack_into("<I", image, 0x22C, 0x7FFFFFFF)
     struct.pack_into("<BBH", image, 0x234, relocatable, 21, xloadflags)
-    struct.pack_into("<I", image, 0x248, 0x100)
+    struct.pack_into("<I", image, 0x238, 2047)
+    struct.pack_into("<II", image, 0x248, 0x100, len(payload))
     struct.pack_into("<I", image, 0x260, 0x100C000)
     image[0x500 : 0x500 + len(banner) + 1] = banner + b"\0"
     image[SETUP_SIZE + 0x100 : SETUP_SIZE + 0x100 + len(payload)] = payload
@@ -69,6 +70,9 @@ def test_every_field(tmp_path: Path) -> None:
         size=SETUP_SIZE + 512,
         init_size=0x100C000,
         initrd_max=0x7FFFFFFF,
+        command_line_max=2047,
+        payload_at=SETUP_SIZE + 0x100,
+        payload_size=len(b"\xfd7zXZ"),
         sha256=hashlib.sha256(kernel()).hexdigest(),
     )
 
@@ -103,9 +107,10 @@ def test_fields_that_an_old_protocol_lacks(tmp_path: Path) -> None:
 
 
 def test_setup_sects_of_0_means_4(tmp_path: Path) -> None:
-    assert inspect_bytes(tmp_path, kernel(setup_sects=0, paragraphs=0)).size == 5 * 512
+    whole = kernel(setup_sects=0, paragraphs=0, payload=b"")
+    assert inspect_bytes(tmp_path, whole).size == 5 * 512
     with pytest.raises(ConfigError, match="promises 2576 bytes, it has 2560"):
-        inspect_bytes(tmp_path, kernel(setup_sects=0, paragraphs=1))
+        inspect_bytes(tmp_path, kernel(setup_sects=0, paragraphs=1, payload=b""))
 
 
 def test_kernel_without_a_banner(tmp_path: Path) -> None:
@@ -132,7 +137,11 @@ def test_cut_off(tmp_path: Path, length: int) -> None:
         (b"", "is empty", "again"),
         (b"random" * 5000, "is no x86 kernel image", "bzImage"),
         (b"x", "is no x86 kernel image", "bzImage"),
-        (b"\x7fELF\x01\x01\x01" + bytes(9999), "an uncompressed ELF kernel", "give the bzImage"),
+        (
+            b"\x7fELF\x01\x01\x01".ljust(18, b"\0") + b"\x03" + bytes(9999),
+            "an ELF program or module",
+            "bzImage",
+        ),
         (gzip.compress(kernel()), "gzip", "unpack"),
         (b"\xfd7zXZ\0", "xz", "unpack"),
         (b"\x28\xb5\x2f\xfd", "zstd", "unpack"),
@@ -143,6 +152,7 @@ def test_cut_off(tmp_path: Path, length: int) -> None:
         (bytes(510) + b"\x55\xaa" + bytes(512), "a boot sector", "disk image"),
         (kernel()[:0x210], "cut off in its boot header", "again"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_kernel(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:

@@ -14,8 +14,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import compression
 from harness.errors import ConfigError
-from harness.image import compression
 
 KINDS = ["gzip", "xz", "zstd", "lz4"]
 _rng = random.Random(1)  # noqa: S311 - the same noise each time

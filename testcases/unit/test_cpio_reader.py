@@ -21,8 +21,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import compression
 from harness.errors import InfraError
-from harness.image import compression, cpio
+from harness.image import cpio
 from harness.image.cpio import reader as cpio_reader
 from harness.image.tree import Entry
 

@@ -20,11 +20,11 @@ import typer.main
 
 from harness import recipe, toml
 from harness.cli import app
-from harness.kernel import catalogue
+from harness.kernel import catalogue, features, stock
 from harness.outcome import Outcome
 from harness.report import record
 from harness.sources import packages
-from harness.stages import events, plan, verdict
+from harness.stages import events, needs, plan, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,14 +45,18 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
-    ("recipes", "## Kernels", (catalogue.KernelLine,)),
-    ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
+    ("kernels", "## The catalogue", (catalogue.KernelLine,)),
+    ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
+    ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
+    ("kernels", "## Features", (features.Feature,)),
+    ("plans", "## `[needs]`", (needs.Needs,)),
+    ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
     ("plans", "## Top level", (plan._Document,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
 ]
-SAID_IN_PROSE: Structs = (plan._Failures,)
+SAID_IN_PROSE: Structs = (plan._Included, features._Document)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
@@ -112,6 +116,8 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if value is None:
         return "none"
+    if isinstance(value, needs.Needs | needs.KernelNeeds):
+        return "none asked"
     if field.encode_name == "mode":
         return f"`0o{value:o}`"
     if isinstance(value, str) and value and field.encode_name == "output":

@@ -24,7 +24,7 @@ FILES = {
 ORDER = [
     "outcome",
     "errors",
-    "places progress size",
+    "places progress size compression",
     "store toml",
     # What is booted.
     "recipe",
@@ -44,6 +44,7 @@ ORDER = [
     "slices",
     "following",
     "pipeline",
+    "fitness",
     "doctor rebuild",
     "recheck",
     "cli pytest_plugin",

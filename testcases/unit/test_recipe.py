@@ -86,6 +86,9 @@ def test_the_shipped_recipes_are_good(name: str) -> None:
     assert load_plan(recipe.plan).stages
     lines = {name: catalogue.load_line(name) for name in (recipe.kernels.seed, *recipe.kernels.second)}
     assert set(recipe.kernels.qualified) <= set(catalogue.kernel_files())
+    assert set(recipe.kernels.behind) <= set(recipe.kernels.qualified)
+    for seed, second in recipe.kernels.behind.items():
+        assert catalogue.load_line(seed) != catalogue.load_line(second)
     for seed in recipe.kernels.qualified:
         versions = {lines[second].version for second in recipe.kernels.second}
         assert versions - {catalogue.load_line(seed).version}, f"kexec from {seed} would change nothing"
@@ -102,7 +105,10 @@ def test_the_shipped_plans_are_good() -> None:
 def test_the_shipped_kernels_are_named_after_what_they_are(name: str) -> None:
     line = catalogue.load_line(name)
     processor = {32: "i686", 64: "x86_64"}[line.bits]
-    assert name == f"debian-{line.version}-{processor}"
+    assert line.debian
+    version = "sid" if line.debian.suite == "sid" else line.version
+    flavour = "-cloud" if "cloud" in line.debian.package else ""
+    assert name == f"debian-{version}-{processor}{flavour}"
 
 
 def test_an_unknown_recipe_is_told_the_known_ones() -> None:

@@ -24,7 +24,7 @@ from harness.image.tree import Entry, Written
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness.image.compression import Sink
+    from harness.compression import Sink
 
 NEWC = b"070701"
 # ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check

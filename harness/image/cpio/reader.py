@@ -1,6 +1,6 @@
 """Reads what the kernel unpacks as an initramfs: cpio archives, plain or compressed, one after another.
 
-`harness.image.cpio` describes an archive, `harness.image.compression` the streams. The rules by which they
+`harness.image.cpio` describes an archive, `harness.compression` the streams. The rules by which they
 follow each other are the kernel's (init/initramfs.c, unpack_to_rootfs): plain archives start at multiples of
 4 bytes, and so does a compressed stream behind a plain archive; zeros may stand between them; what a stream
 unpacks to is archives again, complete in this one stream, and nothing else. What the kernel would skip
@@ -16,8 +16,8 @@ import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness import compression
 from harness.errors import InfraError
-from harness.image import compression
 from harness.image.cpio.records import Archive, CpioError, Record, Source, read_archive
 from harness.image.member import Member
 

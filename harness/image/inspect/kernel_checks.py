@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.kernel import bzimage
+from harness.kernel import bzimage, config, features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from harness.image.inspect.lookup import Tree
     from harness.image.member import Member
@@ -57,23 +57,41 @@ class Seed:
 
 
 def seed(image: KernelImage) -> Seed:
-    """Look for a kernel's configuration where distributions and build trees put it."""
-    place = image.path
-    beside = [place.with_name(name) for name in (f"config-{image.version}", "config", f"{place.name}.config")]
-    tree = [top / ".config" for top in place.resolve().parents[3:4]]  # of arch/x86/boot/bzImage
-    for path in beside + tree:
-        if path.is_file():
-            return Seed(image, _read_config(path))
-    return Seed(image)
+    """Look for a kernel's configuration: beside it, or in it."""
+    found = config.of(image)
+    return Seed(image, found.symbols if found else None)
 
 
-def _read_config(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    pairs = (line.removeprefix("CONFIG_").split("=", 1) for line in lines if line.startswith("CONFIG_"))
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+def check_needs(
+    kernel: Seed,
+    *,
+    built_in: Sequence[str],
+    modular: Sequence[str],
+    memory: int = 0,
+    command_line: str = "",
+) -> Iterator[Finding]:
+    """Check that a kernel has the features that a plan needs.
+
+    Args:
+        kernel: The kernel.
+        built_in: Names of features that must be in the kernel itself.
+        modular: Names of those that may be modules.
+        memory: Bytes of memory of the machine; 0: not known.
+        command_line: The kernel's command line.
+
+    Raises:
+        ConfigError: There is no feature of that name.
+    """
+    lacks = features.lacking(
+        kernel.image,
+        kernel.config,
+        built_in=built_in,
+        modular=modular,
+        memory=memory,
+        command_line=command_line,
+    )
+    for lack in lacks:
+        yield Finding(False if lack.strict else None, lack.what, lack.hint)
 
 
 def check_kernel(kernel: Seed, cpu: str) -> Iterator[Finding]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness import compression
 from harness.errors import ConfigError, InfraError
-from harness.image import compression
 from harness.image.inspect.parts import Part
 from harness.size import format_size
 

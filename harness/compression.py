@@ -1,4 +1,4 @@
-"""Compressed streams that the kernel unpacks as an initramfs, written and read.
+"""Compressed streams that the kernel unpacks, as an initramfs or out of its own file, written and read.
 
 What the kernel takes of each format (lib/decompress_*.c, Documentation/staging/xz.rst): gzip with no more
 than a name in its header; xz with CRC32 or no check; zstd with windows up to 128 MiB; of lz4 the "legacy"

@@ -1,0 +1,234 @@
+"""`harness kernel`: which kernels there are, fetching them, and what a kernel file is good for."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    CacheOption,
+    JsonOption,
+    MirrorOption,
+    RefreshOption,
+    cache_directory,
+    kernel_names,
+)
+from harness.cli.printing import err, out, print_json, print_wide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.kernel.catalogue import Kernel
+    from harness.kernel.features import Lack
+    from harness.kernel.inspection import Inspection
+    from harness.sources.debian import DebianSource
+    from harness.stages.needs import Needs
+
+app = typer.Typer(
+    help="Seed kernels: the catalogue, fetching, and inspection before a boot.", no_args_is_help=True
+)
+
+NamesArgument = Annotated[
+    list[str], typer.Argument(help="Names of the catalogue.", autocompletion=kernel_names)
+]
+KernelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A name of the catalogue, or the path of a kernel file.", autocompletion=kernel_names
+    ),
+]
+
+
+@app.command("list")
+def list_kernels(as_json: JsonOption = False) -> None:
+    """List the kernels of the catalogue, with the user's own from kernels.d/."""
+    from rich.table import Table
+
+    from harness.kernel import catalogue
+
+    lines = {name: catalogue.load_line(name) for name in catalogue.kernel_files()}
+    if as_json:
+        print_json({name: {**_fields(line), "origin": line.origin} for name, line in lines.items()})
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "Linux", "bits", "from", ""):
+        table.add_column(title)
+    for name, line in lines.items():
+        table.add_row(name, line.version, str(line.bits), line.origin, line.summary)
+    print_wide(table)
+
+
+@app.command("fetch")
+def fetch(
+    names: NamesArgument,
+    cache: CacheOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Get kernels with their configurations and modules into the store, and say where they are."""
+    from harness.kernel import catalogue
+    from harness.kernel.config import beside
+
+    found = []
+    for name in dict.fromkeys(names):
+        catalogue.load_line(name)  # a slip in the last name shows before the first download
+    with _debian(cache, mirror, refresh=refresh) as debian:
+        for name in dict.fromkeys(names):
+            kernel = catalogue.obtain(name, debian)
+            known = beside(kernel.image)
+            found.append((kernel, known.origin if known else ""))
+    if as_json:
+        print_json([_fetched(kernel, config) for kernel, config in found])
+        return
+    for kernel, config in found:
+        _show(f"{kernel.name}: Linux {kernel.image.version} ({kernel.package or 'a file'})")
+        for title, place in (("kernel", kernel.image.path), ("config", config), ("modules", kernel.modules)):
+            _show(f"  {title:<8} {place or 'none'}")
+
+
+@app.command("inspect")
+def inspect(
+    kernel: KernelArgument,
+    plan: Annotated[str, typer.Option(help="Judge for this plan only, by name.")] = "",
+    memory: Annotated[str, typer.Option(help="Memory of the machine, instead of what each plan takes.")] = "",
+    append: Annotated[str, typer.Option(help="Words of the kernel's command line.")] = "",
+    cache: CacheOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a kernel file is, from its own bytes, and which plans it fits."""
+    from harness.errors import ConfigError
+    from harness.kernel import catalogue, inspection
+    from harness.size import parse_size
+    from harness.stages.plan import needs_files
+
+    plans = needs_files()
+    if plan and plan not in plans:
+        raise ConfigError(f"there is no plan {plan!r} that needs a kernel", hint=f"plans: {', '.join(plans)}")
+    try:
+        size = parse_size(memory) if memory else 0
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--memory'") from error
+    path = Path(kernel.partition(",modules=")[0])
+    if catalogue.is_path(kernel) and inspection.sections_of(path):
+        found = inspection.examine(path.absolute())
+    else:
+        with _debian(cache, mirror, refresh=refresh) as debian:
+            path = catalogue.obtain(kernel, debian).image.path
+        found = inspection.examine(path)
+    verdicts = {
+        name: _judge(found, needs, size, append) for name, (_, needs) in plans.items() if plan in {"", name}
+    }
+    if as_json:
+        print_json({"kernel": _fields(found), "compressions": found.compressions, "plans": verdicts})
+        return
+    _show_inspection(found)
+    _show("")
+    for name, roles in verdicts.items():
+        _show_verdict(name, plans[name][0], roles, known=found.config is not None)
+
+
+def _judge(found: Inspection, needs: Needs, memory: int, command_line: str) -> dict[str, list[Lack]]:
+    """What the kernel lacks in each role that the plan has for kernels."""
+    from harness.kernel.features import lacking
+    from harness.size import parse_size
+
+    symbols = found.config.symbols if found.config else None
+    asked = memory or (parse_size(needs.memory) if needs.memory else 0)
+    verdicts = {}
+    for role in ("seed", "second"):
+        part = needs.of(role)
+        if part.built_in or part.modular:
+            verdicts[role] = lacking(
+                found.image,
+                symbols,
+                built_in=part.built_in,
+                modular=part.modular,
+                memory=asked,
+                command_line=command_line if role == "seed" else "",
+            )
+    return verdicts
+
+
+def _show_verdict(name: str, summary: str, roles: dict[str, list[Lack]], *, known: bool) -> None:
+    for role, lacks in roles.items():
+        bad = [lack for lack in lacks if lack.strict]
+        mark, word = ("✗", "does not fit") if bad else ("✓", "fits") if known else ("·", "may fit")
+        title = f"{name} as {role} kernel" if len(roles) > 1 else name
+        _show(f"{mark} {word} {title}: {summary}")
+        for lack in lacks:
+            _show(f"    {'✗' if lack.strict else '·'} {lack.what}")
+            _show(f"      → {lack.hint}")
+
+
+def _show_inspection(found: Inspection) -> None:
+    from harness.size import format_size
+
+    image = found.image
+    kind = found.kind + (" with EFI stub" if image.efi and found.kind == "bzImage" else "")
+    rows = [
+        ("file", str(image.path)),
+        ("kind", f"{kind}, {format_size(image.size)}"),
+        ("Linux", image.banner or "it does not say"),
+        ("width", f"{image.bits} bit{', relocatable' if image.relocatable else ''}"),
+    ]
+    if image.kind == "bzImage":
+        rows.append(("protocol", f"boot protocol {image.protocol[0]}.{image.protocol[1]:02}"))
+        rows.append(("payload", f"{image.payload}{f' ({found.problem})' if found.problem else ''}"))
+        rows.append(("memory", f"{format_size(image.init_size)} until it reads the memory map"))
+    rows += [
+        (
+            "initramfs",
+            f"below address {image.initrd_max:#x}; unpacks {', '.join(found.compressions) or 'unknown'}",
+        ),
+        ("arguments", f"at most {image.command_line_max} bytes"),
+        ("PVH", "yes: QEMU can start the unpacked kernel" if image.pvh else "no"),
+        (
+            "config",
+            found.config.origin
+            if found.config
+            else f"none embedded, and no config-{image.version} beside it",
+        ),
+        ("sha256", image.sha256),
+    ]
+    rows += [(name, format_size(size)) for name, size in found.sections.items() if name not in found.texts]
+    rows += list(found.texts.items())
+    for title, text in rows:
+        _show(f"{title:<10} {text}")
+
+
+def _fetched(kernel: Kernel, config: str) -> dict[str, object]:
+    return {
+        "name": kernel.name,
+        "version": kernel.image.version,
+        "package": str(kernel.package or ""),
+        "kernel": kernel.image.path,
+        "sha256": kernel.image.sha256,
+        "config": config,
+        "modules": kernel.modules,
+    }
+
+
+@contextmanager
+def _debian(cache: Path | None, mirror: str | None, *, refresh: bool) -> Iterator[DebianSource]:
+    from harness.report.progress import TerminalProgress
+    from harness.sources.debian import DebianSource
+    from harness.store import Store
+
+    with TerminalProgress(err()) as progress:
+        yield DebianSource(Store(cache_directory(cache)), progress, mirror=mirror, refresh=refresh)
+
+
+def _fields(value: object) -> dict[str, object]:
+    from msgspec import to_builtins
+
+    return dict(to_builtins(value, enc_hook=str))
+
+
+def _show(line: str) -> None:
+    out().print(line, soft_wrap=True, highlight=False, markup=False)

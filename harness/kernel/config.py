@@ -1,0 +1,134 @@
+"""A kernel's configuration: embedded in it, or in a file beside it."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from harness import compression
+from harness.errors import ConfigError
+from harness.kernel import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from harness.kernel.image import KernelImage
+
+# kernel/configs.c: CONFIG_IKCONFIG puts a gzip stream between these words.
+_START = b"IKCFG_ST"
+_CONFIG_MAX = 16 << 20  # bytes; Debian's have 0.3 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a kernel is built with.
+
+    Attributes:
+        symbols: Symbols without CONFIG_, with their values: "y", "m", numbers, quoted texts. What is switched
+            off is not there.
+        origin: Where this is known from, in words.
+    """
+
+    symbols: Mapping[str, str]
+    origin: str
+
+    def get(self, symbol: str) -> str:
+        """The value of a symbol, "n" for one that is switched off or unknown."""
+        return self.symbols.get(symbol, "n")
+
+
+def parse(text: str) -> dict[str, str]:
+    """Symbols and values of a `.config`; other lines are comments."""
+    pairs = (
+        line.removeprefix("CONFIG_").split("=", 1) for line in text.splitlines() if line.startswith("CONFIG_")
+    )
+    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+
+
+def beside(image: KernelImage) -> Config | None:
+    """The configuration that lies where distributions and build trees put it, if it does.
+
+    Raises:
+        ConfigError: It lies there and cannot be read.
+    """
+    place = image.path
+    names = [f"config-{image.version}", "config", f"{place.name}.config"]
+    tree = [top / ".config" for top in place.resolve().parents[3:4]]  # of arch/x86/boot/bzImage
+    own = [place.resolve().parent / ".config"] if image.kind == "vmlinux" else []
+    for path in [*(place.with_name(name) for name in names), *tree, *own]:
+        if path.is_file():
+            return read(path)
+    return None
+
+
+def read(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return Config(parse(path.read_text("utf-8", "replace")), str(path))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+def embedded(image: KernelImage) -> Config | None:
+    """The configuration that the kernel itself holds (CONFIG_IKCONFIG), if it does.
+
+    Unpacks the whole kernel, into a temporary file: half a second.
+
+    Raises:
+        ConfigError: The payload or what is embedded is damaged.
+    """
+    if image.kind == "vmlinux":
+        with image.path.open("rb") as file:
+            return search(file, image.path)
+    with tempfile.TemporaryFile() as file:
+        payload.unpack(image, file)
+        return search(file, image.path)
+
+
+def of(image: KernelImage) -> Config | None:
+    """The configuration beside a kernel, or else the embedded one; None where neither can be had.
+
+    Raises:
+        ConfigError: A configuration is there and cannot be read.
+    """
+    if found := beside(image):
+        return found
+    try:
+        return embedded(image)
+    except ConfigError:  # that it cannot be unpacked here says nothing against the kernel
+        return None
+
+
+def search(file: BinaryIO, path: Path) -> Config | None:
+    """The configuration in a kernel that is unpacked.
+
+    Args:
+        file: The vmlinux, a real file.
+        path: What it is called in messages.
+
+    Raises:
+        ConfigError: There is one, and it is damaged.
+    """
+    file.flush()
+    if file.seek(0, io.SEEK_END) == 0:
+        return None
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(_START + b"\x1f\x8b")
+    if at < 0:
+        return None
+    text = io.BytesIO()
+    try:
+        compression.unpack(file, at + len(_START), text, limit=_CONFIG_MAX)
+    except compression.StreamError as error:
+        raise ConfigError(
+            f"the configuration in kernel {path} is damaged: {error}", hint="fetch or build it again"
+        ) from None
+    return Config(parse(text.getvalue().decode("utf-8", "replace")), f"embedded in {path.name}")

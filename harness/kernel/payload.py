@@ -1,0 +1,63 @@
+"""The kernel inside a bzImage: unpacked with bounded memory, whatever its compression.
+
+The payload is one compressed stream; behind every format but gzip, which has it itself, the build appends the
+size of what is packed in 4 bytes, little-endian (scripts/Makefile.lib, `size_append`). What comes out is an
+ELF file; behind it, addresses to relocate may follow (arch/x86/boot/compressed/misc.c).
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from harness import compression
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.compression import Sink
+    from harness.kernel.image import KernelImage
+
+LIMIT = 512 << 20  # bytes of an unpacked kernel; Debian's have 30 to 70 MB
+_PACKED_MAX = 256 << 20
+_APPENDED = 4
+_READABLE = frozenset({"gzip", "xz", "zstd", "lz4", "lzma", "bzip2"})
+
+
+def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
+    """Write the kernel that is packed in a bzImage.
+
+    Args:
+        image: The bzImage.
+        out: Takes the vmlinux.
+        limit: Most bytes that may come out.
+
+    Raises:
+        ConfigError: The payload is damaged, larger than that, or packed in a way that cannot be read here.
+        OSError: `out` takes no more.
+    """
+    name = f"kernel {image.path}"
+    if not image.payload_size:
+        raise ConfigError(
+            f"{name} does not say where its payload is (boot protocol 2.{image.protocol[1]})",
+            hint="only kernels since Linux 2.6.26 do; boot it as it is",
+        )
+    if image.payload not in _READABLE:
+        raise ConfigError(
+            f"the payload of {name} is packed in a way that cannot be read here ({image.payload})",
+            hint="boot it as it is; for the features that it has, put its configuration beside it as "
+            f"config-{image.version}",
+        )
+    if image.payload_size > _PACKED_MAX:
+        raise ConfigError(f"{name} claims a payload of {image.payload_size} bytes", hint="no kernel has that")
+    with image.path.open("rb") as file:
+        file.seek(image.payload_at)
+        appended = 0 if image.payload == "gzip" else _APPENDED
+        packed = io.BytesIO(file.read(max(0, image.payload_size - appended)))
+    if compression.detect(packed.getvalue()[:2]) == "none":  # the size that is appended is all there is
+        raise ConfigError(f"the payload of {name} is cut off", hint="fetch or build it again")
+    try:
+        compression.unpack(packed, 0, out, limit=limit)
+    except compression.StreamError as error:
+        raise ConfigError(
+            f"the payload of {name} is damaged: {error}", hint="fetch or build it again"
+        ) from None

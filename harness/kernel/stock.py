@@ -1,0 +1,127 @@
+"""Kernels of the Debian archive: fetched once, and put together from the packages that they consist of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness import toml
+from harness.errors import ConfigError
+from harness.sources.apt import GoneError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.sources.debian import DebianSource
+    from harness.sources.packages import Package
+    from harness.store import Store
+
+# Part of every key: raise it when kernels are put together in another way.
+_FORMAT = 1
+
+
+class DebianKernel(toml.Table, frozen=True):
+    """Which package of the Debian archive carries a kernel."""
+
+    suite: str
+    architecture: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class StockKernel:
+    """A kernel as it lies in the store.
+
+    Attributes:
+        vmlinuz: The bootable file; `config-<release>` lies beside it.
+        modules: `lib/modules/<release>`.
+        package: The package `linux-image-<release>`.
+    """
+
+    vmlinuz: Path
+    modules: Path
+    package: Package
+
+
+def fetch(place: DebianKernel, debian: DebianSource, store: Store) -> StockKernel:
+    """Get a kernel's file, configuration and modules into the store.
+
+    Downloads go on where they were interrupted, as apt does it.
+
+    Raises:
+        ConfigError: The suite has no such kernel, or no longer; the message names what it has.
+        InfraError: It cannot be downloaded.
+    """
+    packages = debian.kernel(place.suite, place.architecture, place.package)
+    try:
+        roots = debian.unpack(place.suite, place.architecture, packages)
+    except GoneError as error:
+        if debian.locked:
+            raise _gone(place, packages, debian) from error
+        # What the index named has been replaced since: the fresh index names its successor.
+        packages = debian.kernel(place.suite, place.architecture, place.package, anew=True)
+        try:
+            roots = debian.unpack(place.suite, place.architecture, packages)
+        except GoneError as again:
+            raise _gone(place, packages, debian) from again
+    image = packages[0]
+    release = image.name.removeprefix("linux-image-")
+
+    def build(directory: Path) -> None:
+        _assemble([roots[package.name] for package in packages], release, directory, image)
+
+    inputs = {"format": _FORMAT, "packages": [[package.name, package.sha256] for package in packages]}
+    entry = store.get("kernel", inputs, build)
+    return StockKernel(entry / f"vmlinuz-{release}", entry / "lib/modules" / release, image)
+
+
+def _gone(place: DebianKernel, packages: tuple[Package, ...], debian: DebianSource) -> ConfigError:
+    has = ", ".join(debian.kernels(place.suite, place.architecture)) or "no kernel"
+    return ConfigError(
+        f"the archive no longer has {packages[0]}; {place.suite}/{place.architecture} has {has}",
+        hint="resolve again with --refresh and without --lock, or take an archive that keeps old versions "
+        "(--mirror)",
+    )
+
+
+def _assemble(roots: list[Path], release: str, directory: Path, image: Package) -> None:
+    """Link a kernel's files into one place; their names differ between releases of Debian."""
+    modules = [path for root in roots for path in _places(root, release)]
+    vmlinuz = _first([root / f"boot/vmlinuz-{release}" for root in roots] + [m / "vmlinuz" for m in modules])
+    config = _first([root / f"boot/config-{release}" for root in roots] + [m / "config" for m in modules])
+    if vmlinuz is None:
+        raise ConfigError(
+            f"{image} holds no kernel",
+            hint="name a linux-image package in the kernel line's key debian.package",
+        )
+    _link(str(vmlinuz), str(directory / f"vmlinuz-{release}"))
+    if config is not None:
+        _link(str(config), str(directory / f"config-{release}"))
+    for path in modules:
+        shutil.copytree(
+            path,
+            directory / "lib/modules" / release,
+            symlinks=True,
+            copy_function=_link,
+            ignore=shutil.ignore_patterns("vmlinuz", "config", "build", "source"),
+            dirs_exist_ok=True,
+        )
+    (directory / "lib/modules" / release).mkdir(parents=True, exist_ok=True)
+
+
+def _places(root: Path, release: str) -> list[Path]:
+    return [path for top in ("lib", "usr/lib") if (path := root / top / "modules" / release).is_dir()]
+
+
+def _first(candidates: list[Path]) -> Path | None:
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _link(source: str, target: str) -> None:
+    """One more name for a file of the store; where a filesystem gives none, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

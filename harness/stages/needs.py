@@ -1,0 +1,56 @@
+"""What a plan needs of the kernels that it meets: names of features, as `kernels/features/` has them."""
+
+from __future__ import annotations
+
+from harness import toml
+
+
+class KernelNeeds(toml.Table, frozen=True):
+    """What one kernel must have.
+
+    Attributes:
+        built_in: Features that must be in the kernel itself.
+        modular: Features that may be modules, because the payload loads them.
+    """
+
+    built_in: tuple[str, ...] = ()
+    modular: tuple[str, ...] = ()
+
+
+class Needs(toml.Table, frozen=True):
+    """What a plan needs.
+
+    Attributes:
+        memory: Memory that the payload takes, such as "4G", for kernels that can use only a part of it.
+        seed: Of the seed kernel.
+        second: Of the kernel behind kexec, where the recipe brings one.
+    """
+
+    memory: str = ""
+    seed: KernelNeeds = KernelNeeds()
+    second: KernelNeeds = KernelNeeds()
+
+    def of(self, role: str) -> KernelNeeds:
+        """What the kernel in a role must have: "seed" or "second"."""
+        return self.seed if role == "seed" else self.second
+
+    def __bool__(self) -> bool:
+        return self != NO_NEEDS
+
+
+NO_NEEDS = Needs()
+
+
+def joined(parts: list[Needs]) -> Needs:
+    """All that several files need, each name once; the first that says how much memory counts."""
+    return Needs(
+        memory=next((part.memory for part in parts if part.memory), ""),
+        seed=_joined([part.seed for part in parts]),
+        second=_joined([part.second for part in parts]),
+    )
+
+
+def _joined(parts: list[KernelNeeds]) -> KernelNeeds:
+    built_in = tuple(dict.fromkeys(name for part in parts for name in part.built_in))
+    modular = tuple(dict.fromkeys(name for part in parts for name in part.modular if name not in built_in))
+    return KernelNeeds(built_in=built_in, modular=modular)
