@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Task(Protocol):
     """One piece of work that is going on."""
 
-    def update(self, fraction: float) -> None:
-        """Say how much of the work is done, from 0 to 1."""
+    def update(self, fraction: float, detail: str = "") -> None:
+        """Say how much of the work is done, from 0 to 1, and what else there is to know, such as a rate."""
 
 
 class Progress(Protocol):
@@ -35,7 +35,7 @@ class Quiet:
         """Take a task and show nothing of it."""
         yield self
 
-    def update(self, fraction: float) -> None:
+    def update(self, fraction: float, detail: str = "") -> None:
         """Ignore how far the work is."""
 
     def note(self, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import harness
-from harness.cli import build, checkpoint, host, image, kernel, records, run, store, verdict
+from harness.cli import build, checkpoint, flash, host, image, kernel, records, run, store, verdict
 from harness.cli.printing import err, print_json
 from harness.errors import HarnessError, Interrupted
 from harness.outcome import Outcome
@@ -36,6 +36,7 @@ app.command("shell", help="Do the same as `run`, and hand you the guest's bash b
 app.command("build")(build.build)
 app.command("lock")(build.lock)
 app.add_typer(kernel.app, name="kernel")
+app.command("flash")(flash.flash)
 app.add_typer(image.app, name="image")
 app.add_typer(store.app, name="store")
 app.add_typer(checkpoint.app, name="checkpoint")

@@ -147,9 +147,9 @@ class _Work:
         self._bars = bars
         self._bar = bar
 
-    def update(self, fraction: float) -> None:
-        """Say how much of the work is done, from 0 to 1."""
-        self._bars.update(self._bar, total=1.0, completed=fraction, fraction=True)
+    def update(self, fraction: float, detail: str = "") -> None:
+        """Say how much of the work is done, from 0 to 1, and what else a person wants to know."""
+        self._bars.update(self._bar, total=1.0, completed=fraction, fraction=True, detail=detail)
 
 
 class _EstimatedBar(BarColumn):
@@ -169,6 +169,8 @@ class _Times(ProgressColumn):
     def render(self, task: Bar) -> Text:
         """Draw the times of one task."""
         elapsed = f"{task.elapsed or 0.0:.0f} s"
+        if detail := task.fields.get("detail"):
+            return Text(f"{elapsed}, {detail}", "dim")
         if "fraction" in task.fields or task.total is None:
             return Text(elapsed, "dim")
         return Text(f"{elapsed} of about {task.total:.0f} s", "dim")

@@ -477,7 +477,7 @@ needs_namespaces = pytest.mark.skipif(bool(narrow()), reason=narrow())
 class Impatient(Quiet):
     """Stops when some of the work is done, as a signal would."""
 
-    def update(self, fraction: float) -> None:
+    def update(self, fraction: float, _detail: str = "") -> None:
         if fraction:
             raise KeyboardInterrupt
 

@@ -153,7 +153,7 @@ class Seen(Quiet):
         self.titles.append(title)
         yield self
 
-    def update(self, fraction: float) -> None:
+    def update(self, fraction: float, _detail: str = "") -> None:
         self.fractions.append(fraction)
 
 

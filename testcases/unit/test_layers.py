@@ -32,6 +32,8 @@ ORDER = [
     "kernel",
     "image",
     "building",
+    # Onto a real disk.
+    "flash",
     # How it is booted and followed. The console comes first: a machine hands out a transport.
     "console",
     "machine",
@@ -62,6 +64,9 @@ NARROW = {
         for runs in ("console", "machine", "stages")
         for builds in ("recipe", "sources", "kernel", "image")
     },
+    # A disk takes any image, however it was made.
+    ("flash", "image"): {"image.inspect.opened"},
+    **{("flash", builds): set[str]() for builds in ("recipe", "sources", "kernel", "building")},
 }
 
 

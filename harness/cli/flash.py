@@ -1,0 +1,184 @@
+"""`harness flash`: an image onto a stick or disk, and nothing onto any other."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.options import (
+    CacheOption,
+    DirtyOption,
+    JsonOption,
+    KernelOption,
+    LockOption,
+    MirrorOption,
+    RefreshOption,
+    build_options,
+)
+from harness.cli.printing import err, out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.building import BuildOptions
+    from harness.flash.device import Device
+    from harness.flash.source import Source
+    from harness.report.progress import TerminalProgress
+
+ImageOption = Annotated[Path | None, typer.Option(help="Image file to write, instead of a recipe's.")]
+
+
+def flash(
+    device: Annotated[
+        str | None, typer.Argument(help="Whole disk to write to, such as /dev/sdb; all on it is lost.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--list", help="Show which disks may be written to, and why.")
+    ] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe whose image is built and written.  [default: relay]")
+    ] = None,
+    image: ImageOption = None,
+    only: Annotated[
+        Literal["usb", "disk"], typer.Option(help="Of a recipe: its boot medium, or its disk.")
+    ] = "usb",
+    expect_serial: Annotated[
+        str | None,
+        typer.Option(help="The disk's serial number, all of it: for scripts, instead of being asked."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also a disk that is not removable or very large; never one in use."),
+    ] = False,
+    elsewhere: Annotated[
+        Literal["zero", "discard", "keep"],
+        typer.Option(
+            help="Holes of the image: zeros; zeros, after the disk forgot all it had; or left as they are."
+        ),
+    ] = "zero",
+    kernel: KernelOption = None,
+    dirty: DirtyOption = False,
+    cache: CacheOption = None,
+    lock: LockOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a boot medium or a disk image to a stick or disk, read it back, and touch no other disk."""
+    from harness.errors import ConfigError
+    from harness.flash import discovery, guard, session
+
+    if show:
+        _list(as_json=as_json)
+        return
+    if device is None:
+        raise ConfigError("no disk is given", hint="`harness flash --list` shows which there are")
+    if image and recipe:
+        raise ConfigError("both --image and --recipe are given", hint="leave one of them out")
+    if expect_serial is None and not sys.stdin.isatty():
+        raise ConfigError(
+            "nobody can confirm the disk, as the input is no terminal",
+            hint="give its serial number with --expect-serial; `harness flash --list` has it",
+        )
+    sources = discovery.REAL
+    first = session.look(device, force=force, elsewhere=elsewhere, sources=sources)
+    if expect_serial is not None:
+        guard.check_serial(first, expect_serial)
+    from harness.report.progress import TerminalProgress
+
+    with TerminalProgress(err()) as progress:
+        options = build_options(kernel, cache, lock, mirror, refresh=refresh, dirty=dirty)
+        path = image or _built(recipe or "relay", only, options, progress)
+        with _source(path) as source:
+            # Building may have taken long.
+            found = session.look(device, source.size, force=force, elsewhere=elsewhere, sources=sources)
+            guard.check_same(first, found)
+            with progress.stepped_aside():
+                if not as_json:
+                    _announce(found, source)
+                session.confirm(found, expect_serial, lambda: _ask(found))
+            done = session.write(found, source, progress, force=force, elsewhere=elsewhere, sources=sources)
+    if as_json:
+        print_json({"device": found, "image": str(source.path), "format": source.what, "flashed": done})
+        return
+    from harness.cli.flash_table import result_line
+
+    out().print(result_line(found, done), soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[Source]:
+    from harness.flash.source import opened
+
+    with opened(path) as source:
+        yield source
+
+
+def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgress) -> Path:
+    """The image of a recipe that goes onto a stick or a disk."""
+    from dataclasses import replace
+
+    from harness import building
+    from harness.errors import ConfigError
+    from harness.recipe import load_recipe
+
+    recipe = load_recipe(name)
+    wanted = recipe.boot.medium if only == "usb" else recipe.boot.disk
+    if not wanted:
+        what, key = ("boot medium", "medium") if only == "usb" else ("disk", "disk")
+        raise ConfigError(
+            f"the recipe {recipe.name} has no {what} to flash",
+            hint=f"name an image in its key boot.{key}, or give a file with --image",
+        )
+    built = building.build(recipe, replace(options, names=(wanted,)), progress)
+    return built.images[wanted].path
+
+
+def _list(*, as_json: bool) -> None:
+    from msgspec import to_builtins
+
+    from harness.flash import discovery, guard
+
+    judged = [(device, list(guard.refusals(device))) for device in discovery.disks()]
+    if as_json:
+        print_json(
+            {
+                "disks": [
+                    {
+                        **to_builtins(device),
+                        "candidate": not refusals,
+                        "refusals": [
+                            {"reason": each.reason, "hint": each.hint, "forceable": each.forceable}
+                            for each in refusals
+                        ],
+                    }
+                    for device, refusals in judged
+                ]
+            }
+        )
+        return
+    from harness.cli.flash_table import show_list
+
+    show_list(out(), judged)
+
+
+def _announce(device: Device, source: Source) -> None:
+    from harness.cli.flash_table import announcement
+
+    for line in announcement(device, source):
+        err().print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _ask(device: Device) -> str:
+    what = "serial number" if device.identity.serial else "bus path, as it has no serial number"
+    err().print(
+        f"Type the end (4 characters at least) of its {what}: ", highlight=False, soft_wrap=True, end=""
+    )
+    try:
+        return input()
+    except EOFError:
+        return ""

@@ -1,0 +1,89 @@
+"""What `harness flash` shows: the disks, what is about to happen, and what was done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.size import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from harness.flash.device import Device
+    from harness.flash.guard import Refusal
+    from harness.flash.source import Source
+    from harness.flash.writer import Flashed
+
+
+def show_list(console: Console, judged: Sequence[tuple[Device, Sequence[Refusal]]]) -> None:
+    """Print the disks that may be written to as a table, and why each other one may not."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.cli.printing import print_wide
+
+    candidates = [device for device, refusals in judged if not refusals]
+    if candidates:
+        table = Table("disk", "vendor", "model", "serial", box=None, pad_edge=False)
+        table.add_column("size", justify="right")
+        for title in ("bus", "what is on it"):
+            table.add_column(title)
+        for device in candidates:
+            identity = device.identity
+            cells = [device.path, identity.vendor, identity.model, identity.serial]
+            cells += [format_size(identity.size), device.bus, _contents(device)]
+            table.add_row(*map(Text, cells))
+        print_wide(table)
+    else:
+        console.print("no disk may be written to: plug in a stick", highlight=False)
+    others = [(device, refusals) for device, refusals in judged if refusals]
+    if others:
+        console.print("\nnot these:", highlight=False)
+    for device, refusals in others:
+        size = format_size(device.identity.size)
+        serial = f", serial number {device.identity.serial}" if device.identity.serial else ""
+        line = f"  {device.path}  {_what(device)}, {size}, {device.bus}{serial}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        for refusal in refusals:
+            forced = " (--force overrides that)" if refusal.forceable else ""
+            console.print(f"    {refusal.reason}{forced}", soft_wrap=True, highlight=False, markup=False)
+    for device in candidates:
+        if not device.by_udev:
+            console.print(
+                f"\nudev does not know {device.path}: what is said of it is from sysfs alone",
+                soft_wrap=True,
+                highlight=False,
+            )
+
+
+def announcement(device: Device, source: Source) -> Iterator[str]:
+    """What is about to happen, for the person who is asked."""
+    identity = device.identity
+    yield f"{source.path} ({source.what}, {format_size(source.size)})"
+    yield f"goes onto {device.path}: {device.name}, {format_size(identity.size)}, {device.bus}"
+    yield f"  serial number  {identity.serial or 'none'}"
+    yield f"  on it now      {_contents(device)}"
+    if not device.by_udev:
+        yield "  udev does not know it: this is from sysfs alone"
+    yield "Everything on it will be lost."
+
+
+def result_line(device: Device, done: Flashed) -> str:
+    """What was done, in a line."""
+    rate = done.written / max(done.write_seconds, 1e-3)
+    zeroed = f", {format_size(done.zeroed)} made zeros" if done.zeroed else ""
+    return (
+        f"{device.path} ({device.token}): {format_size(done.written)} written in {done.write_seconds:.1f} s "
+        f"({format_size(rate)}/s){zeroed}; "
+        f"read back in {done.verify_seconds:.1f} s, and all is as it should be"
+    )
+
+
+def _what(device: Device) -> str:
+    return device.name if device.kind == "disk" else device.kind
+
+
+def _contents(device: Device) -> str:
+    return ", ".join(map(str, device.contents)) or "nothing known"

@@ -1,0 +1,1 @@
+"""Images onto real disks: which disks there are, which of them may be written to, and the writing itself."""

@@ -1,0 +1,169 @@
+"""Finds block devices: sysfs, udev, the kernel's tables and the disks' own bytes, put together."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError, InfraError
+from harness.flash import signatures, sysfs, udev, uses
+from harness.flash.device import Device, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from harness.flash.device import Content
+    from harness.flash.sysfs import Node
+
+_LIST = "`harness flash --list` shows what there is"
+
+
+def probe(node: Node) -> list[Content]:
+    """Look at a device's own bytes; nothing where we may not."""
+    try:
+        descriptor = os.open(node.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return []
+    with suppress(OSError):
+        try:
+            return list(signatures.contents(node.name, descriptor, node.size))
+        finally:
+            os.close(descriptor)
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where knowledge about devices comes from; tests have made-up ones.
+
+    Attributes:
+        sys: Where sysfs is mounted.
+        proc: Where proc is mounted.
+        database: Asks udev.
+        number_of: Gives the number of a node of /dev.
+        probe: Looks at a device's own bytes.
+    """
+
+    sys: Path = Path("/sys")
+    proc: Path = Path("/proc")
+    database: Callable[[], udev.Database] = udev.database
+    number_of: Callable[[str], tuple[int, int] | None] = uses.number_of
+    probe: Callable[[Node], list[Content]] = probe
+
+
+REAL = Sources()
+
+
+def disks(sources: Sources = REAL) -> list[Device]:
+    """All block devices but partitions, in the order of their names; without what has no size.
+
+    Raises:
+        InfraError: The kernel's tables cannot be read.
+    """
+    view = _View(sources)
+    return [view.device(node) for node in view.nodes.values() if not node.parent and node.size]
+
+
+def find(path: str, sources: Sources = REAL) -> Device:
+    """The device that a path of the user names.
+
+    Raises:
+        ConfigError: There is no such device, or the path is something else.
+        InfraError: The kernel's tables cannot be read.
+    """
+    view = _View(sources)
+    number = sources.number_of(path)
+    if number is None:
+        message, hint = _no_device(path)
+        raise ConfigError(message, hint=hint)
+    for node in view.nodes.values():
+        if node.number == number:
+            return view.device(node)
+    raise ConfigError(
+        f"{path} has the number {number[0]}:{number[1]}, which the kernel has no device for", hint=_LIST
+    )
+
+
+def _no_device(path: str) -> tuple[str, str]:
+    """What a path is that is no block device, and what to do about it."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        return f"there is no device {path} ({error.strerror})", f"is it plugged in? {_LIST}"
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFCHR: "a character device"}
+    what = kinds.get(stat.S_IFMT(mode), "something else")
+    return f"{path} is {what} and no block device", _LIST
+
+
+class _View:
+    """One look at everything."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self.nodes = sysfs.nodes(sources.sys)
+        self._database = sources.database()
+        try:
+            mounts = (sources.proc / "self/mountinfo").read_text("utf-8", "surrogateescape")
+            swaps_file = sources.proc / "swaps"
+            swaps = swaps_file.read_text("utf-8", "surrogateescape") if swaps_file.exists() else ""
+        except OSError as error:
+            raise InfraError(
+                f"cannot see who uses which disk: {error.filename}: {error.strerror}",
+                hint="mount /proc; without it no disk is safe",
+            ) from error
+        self._tables = uses.Tables(
+            sources.sys, self.nodes, uses.mounts(mounts), uses.swaps(swaps), sources.number_of
+        )
+
+    def device(self, node: Node) -> Device:
+        sys = self._sources.sys
+        hardware = sysfs.hardware(sys, node)
+        disk = self.nodes.get(node.parent, node)
+        known = self._database.properties.get(node.name)
+        serial = hardware.serial
+        if known and not hardware.usb:
+            serial = serial or known.get("ID_SERIAL_SHORT", "")
+        parts = [part for part in self.nodes.values() if node.name in {part.name, part.parent}]
+        return Device(
+            path=node.path,
+            kind=node.kind,
+            disk=disk.path,
+            identity=Identity(
+                number=node.number,
+                sequence=node.sequence,
+                sys_path=str(node.place),
+                vendor=hardware.vendor,
+                model=hardware.model,
+                serial=serial,
+                size=node.size,
+            ),
+            bus=hardware.bus,
+            removable=disk.removable,
+            usb=hardware.usb,
+            read_only=node.read_only,
+            discards=sysfs.discards(disk),
+            contents=tuple(self._contents(parts, look=hardware.usb or disk.removable or known is None)),
+            uses=self._tables.uses_of(disk.name),
+            by_udev=known is not None,
+            pending=self._database.running and known is None,
+            disagreements=tuple(udev.disagreements(known, node, hardware, sys)) if known else (),
+        )
+
+    def _contents(self, parts: Iterable[Node], *, look: bool) -> dict[Content, None]:
+        """What is on a disk and its partitions: what udev found, and what else their bytes say."""
+        found: dict[Content, None] = {}
+        for part in parts:
+            by_udev = list(udev.contents(part.name, self._database.properties.get(part.name, {})))
+            kinds = {content.kind for content in by_udev}
+            # We know but "ext", where udev tells ext2 from ext4.
+            ours = [
+                content
+                for content in (self._sources.probe(part) if look and part.size else [])
+                if not any(kind.startswith(content.kind) for kind in kinds)
+            ]
+            found |= dict.fromkeys([*by_udev, *ours])
+        return found

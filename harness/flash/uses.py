@@ -1,0 +1,193 @@
+"""Who uses which disk, by the kernel's own tables: through volumes, RAIDs and loop devices to the disks."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from harness.flash.device import Use
+from harness.flash.sysfs import names, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from harness.flash.sysfs import Node
+
+# Without these the system that we run on would stop working, or not come up again.
+_SYSTEM = re.compile(r"/|/(bin|boot|efi|etc|home|lib|lib64|nix|opt|root|sbin|srv|usr|var)(/.*)?")
+_DM_KINDS = {"LVM": ("lvm", "the LVM volume"), "CRYPT": ("dm-crypt", "the encrypted volume")}
+_DM_OTHER = ("device-mapper", "the volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of /proc/self/mountinfo (proc(5))."""
+
+    number: tuple[int, int]
+    place: str
+    kind: str
+    source: str
+
+
+def mounts(table: str) -> list[Mount]:
+    """Read the text of /proc/self/mountinfo."""
+    found = []
+    for line in table.splitlines():
+        words = line.split(" ")
+        kind, source = words[words.index("-", 6) + 1 :][:2]
+        major, minor = map(int, words[2].split(":"))
+        found.append(Mount((major, minor), unescape(words[4]), kind, unescape(source)))
+    return found
+
+
+def swaps(table: str) -> list[str]:
+    """The files and devices in the text of /proc/swaps."""
+    return [unescape(line.split()[0]) for line in table.splitlines()[1:] if line.strip()]
+
+
+def unescape(word: str) -> str:
+    """Undo the kernel's octal escapes of blanks, tabs, line ends and backslashes."""
+    octal = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 255]), os.fsencode(word))
+    return os.fsdecode(octal)
+
+
+def number_of(path: str) -> tuple[int, int] | None:
+    """Major and minor number of a block device's node; None if the path is none."""
+    if not path.startswith("/"):  # "tmpfs" and the like
+        return None
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the kernel's text need not be a normal path
+    except (OSError, ValueError):
+        return None
+    return (os.major(status.st_rdev), os.minor(status.st_rdev)) if stat.S_ISBLK(status.st_mode) else None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The kernel's tables at one moment.
+
+    Attributes:
+        sys: Where sysfs is mounted.
+        nodes: All block devices.
+        mounts: All mounts that we see. Those of other mount namespaces show when the disk is opened.
+        swaps: All swap devices and files.
+        number_of: Gives the number of a node of /dev.
+    """
+
+    sys: Path
+    nodes: Mapping[str, Node]
+    mounts: list[Mount]
+    swaps: list[str]
+    number_of: Callable[[str], tuple[int, int] | None] = number_of
+
+    def uses_of(self, disk: str) -> tuple[Use, ...]:
+        """Who uses a disk or any part of it; the running system first."""
+        found = dict.fromkeys(use for where, use in self._all if where == disk)
+        return tuple(sorted(found, key=lambda use: not use.system))
+
+    @cached_property
+    def _all(self) -> list[tuple[str, Use]]:
+        return [*self._mounted(), *self._swapped(), *self._stacked(), *self._in_btrfs()]
+
+    @cached_property
+    def _by_number(self) -> dict[tuple[int, int], str]:
+        return {node.number: node.name for node in self.nodes.values()}
+
+    @cached_property
+    def _btrfs(self) -> dict[str, tuple[str, ...]]:
+        """Names of the devices of each btrfs that is mounted, by its UUID."""
+        return {
+            uuid: names(self.sys / "fs/btrfs" / uuid / "devices") for uuid in names(self.sys / "fs/btrfs")
+        }
+
+    def _mounted(self) -> Iterator[tuple[str, Use]]:
+        for mount in self.mounts:
+            for name in self._below_mount(mount):
+                yield from self._use(
+                    name,
+                    "mounted",
+                    f"is mounted at {mount.place}",
+                    system=bool(_SYSTEM.fullmatch(mount.place)),
+                )
+
+    def _swapped(self) -> Iterator[tuple[str, Use]]:
+        for path in self.swaps:
+            number = self.number_of(path)
+            if name := self._by_number.get(number) if number else None:
+                yield from self._use(name, "swap", "is used as swap")
+
+    def _stacked(self) -> Iterator[tuple[str, Use]]:
+        for node in self.nodes.values():
+            if node.parent:
+                continue
+            kind, words = self._stack_kind(node)
+            below = node.slaves
+            if backing := text(node.place / "loop/backing_file"):
+                number = self.number_of(backing)
+                name = self._by_number.get(number) if number else None
+                below, kind, words = ((name,) if name else ()), "loop", f"the loop device {node.path}"
+            for name in below:
+                yield from self._use(name, kind, f"belongs to {words}")
+
+    def _stack_kind(self, node: Node) -> tuple[str, str]:
+        if node.name.startswith("dm-"):
+            prefix = text(node.place / "dm/uuid").partition("-")[0]
+            kind, words = _DM_KINDS.get(prefix, _DM_OTHER)
+            return kind, f"{words} {text(node.place / 'dm/name')}"
+        if node.name.startswith("md"):
+            return "raid", f"the RAID {node.path}"
+        if node.name.startswith("bcache"):
+            return "bcache", f"the cached disk {node.path}"
+        return "stack", node.path
+
+    def _in_btrfs(self) -> Iterator[tuple[str, Use]]:
+        for uuid, members in self._btrfs.items():
+            for name in members:
+                yield from self._use(name, "btrfs", f"belongs to the mounted btrfs {uuid}")
+
+    def _use(self, name: str, kind: str, does: str, *, system: bool = False) -> Iterator[tuple[str, Use]]:
+        """The use of a device, for each disk that it lies on."""
+        if name not in self.nodes:
+            return
+        top = self.nodes[name].path
+        for disk, through in self._disks_below(name, ()):
+            direct = disk == name or self.nodes[name].parent == disk
+            where = top if direct else f"{top}, which lies on {self.nodes[through].path},"
+            yield disk, Use(kind, f"{where} {does}", system)
+
+    def _disks_below(self, name: str, seen: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """All disks that a device lies on, with the partition of them; a disk lies on itself."""
+        node = self.nodes.get(name)
+        if node is None or name in seen:
+            return
+        disk = self.nodes.get(node.parent, node)
+        yield disk.name, name
+        for slave in disk.slaves:
+            yield from self._disks_below(slave, (*seen, name))
+        if backing := text(disk.place / "loop/backing_file"):
+            for below in self._below_path(backing.removesuffix(" (deleted)")):
+                yield from self._disks_below(below, (*seen, name))
+
+    def _below_path(self, path: str) -> list[str]:
+        """The devices that a file or node lies on."""
+        number = self.number_of(path)
+        if number in self._by_number:
+            return [self._by_number[number]]
+        holding = [mount for mount in self.mounts if f"{path}/".startswith(f"{mount.place.rstrip('/')}/")]
+        return self._below_mount(max(holding, key=lambda mount: len(mount.place))) if holding else []
+
+    def _below_mount(self, mount: Mount) -> list[str]:
+        """The devices that a filesystem lies on; btrfs and others with several have a number of their own."""
+        if name := self._by_number.get(mount.number):
+            return [name]
+        numbers = [self.number_of(part) for part in [mount.source, *mount.source.split(":")]]
+        found = dict.fromkeys(self._by_number[number] for number in numbers if number in self._by_number)
+        for members in self._btrfs.values():
+            if found.keys() & set(members):
+                found |= dict.fromkeys(name for name in members if name in self.nodes)
+        return list(found)

@@ -1,0 +1,284 @@
+"""Writes an image to a disk and reads it back; what boots comes last, so that half an image never does."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import HarnessError, InfraError, Interrupted
+from harness.flash.ranges import Range, aligned, between, data, pieces, within
+from harness.flash.target import BLOCK
+from harness.size import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from harness.flash.target import Target
+    from harness.progress import Progress, Task
+
+Elsewhere = Literal["zero", "discard", "keep"]
+
+# In front of this lies all that firmware looks at first: MBR, GPT, and the descriptors of an ISO image.
+HEAD = 1 << 20
+CHUNK = 4 << 20  # bytes at once, as with `dd bs=4M`
+_PIECE = 64 << 20  # bytes with a hash of their own
+_ZERO_AT_ONCE = 64 << 20  # bytes between looks at Ctrl-C
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A range that was read back as it should be, its sha256 in hex, and whether the image has a hole."""
+
+    start: int
+    end: int
+    sha256: str
+    zero: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flashed:
+    """What was done.
+
+    Attributes:
+        size: Of the image, in bytes.
+        written: Bytes that were written.
+        zeroed: Bytes that were made zeros, as the image has holes there.
+        discarded: Bytes that the disk was told to forget.
+        write_seconds: What writing took.
+        verify_seconds: What reading back took.
+        ranges: All that was read back.
+    """
+
+    size: int
+    written: int
+    zeroed: int
+    discarded: int
+    write_seconds: float
+    verify_seconds: float
+    ranges: tuple[Sum, ...]
+
+
+def flash(
+    image: int, size: int, target: Target, progress: Progress, *, elsewhere: Elsewhere = "zero"
+) -> Flashed:
+    """Write an image to a disk, and read all of it back.
+
+    Args:
+        image: Descriptor of the image, which nobody changes meanwhile.
+        size: Of the image, in bytes; not more than the target has.
+        target: Where to.
+        progress: Where it is shown.
+        elsewhere: What becomes of what the image has no data for. "zero": its holes are made zeros, and what
+            is behind it stays. "discard": the same, after the disk was told to forget all that it has.
+            "keep": neither is touched, for images whose holes mean nothing.
+
+    Raises:
+        InfraError: The disk is gone, fails, or gives back something else. Nothing boots from it then.
+        Interrupted: Ctrl-C or SIGTERM. Nothing boots from it then.
+    """
+    whole = min(-(-size // BLOCK) * BLOCK, target.size)
+    stored = list(within(aligned(data(image, size), BLOCK), 0, whole))
+    head = Range(0, min(HEAD, whole))
+    body = list(within(stored, head.end, whole))
+    holes = list(between(body, head.end, whole))
+    work = _Work(image, target, progress)
+    target.zero(head.start, head.length)
+    target.flush()
+    try:
+        return work.flash(head, body, holes, elsewhere, size)
+    except Interrupted as error:
+        raise Interrupted(f"{error.message}: {_unfinished(target)}", hint="start over") from error
+    except HarnessError as error:
+        raise type(error)(f"{error.message}; {_unfinished(target)}", hint=error.hint) from error
+
+
+def _unfinished(target: Target) -> str:
+    return f"{target.path} is not whole, and has no boot sector, so that nothing boots from it"
+
+
+class _Work:
+    """One flash."""
+
+    def __init__(self, image: int, target: Target, progress: Progress) -> None:
+        self._image = image
+        self._target = target
+        self._progress = progress
+
+    def flash(
+        self, head: Range, body: Sequence[Range], holes: Sequence[Range], elsewhere: Elsewhere, size: int
+    ) -> Flashed:
+        target, progress = self._target, self._progress
+        parts = list(pieces(body, _PIECE))
+        zeros = list(pieces(holes, _ZERO_AT_ONCE)) if elsewhere != "keep" else []
+        rest = Range(head.end, target.size)
+        forgotten = [rest] if elsewhere == "discard" and rest.length else []
+        began = time.monotonic()
+        with _Buffers() as buffers:
+            for each in forgotten:
+                target.discard(each.start, each.length)
+            with progress.task("writing") as task:
+                meter = _Meter(task, _total(parts) + _total(zeros))
+                for each in zeros:
+                    target.zero(each.start, each.length)
+                    meter.add(each.length)
+                sums = [Sum(r.start, r.end, self._write(r, buffers, meter)) for r in parts]
+                sums += [Sum(r.start, r.end, _zeros_sum(r.length), zero=True) for r in zeros]
+                target.flush()
+            wrote = time.monotonic()
+            with progress.task("reading back") as task:
+                self._verify(sums, buffers, _Meter(task, _total(parts) + _total(zeros)))
+            front_sums = self._write_head(head, buffers)
+        finished = time.monotonic()
+        return Flashed(
+            size=size,
+            written=_total(parts) + head.length,
+            zeroed=_total(zeros),
+            discarded=_total(forgotten),
+            write_seconds=wrote - began,
+            verify_seconds=finished - wrote,
+            ranges=tuple(sorted([*front_sums, *sums], key=lambda each: each.start)),
+        )
+
+    def _write_head(self, head: Range, buffers: _Buffers) -> list[Sum]:
+        """Write what boots, now that all else is known to be there: the very first block last, in one go."""
+        silent = _Meter(None, 0)
+        boot = Range(0, min(BLOCK, head.end))
+        done: list[Sum] = []
+        try:
+            for part in between([boot], 0, head.end), [boot]:
+                sums = [Sum(r.start, r.end, self._write(r, buffers, silent)) for r in part]
+                self._target.flush()
+                self._verify(sums, buffers, silent)
+                done += sums
+        except BaseException:
+            with suppress(InfraError):  # a disk that is gone has all of that block by now, or nothing
+                self._target.zero(head.start, head.length)
+                self._target.flush()
+            raise
+        return done
+
+    def _write(self, part: Range, buffers: _Buffers, meter: _Meter) -> str:
+        """Write a part of the image; its sha256."""
+        digest = hashlib.sha256()
+
+        def read(chunk: Range, buffer: memoryview) -> memoryview:
+            view = buffer[: chunk.length]
+            _read_image(self._image, view, chunk.start)
+            digest.update(view)
+            return view
+
+        for chunk, view in buffers.ahead(pieces([part], CHUNK), read):
+            self._target.write(view, chunk.start)
+            meter.add(chunk.length)
+        return digest.hexdigest()
+
+    def _verify(self, sums: Sequence[Sum], buffers: _Buffers, meter: _Meter) -> None:
+        """Read back what was written."""
+        bad = [
+            each
+            for each in sums
+            if self._read_back(Range(each.start, each.end), buffers, meter) != each.sha256
+        ]
+        if bad:
+            raise InfraError(
+                f"{self._target.path} gives back something else than was written to it: "
+                f"{len(bad)} of {len(sums)} ranges, the first at byte {bad[0].start}",
+                hint="it is worn out, or has less memory than it says; take another",
+            )
+
+    def _read_back(self, part: Range, buffers: _Buffers, meter: _Meter) -> str:
+        digest = hashlib.sha256()
+
+        def read(chunk: Range, buffer: memoryview) -> memoryview:
+            view = buffer[: chunk.length]
+            self._target.read(view, chunk.start)
+            return view
+
+        for chunk, view in buffers.ahead(pieces([part], CHUNK), read):
+            digest.update(view)
+            meter.add(chunk.length)
+        return digest.hexdigest()
+
+
+class _Buffers:
+    """Two buffers, aligned as O_DIRECT wants it: one is filled in a thread while the other is worked on."""
+
+    def __enter__(self) -> _Buffers:
+        self._views = [memoryview(mmap.mmap(-1, CHUNK)) for _ in range(2)]
+        self._thread = ThreadPoolExecutor(1, "flash")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def ahead(
+        self, chunks: Iterator[Range], fill: Callable[[Range, memoryview], memoryview]
+    ) -> Iterator[tuple[Range, memoryview]]:
+        """Each chunk with what `fill` made of it; the next is filled while the caller works on this one."""
+        waiting = None
+        for number, chunk in enumerate(chunks):
+            following = (chunk, self._thread.submit(fill, chunk, self._views[number % 2]))
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = following
+        if waiting:
+            yield waiting[0], waiting[1].result()
+
+
+class _Meter:
+    """Tells how far the work is, how fast it goes and how long it will take."""
+
+    def __init__(self, task: Task | None, total: int) -> None:
+        self._task = task
+        self._total = total
+        self._done = 0
+        self._began = time.monotonic()
+
+    def add(self, length: int) -> None:
+        self._done += length
+        if self._task is None or not self._total:
+            return
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        rate = self._done / seconds
+        left = (self._total - self._done) / rate
+        self._task.update(self._done / self._total, f"{format_size(rate)}/s, {_duration(left)} left")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _total(ranges: Sequence[Range]) -> int:
+    return sum(each.length for each in ranges)
+
+
+def _zeros_sum(length: int) -> str:
+    digest, block = hashlib.sha256(), bytes(1 << 20)
+    for start in range(0, length, len(block)):
+        digest.update(block[: length - start])
+    return digest.hexdigest()
+
+
+def _read_image(image: int, into: memoryview, offset: int) -> None:
+    """Fill a buffer from the image; behind its end there are zeros up to the end of a block."""
+    while into:
+        try:
+            done = os.preadv(image, [into], offset)
+        except OSError as error:
+            raise InfraError(f"cannot read the image: {error.strerror}", hint="look at its disk") from error
+        if not done:
+            if len(into) >= BLOCK:
+                raise InfraError("the image became shorter while it was written", hint="start over")
+            into[:] = bytes(len(into))
+            return
+        into, offset = into[done:], offset + done
