@@ -245,7 +245,7 @@ def test_readme_has_all_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README", "recipes", "images", "plans", "records", "checkpoints", "benchmarks"]
+    "name", ["README", "recipes", "images", "plans", "records", "checkpoints", "benchmarks", "history"]
 )
 def test_options_exist(name: str) -> None:
     text = README if name == "README" else page(name)
