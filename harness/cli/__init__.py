@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import harness
-from harness.cli import build, checkpoint, history, host, image, records, run, store, verdict
+from harness.cli import build, checkpoint, history, host, image, matrix, records, run, store, verdict
 from harness.cli.printing import err, print_json
 from harness.errors import HarnessError, Interrupted
 from harness.outcome import Outcome
@@ -44,6 +44,7 @@ app.command("replay")(records.replay)
 app.command("watch")(records.watch)
 app.command("history")(history.history)
 app.command("compare")(history.compare)
+app.add_typer(matrix.app, name="matrix")
 app.command("verdict")(verdict.verdict)
 app.command("doctor")(host.doctor)
 app.command("list")(host.list_everything)

@@ -171,6 +171,20 @@ def newest(runs: Path, wanted: Filter, limit: int) -> list[PastRun]:
         return [PastRun(*row) for row in rows][::-1]
 
 
+def runs_of_matrix(runs: Path, matrix: str) -> dict[tuple[str, int], PastRun]:
+    """The runs of a matrix, by cell and attempt; of several, the newest.
+
+    Raises:
+        ConfigError: The index was written by a newer version of the harness.
+    """
+    query = """
+        SELECT attempt, id, cell, state, outcome, stage, seconds, reason FROM run
+        WHERE matrix = ? AND matrix <> '' ORDER BY id"""
+    with index.opened(runs) as connection:
+        rows = connection.execute(query, (matrix,))
+        return {(row[2], row[0]): PastRun(*row[1:]) for row in rows}
+
+
 def sparkline(values: Iterable[float]) -> str:
     """Numbers as bars in one line; from zero, so that equal heights mean equal durations."""
     numbers = list(values)

@@ -43,11 +43,14 @@ CREATE TABLE run (
     cell TEXT NOT NULL,               -- all of these in one name
     inputs TEXT NOT NULL,             -- hash of all that went in: equal inputs should end equally
     state TEXT NOT NULL, outcome TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
-    seconds REAL NOT NULL             -- host seconds of all stages
+    seconds REAL NOT NULL,            -- host seconds of all stages
+    matrix TEXT NOT NULL,             -- id of the matrix that ran it; "" for a run by hand
+    attempt INTEGER NOT NULL          -- from 1; 0 for a run by hand
 ) WITHOUT ROWID;
 CREATE INDEX run_of_cell ON run (cell, outcome, inputs, seconds);
 CREATE INDEX run_in_time ON run (cell, id, outcome, seconds);
 CREATE INDEX run_of_kind ON run (recipe, kernel, outcome);
+CREATE INDEX run_of_matrix ON run (matrix, cell) WHERE matrix <> '';
 CREATE INDEX run_by_state ON run (state) WHERE state = 'running';
 CREATE TABLE stage (
     run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL,
@@ -216,7 +219,7 @@ def _take(connection: sqlite3.Connection, directories: Iterable[Path]) -> bool:
             connection.executemany(
                 "DELETE FROM stage WHERE run = ?", ((reading.directory.name,) for reading in readings)
             )
-            marks = ", ".join("?" * 13)
+            marks = ", ".join("?" * 15)
             connection.executemany(f"INSERT OR REPLACE INTO run VALUES ({marks})", map(_row, readings))  # noqa: S608
             rows = chain.from_iterable(map(_stages, readings))
             connection.executemany("INSERT OR REPLACE INTO stage VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -257,6 +260,8 @@ def _row(reading: Reading) -> tuple[str | int | float, ...]:
         verdict.stage if verdict else _last_stage(reading),
         verdict.reason if verdict else "",
         sum(stage.wall for stage in document.stages),
+        document.labels.get("matrix", ""),
+        int(attempt) if (attempt := document.labels.get("attempt", "")).isdecimal() else 0,
     )
 
 

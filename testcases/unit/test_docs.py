@@ -21,6 +21,7 @@ import typer.main
 from harness import recipe, toml
 from harness.cli import app
 from harness.kernel import catalogue
+from harness.matrix import document as matrix
 from harness.outcome import Outcome
 from harness.report import record
 from harness.sources import packages
@@ -51,8 +52,13 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
+    ("matrix", "## The file", (matrix.Document,)),
+    ("matrix", "### `[axes]`", (matrix.Axes,)),
+    ("matrix", "### `[[include]]`", (matrix.Include,)),
+    ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
+    ("matrix", "### `[[rule]]`", (matrix.Rule,)),
 ]
-SAID_IN_PROSE: Structs = (plan._Failures,)
+SAID_IN_PROSE: Structs = (plan._Failures, matrix.Match)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
@@ -245,7 +251,8 @@ def test_readme_has_all_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README", "recipes", "images", "plans", "records", "checkpoints", "benchmarks", "history"]
+    "name",
+    ["README", "recipes", "images", "plans", "records", "checkpoints", "benchmarks", "history", "matrix"],
 )
 def test_options_exist(name: str) -> None:
     text = README if name == "README" else page(name)

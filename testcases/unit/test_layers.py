@@ -46,6 +46,7 @@ ORDER = [
     "pipeline",
     "doctor rebuild",
     "recheck",
+    "matrix",
     "cli pytest_plugin",
     "__main__",
 ]
