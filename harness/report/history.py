@@ -104,16 +104,9 @@ def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
 
 def cell_seconds(runs: Path) -> dict[str, float]:
     """Host seconds that a run of each cell took: the median of its last good runs."""
-    query = """
-        SELECT cell, seconds FROM (
-            SELECT cell, seconds, row_number() OVER (PARTITION BY cell ORDER BY id DESC) AS age
-            FROM run WHERE outcome = 'PASS'
-        ) WHERE age <= ?"""
-    found: dict[str, list[float]] = {}
     with index.opened(runs) as connection:
-        for cell, seconds in connection.execute(query, (_ENOUGH,)):
-            found.setdefault(cell, []).append(seconds)
-    return {cell: median(seconds) for cell, seconds in found.items()}
+        names = connection.execute("SELECT DISTINCT cell FROM run WHERE outcome = 'PASS'").fetchall()
+        return {cell: median(_durations(connection, cell)[-_ENOUGH:]) for (cell,) in names}
 
 
 def cells(runs: Path, wanted: Filter) -> list[CellHistory]:
