@@ -207,8 +207,13 @@ class Shared:
             except InfraError as error:
                 if last:
                     return error
-            except ConfigError as error:
+            except Interrupted:
+                raise
+            except HarnessError as error:
                 return error
+            except Exception as error:
+                what = f"a mistake of ours: {type(error).__name__}: {error}"
+                return HarnessError(what, hint="please report it")
             else:
                 return None
         return None

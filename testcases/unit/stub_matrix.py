@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from harness import cli, pipeline
+from harness.errors import ConfigError, InfraError
 from harness.matrix import local
 
 BUILT: list[str | None] = []
@@ -21,6 +22,13 @@ def stub() -> None:
     def build(_recipe: object, options: pipeline.BuildOptions, _progress: object) -> None:
         with (Path(options.cache).parent / "built").open("a") as log:
             log.write(f"{options.kernel} {' '.join(options.names)}\n")
+        match options.kernel:
+            case "no-config":
+                raise ConfigError("there is no such kernel")
+            case "no-archive":
+                raise InfraError("the archive does not answer")
+            case "no-sense":
+                raise ZeroDivisionError
 
     local.command = command  # type: ignore[assignment]
     pipeline.build = build  # type: ignore[assignment]

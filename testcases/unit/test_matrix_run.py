@@ -168,6 +168,22 @@ def test_shared_images_are_built_once(trial: Trial) -> None:
     assert sorted((trial.place / "built").read_text().splitlines()) == ["0-p sysa sysc", "0-pp sysa sysc"]
 
 
+def test_what_cannot_be_built_is_said_and_the_others_run(trial: Trial) -> None:
+    trial.write("no-config", "no-archive", "no-sense", "0-p", memory='["64M", "96M"]')
+    done = trial.run("--json")
+    assert done.returncode == 70
+    cells = json.loads(done.stdout)["cells"]
+    assert {(cell["kernel"], cell["outcome"], cell["reason"]) for cell in cells} == {
+        ("no-config", "CONFIG", "there is no such kernel"),
+        ("no-archive", "INFRA", "the archive does not answer"),
+        ("no-sense", "BUG", "a mistake of ours: ZeroDivisionError: "),
+        ("0-p", "PASS", ""),
+    }
+    tried = [line.split()[0] for line in (trial.place / "built").read_text().splitlines()]
+    assert tried == ["no-config", "no-archive", "no-archive", "no-sense", "0-p"]  # INFRA once more
+    assert "Traceback" not in done.stderr
+
+
 def test_a_killed_matrix_takes_its_runs_along_and_is_gone_on_with(trial: Trial) -> None:
     trial.write("0-p", "30-p", "31-f")
     process = trial.start("--jobs", "2")
