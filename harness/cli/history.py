@@ -1,4 +1,4 @@
-"""`harness history` and `harness compare`: what runs tell together."""
+"""`harness history`, `compare` and `prune`: what runs tell together, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import JsonOption, RunsOption
-from harness.cli.printing import out, print_json, print_wide
+from harness.cli.printing import err, out, print_json, print_wide
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -54,6 +54,37 @@ def history(
             _show_runs(listed)
     else:
         _say(f"no run in {runs} fits" if wanted != Filter() else f"there are no run records in {runs}")
+
+
+def prune(
+    quota: Annotated[str, typer.Argument(help="What the records may take, such as 20G.", metavar="SIZE")],
+    dry: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and say what would go.")] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Remove records until the others fit: the oldest that passed first, never the newest of a cell."""
+    from harness.report.pruning import prune as pruned
+    from harness.size import format_size, parse_size
+
+    try:
+        limit = parse_size(quota)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="SIZE") from error
+    done = pruned(runs, limit, dry=dry)
+    if as_json:
+        print_json({"removed": done.gone, "freed": done.freed, "kept": done.kept})
+    else:
+        for name in done.gone:
+            _say(name)
+        verb = "would be" if dry else "are"
+        _say(f"{len(done.gone)} records {verb} removed, {format_size(done.freed)}")
+    if done.kept > limit:
+        err().print(
+            f"the other records take {format_size(done.kept)}; they go on, or are the newest of their cells",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(Outcome.FAIL.exit_code)
 
 
 def compare(
