@@ -125,6 +125,23 @@ def run(
     raise typer.Exit(worst(ended).exit_code)
 
 
+@app.command("changes")
+def changes(file: FileArgument, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """Say which cells ended otherwise than in the run before; nothing is said when none did."""
+    from harness.matrix import session
+
+    found = session.changes(file, runs.absolute())
+    if as_json:
+        print_json({"changes": found})
+        return
+    for change in found:
+        before = change.before or "new"
+        reason = f": {change.reason}" if change.reason else ""
+        out().print(
+            f"{change.cell}: {before} → {change.now}{reason}", highlight=False, markup=False, soft_wrap=True
+        )
+
+
 def _report(job: Job) -> dict[str, object]:
     result = job.result
     return {

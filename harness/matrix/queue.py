@@ -85,6 +85,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     flaky: bool
 
     @property
+    def ending(self) -> str:
+        """How it ended, in a word or two."""
+        return f"{self.outcome or 'not run'}{', flaky' if self.flaky else ''}"
+
+    @property
     def outcome(self) -> Outcome | None:
         """How it ended, if it has."""
         return self.result.outcome if self.result else None
@@ -153,6 +158,11 @@ class Queue:
         """The newest matrix; None if there was none."""
         rows = self._rows("SELECT id FROM matrix ORDER BY started DESC, id DESC LIMIT 1")
         return str(rows[0][0]) if rows else None
+
+    def ended(self) -> list[str]:
+        """The matrices that were worked off, the newest first."""
+        rows = self._rows("SELECT id FROM matrix WHERE ended <> '' ORDER BY started DESC, id DESC")
+        return [str(row[0]) for row in rows]
 
     def jobs(self, matrix: str) -> list[Job]:
         """All cells of a matrix, in the file's order."""

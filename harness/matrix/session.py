@@ -55,6 +55,15 @@ class Options:
     resume: bool = False
 
 
+class Change(msgspec.Struct, frozen=True):
+    """A cell that ended otherwise than the last time; `before` is "" for a new one."""
+
+    cell: str
+    before: str
+    now: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What would be run.
@@ -135,6 +144,33 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
         queue.end(matrix)
         recorded = runs_of_matrix(options.runs, matrix)
         return matrix, [_with_record(job, recorded) for job in queue.jobs(matrix)]
+
+
+def changes(path: Path, runs: Path) -> list[Change]:
+    """What ended otherwise in the newest finished run of a matrix than in the one before.
+
+    Cells that are new count when they did not pass, cells that are gone do not.
+
+    Raises:
+        ConfigError: The matrix was never run to its end with these records.
+    """
+    home = runs / ".matrix" / path.stem
+    ended = []
+    if home.is_dir():
+        with Queue(home / "queue.db") as queue:
+            ended = [queue.jobs(matrix) for matrix in queue.ended()[:2]]
+    if not ended:
+        hint = "run it, or say with --runs DIR where it was run"
+        raise ConfigError(f"{path.stem} was never run to its end in {runs}", hint=hint)
+    before = {job.cell.name: job.ending for job in ended[1]} if len(ended) > 1 else {}
+    found = (
+        Change(job.cell.name, before.get(job.cell.name, ""), job.ending, _reason(job)) for job in ended[0]
+    )
+    return [change for change in found if change.now != (change.before or "PASS")]
+
+
+def _reason(job: Job) -> str:
+    return job.result.reason if job.result else ""
 
 
 def _with_record(job: Job, recorded: Mapping[tuple[str, int], PastRun]) -> Job:
