@@ -22,8 +22,8 @@ _ENOUGH = 5  # the newest runs that count: machines and loads change
 _SHOWN = 16  # durations of a cell, the newest
 _BARS = "▁▂▃▄▅▆▇█"
 
-# Somebody's decision to stop, and wrong input, say nothing about a cell.
-_JUDGED = f"outcome NOT IN ('', '{Outcome.INTERRUPTED}', '{Outcome.CONFIG}')"
+# Somebody's decision to stop, wrong input, and what a person typed say nothing about a cell.
+_JUDGED = f"NOT taken_over AND outcome NOT IN ('', '{Outcome.INTERRUPTED}', '{Outcome.CONFIG}')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,8 @@ def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
     """Host seconds per stage: the median of the last good runs of the same kind; empty if there are none."""
     query = """
         SELECT name, wall FROM stage WHERE status = ? AND run IN (
-            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND outcome = 'PASS' ORDER BY id DESC LIMIT ?
+            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND outcome = 'PASS' AND NOT taken_over
+            ORDER BY id DESC LIMIT ?
         ) ORDER BY position"""
     found: dict[str, list[float]] = {}
     try:
@@ -105,7 +106,9 @@ def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
 def cell_seconds(runs: Path) -> dict[str, float]:
     """Host seconds that a run of each cell took: the median of its last good runs."""
     with index.opened(runs) as connection:
-        names = connection.execute("SELECT DISTINCT cell FROM run WHERE outcome = 'PASS'").fetchall()
+        names = connection.execute(
+            "SELECT DISTINCT cell FROM run WHERE outcome = 'PASS' AND NOT taken_over"
+        ).fetchall()
         return {cell: median(_durations(connection, cell)[-_ENOUGH:]) for (cell,) in names}
 
 
@@ -187,7 +190,9 @@ def sparkline(values: Iterable[float]) -> str:
 
 
 def _durations(connection: sqlite3.Connection, cell: str) -> tuple[float, ...]:
-    query = "SELECT seconds FROM run WHERE cell = ? AND outcome = 'PASS' ORDER BY id DESC LIMIT ?"
+    query = """
+        SELECT seconds FROM run WHERE cell = ? AND outcome = 'PASS' AND NOT taken_over
+        ORDER BY id DESC LIMIT ?"""
     return tuple(row[0] for row in connection.execute(query, (cell, _SHOWN)))[::-1]
 
 

@@ -45,11 +45,12 @@ CREATE TABLE run (
     state TEXT NOT NULL, outcome TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
     seconds REAL NOT NULL,            -- host seconds of all stages
     matrix TEXT NOT NULL,             -- id of the matrix that ran it; "" for a run by hand
-    attempt INTEGER NOT NULL          -- from 1; 0 for a run by hand
+    attempt INTEGER NOT NULL,         -- from 1; 0 for a run by hand
+    taken_over INTEGER NOT NULL       -- whether a person typed: neither its end nor its length is the cell's
 ) WITHOUT ROWID;
-CREATE INDEX run_of_cell ON run (cell, outcome, inputs, seconds);
-CREATE INDEX run_in_time ON run (cell, id, outcome, seconds);
-CREATE INDEX run_of_kind ON run (recipe, kernel, outcome);
+CREATE INDEX run_of_cell ON run (cell, outcome, inputs, taken_over, seconds);
+CREATE INDEX run_in_time ON run (cell, id, outcome, taken_over, seconds);
+CREATE INDEX run_of_kind ON run (recipe, kernel, outcome, taken_over);
 CREATE INDEX run_of_matrix ON run (matrix, cell) WHERE matrix <> '';
 CREATE INDEX run_by_state ON run (state) WHERE state = 'running';
 CREATE TABLE stage (
@@ -219,7 +220,7 @@ def _take(connection: sqlite3.Connection, directories: Iterable[Path]) -> bool:
             connection.executemany(
                 "DELETE FROM stage WHERE run = ?", ((reading.directory.name,) for reading in readings)
             )
-            marks = ", ".join("?" * 15)
+            marks = ", ".join("?" * 16)
             connection.executemany(f"INSERT OR REPLACE INTO run VALUES ({marks})", map(_row, readings))  # noqa: S608
             rows = chain.from_iterable(map(_stages, readings))
             connection.executemany("INSERT OR REPLACE INTO stage VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -262,6 +263,7 @@ def _row(reading: Reading) -> tuple[str | int | float, ...]:
         sum(stage.wall for stage in document.stages),
         document.labels.get("matrix", ""),
         int(attempt) if (attempt := document.labels.get("attempt", "")).isdecimal() else 0,
+        document.taken_over is not None,
     )
 
 

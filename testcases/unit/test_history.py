@@ -38,6 +38,7 @@ def test_only_the_newest_five_runs_count(tmp_path: Path) -> None:
         {"kernel": "debian-5.10-i686"},
         {"outcome": Outcome.FAIL},
         {"outcome": None},
+        {"taken_over": True},
     ],
 )
 def test_runs_of_another_kind_do_not_count(tmp_path: Path, foreign: dict[str, str]) -> None:
@@ -118,6 +119,15 @@ def test_the_duration_of_a_cell_is_the_median_of_its_newest_good_runs(tmp_path: 
     assert cell_seconds(tmp_path) == {CELL: 4}
     [cell] = cells(tmp_path, Filter())
     assert (cell.seconds, cell.durations) == (4, (1, 2, 3, 4, 5, 6))
+
+
+def test_what_a_person_typed_says_nothing_about_a_cell(tmp_path: Path) -> None:
+    leave_run(tmp_path, "2026-1", sysa=2)
+    leave_run(tmp_path, "2026-2", sysa=900, taken_over=True)
+    leave_run(tmp_path, "2026-3", sysa=1, outcome=Outcome.HANG, taken_over=True)
+    [cell] = cells(tmp_path, Filter())
+    assert (cell.runs, cell.last_run, cell.first_bad, cell.durations) == (1, "2026-1", "", (2,))
+    assert cell_seconds(tmp_path) == {CELL: 2}
 
 
 def test_a_label_says_which_cell_a_run_without_machine_was_of(tmp_path: Path) -> None:
