@@ -174,7 +174,11 @@ def test_every_struct_in_a_record_is_described() -> None:
 
 def test_every_event_is_described_with_its_fields() -> None:
     described = {words(row[0])[0]: row[1] for row in rows(page("records"), "## events.jsonl")}
-    kinds = {kind.__name__: kind.__struct_encode_fields__ for kind in subclasses(events.Event)}
+    kinds = {
+        kind.__name__: kind.__struct_encode_fields__
+        for kind in subclasses(events.Event)
+        if kind.__module__ == events.__name__  # others read one of these back
+    }
     assert described.keys() == kinds.keys()
     for name, fields in kinds.items():
         assert set(fields) <= set(words(described[name])), name
