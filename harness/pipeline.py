@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from harness.machine.boot_medium import find_ovmf
 from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
 from harness.outcome import Outcome
 from harness.recipe import Iso
+from harness.report import index
 from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
 from harness.size import format_size
 from harness.slices import WHOLE, Slice
@@ -26,7 +27,7 @@ from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.store import Store, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
@@ -67,6 +68,7 @@ class RunOptions:
         disk: Whether the recipe's disk is attached.
         part: Which part of the plan is done, and where the machine is saved.
         attendance: The person who takes part; to be among the listeners, too.
+        labels: Kept in the record; a matrix tells its cells by them.
     """
 
     runs: Path
@@ -81,6 +83,7 @@ class RunOptions:
     disk: bool = True
     part: Slice = WHOLE
     attendance: Attendance | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ def boot(
             ImageRecord(image.name, image.kind, image.size, image.sha256) for image in built.images.values()
         ),
         resumed=_resumed(start),
+        labels=dict(options.labels),
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
     with record:
@@ -186,8 +190,10 @@ def boot(
                 ).follow()
         except BaseException as error:
             record.finish(_aborted(plan, record, error))
+            index.remember(record.directory)
             raise
         record.finish(result)
+    index.remember(record.directory)
     write_cast(
         record.directory / "console.raw",
         record.directory / "console.idx",

@@ -1,19 +1,27 @@
-"""pytest plugin: one run per kernel, a test for each of its stages and checks.
+"""pytest plugin: one run per kernel, or per cell of a matrix, a test for each of its stages and checks.
 
-A test that asks for `bootstrap_run` is repeated for every kernel; one that also asks for `stage` or `check`,
-for every stage or check of the plan. All tests of one run go to one worker, which boots it once; images are
-built once for all workers, and no more guests run at a time than the host carries.
+A test that asks for `bootstrap_run` is repeated for every kernel, with `--matrix` for every cell; one that
+also asks for `stage` or `check`, for every stage or check of the plan. All tests of one run go to one worker,
+which boots it once; images are built once for all workers, and no more guests run at a time than the host
+carries.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from harness import pipeline, places
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InfraError
+from harness.machine.protocol import Firmware, Medium
+from harness.matrix.cells import Cell, load_matrix
+from harness.matrix.selection import KEYS, select
+from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
@@ -30,6 +38,11 @@ if TYPE_CHECKING:
 
 _RECIPE = pytest.StashKey[Recipe]()
 _PLAN = pytest.StashKey[Plan]()
+_CELLS = pytest.StashKey[tuple[Cell, ...]]()
+_RETRIED = pytest.StashKey[set[Path]]()  # records of runs that came after one that the host had failed
+
+# Sections of the summary, letters and words for reports that have these properties.
+_STATUS = {"flaky": ("flaky", "~", "FLAKY"), "not reached": ("not reached", "n", "NOT REACHED")}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         help="seed kernel that boots it (name or path; repeatable; default: the recipe's kernels.qualified)",
     )
+    group.addoption("--matrix", type=Path, help="boot the cells of this matrix file instead")
+    group.addoption("--select", default="", help="only these cells of the matrix")
     group.addoption("--cache", type=Path, help="cache directory (default: that of the harness)")
     group.addoption("--runs", type=Path, default=Path("runs"), help="directory for run records")
     group.addoption("--accelerator", default="auto", choices=["auto", "kvm", "tcg"], help="how guests run")
@@ -54,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
         recipe = load_recipe(config.getoption("--recipe"))
         config.stash[_RECIPE] = recipe
         config.stash[_PLAN] = load_plan(recipe.plan)
+        config.stash[_CELLS] = _cells(config)
+        config.stash[_RETRIED] = set()
     except HarnessError as error:
         raise pytest.UsageError(f"{error.message} ({error.hint})") from error
 
@@ -63,6 +80,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "bootstrap_run" not in metafunc.fixturenames:
         return
     recipe, plan = metafunc.config.stash[_RECIPE], metafunc.config.stash[_PLAN]
+    if cells := metafunc.config.stash[_CELLS]:
+        _generate_cells(metafunc, cells)
+        return
     kernels = metafunc.config.getoption("--kernel") or recipe.kernels.qualified or [recipe.kernels.seed]
     runs = [
         pytest.param(kernel, id=Path(kernel).name, marks=pytest.mark.xdist_group(f"{recipe.name}-{kernel}"))
@@ -74,6 +94,84 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "check" in metafunc.fixturenames:
         checks = [(stage.name, check.name) for stage in plan.stages for check in stage.checks]
         metafunc.parametrize("check", checks, ids=["-".join(check) for check in checks])
+
+
+def _cells(config: pytest.Config) -> tuple[Cell, ...]:
+    file, expression = config.getoption("--matrix"), config.getoption("--select")
+    if file is None:
+        return ()
+    cells = load_matrix(file, datetime.now(UTC).date()).cells
+    return select(cells, expression) if expression else cells
+
+
+def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
+    """Repeat a test for each cell and, of all plans together, each stage or check."""
+    runs = []
+    for cell in cells:
+        marks = [pytest.mark.xdist_group(cell.name)]
+        if cell.allowed:
+            marks.append(pytest.mark.xfail(reason=cell.allowed, strict=False))
+        runs.append(pytest.param(cell, id=cell.name, marks=marks))
+    metafunc.parametrize("bootstrap_run", runs, indirect=True, scope="session")
+    plans = [_plan_of(cell) for cell in cells]
+    if "stage" in metafunc.fixturenames:
+        metafunc.parametrize("stage", list(dict.fromkeys(s.name for plan in plans for s in plan.stages)))
+    if "check" in metafunc.fixturenames:
+        checks = dict.fromkeys((s.name, c.name) for plan in plans for s in plan.stages for c in s.checks)
+        metafunc.parametrize("check", list(checks), ids=["-".join(check) for check in checks])
+
+
+def _plan_of(cell: Cell) -> Plan:
+    return load_plan(load_recipe(cell.recipe).plan)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a cell's own plan does not have, and note in reports what each test is about."""
+    kept, gone = [], []
+    for item in items:
+        parameters = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        cell = parameters.get("bootstrap_run")
+        if isinstance(cell, Cell):
+            plan = _plan_of(cell)
+            stages = {stage.name for stage in plan.stages}
+            checks = {(stage.name, check.name) for stage in plan.stages for check in stage.checks}
+            if parameters.get("stage") not in {None, *stages} or parameters.get("check") not in {
+                None,
+                *checks,
+            }:
+                gone.append(item)
+                continue
+            item.user_properties.append(("cell", cell.name))
+            item.user_properties += [(key, cell.value(key)) for key in KEYS]
+        elif cell is not None:
+            item.user_properties += [("recipe", config.stash[_RECIPE].name), ("kernel", str(cell))]
+        kept.append(item)
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = kept
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Note in the report what became of the run."""
+    run = getattr(item, "funcargs", {}).get("bootstrap_run")
+    if isinstance(run, pipeline.Run):
+        item.user_properties.append(("record", run.directory.name))
+        item.user_properties.append(("outcome", str(run.result.verdict.outcome)))
+        if run.directory in item.config.stash[_RETRIED]:
+            item.user_properties.append(("status", "flaky"))
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Show what passed at the second attempt only, and what a run did not reach, as what they are."""
+    status = dict(report.user_properties).get("status")
+    if report.when == "call" and isinstance(status, str):
+        wanted = {"flaky": "passed", "not reached": "skipped"}
+        if report.outcome == wanted.get(status):
+            return _STATUS[status]
+    return None
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +196,7 @@ def build_images(pytestconfig: pytest.Config, harness_cache: Path) -> Callable[[
 def bootstrap_run(
     request: pytest.FixtureRequest, harness_cache: Path, build_images: Callable[[str | None], Build]
 ) -> Run:
-    """A run of the recipe under one kernel, followed to its end."""
+    """A run of the recipe under one kernel, or of a cell, followed to its end."""
     options = pipeline.RunOptions(
         runs=request.config.getoption("--runs").absolute(),
         accelerator=request.config.getoption("--accelerator"),
@@ -106,14 +204,49 @@ def bootstrap_run(
         part=Slice(start=request.config.getoption("start")),
     )
     try:
+        if isinstance(request.param, Cell):
+            return _cell_run(request.param, options, harness_cache, request.config.stash[_RETRIED])
         built = build_images(request.param)
         return pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
     except HarnessError as error:
         pytest.fail(f"{error.message}\n{error.hint}", pytrace=False)
 
 
+def _cell_run(cell: Cell, options: pipeline.RunOptions, cache: Path, retried: set[Path]) -> Run:
+    """A run of a cell; once more if the host failed."""
+    run = None
+    with suppress(InfraError):
+        run = _attempt(cell, options, cache)
+    if run is None or run.result.verdict.outcome == Outcome.INFRA:
+        run = _attempt(cell, options, cache)
+        retried.add(run.directory)
+    return run
+
+
+def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
+    running = replace(
+        options,
+        accelerator=cell.accelerator if options.accelerator == "auto" else options.accelerator,
+        memory=cell.memory,
+        medium=Medium(cell.medium),
+        firmware=Firmware(cell.firmware),
+        patience=options.patience * cell.patience,
+        labels={"cell": cell.name} if cell.accelerator != "auto" else {},
+    )
+    recipe = load_recipe(cell.recipe)
+    names = pipeline.needed_images(recipe, running)
+    building = pipeline.BuildOptions(cache=cache, kernel=cell.kernel, names=names)
+    built = pipeline.build(recipe, building, Quiet())
+    return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
+
+
+def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:
+    request.node.user_properties.append(("status", "not reached"))
+    pytest.skip(f"not reached: {run.result.verdict.reason}")
+
+
 @pytest.fixture
-def require_stage(bootstrap_run: Run) -> Callable[[str], None]:
+def require_stage(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callable[[str], None]:
     """Fails, with the console's words, for a stage that failed; skips for one that was not reached."""
 
     def require(name: str) -> None:
@@ -121,7 +254,7 @@ def require_stage(bootstrap_run: Run) -> Callable[[str], None]:
         if stage.status == StageStatus.RESUMED:
             pytest.skip(f"not in this run: {bootstrap_run.result.verdict.reason}")
         if stage.status == StageStatus.NOT_REACHED:
-            pytest.skip(f"not reached: {bootstrap_run.result.verdict.reason}")
+            _not_reached(request, bootstrap_run)
         if stage.status == StageStatus.FAILED:
             pytest.fail(explain_stage(bootstrap_run.result, stage, bootstrap_run.directory), pytrace=False)
 
@@ -129,7 +262,7 @@ def require_stage(bootstrap_run: Run) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def require_check(bootstrap_run: Run) -> Callable[[tuple[str, str]], None]:
+def require_check(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callable[[tuple[str, str]], None]:
     """Fails, with the guest's answer, for a check that failed; skips for one that was not reached."""
 
     def require(wanted: tuple[str, str]) -> None:
@@ -139,6 +272,6 @@ def require_check(bootstrap_run: Run) -> Callable[[tuple[str, str]], None]:
                     message = explain_check(bootstrap_run.result, check, bootstrap_run.directory)
                     pytest.fail(message, pytrace=False)
                 return
-        pytest.skip(f"not reached: {bootstrap_run.result.verdict.reason}")
+        _not_reached(request, bootstrap_run)
 
     return require

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import harness
-from harness.cli import build, checkpoint, flash, host, image, kernel, records, run, store, verdict
+from harness.cli import (
+    build,
+    checkpoint,
+    flash,
+    history,
+    host,
+    image,
+    kernel,
+    matrix,
+    records,
+    run,
+    store,
+    verdict,
+)
 from harness.cli.printing import err, print_json
 from harness.errors import HarnessError, Interrupted
 from harness.outcome import Outcome
@@ -44,6 +57,10 @@ app.command("runs")(records.list_runs)
 app.command("log")(records.log)
 app.command("replay")(records.replay)
 app.command("watch")(records.watch)
+app.command("history")(history.history)
+app.command("compare")(history.compare)
+app.command("prune")(history.prune)
+app.add_typer(matrix.app, name="matrix")
 app.command("verdict")(verdict.verdict)
 app.command("doctor")(host.doctor)
 app.command("list")(host.list_everything)

@@ -80,6 +80,10 @@ OnFailureOption = Annotated[
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
 ]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="Keep this in the record; repeatable."),
+]
 
 
 def run(
@@ -102,6 +106,7 @@ def run(
     takeover: TakeoverOption = False,
     on_failure: OnFailureOption = "stop",
     patience: PatienceOption = 1.0,
+    label: LabelOption = None,
     runs: RunsOption = Path("runs"),
     cache: CacheOption = None,
     lock: LockOption = None,
@@ -131,6 +136,7 @@ def run(
         unpacked=unpacked,
         patience=patience,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
+        labels=dict(map(_label, label or ())),
     )
     wishes = Wishes(
         attach=attach or takeover,
@@ -184,3 +190,10 @@ def _size(text: str | None) -> int | None:
         return parse_size(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--memory'") from error
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="'--label'")
+    return key, value

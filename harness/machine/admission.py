@@ -36,6 +36,23 @@ def check_fits(memory: int) -> None:
         )
 
 
+def places() -> int:
+    """How many places for guests this host has."""
+    return len(os.sched_getaffinity(0))
+
+
+def places_for(memory: int) -> int:
+    """How many of the host's places a guest with so many bytes of memory takes.
+
+    Raises:
+        ConfigError: The host can never carry such a guest.
+    """
+    check_fits(memory)
+    # Memory is shared out evenly over the cores' places; a larger guest takes several of them.
+    share = _host_memory() * _RESERVE / places()
+    return min(places(), max(1, math.ceil((memory + _OVERHEAD) / share)))
+
+
 @contextmanager
 def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a place for one guest; wait for it if all are taken.
@@ -51,13 +68,9 @@ def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> It
     Raises:
         ConfigError: The host can never carry such a guest.
     """
-    check_fits(memory)
-    # Memory is shared out evenly over the cores' places; a larger guest takes several of them.
-    places = len(os.sched_getaffinity(0))
-    share = _host_memory() * _RESERVE / places
-    wanted = min(places, max(1, math.ceil((memory + _OVERHEAD) / share)))
+    wanted = places_for(memory)
     directory.mkdir(parents=True, exist_ok=True)
-    locks = [FileLock(directory / f"guest-{number}.lock") for number in range(places)]
+    locks = [FileLock(directory / f"guest-{number}.lock") for number in range(places())]
     gate = FileLock(directory / "gate.lock")  # one at a time collects places, or two could starve each other
     told = False
     while True:

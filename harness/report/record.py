@@ -161,6 +161,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[StageResult, ...] = ()
     checks: tuple[CheckResult, ...] = ()
     facts: dict[str, str] = msgspec.field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class RunRecord:

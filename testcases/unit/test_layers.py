@@ -49,6 +49,7 @@ ORDER = [
     "fitness",
     "doctor rebuild",
     "recheck",
+    "matrix",
     "cli pytest_plugin",
     "__main__",
 ]

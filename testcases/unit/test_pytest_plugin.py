@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +60,132 @@ def test_an_unknown_recipe_is_a_mistake_of_the_command_line() -> None:
     assert result.returncode == 4  # pytest's usage error
     assert "there is no recipe 'nope'" in result.stderr + result.stdout
     assert "Traceback" not in result.stderr + result.stdout
+
+
+MATRIX = """
+summary = "two that pass, one that the host fails at first, one that may fail"
+[axes]
+recipes = ["relay"]
+kernels = ["good", "infra-once", "panics", "known"]
+accelerators = ["tcg"]
+[[include]]
+recipe = "hello/recipes/hello.toml"
+kernel = "other-plan"
+accelerator = "tcg"
+[[rule]]
+kernel = "known"
+allow = "fail"
+reason = "everybody knows"
+expires = 2999-01-01
+"""
+
+# Runs end as the name of the kernel says, at once.
+CONFTEST = """
+from pathlib import Path
+from types import SimpleNamespace
+from harness import pipeline
+from harness.errors import InfraError
+from harness.outcome import Outcome
+from harness.stages.plan import load_plan
+from harness.stages.verdict import CheckResult, RunResult, StageResult, StageStatus, Verdict
+
+pytest_plugins = ["harness.pytest_plugin"]
+BOOTED = Path(__file__).with_name("booted")
+
+def build(recipe, options, progress):
+    return SimpleNamespace(recipe=recipe, kernel=options.kernel)
+
+def boot(built, options, *, cache, listeners, progress):
+    before = BOOTED.read_text().split() if BOOTED.exists() else []
+    BOOTED.write_text(" ".join([*before, built.kernel]))
+    if built.kernel == "infra-once" and "infra-once" not in before:
+        raise InfraError("QEMU is gone")
+    plan = load_plan(built.recipe.plan)
+    bad = built.kernel in {"panics", "known"}
+    ways = [StageStatus.FAILED, *[StageStatus.NOT_REACHED] * 20] if bad else [StageStatus.PASSED] * 20
+    stages = tuple(StageResult(stage.name, way) for stage, way in zip(plan.stages, ways))
+    checks = () if bad else tuple(
+        CheckResult(stage.name, check.name, True, "", 1.0, 0)
+        for stage in plan.stages
+        for check in stage.checks
+    )
+    verdict = Verdict(Outcome.PANIC if bad else Outcome.PASS, plan.stages[0].name, "it panicked", "look")
+    directory = options.runs / f"run-{built.kernel}-{len(before)}"
+    directory.mkdir(parents=True)
+    (directory / "console.raw").write_bytes(b"")
+    return pipeline.Run(RunResult(verdict, stages, checks), directory)
+
+pipeline.build, pipeline.boot = build, boot
+"""
+
+TESTS = """
+def test_stage(stage, require_stage):
+    require_stage(stage)
+
+def test_check(check, require_check):
+    require_check(check)
+"""
+
+
+def run_matrix(place: Path, *options: str) -> tuple[str, dict[str, ElementTree.Element]]:
+    """What pytest says about the matrix, and its test cases in JUnit's XML by name."""
+    (place / "hello").symlink_to(ROOT / "benchmarks/hello")
+    (place / "m.toml").write_text(MATRIX)
+    (place / "conftest.py").write_text(CONFTEST)
+    (place / "test_it.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--matrix", "m.toml", "-rA"]
+    command += ["--junitxml", "junit.xml", "--rootdir", str(place), *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    cases = ElementTree.parse(place / "junit.xml").iter("testcase")  # noqa: S314 - our own
+    return done.stdout, {case.attrib["name"]: case for case in cases}
+
+
+def properties(case: ElementTree.Element) -> dict[str, str]:
+    return {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+
+
+def test_a_matrix_is_a_test_for_each_stage_and_check_of_each_cell(tmp_path: Path) -> None:
+    said, cases = run_matrix(tmp_path)
+    assert (tmp_path / "booted").read_text().split() == [
+        "good",
+        "infra-once",
+        "infra-once",
+        "panics",
+        "known",
+        "other-plan",
+    ]
+    good = cases["test_stage[relay/good/qemu-tcg/1024M-sysb]"]
+    assert properties(good) == {
+        "cell": "relay/good/qemu-tcg/1024M",
+        "recipe": "relay",
+        "kernel": "good",
+        "machine": "qemu",
+        "accelerator": "tcg",
+        "memory": "1024M",
+        "medium": "direct",
+        "firmware": "bios",
+        "record": "run-good-0",
+        "outcome": "PASS",
+    }
+    flaky = cases["test_check[relay/infra-once/qemu-tcg/1024M-gcc-exit-status]"]
+    assert properties(flaky)["status"] == "flaky"
+    panics = [case for name, case in cases.items() if "/panics/" in name]
+    assert sum(case.find("failure") is not None for case in panics) == 1
+    reached = [properties(case).get("status") for case in panics]
+    assert reached.count("not reached") == len(panics) - 1
+    known = cases["test_stage[relay/known/qemu-tcg/1024M-sysa]"].find("skipped")
+    assert known is not None
+    assert known.attrib["type"] == "pytest.xfail"
+    other = [name for name in cases if "other-plan" in name]
+    assert other == [f"test_stage[hello/other-plan/qemu-tcg/256M-{stage}]" for stage in ("boot", "hello")]
+    [summary] = re.findall(r"^=+ (1 failed.*) in .*=$", said, re.MULTILINE)
+    assert "15 flaky" in summary
+    assert "28 not reached" in summary
+
+
+def test_cells_of_a_matrix_are_selected(tmp_path: Path) -> None:
+    _, cases = run_matrix(tmp_path, "--select", "kernel=good", "-n", "2", "--dist=loadgroup")
+    assert cases
+    assert all("/good/" in name for name in cases)
+    assert (tmp_path / "booted").read_text() == "good"

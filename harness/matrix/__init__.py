@@ -1,0 +1,1 @@
+"""Many runs as one: recipes under kernels on machines, planned, carried out, and remembered."""

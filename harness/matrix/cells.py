@@ -1,0 +1,234 @@
+"""A matrix file becomes cells: every combination, less what is excluded, with what is known about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import toml
+from harness.errors import ConfigError
+from harness.matrix.document import Document, Include
+from harness.recipe import load_recipe
+from harness.report.index import cell_name
+from harness.size import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+    from harness.matrix.document import Match
+    from harness.recipe import Recipe
+
+_MATCHED = ("recipe", "kernel", "machine", "accelerator", "memory", "medium", "firmware")
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a matrix.
+
+    Attributes:
+        recipe: Its name, or the path of its file.
+        kernel: The seed kernel, by name or path.
+        machine: Its kind.
+        accelerator: "auto", "kvm" or "tcg".
+        memory: Bytes.
+        medium: What is booted.
+        firmware: What runs before it.
+        patience: Multiplies all time budgets.
+        allowed: Why it may fail today; "" if it may not.
+    """
+
+    recipe: str
+    kernel: str
+    machine: str
+    accelerator: str
+    memory: int
+    medium: str
+    firmware: str
+    patience: float = 1.0
+    allowed: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called, here and in the history."""
+        return cell_name(
+            recipe=Path(self.recipe).stem if self.recipe.endswith(".toml") else self.recipe,
+            kernel=self.kernel,
+            machine=self.machine,
+            accelerator=self.accelerator,
+            memory=self.memory,
+            medium=self.medium,
+            firmware=self.firmware,
+        )
+
+    def value(self, key: str) -> str:
+        """What patterns are compared with: recipes and kernels by name, memory as "1024M"."""
+        if key == "memory":
+            return f"{self.memory >> 20}M"
+        text = str(getattr(self, key))
+        return Path(text).name.removesuffix(".toml") if key in {"recipe", "kernel"} else text
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix that has been read and checked.
+
+    Attributes:
+        name: The file's name without suffix.
+        path: The file.
+        summary: One line about it.
+        cells: Its cells, in the file's order.
+        notes: What a person should know about the file: rules that have expired.
+    """
+
+    name: str
+    path: Path
+    summary: str
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+
+
+def load_matrix(path: Path, today: date) -> Matrix:
+    """Read a matrix file and expand it.
+
+    Args:
+        path: The TOML file.
+        today: Decides which rules have expired.
+
+    Raises:
+        ConfigError: The file, a recipe of it or a key is wrong; the message names file and key.
+    """
+    path = path.absolute()
+    document = toml.load(path, Document)
+    recipes: dict[str, Recipe] = {}
+    for key, name in _recipe_names(document):
+        try:
+            recipes[name] = load_recipe(_located(name, path))
+            recipes[name].boot  # noqa: B018 - without one there is nothing to run
+        except ConfigError as error:
+            raise ConfigError(f"{path}: key {key}: {error.message}", hint=error.hint) from error
+    _check_rules(path, document)
+    cells: dict[str, Cell] = {}
+    for one in (*_combined(document, recipes), *document.include):
+        for cell in _cells(one, recipes[one.recipe], path):
+            cells.setdefault(cell.name, cell)
+    for number, excluded in enumerate(document.exclude):
+        gone = [name for name, cell in cells.items() if _fits(cell, excluded)]
+        if not gone:
+            raise _unused(path, f"exclude[{number}]", cells)
+        for name in gone:
+            del cells[name]
+    return _ruled(document, path, cells, today)
+
+
+def _ruled(document: Document, path: Path, cells: dict[str, Cell], today: date) -> Matrix:
+    notes = []
+    for number, rule in enumerate(document.rule):
+        fitting = [name for name, cell in cells.items() if _fits(cell, rule)]
+        if not fitting:
+            raise _unused(path, f"rule[{number}]", cells)
+        expired = rule.expires is not None and rule.expires < today
+        if rule.allow and expired:
+            notes.append(f"{path}: rule[{number}] expired on {rule.expires}: {rule.reason}")
+        for name in fitting:
+            cells[name] = replace_cell(
+                cells[name],
+                patience=cells[name].patience * rule.patience,
+                allowed=rule.reason if rule.allow and not expired else cells[name].allowed,
+            )
+    if not cells:
+        raise ConfigError(f"{path} has no cells: all are excluded", hint="see docs/matrix.md for the keys")
+    return Matrix(path.stem, path, document.summary, tuple(cells.values()), tuple(notes))
+
+
+def replace_cell(cell: Cell, **changes: object) -> Cell:
+    """The same cell with something changed."""
+    changed: Cell = msgspec.structs.replace(cell, **changes)
+    return changed
+
+
+def _recipe_names(document: Document) -> Iterator[tuple[str, str]]:
+    for number, name in enumerate(document.axes.recipes):
+        yield f"axes.recipes[{number}]", name
+    for number, included in enumerate(document.include):
+        yield f"include[{number}].recipe", included.recipe
+
+
+def _located(name: str, path: Path) -> str:
+    """Recipes by path are relative to the matrix file."""
+    return str(path.parent / name) if name.endswith(".toml") else name
+
+
+def _combined(document: Document, recipes: dict[str, Recipe]) -> Iterator[Include]:
+    axes = document.axes
+    for recipe, machine, accelerator, medium, firmware in product(
+        axes.recipes, axes.machines, axes.accelerators, axes.media, axes.firmware
+    ):
+        own = recipes[recipe].kernels
+        for kernel, memory in product(axes.kernels or own.qualified or (own.seed,), axes.memory or (None,)):
+            yield Include(
+                recipe=recipe,
+                kernel=kernel,
+                machine=machine,
+                accelerator=accelerator,
+                memory=memory,
+                medium=medium,
+                firmware=firmware,
+            )
+
+
+def _cells(one: Include, recipe: Recipe, path: Path) -> Iterator[Cell]:
+    kernel = one.kernel or recipe.kernels.seed
+    yield Cell(
+        recipe=_located(one.recipe, path),
+        kernel=str(path.parent / kernel) if "/" in kernel else kernel,
+        machine=one.machine,
+        accelerator=one.accelerator,
+        memory=parse_size(one.memory) if one.memory else recipe.boot.memory_bytes,
+        medium=one.medium,
+        firmware=one.firmware,
+    )
+
+
+def _fits(cell: Cell, match: Match) -> bool:
+    for key in _MATCHED:
+        pattern = getattr(match, key)
+        if pattern is None:
+            continue
+        if key == "memory" and pattern[:1].isdigit() and "*" not in pattern:
+            if cell.memory != _size(pattern):
+                return False
+        elif not fnmatchcase(cell.value(key), pattern):
+            return False
+    return True
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError:
+        return -1
+
+
+def _check_rules(path: Path, document: Document) -> None:
+    hint = "see docs/matrix.md for the keys"
+    for number, rule in enumerate(document.rule):
+        key = f"{path}: key rule[{number}]"
+        if rule.allow and not rule.reason:
+            raise ConfigError(f"{key}.reason is missing: why may these cells fail?", hint=hint)
+        if rule.allow and rule.expires is None:
+            raise ConfigError(f"{key}.expires is missing: until when may these cells fail?", hint=hint)
+        if not rule.allow and rule.expires is not None:
+            raise ConfigError(f'{key}.expires does nothing without allow = "fail"', hint=hint)
+        if rule.patience <= 0:
+            raise ConfigError(f"{key}.patience has to be more than 0", hint=hint)
+
+
+def _unused(path: Path, key: str, cells: dict[str, Cell]) -> ConfigError:
+    values = {name: sorted({cell.value(name) for cell in cells.values()}) for name in _MATCHED}
+    known = "; ".join(f"{name}: {', '.join(some)}" for name, some in values.items() if some)
+    return ConfigError(f"{path}: key {key} fits no cell", hint=f"there are {known}" if known else "")

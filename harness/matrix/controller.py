@@ -1,0 +1,166 @@
+"""Works a queue off: the most expensive first, INFRA twice, and nothing is forgotten when it is killed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from harness.errors import HarnessError
+from harness.matrix.backlog import Backlog, Task
+from harness.matrix.queue import LEASE, Job, Result
+from harness.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from harness.matrix.queue import Queue
+    from harness.report.history import PastRun
+
+_ATTEMPTS = 2  # at most; only INFRA is worth the second
+_MOMENT = 1.0  # seconds between looks at what goes on
+
+# What says most against what was tested comes first; INFRA says nothing about it.
+_WORST = (
+    Outcome.BUG,
+    Outcome.FAIL,
+    Outcome.PANIC,
+    Outcome.HANG,
+    Outcome.TIMEOUT,
+    Outcome.CONFIG,
+    Outcome.INFRA,
+    Outcome.INTERRUPTED,
+    Outcome.PASS,
+)
+
+
+class Workers(Protocol):
+    """Whoever does the runs."""
+
+    @property
+    def free(self) -> int:
+        """Places that are free now."""
+
+    def places_for(self, job: Job) -> int:
+        """How many places a cell takes."""
+
+    def start(self, job: Job) -> None:
+        """Begin a cell's run."""
+
+    def wait(self, timeout: float) -> list[tuple[Job, Result]]:
+        """Wait until a run ends, no longer than so many seconds, and return those that have."""
+
+
+class Audience(Protocol):
+    """Whoever wants to know."""
+
+    def began(self, job: Job) -> None:
+        """A cell's run began."""
+
+    def ended(self, job: Job, result: Result, *, again: bool) -> None:
+        """It ended; `again` when there will be another attempt."""
+
+    def moment(self) -> None:
+        """Some time went by."""
+
+
+def adopt(queue: Queue, jobs: Iterable[Job], recorded: Mapping[tuple[str, int], PastRun]) -> list[Job]:
+    """What a controller that died left: cells that were running wait again, unless they came to an end.
+
+    Args:
+        queue: The queue.
+        jobs: All cells of the matrix.
+        recorded: The runs of the matrix by cell and attempt, from the records.
+    """
+    settled = []
+    for job in jobs:
+        if job.state != "running":
+            settled.append(job)
+            continue
+        run = recorded.get((job.cell.name, job.attempt))
+        if run is not None and run.outcome and run.outcome != Outcome.INTERRUPTED:
+            settled.append(_settle(queue, job, Result(Outcome(run.outcome), run.reason, run.id, run.seconds)))
+        else:
+            settled.append(queue.give_back(job))
+    return settled
+
+
+def carry_out(
+    queue: Queue,
+    jobs: Iterable[Job],
+    workers: Workers,
+    audience: Audience,
+    ready: Callable[[Job], None] = lambda _: None,
+) -> None:
+    """Run all cells that wait, and note what came of each.
+
+    Args:
+        queue: Where that is noted.
+        jobs: The cells.
+        workers: Who runs them.
+        audience: Told of what happens.
+        ready: Called before a cell's first attempt begins; what it raises is the cell's end.
+    """
+    backlog: Backlog[Job] = Backlog([])
+    for job in jobs:
+        if job.state == "waiting":
+            try:
+                ready(job)
+                backlog.add(_task(job, workers))
+            except HarnessError as error:
+                if error.outcome == Outcome.INTERRUPTED:
+                    raise
+                result = Result(error.outcome, error.message)
+                audience.ended(_settle(queue, queue.lease(job), result, final=True), result, again=False)
+    running: dict[int, Job] = {}
+    slept = 0.0
+    while len(backlog) or running:
+        while task := backlog.take(workers.free):
+            job = queue.lease(task.what)
+            workers.start(job)
+            running[job.position] = job
+            audience.began(job)
+        for job, result in workers.wait(_MOMENT):
+            del running[job.position]
+            settled = _settle(queue, job, result)
+            again = settled.state == "waiting"
+            audience.ended(settled, result, again=again)
+            if again:
+                backlog.add(_task(settled, workers))
+        slept += _MOMENT
+        if slept > LEASE / 6:
+            slept = 0.0
+            if running:
+                queue.beat(next(iter(running.values())).matrix)
+        audience.moment()
+
+
+def expected(estimates: Mapping[str, float], cells: Mapping[str, str]) -> dict[str, float]:
+    """What each cell probably takes, in seconds: by its own history, else as the longest of its recipe.
+
+    What nothing is known of should begin early: it may be the longest.
+
+    Args:
+        estimates: Seconds by name of cell, from the history.
+        cells: The recipe of each cell, by name.
+    """
+    longest: dict[str, float] = {}
+    for name, seconds in estimates.items():
+        recipe = name.partition("/")[0]
+        longest[recipe] = max(longest.get(recipe, 0.0), seconds)
+    top = max(longest.values(), default=0.0)
+    return {name: estimates.get(name, longest.get(recipe, top)) for name, recipe in cells.items()}
+
+
+def worst(jobs: Iterable[Job]) -> Outcome:
+    """The worst outcome of those cells that may not fail."""
+    ends = {job.outcome for job in jobs if job.outcome and not job.cell.allowed}
+    return next((outcome for outcome in _WORST if outcome in ends), Outcome.PASS)
+
+
+def _task(job: Job, workers: Workers) -> Task[Job]:
+    return Task(job, job.estimate or 0.0, workers.places_for(job))
+
+
+def _settle(queue: Queue, job: Job, result: Result, *, final: bool = False) -> Job:
+    if result.outcome == Outcome.INFRA and job.attempt < _ATTEMPTS and not final:
+        return queue.retry(job)
+    return queue.finish(job, result)

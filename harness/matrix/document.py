@@ -1,0 +1,78 @@
+"""A matrix as it stands in its file, such as `ci/nightly.toml`; `docs/matrix.md` describes every key."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+import msgspec
+
+from harness import toml
+
+Machine = Literal["qemu"]
+AcceleratorName = Literal["auto", "kvm", "tcg"]
+MediumName = Literal["direct", "cd", "usb-xhci", "usb-ehci"]
+FirmwareName = Literal["bios", "uefi"]
+Size = Annotated[str, msgspec.Meta(pattern=r"^\d+[KMGT]?$")]
+Reason = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Axes(toml.Table, frozen=True):
+    """What is combined, each with each. Kernels and memory that are not given are the recipe's own."""
+
+    recipes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    kernels: tuple[str, ...] = ()
+    machines: tuple[Machine, ...] = ("qemu",)
+    accelerators: tuple[AcceleratorName, ...] = ("auto",)
+    memory: tuple[Size, ...] = ()
+    media: tuple[MediumName, ...] = ("direct",)
+    firmware: tuple[FirmwareName, ...] = ("bios",)
+
+
+class Include(toml.Table, frozen=True):
+    """One more cell."""
+
+    recipe: str
+    kernel: str | None = None
+    machine: Machine = "qemu"
+    accelerator: AcceleratorName = "auto"
+    memory: Size | None = None
+    medium: MediumName = "direct"
+    firmware: FirmwareName = "bios"
+
+
+class Match(toml.Table, frozen=True):
+    """Patterns, as in file names, that a cell has to fit; those that are not given fit all."""
+
+    recipe: str | None = None
+    kernel: str | None = None
+    machine: str | None = None
+    accelerator: str | None = None
+    memory: str | None = None
+    medium: str | None = None
+    firmware: str | None = None
+
+
+class Exclude(Match, frozen=True):
+    """Cells that are left out."""
+
+    reason: str = ""
+
+
+class Rule(Match, frozen=True):
+    """What else holds for some cells: failures that are known, and more time."""
+
+    allow: Literal["fail"] | None = None
+    reason: str = ""
+    expires: date | None = None
+    patience: float = 1.0
+
+
+class Document(toml.Table, frozen=True):
+    """A matrix file."""
+
+    summary: str
+    axes: Axes
+    include: tuple[Include, ...] = ()
+    exclude: tuple[Exclude, ...] = ()
+    rule: tuple[Rule, ...] = ()

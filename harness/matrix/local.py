@@ -1,0 +1,213 @@
+"""Cells on this host: each is a `harness run` in a process of its own, so none can take others along."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from harness.errors import InfraError
+from harness.machine import admission
+from harness.matrix.queue import Job, Result
+from harness.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+_GRACE = 30.0  # seconds for a run to stop its guest and finish its record
+_OUTCOMES = {outcome.exit_code: outcome for outcome in Outcome}
+_TAIL = 2000  # bytes of what a run said that are looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where runs are done.
+
+    Attributes:
+        runs: Directory of the records.
+        cache: The cache directory.
+        logs: Directory for what the processes say.
+    """
+
+    runs: Path
+    cache: Path
+    logs: Path
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What `harness run --json` prints, as far as it is needed: a record, or an error."""
+
+    id: str = ""
+    error: str = ""
+    verdict: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A run that goes on.
+
+    Attributes:
+        job: The cell.
+        process: The `harness run`.
+        log: What it says to people; without a suffix, its answer lies beside it.
+        began: When, in monotonic seconds.
+        places: How many places it takes.
+    """
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    log: Path
+    began: float
+    places: int
+
+    def says(self) -> str:
+        """The last thing that it said, such as the stage that ended."""
+        words = _tail(self.log).strip().rpartition("\n")[2]
+        return " ".join(words.split())
+
+    def result(self) -> Result:
+        """What came of it, once it has ended."""
+        took = round(time.monotonic() - self.began, 3)
+        status = self.process.returncode
+        if status < 0:
+            name = signal.Signals(-status).name
+            return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
+        outcome = _OUTCOMES.get(status, Outcome.BUG)
+        try:
+            answer = msgspec.json.decode(self.log.with_suffix(".json").read_bytes(), type=_Answer)
+        except (OSError, msgspec.DecodeError):
+            last = _tail(self.log).strip().rpartition("\n")[2]
+            return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
+        reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
+        return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
+
+
+class LocalWorkers:
+    """Runs cells in processes of this host, no more than it has places for. A context manager.
+
+    Args:
+        place: Where.
+        jobs: No more than so many at once; None for as many as there are places.
+    """
+
+    def __init__(self, place: Place, jobs: int | None = None) -> None:
+        self._place = place
+        self._places = admission.places()
+        self._jobs = jobs or self._places
+        self._children: dict[int, Child] = {}  # by pidfd
+
+    def __enter__(self) -> Self:
+        """Nothing has to be started."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop what still goes on; the records say that it was stopped."""
+        children = list(self._children.values())
+        for child in children:
+            child.process.terminate()
+        until = time.monotonic() + _GRACE
+        for child in children:
+            try:
+                child.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+        for descriptor in self._children:
+            os.close(descriptor)
+        self._children.clear()
+
+    @property
+    def free(self) -> int:
+        """Places that are free; none when so many run as were asked for."""
+        if len(self._children) >= self._jobs:
+            return 0
+        return self._places - sum(child.places for child in self._children.values())
+
+    def places_for(self, job: Job) -> int:
+        """How many places a cell takes.
+
+        Raises:
+            ConfigError: The host can never carry it.
+        """
+        return admission.places_for(job.cell.memory)
+
+    @property
+    def running(self) -> list[Child]:
+        """What goes on, the oldest first."""
+        return list(self._children.values())
+
+    def start(self, job: Job) -> None:
+        """Begin a cell's run.
+
+        Raises:
+            InfraError: No process can be had, or no file for what it says.
+        """
+        log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
+        try:
+            with ExitStack() as stack:
+                said = stack.enter_context(log.open("wb"))
+                answer = stack.enter_context(log.with_suffix(".json").open("wb"))
+                process = subprocess.Popen(
+                    # It ends with us, however we end, and then stops its guest.
+                    ["setpriv", "--pdeathsig", "TERM", "--", *command(job, self._place)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=answer,
+                    stderr=said,
+                    start_new_session=True,  # Ctrl-C is for us
+                )
+        except OSError as error:
+            raise InfraError(
+                f"cannot start a run with {log} for what it says: {error.strerror}",
+                hint="free some space, or choose another place with --runs DIR",
+            ) from error
+        places = self.places_for(job)
+        self._children[os.pidfd_open(process.pid)] = Child(job, process, log, time.monotonic(), places)
+
+    def wait(self, timeout: float) -> list[tuple[Job, Result]]:
+        """Wait until a run ends, no longer than so many seconds, and return those that have."""
+        ready, _, _ = select.select(list(self._children), [], [], timeout)
+        ended = []
+        for descriptor in ready:
+            child = self._children.pop(descriptor)
+            os.close(descriptor)
+            child.process.wait()
+            ended.append((child.job, child.result()))
+        return ended
+
+
+def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> list[str]:
+    """The `harness run` that does a cell."""
+    cell = job.cell
+    given = {"matrix": job.matrix, "cell": cell.name, "attempt": str(job.attempt), **(labels or {})}
+    options = {
+        "--kernel": cell.kernel,
+        "--accelerator": cell.accelerator,
+        "--memory": str(cell.memory),
+        "--medium": cell.medium,
+        "--firmware": cell.firmware,
+        "--patience": str(cell.patience),
+        "--runs": str(place.runs),
+        "--cache": str(place.cache),
+    }
+    words = [word for option in options.items() for word in option]
+    words += [word for key, value in given.items() for word in ("--label", f"{key}={value}")]
+    return [sys.executable, "-m", "harness", "run", cell.recipe, *words, "--json"]
+
+
+def _tail(path: Path) -> str:
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return file.read().decode("utf-8", "replace")
+    return ""

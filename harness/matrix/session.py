@@ -1,0 +1,265 @@
+"""A matrix from its file to its end: build once what it needs, work its queue off, or go on with it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import pipeline, places
+from harness.errors import ConfigError, HarnessError, InfraError, Interrupted
+from harness.machine import accelerator
+from harness.machine.protocol import Firmware, Medium
+from harness.matrix.cells import load_matrix, replace_cell
+from harness.matrix.controller import adopt, carry_out, expected
+from harness.matrix.local import LocalWorkers, Place
+from harness.matrix.queue import Queue
+from harness.matrix.selection import select
+from harness.recipe import load_recipe
+from harness.report.history import cell_seconds, runs_of_matrix
+from harness.store import Store
+from harness.store.locks import held_if_free
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from harness.matrix.cells import Cell, Matrix
+    from harness.matrix.controller import Audience
+    from harness.matrix.queue import Job
+    from harness.progress import Progress
+    from harness.report.history import PastRun
+
+    Watching = Callable[[LocalWorkers, int, int], Audience]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a matrix is run.
+
+    Attributes:
+        runs: Directory of the records; the queue lies there, too.
+        cache: The cache directory.
+        expression: Which cells; "" for all.
+        jobs: No more than so many runs at once; None for as many as the host has places for.
+        resume: Whether to go on with the newest matrix of this name.
+    """
+
+    runs: Path
+    cache: Path
+    expression: str = ""
+    jobs: int | None = None
+    resume: bool = False
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A cell that ended otherwise than the last time; `before` is "" for a new one."""
+
+    cell: str
+    before: str
+    now: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would be run.
+
+    Attributes:
+        matrix: The file.
+        cells: Its cells that are wanted; "auto" has become the accelerator that works here.
+        seconds: What each of them probably takes.
+        known: Cells with a history of their own.
+    """
+
+    matrix: Matrix
+    cells: tuple[Cell, ...]
+    seconds: dict[str, float]
+    known: frozenset[str]
+
+
+def plan(path: Path, options: Options) -> Planned:
+    """Read a matrix, choose its cells, and look up what they probably take.
+
+    Raises:
+        ConfigError: The file is wrong, or the selection fits nothing.
+    """
+    matrix = load_matrix(path, datetime.now(UTC).date())
+    cells = matrix.cells
+    if any(cell.accelerator == "auto" for cell in cells):
+        best = accelerator.choose("auto", Store(options.cache))
+        cells = tuple(
+            replace_cell(cell, accelerator=str(best)) if cell.accelerator == "auto" else cell
+            for cell in cells
+        )
+    cells = tuple({cell.name: cell for cell in cells}.values())  # "auto" may be what another one says
+    if options.expression:
+        cells = select(cells, options.expression)
+    known = cell_seconds(options.runs)
+    names = {cell.name: cell.value("recipe") for cell in cells}
+    return Planned(matrix, cells, expected(known, names), frozenset(known.keys() & names.keys()))
+
+
+def run(path: Path, options: Options, progress: Progress, watching: Watching) -> tuple[str, list[Job]]:
+    """Run a matrix, or what is left of one.
+
+    Args:
+        path: The file.
+        options: How.
+        progress: Where the building is shown.
+        watching: Gives who is told of what happens, for the workers, so many cells, and so many done.
+
+    Returns:
+        The matrix's id, and all its cells with what came of them.
+
+    Raises:
+        ConfigError: The file or an option is wrong, or the matrix is being run by another process.
+        InfraError: The queue cannot be written.
+        Interrupted: Ctrl-C or SIGTERM; `resume` goes on.
+    """
+    home = options.runs / ".matrix" / path.stem
+    hint = "choose another directory with --runs DIR"
+    places.writable_directory(home, "matrix", hint)
+    with _alone(home, path.stem), Queue(home / "queue.db") as queue:
+        if options.resume:
+            matrix, jobs = _resumed(queue, path, options)
+        else:
+            planned = plan(path, options)
+            matrix = queue.begin(path.stem, planned.cells, planned.seconds)
+            jobs = queue.jobs(matrix)
+        logs = home / matrix
+        places.writable_directory(logs, "matrix", hint)
+        place = Place(runs=options.runs, cache=options.cache, logs=logs)
+        with LocalWorkers(place, options.jobs) as workers:
+            shared = Shared(options.cache, options.runs, progress)
+            done = sum(job.state == "done" for job in jobs)
+            try:
+                carry_out(queue, jobs, workers, watching(workers, len(jobs), done), shared.build)
+            except Interrupted as error:
+                hint = "`harness matrix run` with --resume goes on where it stopped"
+                raise Interrupted(f"{matrix}: {error.message}", hint=hint) from error
+        queue.end(matrix)
+        recorded = runs_of_matrix(options.runs, matrix)
+        return matrix, [_with_record(job, recorded) for job in queue.jobs(matrix)]
+
+
+def changes(path: Path, runs: Path) -> list[Change]:
+    """What ended otherwise in the newest finished run of a matrix than in the one before.
+
+    Cells that are new count when they did not pass, cells that are gone do not.
+
+    Raises:
+        ConfigError: The matrix was never run to its end with these records.
+    """
+    home = runs / ".matrix" / path.stem
+    ended = []
+    if home.is_dir():
+        with Queue(home / "queue.db") as queue:
+            ended = [queue.jobs(matrix) for matrix in queue.ended()[:2]]
+    if not ended:
+        hint = "run it, or say with --runs DIR where it was run"
+        raise ConfigError(f"{path.stem} was never run to its end in {runs}", hint=hint)
+    before = {job.cell.name: job.ending for job in ended[1]} if len(ended) > 1 else {}
+    found = (
+        Change(job.cell.name, before.get(job.cell.name, ""), job.ending, _reason(job)) for job in ended[0]
+    )
+    return [change for change in found if change.now != (change.before or "PASS")]
+
+
+def _reason(job: Job) -> str:
+    return job.result.reason if job.result else ""
+
+
+def _with_record(job: Job, recorded: Mapping[tuple[str, int], PastRun]) -> Job:
+    """A run that ended with an error does not say where its record is."""
+    run = recorded.get((job.cell.name, job.attempt))
+    if job.result is None or job.result.run or run is None:
+        return job
+    return msgspec.structs.replace(job, result=msgspec.structs.replace(job.result, run=run.id))
+
+
+def _resumed(queue: Queue, path: Path, options: Options) -> tuple[str, list[Job]]:
+    if options.expression:
+        raise ConfigError(
+            "--resume goes on with the cells that were chosen then, and --select cannot change them",
+            hint="leave one of the two away",
+        )
+    matrix = queue.last()
+    if matrix is None:
+        raise ConfigError(
+            f"there is no run of {path.stem} in {options.runs} to go on with",
+            hint="run it without --resume, or say with --runs DIR where it was run",
+        )
+    return matrix, adopt(queue, queue.jobs(matrix), runs_of_matrix(options.runs, matrix))
+
+
+@contextmanager
+def _alone(home: Path, name: str) -> Iterator[None]:
+    with held_if_free(home / "lock") as alone:
+        if not alone:
+            raise ConfigError(
+                f"the matrix {name} is being run by another process, with the same records",
+                hint="wait for it, or choose another directory with --runs DIR",
+            )
+        yield
+
+
+@dataclass
+class Shared:
+    """What several cells boot: built once, before the first of them runs.
+
+    Attributes:
+        cache: The cache directory.
+        runs: Directory of the records.
+        progress: Where building is shown.
+    """
+
+    cache: Path
+    runs: Path
+    progress: Progress
+    _built: dict[tuple[str, str, bool], HarnessError | None] = field(default_factory=dict)
+
+    def build(self, job: Job) -> None:
+        """Build what a cell boots, unless that was done, or tried, for another one.
+
+        Raises:
+            HarnessError: It cannot be built.
+        """
+        cell = job.cell
+        key = (cell.recipe, cell.kernel, cell.medium != "direct")
+        if key not in self._built:
+            self._built[key] = self._try(cell)
+        error = self._built[key]
+        if error is not None:
+            raise error
+
+    def _try(self, cell: Cell) -> HarnessError | None:
+        for last in (False, True):
+            try:
+                self._build(cell)
+            except InfraError as error:
+                if last:
+                    return error
+            except Interrupted:
+                raise
+            except HarnessError as error:
+                return error
+            except Exception as error:
+                what = f"a mistake of ours: {type(error).__name__}: {error}"
+                return HarnessError(what, hint="please report it")
+            else:
+                return None
+        return None
+
+    def _build(self, cell: Cell) -> None:
+        recipe = load_recipe(cell.recipe)
+        running = pipeline.RunOptions(
+            runs=self.runs, medium=Medium(cell.medium), firmware=Firmware(cell.firmware)
+        )
+        names = pipeline.needed_images(recipe, running)
+        pipeline.build(
+            recipe, pipeline.BuildOptions(cache=self.cache, kernel=cell.kernel, names=names), self.progress
+        )

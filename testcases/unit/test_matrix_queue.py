@@ -1,0 +1,167 @@
+"""The backlog packs well and never over; the queue forgets nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import InfraError
+from harness.matrix.backlog import Backlog, Task, least, simulate
+from harness.matrix.cells import Cell
+from harness.matrix.controller import adopt, expected, worst
+from harness.matrix.queue import LEASE, Job, Queue, Result
+from harness.outcome import Outcome
+from harness.report.history import PastRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+durations = st.lists(st.floats(0.1, 1000), min_size=1, max_size=60)
+
+
+def cell(kernel: str = "a", allowed: str = "") -> Cell:
+    return Cell(
+        recipe="relay",
+        kernel=kernel,
+        machine="qemu",
+        accelerator="tcg",
+        memory=1 << 30,
+        medium="direct",
+        firmware="bios",
+        allowed=allowed,
+    )
+
+
+@given(st.lists(st.tuples(st.floats(0, 1000), st.integers(1, 4))), st.integers(0, 4))
+def test_the_most_expensive_that_fits_comes_first(given_tasks: list[tuple[float, int]], free: int) -> None:
+    tasks = [Task(number, *task) for number, task in enumerate(given_tasks)]
+    backlog = Backlog(tasks)
+    taken = []
+    while task := backlog.take(free):
+        taken.append(task)
+    fitting = [task for task in tasks if task.places <= free]
+    assert sorted(task.what for task in taken) == [task.what for task in fitting]
+    works = [task.seconds * task.places for task in taken]
+    assert works == sorted(works, reverse=True)
+    assert len(backlog) == len(tasks) - len(taken)
+
+
+@given(durations, st.integers(1, 8))
+def test_a_plan_is_as_good_as_was_proven(seconds: list[float], workers: int) -> None:
+    tasks = [Task(number, each) for number, each in enumerate(seconds)]
+    took = simulate(tasks, [1] * workers)
+    assert took >= least(tasks, [1] * workers) - 1e-6
+    # Graham's bound for any list: the work shared out evenly, and the last task alone.
+    assert took <= sum(seconds) / workers + max(seconds) * (1 - 1 / workers) + 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(1, 100), st.integers(1, 3)), min_size=1), st.integers(1, 4))
+def test_large_tasks_find_their_places(given_tasks: list[tuple[float, int]], workers: int) -> None:
+    tasks = [Task(number, *task) for number, task in enumerate(given_tasks)]
+    took = simulate(tasks, [3] * workers)
+    assert least(tasks, [3] * workers) - 1e-6 <= took <= sum(task.seconds for task in tasks) + 1e-6
+
+
+def test_a_task_that_never_fits_is_said() -> None:
+    with pytest.raises(ValueError, match="more places"):
+        simulate([Task("a", 1, 3)], [2, 2])
+
+
+def test_real_durations_need_not_be_as_thought() -> None:
+    assert simulate([Task("a", 1), Task("b", 1)], [1], {"a": 3, "b": 4}) == 7
+
+
+def test_unknown_cells_are_thought_to_be_long() -> None:
+    history = {"relay/a": 5.0, "relay/b": 9.0, "bench/a": 2.0}
+    cells = {"relay/a": "relay", "relay/new": "relay", "bench/new": "bench", "other/new": "other"}
+    assert expected(history, cells) == {"relay/a": 5, "relay/new": 9, "bench/new": 2, "other/new": 9}
+    assert expected({}, {"relay/a": "relay"}) == {"relay/a": 0}
+
+
+def jobs(queue: Queue, *kernels: str) -> list[Job]:
+    return queue.jobs(queue.begin("m", [cell(kernel) for kernel in kernels], {}))
+
+
+def test_the_queue_is_as_it_was_left(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q/queue.db") as queue:
+        first, second, third = jobs(queue, "a", "b", "c")
+        queue.finish(queue.lease(queue.retry(queue.lease(first))), Result(Outcome.PASS, "", "run", 3.5))
+        queue.lease(second)
+    with Queue(tmp_path / "q/queue.db") as queue:
+        matrix = queue.last()
+        assert matrix == third.matrix
+        one, two, three = queue.jobs(matrix)
+        assert (one.state, one.attempt, one.flaky) == ("done", 2, True)
+        assert one.result == Result(Outcome.PASS, "", "run", 3.5)
+        assert (two.state, two.attempt, two.result) == ("running", 1, None)
+        assert three == third
+
+
+def test_a_lease_runs_out_unless_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    with Queue(tmp_path / "queue.db") as queue:
+        [job] = jobs(queue, "a")
+        job = queue.lease(job)
+        assert queue.taken(job)
+        now += LEASE * 0.9
+        queue.beat(job.matrix)
+        now += LEASE * 0.9
+        assert queue.taken(job)
+        now += LEASE
+        assert not queue.taken(job)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "attempt"),
+    [
+        (None, "waiting", 0),  # there is no record
+        ("", "waiting", 0),  # it was killed
+        ("INTERRUPTED", "waiting", 0),
+        ("PASS", "done", 1),
+        ("FAIL", "done", 1),
+        ("INFRA", "waiting", 1),  # and this was the first attempt
+    ],
+)
+def test_what_a_dead_controller_left_is_settled_by_the_records(
+    tmp_path: Path, outcome: str | None, state: str, attempt: int
+) -> None:
+    with Queue(tmp_path / "queue.db") as queue:
+        [job] = jobs(queue, "a")
+        job = queue.lease(job)
+        run = PastRun("id", job.cell.name, "ended", outcome or "", "gcc", 4.0, "why")
+        recorded = {} if outcome is None else {(job.cell.name, 1): run}
+        [settled] = adopt(queue, [job], recorded)
+        assert (settled.state, settled.attempt) == (state, attempt)
+        assert queue.jobs(job.matrix) == [settled]
+
+
+def test_a_queue_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").mkdir()
+    with pytest.raises(InfraError, match=r"cannot work with the queue .*queue\.db"):
+        Queue(tmp_path / "queue.db")
+
+
+def job(outcome: Outcome, allowed: str = "") -> Job:
+    return Job(
+        matrix="m",
+        position=0,
+        cell=cell(allowed=allowed),
+        estimate=None,
+        state="done",
+        attempt=1,
+        result=Result(outcome),
+        flaky=False,
+    )
+
+
+def test_the_worst_outcome_is_that_of_cells_that_may_not_fail() -> None:
+    ends = [job(Outcome.PASS), job(Outcome.INFRA), job(Outcome.HANG), job(Outcome.FAIL, allowed="known")]
+    assert worst(ends) == Outcome.HANG
+    assert worst([job(Outcome.PASS), job(Outcome.PANIC, allowed="known")]) == Outcome.PASS
+    assert worst([]) == Outcome.PASS
+    assert {worst([job(outcome)]) for outcome in Outcome} == set(Outcome)
