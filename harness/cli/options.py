@@ -30,7 +30,7 @@ RecipeArgument = Annotated[
 KernelOption = Annotated[
     str | None,
     typer.Option(
-        help="Seed kernel: a name of the catalogue, or the path of your own vmlinuz.",
+        help="Seed kernel: a name of the catalogue, or the path of your own vmlinuz or kernel line (.toml).",
         autocompletion=_kernel_names,
     ),
 ]

@@ -102,5 +102,6 @@ def test_no_kernel_of_another_series_is_the_users_affair(tmp_path: Path) -> None
 
 def test_a_line_says_what_it_is_and_where_it_comes_from() -> None:
     line = load_line("debian-6.1-x86_64")
+    assert line.debian
     assert (line.version, line.bits, line.debian.architecture) == ("6.1", 64, "amd64")
     assert line.summary

@@ -47,6 +47,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
     ("recipes", "## Kernels", (catalogue.KernelLine,)),
     ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
+    ("kernel-build", "Keys of `[build]`", (catalogue.KernelBuild,)),
     ("plans", "## Top level", (plan._Document,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
