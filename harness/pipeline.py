@@ -15,7 +15,16 @@ from harness.following import Following
 from harness.machine import accelerator
 from harness.machine.admission import admitted, check_fits
 from harness.machine.boot_medium import find_ovmf
-from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import (
+    Accelerator,
+    Bus,
+    DirectBoot,
+    Drive,
+    Firmware,
+    MachineSpec,
+    Medium,
+    MediumBoot,
+)
 from harness.outcome import Outcome
 from harness.recipe import Iso
 from harness.report import index
@@ -65,7 +74,7 @@ class RunOptions:
         firmware: What runs before it.
         unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
         patience: All budgets are multiplied with it.
-        disk: Whether the recipe's disk is attached.
+        disk: Whether the recipe's disks are attached.
         part: Which part of the plan is done, and where the machine is saved.
         attendance: The person who takes part; to be among the listeners, too.
         labels: Kept in the record; a matrix tells its cells by them.
@@ -128,7 +137,8 @@ def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
     """The images that a run boots or attaches, by name."""
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
-    return tuple(name for name in names if name)
+    drives = (drive.image for drive in boot.drive) if options.disk else ()
+    return (*filter(None, names), *drives)
 
 
 def boot(
@@ -244,6 +254,11 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
             hint="give the guest more with --memory or the recipe's key boot.memory",
         )
     check_fits(memory)
+    if boot.drive and options.part != WHOLE:
+        raise ConfigError(
+            f"a machine of the recipe {built.recipe.name} is not saved: it has further disks (boot.drive)",
+            hint="run it as a whole, without --checkpoint, --from and --until",
+        )
     start = start_of(built, options)
     if isinstance(start, DirectBoot) and start.unpacked:
         from harness.kernel.unpacked import vmlinux
@@ -257,6 +272,9 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         cpu=boot.cpu if options.cpu is None else options.cpu,
         accelerator=accelerator.choose(options.accelerator, store),
         bulk=bulk,
+        drives=tuple(
+            Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if options.disk
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from harness.cli import (
     image,
     kernel,
     matrix,
+    qualify,
     records,
     run,
     store,
@@ -49,11 +50,11 @@ app.command("shell", help="Do the same as `run`, and hand you the guest's bash b
 app.command("build")(build.build)
 app.command("lock")(build.lock)
 app.add_typer(kernel.app, name="kernel")
+app.command("qualify")(qualify.qualify)
 app.command("flash")(flash.flash)
 app.add_typer(image.app, name="image")
 app.add_typer(store.app, name="store")
 app.add_typer(checkpoint.app, name="checkpoint")
-app.add_typer(kernel.app, name="kernel")
 app.command("runs")(records.list_runs)
 app.command("log")(records.log)
 app.command("replay")(records.replay)

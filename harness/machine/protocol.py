@@ -137,6 +137,29 @@ class MediumBoot:
     command_line: str
 
 
+class Bus(StrEnum):
+    """The controller that a drive hangs on."""
+
+    IDE = "ide"
+    AHCI = "ahci"
+    NVME = "nvme"
+    VIRTIO = "virtio"
+    USB = "usb"
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A disk besides the machine's own.
+
+    Attributes:
+        image: Its content (raw); what the guest writes is dropped.
+        bus: Its controller.
+    """
+
+    image: Path
+    bus: Bus
+
+
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What a machine is made of.
@@ -149,6 +172,7 @@ class MachineSpec:
         cpu: QEMU's name of a processor model; empty for the accelerator's default.
         accelerator: How the guest is executed.
         bulk: Whether it has a virtio serial port through which files leave the guest.
+        drives: Further disks. A machine that has any is not saved.
     """
 
     boot: DirectBoot | MediumBoot
@@ -158,6 +182,7 @@ class MachineSpec:
     cpu: str
     accelerator: Accelerator
     bulk: bool = False
+    drives: tuple[Drive, ...] = ()
 
 
 class Observed(Protocol):

@@ -27,7 +27,7 @@ from harness.recipe.contents import (
     Text,
     Unpacked,
 )
-from harness.recipe.document import Boot, Debian, Document, Kernels, Recipe
+from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Recipe
 from harness.recipe.images import (
     Dib,
     Disk,
@@ -50,6 +50,7 @@ __all__ = [
     "Disk",
     "Document",
     "Download",
+    "Drive",
     "File",
     "HardLink",
     "Image",

@@ -45,6 +45,9 @@ def _boot(recipe: Recipe, images: Mapping[str, Image]) -> Iterator[Problem]:
         yield "boot.initramfs", f"no initramfs image is named {boot.initramfs!r}"
     if boot.disk is not None and not isinstance(images.get(boot.disk), Disk):
         yield "boot.disk", f"no disk image is named {boot.disk!r}"
+    for number, drive in enumerate(boot.drive):
+        if not isinstance(images.get(drive.image), Disk):
+            yield f"boot.drive[{number}].image", f"no disk image is named {drive.image!r}"
     if boot.medium is not None and not isinstance(images.get(boot.medium), Iso):
         yield "boot.medium", f"no iso image is named {boot.medium!r}"
     yield from _size("boot.memory", boot.memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -38,11 +38,18 @@ class Kernels(toml.Table, frozen=True):
     qualified: tuple[Name, ...] = ()
 
 
+class Drive(toml.Table, frozen=True):
+    """A further disk, by the controller that it hangs on; what the guest writes to it is dropped."""
+
+    image: Name
+    bus: Literal["ide", "ahci", "nvme", "virtio", "usb"]
+
+
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
     `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
-    the seed kernel without firmware and decompressor.
+    the seed kernel without firmware and decompressor. `drive` are disks besides `disk`.
     """
 
     initramfs: Name
@@ -52,6 +59,7 @@ class Boot(toml.Table, frozen=True):
     memory: str = "1G"
     cpu: str = ""
     unpacked: bool = False
+    drive: tuple[Drive, ...] = ()
 
     @property
     def memory_bytes(self) -> int:

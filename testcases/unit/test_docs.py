@@ -42,6 +42,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[debian]`", (recipe.Debian,)),
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
+    ("recipes", "Keys of `[[boot.drive]]`", (recipe.Drive,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),

@@ -47,6 +47,7 @@ ORDER = [
     "following",
     "pipeline",
     "fitness",
+    "qualify",
     "doctor rebuild",
     "recheck",
     "matrix",
