@@ -53,7 +53,8 @@ def advice_lines(found: Sequence[Qualification]) -> Iterator[str]:
 
 
 def _cell(name: str, answer: Answer) -> str:
-    told = answer.detail and (name in _TOLD or answer.word in {Word.NO, Word.UNTESTED})
+    telling = {Word.NO, Word.UNTESTED} | ({Word.YES} if name in _TOLD else set())
+    told = answer.detail and answer.word in telling
     return f"{_MARKS[answer.word]} {answer.detail}" if told else _MARKS[answer.word]
 
 
