@@ -23,6 +23,7 @@ from harness.cli import app
 from harness.kernel import catalogue, features, stock
 from harness.matrix import document as matrix
 from harness.outcome import Outcome
+from harness.qualify import questions
 from harness.report import record
 from harness.sources import packages
 from harness.stages import events, needs, plan, verdict
@@ -52,6 +53,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
     ("kernel-build", "Keys of `[build]`", (catalogue.KernelBuild,)),
     ("kernels", "## Features", (features.Feature,)),
+    ("qualify", "## Questions", (questions.Question,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
     ("plans", "## Top level", (plan._Document,)),
@@ -64,7 +66,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
     ("matrix", "### `[[rule]]`", (matrix.Rule,)),
 ]
-SAID_IN_PROSE: Structs = (plan._Included, features._Document, matrix.Match)
+SAID_IN_PROSE: Structs = (plan._Included, features._Document, questions._Document, matrix.Match)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
