@@ -49,6 +49,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("kernels", "## The catalogue", (catalogue.KernelLine,)),
     ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
+    ("kernel-build", "Keys of `[build]`", (catalogue.KernelBuild,)),
     ("kernels", "## Features", (features.Feature,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
