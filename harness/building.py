@@ -35,6 +35,7 @@ class BuildOptions:
         only: Kind of image to build, instead of all.
         names: Images to build, instead of all; what they need comes along.
         dirty: Whether files that git does not track get into images made from checkouts.
+        kernels: Whether kernels are wanted that only boot the images.
     """
 
     cache: Path
@@ -45,6 +46,7 @@ class BuildOptions:
     only: str | None = None
     names: tuple[str, ...] = ()
     dirty: bool = False
+    kernels: bool = True
 
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
@@ -64,7 +66,14 @@ def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
     )
     downloads = Downloads(store, progress)
     workshop = Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
-    return factory.build(recipe, workshop, seed=options.kernel, only=options.only, names=options.names)
+    return factory.build(
+        recipe,
+        workshop,
+        seed=options.kernel,
+        only=options.only,
+        names=options.names,
+        kernels=options.kernels,
+    )
 
 
 def _source_date() -> int:

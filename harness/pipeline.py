@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places, slices
+from harness import natively, places, slices
 from harness.building import BuildOptions, build
 from harness.console.cast import write_cast
 from harness.errors import ConfigError, HarnessError, Interrupted
@@ -15,26 +15,38 @@ from harness.following import Following
 from harness.machine import accelerator
 from harness.machine.admission import admitted, check_fits
 from harness.machine.boot_medium import find_ovmf
-from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import (
+    Accelerator,
+    DirectBoot,
+    DiskBoot,
+    Firmware,
+    MachineKind,
+    MachineSpec,
+    Medium,
+    MediumBoot,
+    NativeSpec,
+)
 from harness.outcome import Outcome
 from harness.recipe import Iso
+from harness.report.audience import Audience
 from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
 from harness.size import format_size
 from harness.slices import WHOLE, Slice
+from harness.stages.kernelless import without_kernel
 from harness.stages.plan import load_plan
+from harness.stages.runner import all_stages
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.store import Store, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
-    from harness.console.lines import Block
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
-    from harness.stages.events import Event, Listener
+    from harness.stages.events import Listener
     from harness.stages.plan import Plan
 
 __all__ = [
@@ -65,6 +77,9 @@ class RunOptions:
         patience: All budgets are multiplied with it.
         disk: Whether the recipe's disk is attached.
         part: Which part of the plan is done, and where the machine is saved.
+        machine: Where it runs.
+        expected: The sha256 that files must have in the end, by path in the payload's root.
+        instrumented: Whether something was added to the payload that tells more about it.
         attendance: The person who takes part; to be among the listeners, too.
     """
 
@@ -78,6 +93,9 @@ class RunOptions:
     patience: float = 1.0
     disk: bool = True
     part: Slice = WHOLE
+    machine: MachineKind = MachineKind.QEMU
+    expected: Mapping[str, str] = field(default_factory=dict)
+    instrumented: bool = False
     attendance: Attendance | None = None
 
 
@@ -101,6 +119,17 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
         ConfigError: QEMU or the firmware is not installed, the accelerator that was asked for does not work,
             the options contradict each other, or the run record has no place.
     """
+    if not options.machine.has_kernel:
+        unfit = {
+            "--accelerator": options.accelerator != "auto",
+            "--cpu": options.cpu is not None,
+            "--append": bool(options.append),
+            "--medium": options.medium != Medium.DIRECT,
+            "--firmware": options.firmware != Firmware.BIOS,
+        }
+        natively.check(options.machine, options.part, unfit)
+        places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
+        return
     if options.append and options.medium != Medium.DIRECT:
         raise ConfigError(
             "a medium has its own command line, and --append cannot change it",
@@ -115,7 +144,9 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
 
 
 def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
-    """The images that a run boots or attaches, by name."""
+    """The images that a run boots or attaches, or whose files become its root, by name."""
+    if not options.machine.has_kernel:
+        return (natively.needed_image(recipe),)
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
     return tuple(name for name in names if name)
@@ -130,10 +161,14 @@ def check_images(built: Build, options: RunOptions) -> None:
     from harness.image.inspect.opened import open_image
     from harness.image.inspect.verify import problems_for_boot, verify
 
+    if not options.machine.has_kernel:
+        return
     spec = _boot(built, options)
     if isinstance(spec, MediumBoot):
         with open_image(spec.image) as image:
             problems = [finding for finding in verify(image) if finding.good is False]
+    elif isinstance(spec, DiskBoot):
+        return  # what it holds is checked where it is made
     else:
         cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
         problems = problems_for_boot(
@@ -165,12 +200,16 @@ def boot(
     plan = load_plan(built.recipe.plan)
     options.part.check(plan, options.firmware)
     store = Store(cache)
-    spec = machine_spec(built, options, store, bulk=plan.takes_out)
-    start = slices.found(options.part, store, built, spec, plan)
-    seed = built.kernels["seed"]
+    spec: MachineSpec | NativeSpec
+    if options.machine.has_kernel:
+        spec = machine_spec(built, options, store, bulk=plan.takes_out)
+        start = slices.found(options.part, store, built, spec, plan)
+    else:
+        plan = without_kernel(plan)
+        spec, start = natively.spec(built, options.machine, options.memory), None
     record = RunRecord(
         options.runs,
-        f"{built.recipe.name}-{Path(seed.name).name}",
+        f"{built.recipe.name}-{_variant(built, options.machine)}",
         recipe=built.recipe.name,
         plan=plan.name,
         recipe_sha256=_sha256(built.recipe.path),
@@ -180,6 +219,7 @@ def boot(
             ImageRecord(image.name, image.kind, image.size, image.sha256) for image in built.images.values()
         ),
         resumed=_resumed(start),
+        instrumented=options.instrumented,
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
     with record:
@@ -196,9 +236,11 @@ def boot(
                     record,
                     store,
                     start,
-                    _Audience([record, *listeners]),
+                    Audience([record, *listeners]),
+                    progress,
                     part=options.part,
                     patience=options.patience,
+                    expected=options.expected,
                     attendance=options.attendance,
                 ).follow()
         except BaseException as error:
@@ -216,19 +258,10 @@ def boot(
     return Run(result, record.directory)
 
 
-class _Audience:
-    """Several listeners as one."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
-
-    def event(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener.event(event)
-
-    def heard(self, block: Block) -> None:
-        for listener in self._listeners:
-            listener.heard(block)
+def _variant(built: Build, machine: MachineKind) -> str:
+    """What the run's name says beside the recipe's: the seed kernel, if there is one."""
+    seed = built.kernels.get("seed")
+    return Path(seed.name).name if seed else "bios" if machine.has_kernel else machine
 
 
 def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
@@ -245,10 +278,11 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         ConfigError: It cannot be had as asked for.
     """
     boot = built.recipe.boot
-    kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
     memory = options.memory or boot.memory_bytes
     # The archive and what is unpacked from it are in memory together, beside the kernel.
-    needed = kernel.init_size + 2 * initramfs.size
+    needed = 0
+    if boot.initramfs is not None:
+        needed = built.kernels["seed"].image.init_size + 2 * built.images[boot.initramfs].size
     if memory < needed:
         raise ConfigError(
             f"{format_size(memory)} of memory is too little: kernel and initramfs need {format_size(needed)}",
@@ -266,7 +300,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
     )
 
 
-def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot | DiskBoot:
     recipe, boot = built.recipe, built.recipe.boot
     if options.medium != Medium.DIRECT:
         medium = recipe.image(boot.medium) if boot.medium else None
@@ -274,6 +308,8 @@ def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
             hint = "name an iso image in its key boot.medium, or boot without --medium"
             raise ConfigError(f"the recipe {recipe.name} has no medium to boot from", hint=hint)
         return MediumBoot(built.images[medium.name].path, options.medium, medium.menu[0].command_line)
+    if boot.initramfs is None:
+        return DiskBoot()
     kernel = built.kernels["seed"].image
     if options.firmware == Firmware.UEFI and kernel.bits == 32:
         hint = "boot from a medium (--medium cd), or take another kernel with --kernel"
@@ -305,11 +341,8 @@ def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
         verdict = Verdict(Outcome.BUG, record.stage, reason, "please report this")
     ended = {stage.name: stage for stage in record.document.stages}
     broken = {record.stage: StageResult(record.stage, StageStatus.FAILED)}
-    known = broken | ended
-    stages = (
-        known.get(stage.name, StageResult(stage.name, StageStatus.NOT_REACHED)) for stage in plan.stages
-    )
-    return RunResult(verdict, tuple(stages))
+    stages = all_stages(plan, (broken | ended).values())
+    return RunResult(verdict, stages, not_applicable=plan.not_applicable)
 
 
 def _sha256(path: Path) -> str:

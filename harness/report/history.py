@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _ENOUGH = 5  # the newest runs that count: machines and loads change
 
 
-def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
+def estimates(runs: Path, recipe: str, kernel: str, machine: str = "qemu") -> dict[str, float]:
     """Host seconds per stage: the median of the last good runs of the same kind; empty if there are none."""
     found: dict[str, list[float]] = {}
     count = 0
     for document in _newest_first(runs):
-        if _alike(document, recipe, kernel):
+        if _alike(document, recipe, kernel, machine):
             for stage in document.stages:
                 if stage.status == StageStatus.PASSED:  # here, and not in a run that this one resumed
                     found.setdefault(stage.name, []).append(stage.wall)
@@ -33,11 +33,12 @@ def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
     return {stage: median(walls) for stage, walls in found.items()}
 
 
-def _alike(document: RunDocument, recipe: str, kernel: str) -> bool:
+def _alike(document: RunDocument, recipe: str, kernel: str, machine: str) -> bool:
     passed = document.verdict is not None and document.verdict.outcome == Outcome.PASS
     passed = passed and document.taken_over is None  # how long that takes is a person's affair
     seeds = [item.name for item in document.kernels if item.role == "seed"]
-    return passed and document.recipe == recipe and seeds == [kernel]
+    ours = document.machine is None or document.machine.kind == machine
+    return passed and ours and document.recipe == recipe and seeds == ([kernel] if kernel else [])
 
 
 def _newest_first(runs: Path) -> Iterator[RunDocument]:

@@ -18,6 +18,7 @@ from harness.console.watcher import Marker
 from harness.errors import ConfigError
 from harness.machine.protocol import Accelerator
 from harness.outcome import Outcome
+from harness.stages.native import Native, native_problems
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 # Absolute and without detours: it is also the file's place in the record.
@@ -135,6 +136,7 @@ class _Document(toml.Table, frozen=True):
     include: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
     scale: Mapping[Accelerator, Seconds] = msgspec.field(default_factory=dict)
+    native: Native | None = None
 
 
 class _Failures(toml.Table, frozen=True):
@@ -152,6 +154,10 @@ class Plan:
         end: The cause with which the machine must end after the last stage (`EndCause`), or "line".
         end_line: Pattern of the line that is the end, whatever the machine does after it.
         scale: What budgets are multiplied with, by accelerator; they are written for TCG.
+        native: What holds without a kernel; None where nothing does.
+        not_applicable: Stages, and checks as "stage.check", that this machine has no use for; the stages are
+            not among `stages`.
+        order: The names of all stages, those too; empty where there are no others.
     """
 
     name: str
@@ -160,6 +166,9 @@ class Plan:
     end: str
     scale: Mapping[str, float]
     end_line: str = ""
+    native: Native | None = None
+    not_applicable: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
 
     @property
     def takes_out(self) -> bool:
@@ -261,6 +270,7 @@ def load_plan(path: Path) -> Plan:
         end=document.end,
         end_line=document.end_line,
         scale={str(kind): factor for kind, factor in document.scale.items()},
+        native=document.native,
     )
 
 
@@ -278,6 +288,9 @@ def _check_names(path: Path, document: _Document) -> None:
         raise ConfigError(
             f"{path}: key stage[{lists[1]}].produced: only one stage can list what was produced"
         )
+    checks = [f"{stage.name}.{check.name}" for stage in document.stage for check in stage.checks]
+    for problem in native_problems(document.native, names, checks):
+        raise ConfigError(f"{path}: key native.not-applicable: {problem}")
     for index, failure in enumerate(document.failure):
         for name in failure.stages:
             if name not in names:

@@ -22,9 +22,9 @@ from harness import recipe, toml
 from harness.cli import app
 from harness.kernel import catalogue
 from harness.outcome import Outcome
-from harness.report import record
+from harness.report import produced, record
 from harness.sources import packages
-from harness.stages import events, plan, verdict
+from harness.stages import events, native, plan, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[debian]`", (recipe.Debian,)),
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
+    ("recipes", "### `[native]`", (recipe.Native,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
@@ -48,6 +49,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "## Kernels", (catalogue.KernelLine,)),
     ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
     ("plans", "## Top level", (plan._Document,)),
+    ("plans", "## `[native]`", (native.Native,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
@@ -176,7 +178,7 @@ def test_every_event_is_described_with_its_fields() -> None:
 
 def test_every_file_of_a_record_is_described() -> None:
     described = {words(row[0])[0] for row in rows(page("records"), "## Files")}
-    written = {"run.json"}
+    written = {"run.json", produced.NAME}
     for source in (
         "pipeline.py",
         "following.py",
@@ -184,6 +186,7 @@ def test_every_file_of_a_record_is_described() -> None:
         "stages/outputs.py",
         "machine/qemu.py",
         "machine/looks.py",
+        "machine/native.py",
         "machine/boot_medium.py",
     ):
         text = (ROOT / "harness" / source).read_text("utf-8")
