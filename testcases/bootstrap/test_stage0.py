@@ -18,6 +18,7 @@ from harness.machine.protocol import MachineKind
 from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.report import produced
+from testcases.unit.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, elf, tree
 
 TREE = os.environ.get("HARNESS_STAGE0_POSIX", "")
 BUILDER = os.environ.get("HARNESS_BUILDER_HEX0", "")
@@ -113,3 +114,26 @@ def run(
     for other, sums in manifests[arch].items():
         assert made == sums, f"{mode} made other bits than {other}"
     manifests[arch][mode] = made
+
+
+@needs_builder
+def test_the_real_builder_hex0_runs_the_miniature(tmp_path: Path, harness_cache: Path) -> None:
+    """In seconds: it loads files, makes seeds from hex0, and finds its way from a directory to the root."""
+    somewhere = BASE + 8192
+    calls: list[Call] = [
+        (WRITE, 1, SAYS.encode(), len(SAYS)),
+        (CHDIR, b"x86\0", 0, 0),
+        (CHDIR, b"..\0", 0, 0),
+        (OPEN, b"kaem.x86\0", 0, 0),
+        (READ, None, somewhere, 20),
+        (WRITE, 1, somewhere, 20),
+        (WRITE, 1, b"\n", 1),
+        (EXIT, 0, 0, 0),
+    ]
+    checkout = tree(tmp_path / "tree", elf(calls))
+    recipe, expected = chosen("builder-hex0", checkout, "x86", Path(BUILDER), instrument=False)
+    built = pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache), Quiet())
+    options = pipeline.RunOptions(runs=tmp_path / "runs", expected=expected)
+    done = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+    assert b"\n./bootstrap-seeds/PO" in (done.directory / "console.raw").read_bytes()

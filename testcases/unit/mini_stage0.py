@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 BASE = 0x08048000
 HEADERS = 52 + 32  # of the file, and of its one segment (System V ABI)
-EXIT, WRITE, OPEN, PAUSE = 1, 4, 5, 29  # numbers of system calls (Linux, i386)
+EXIT, READ, WRITE, OPEN, CHDIR, PAUSE = 1, 3, 4, 5, 12, 29  # numbers of system calls (Linux, i386)
 CREATE = 0o1101  # O_WRONLY, O_CREAT, O_TRUNC
+Call = tuple[int, "bytes | int | None", "bytes | int", int]  # number and three arguments
 BLOCK = 22  # bytes of one call below
 PRODUCT = b"a program that stage0 has made\n"
 SAYS = (
@@ -39,7 +40,7 @@ SUBMODULES = (
 )
 
 
-def elf(calls: list[tuple[int, bytes | int | None, bytes | int, int]]) -> bytes:
+def elf(calls: list[Call]) -> bytes:
     """An i386 program of system calls: number and three arguments.
 
     Bytes are put behind the code and stand for their address; None for what the last call gave.
@@ -70,7 +71,7 @@ def elf(calls: list[tuple[int, bytes | int | None, bytes | int, int]]) -> bytes:
 def seed(*, says: str = SAYS, product: bytes = PRODUCT, status: int = 0, hangs: bool = False) -> bytes:
     """The seed: speaks, makes x86/bin/mini, and ends with a status, or never."""
     text = says.encode()
-    calls: list[tuple[int, bytes | int | None, bytes | int, int]] = [
+    calls: list[Call] = [
         (WRITE, 1, text, len(text)),
         (OPEN, b"/x86/bin/mini\0", CREATE, 0o755),
         (WRITE, None, product, len(product)),
@@ -113,7 +114,7 @@ def loader() -> bytes:
         "ac 3c01 75fb"  # lodsb until it is 1
         "ac 3c02 7408"  # lodsb; 2 is the end
         "b40e 31db cd10 ebf3"  # print it: int 10h, ah=0e
-        "b80300 fa f4"  # stop
+        "f4 ebfd"  # wait for ever; with interrupts, for SeaBIOS sends the last letters at the next tick
     )
     sector = code.ljust(510, b"\0") + b"\x55\xaa"
     return b"# prints a text\n" + sector.hex(" ", 16).encode() + b" ; 55 aa\n"
