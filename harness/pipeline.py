@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places, slices
+from harness import natively, places, slices
 from harness.building import BuildOptions, build
 from harness.console.cast import write_cast
 from harness.errors import ConfigError, HarnessError, Interrupted
@@ -15,14 +15,27 @@ from harness.following import Following
 from harness.machine import accelerator
 from harness.machine.admission import admitted, check_fits
 from harness.machine.boot_medium import find_ovmf
-from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import (
+    Accelerator,
+    DirectBoot,
+    DiskBoot,
+    Firmware,
+    MachineKind,
+    MachineSpec,
+    Medium,
+    MediumBoot,
+    NativeSpec,
+)
 from harness.outcome import Outcome
 from harness.recipe import Iso
 from harness.report import index
+from harness.report.audience import Audience
 from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
 from harness.size import format_size
 from harness.slices import WHOLE, Slice
-from harness.stages.plan import load_plan
+from harness.stages.kernelless import without_kernel
+from harness.stages.plan_file import load_plan
+from harness.stages.runner import all_stages
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.store import Store, write_atomically
 
@@ -31,11 +44,10 @@ if TYPE_CHECKING:
 
     from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
-    from harness.console.lines import Block
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
-    from harness.stages.events import Event, Listener
+    from harness.stages.events import Listener
     from harness.stages.plan import Plan
 
 __all__ = [
@@ -67,6 +79,9 @@ class RunOptions:
         patience: All budgets are multiplied with it.
         disk: Whether the recipe's disk is attached.
         part: Which part of the plan is done, and where the machine is saved.
+        machine: Where it runs.
+        expected: The sha256 that files must have in the end, by absolute path, as the payload sees it.
+        instrumented: Whether something was added to the payload that tells more about it.
         attendance: The person who takes part; to be among the listeners, too.
         labels: Kept in the record; a matrix tells its cells by them.
     """
@@ -82,6 +97,9 @@ class RunOptions:
     patience: float = 1.0
     disk: bool = True
     part: Slice = WHOLE
+    machine: MachineKind = MachineKind.QEMU
+    expected: Mapping[str, str] = field(default_factory=dict)
+    instrumented: bool = False
     attendance: Attendance | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,6 +124,18 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
         ConfigError: QEMU or the firmware is not installed, the accelerator that was asked for does not work,
             the options contradict each other, or the run record has no place.
     """
+    if not options.machine.has_kernel:
+        unfit = {
+            "--accelerator": options.accelerator != "auto",
+            "--cpu": options.cpu is not None,
+            "--append": bool(options.append),
+            "--medium": options.medium != Medium.DIRECT,
+            "--firmware": options.firmware != Firmware.BIOS,
+            "--unpacked": options.unpacked is not None,
+        }
+        natively.check(options.machine, options.part, unfit)
+        places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
+        return
     if options.unpacked and options.medium != Medium.DIRECT:
         raise ConfigError(
             "a medium has its kernel as it is, and --unpacked cannot change it",
@@ -125,7 +155,9 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
 
 
 def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
-    """The images that a run boots or attaches, by name."""
+    """The images that a run boots or attaches, or whose files become its root, by name."""
+    if not options.machine.has_kernel:
+        return (natively.needed_image(recipe),)
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
     return tuple(name for name in names if name)
@@ -151,12 +183,16 @@ def boot(
     plan = load_plan(built.recipe.plan)
     options.part.check(plan, options.firmware)
     store = Store(cache)
-    spec = machine_spec(built, options, store, bulk=plan.takes_out)
-    start = slices.found(options.part, store, built, spec, plan)
-    seed = built.kernels["seed"]
+    spec: MachineSpec | NativeSpec
+    if options.machine.has_kernel:
+        spec = machine_spec(built, options, store, bulk=plan.takes_out)
+        start = slices.found(options.part, store, built, spec, plan)
+    else:
+        plan = without_kernel(plan)
+        spec, start = natively.spec(built, options.machine, options.memory), None
     record = RunRecord(
         options.runs,
-        f"{built.recipe.name}-{Path(seed.name).name}",
+        f"{built.recipe.name}-{_variant(built, options.machine)}",
         recipe=built.recipe.name,
         plan=plan.name,
         recipe_sha256=_sha256(built.recipe.path),
@@ -167,6 +203,7 @@ def boot(
         ),
         resumed=_resumed(start),
         labels=dict(options.labels),
+        instrumented=options.instrumented,
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
     with record:
@@ -183,9 +220,11 @@ def boot(
                     record,
                     store,
                     start,
-                    _Audience([record, *listeners]),
+                    Audience([record, *listeners]),
+                    progress,
                     part=options.part,
                     patience=options.patience,
+                    expected=options.expected,
                     attendance=options.attendance,
                 ).follow()
         except BaseException as error:
@@ -205,19 +244,10 @@ def boot(
     return Run(result, record.directory)
 
 
-class _Audience:
-    """Several listeners as one."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
-
-    def event(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener.event(event)
-
-    def heard(self, block: Block) -> None:
-        for listener in self._listeners:
-            listener.heard(block)
+def _variant(built: Build, machine: MachineKind) -> str:
+    """What the run's name says beside the recipe's: the seed kernel, if there is one."""
+    seed = built.kernels.get("seed")
+    return Path(seed.name).name if seed else "bios" if machine.has_kernel else machine
 
 
 def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
@@ -234,10 +264,11 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         ConfigError: It cannot be had as asked for.
     """
     boot = built.recipe.boot
-    kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
     memory = options.memory or boot.memory_bytes
     # The archive and what is unpacked from it are in memory together, beside the kernel.
-    needed = kernel.init_size + 2 * initramfs.size
+    needed = 0
+    if boot.initramfs is not None:
+        needed = built.kernels["seed"].image.init_size + 2 * built.images[boot.initramfs].size
     if memory < needed:
         raise ConfigError(
             f"{format_size(memory)} of memory is too little: kernel and initramfs need {format_size(needed)}",
@@ -248,7 +279,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
     if isinstance(start, DirectBoot) and start.unpacked:
         from harness.kernel.unpacked import vmlinux
 
-        start = replace(start, kernel=vmlinux(kernel, store))
+        start = replace(start, kernel=vmlinux(built.kernels["seed"].image, store))
     return MachineSpec(
         boot=start,
         firmware=options.firmware,
@@ -260,7 +291,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
     )
 
 
-def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
+def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot | DiskBoot:
     """What the machine boots.
 
     Raises:
@@ -273,6 +304,8 @@ def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
             hint = "name an iso image in its key boot.medium, or boot without --medium"
             raise ConfigError(f"the recipe {recipe.name} has no medium to boot from", hint=hint)
         return MediumBoot(built.images[medium.name].path, options.medium, medium.menu[0].command_line)
+    if "seed" not in built.kernels:
+        return DiskBoot()
     kernel = built.kernels["seed"].image
     if options.firmware == Firmware.UEFI and kernel.bits == 32:
         hint = "boot from a medium (--medium cd), or take another kernel with --kernel"
@@ -311,11 +344,8 @@ def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
         verdict = Verdict(Outcome.BUG, record.stage, reason, "please report this")
     ended = {stage.name: stage for stage in record.document.stages}
     broken = {record.stage: StageResult(record.stage, StageStatus.FAILED)}
-    known = broken | ended
-    stages = (
-        known.get(stage.name, StageResult(stage.name, StageStatus.NOT_REACHED)) for stage in plan.stages
-    )
-    return RunResult(verdict, tuple(stages))
+    stages = all_stages(plan, (broken | ended).values())
+    return RunResult(verdict, stages, not_applicable=plan.not_applicable)
 
 
 def _sha256(path: Path) -> str:

@@ -177,7 +177,11 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
 def _look(content: r.Checkout, given: Ingredients) -> checkout.Snapshot:
     with _named(content, "source", given):
         dirty = content.dirty or given.workshop.dirty
-        return checkout.look(given.recipe.base / content.source, dirty=dirty)
+        return checkout.look(
+            given.recipe.base / content.source,
+            dirty=dirty,
+            leave=lambda path: _is_dropped(path, content.drop),
+        )
 
 
 def _download(content: r.Download | r.Tarball, given: Ingredients) -> Path:

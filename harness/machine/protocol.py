@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -15,17 +16,32 @@ if TYPE_CHECKING:
     from harness.console.transport import Transport
 
 
+class MachineKind(StrEnum):
+    """Where a payload runs."""
+
+    QEMU = "qemu"
+    CHROOT = "chroot"
+    BWRAP = "bwrap"
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether it boots kernels of its own; elsewhere the host's is there from the start."""
+        return self == MachineKind.QEMU
+
+
 class Accelerator(StrEnum):
-    """How the guest's instructions are executed."""
+    """How the guest's instructions are executed; natively where there is no guest."""
 
     KVM = "kvm"
     TCG = "tcg"
+    NATIVE = "native"
 
 
 class Medium(StrEnum):
     """Where the seed kernel comes from: the machine loads it itself, or firmware finds a boot medium."""
 
     DIRECT = "direct"
+    DISK = "disk"
     CD = "cd"
     USB_XHCI = "usb-xhci"
     USB_EHCI = "usb-ehci"
@@ -39,13 +55,18 @@ class Firmware(StrEnum):
 
 
 class EndCause(StrEnum):
-    """Why a machine is no longer running; the first four are QMP's words for it."""
+    """Why a machine is no longer running; the first four are QMP's words for it.
+
+    EXITED and GAVE_UP are for machines without a kernel: the first process ended with status 0, or did not.
+    """
 
     GUEST_SHUTDOWN = "guest-shutdown"
     GUEST_RESET = "guest-reset"
     GUEST_PANIC = "guest-panic"
     HOST_QUIT = "host-qmp-quit"
     DIED = "died"
+    EXITED = "exit"
+    GAVE_UP = "exit-with-failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +159,21 @@ class MediumBoot:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskBoot:
+    """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
+
+    @property
+    def medium(self) -> Medium:
+        """The disk."""
+        return Medium.DISK
+
+    @property
+    def command_line(self) -> str:
+        """None."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What a machine is made of.
 
@@ -151,13 +187,37 @@ class MachineSpec:
         bulk: Whether it has a virtio serial port through which files leave the guest.
     """
 
-    boot: DirectBoot | MediumBoot
+    boot: DirectBoot | MediumBoot | DiskBoot
     firmware: Firmware
     disk: Path | None
     memory: int
     cpu: str
     accelerator: Accelerator
     bulk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSpec:
+    """What runs without a kernel of its own.
+
+    Attributes:
+        kind: CHROOT or BWRAP.
+        image: The image whose files become the root.
+        program: What is started in it, with its arguments.
+        environment: Its environment; there is no other.
+        memory: Bytes of address space that each of its processes may have.
+    """
+
+    kind: MachineKind
+    image: Path
+    program: tuple[str, ...]
+    environment: Mapping[str, str]
+    memory: int
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """None."""
+        return Accelerator.NATIVE
 
 
 class Observed(Protocol):

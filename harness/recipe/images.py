@@ -100,7 +100,26 @@ class Dib(toml.Table, frozen=True, tag_field="kind", tag="dib"):
     drop: tuple[str, ...] = ()
 
 
-Image = Initramfs | Disk | Iso | Dib
+class BuilderHex0(toml.Table, frozen=True, tag_field="kind", tag="builder-hex0"):
+    """A disk that a BIOS boots without any Linux: builder-hex0, the files that it loads, and its commands.
+
+    `stage1` and `stage2` are the hex0 sources of its two stages, as paths; `commands` follow on the files.
+    """
+
+    name: Name
+    stage1: str
+    stage2: str
+    commands: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    size: str = "64M"
+    contents: tuple[Content, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole disk in bytes."""
+        return parse_size(self.size)
+
+
+Image = Initramfs | Disk | Iso | Dib | BuilderHex0
 
 
 def contents_by_key(image: Image) -> Iterator[tuple[str, Content]]:

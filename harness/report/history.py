@@ -84,18 +84,18 @@ class PastRun(msgspec.Struct, frozen=True):
     reason: str
 
 
-def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
+def estimates(runs: Path, recipe: str, kernel: str, machine: str = "qemu") -> dict[str, float]:
     """Host seconds per stage: the median of the last good runs of the same kind; empty if there are none."""
     query = """
         SELECT name, wall FROM stage WHERE status = ? AND run IN (
-            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND outcome = 'PASS' AND NOT taken_over
-            ORDER BY id DESC LIMIT ?
+            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND machine = ? AND outcome = 'PASS'
+            AND NOT taken_over ORDER BY id DESC LIMIT ?
         ) ORDER BY position"""
     found: dict[str, list[float]] = {}
     try:
         with index.opened(runs) as connection:
             # What passed here, and not in a run that this one resumed.
-            rows = connection.execute(query, (StageStatus.PASSED, recipe, kernel, _ENOUGH))
+            rows = connection.execute(query, (StageStatus.PASSED, recipe, kernel, machine, _ENOUGH))
             for name, wall in rows:
                 found.setdefault(name, []).append(wall)
     except ConfigError:  # a newer index: an estimate is not worth ending a run for

@@ -162,6 +162,8 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...] = ()
     facts: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    not_applicable: tuple[str, ...] = ()
+    instrumented: bool = False
 
 
 class RunRecord:
@@ -228,7 +230,13 @@ class RunRecord:
 
     def decide(self, result: RunResult) -> None:
         """Write what the verdict is; the machine may still be there."""
-        self.update(verdict=result.verdict, stages=result.stages, checks=result.checks, facts=result.facts)
+        self.update(
+            verdict=result.verdict,
+            stages=result.stages,
+            checks=result.checks,
+            facts=result.facts,
+            not_applicable=result.not_applicable,
+        )
 
     def finish(self, result: RunResult) -> None:
         """Write how the run ended."""

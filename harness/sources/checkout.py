@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ConfigError, command_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _GITLINK = "160000"
@@ -89,13 +89,14 @@ class _Status:
     untracked: tuple[str, ...]
 
 
-def look(directory: Path, *, dirty: bool = False) -> Snapshot:
+def look(directory: Path, *, dirty: bool = False, leave: Callable[[str], bool] | None = None) -> Snapshot:
     """See what is in a directory of a checkout, its submodules included.
 
     Args:
         directory: The checkout, or a directory in it.
         dirty: Take what git does not track either, unless it ignores it; and take a directory that is no
             checkout as it is.
+        leave: Whether a submodule, by its path, is left out, checked out or not.
 
     Raises:
         ConfigError: It is no checkout, git does not trust it, nothing in it is tracked, a tracked file is
@@ -112,19 +113,28 @@ def look(directory: Path, *, dirty: bool = False) -> Snapshot:
         return Snapshot("", differing=(), files=_sorted(_plain(directory)))
     status = _status(directory, prefix, dirty=dirty)
     differing: list[str] = []
-    files = _sorted(_tracked(directory, status, differing, dirty=dirty))
+    files = _sorted(_tracked(directory, status, differing, dirty=dirty, leave=leave))
     if not files:
         raise ConfigError(f"git tracks no file in {directory}", hint="`git add` what the image is to have")
     return Snapshot(status.commit, tuple(sorted(differing)), files)
 
 
-def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _tracked(
+    directory: Path,
+    status: _Status,
+    differing: list[str],
+    *,
+    dirty: bool,
+    leave: Callable[[str], bool] | None = None,
+) -> Iterator[CheckedOut]:
     differing += [*status.changed, *status.untracked]
     for record in _records(_git(directory, "ls-files", "-s", "-v", "-z")):
         head, path = record.split("\t", 1)
         tag, mode, blob, _ = head.split(" ")
         if mode == _GITLINK:
-            yield from _submodule(directory, path, differing, dirty=dirty)
+            if leave is None or not leave(path):
+                inner = (lambda below, above=path: leave(f"{above}/{below}")) if leave else None
+                yield from _submodule(directory, path, differing, dirty=dirty, leave=inner)
             continue
         mode = status.changed.get(path, mode)
         if mode == _ABSENT:  # also where a directory on the way became a link
@@ -139,19 +149,33 @@ def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: b
             yield _file(directory, path)
 
 
-def _submodule(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _submodule(
+    directory: Path,
+    path: str,
+    differing: list[str],
+    *,
+    dirty: bool,
+    leave: Callable[[str], bool] | None,
+) -> Iterator[CheckedOut]:
     if not (directory / path / ".git").exists():
         raise ConfigError(
             f"the submodule {directory / path} is not checked out",
             hint=f"git -C {directory} submodule update --init --recursive",
         )
-    yield from _within(directory, path, differing, dirty=dirty)
+    yield from _within(directory, path, differing, dirty=dirty, leave=leave)
 
 
-def _within(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _within(
+    directory: Path,
+    path: str,
+    differing: list[str],
+    *,
+    dirty: bool,
+    leave: Callable[[str], bool] | None = None,
+) -> Iterator[CheckedOut]:
     inner = directory / path
     differing_inside: list[str] = []
-    for file in _tracked(inner, _status(inner, "", dirty=dirty), differing_inside, dirty=dirty):
+    for file in _tracked(inner, _status(inner, "", dirty=dirty), differing_inside, dirty=dirty, leave=leave):
         yield replace(file, path=f"{path}/{file.path}")
     differing += [f"{path}/{name}" for name in differing_inside]
 

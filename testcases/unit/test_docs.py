@@ -25,7 +25,7 @@ from harness.matrix import document as matrix
 from harness.outcome import Outcome
 from harness.report import record
 from harness.sources import packages
-from harness.stages import events, needs, plan, verdict
+from harness.stages import events, native, needs, plan, plan_file, products, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[debian]`", (recipe.Debian,)),
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
+    ("recipes", "### `[native]`", (recipe.Native,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
@@ -52,7 +53,8 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("kernels", "## Features", (features.Feature,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
-    ("plans", "## Top level", (plan._Document,)),
+    ("plans", "## Top level", (plan_file._Document,)),
+    ("plans", "## `[native]`", (native.Native,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
@@ -62,7 +64,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
     ("matrix", "### `[[rule]]`", (matrix.Rule,)),
 ]
-SAID_IN_PROSE: Structs = (plan._Included, features._Document, matrix.Match)
+SAID_IN_PROSE: Structs = (plan_file._Included, features._Document, matrix.Match)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
@@ -192,14 +194,16 @@ def test_every_event_is_described_with_its_fields() -> None:
 
 def test_every_file_of_a_record_is_described() -> None:
     described = {words(row[0])[0] for row in rows(page("records"), "## Files")}
-    written = {"run.json"}
+    written = {"run.json", products.SUMS, products.TREE}
     for source in (
         "pipeline.py",
         "following.py",
         "report/record.py",
         "stages/outputs.py",
+        "stages/products.py",
         "machine/qemu.py",
         "machine/looks.py",
+        "machine/native.py",
         "machine/boot_medium.py",
     ):
         text = (ROOT / "harness" / source).read_text("utf-8")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.machine.protocol import ProcessorSample
 from harness.outcome import Outcome
 from harness.stages.events import Seen
-from harness.stages.plan import find_plan, load_plan
+from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.replay import replay
 from testcases.boot import test_broken
 from testcases.unit import test_judge, test_replay
