@@ -88,7 +88,7 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
         "stage": stage,
         "way": hashlib.sha256(msgspec.json.encode(way)).hexdigest(),
         "kernel": built.kernels["seed"].image.sha256 if direct else "",
-        "initramfs": built.images[recipe.boot.initramfs].sha256 if direct else "",
+        "initramfs": built.images[recipe.boot.initramfs].sha256 if direct and recipe.boot.initramfs else "",
         "medium": boot.medium,
         "image": "" if direct else built.images[recipe.boot.medium or ""].sha256,
         "command_line": boot.command_line,
@@ -99,7 +99,7 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
         "accelerator": spec.accelerator,
         # KVM shows the guest the host's own processor.
         "processor": processor() if spec.accelerator == Accelerator.KVM else "",
-        "devices": " ".join(DEVICES),
+        "devices": " ".join((*DEVICES, spec.network)),
         "qemu": qemu_version(),
     }
 

@@ -42,6 +42,7 @@ class Following:
         store: Where checkpoints are.
         start: The checkpoint that it goes on from.
         listener: Told of everything that happens.
+        timed: Given the console's clock once there is one.
         part: Which part of the plan is done, and where the machine is saved.
         patience: All budgets are multiplied with it.
         attendance: The person who takes part.
@@ -54,6 +55,7 @@ class Following:
     store: Store
     start: Checkpoint | None
     listener: Listener
+    timed: Callable[[Callable[[int], float]], None]
     part: Slice
     patience: float
     attendance: Attendance | None
@@ -77,6 +79,7 @@ class Following:
             ) as recorder,
         ):
             self.record.watch(recorder)
+            self.timed(recorder.seconds_at)
             self.record.update(machine=_machine_record(self.spec, machine.version))
             if start is not None:
                 self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
@@ -136,6 +139,7 @@ def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:
         command_line=spec.boot.command_line,
         medium=spec.boot.medium,
         firmware=spec.firmware,
+        network=spec.network,
         qemu=version,
     )
 

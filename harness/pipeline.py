@@ -7,19 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from harness import places, slices
 from harness.building import BuildOptions, build
 from harness.console.cast import write_cast
 from harness.errors import ConfigError, HarnessError, Interrupted
 from harness.following import Following
 from harness.machine import accelerator
-from harness.machine.admission import admitted, check_fits
+from harness.machine.admission import admitted, check_fits, check_holds
 from harness.machine.boot_medium import find_ovmf
-from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import (
+    Accelerator,
+    DirectBoot,
+    Firmware,
+    MachineSpec,
+    Medium,
+    MediumBoot,
+    Network,
+)
 from harness.outcome import Outcome
 from harness.recipe import Iso
+from harness.report.packages import PackageWatch
 from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
-from harness.size import format_size
 from harness.slices import WHOLE, Slice
 from harness.stages.plan import load_plan
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
@@ -66,6 +76,8 @@ class RunOptions:
         disk: Whether the recipe's disk is attached.
         part: Which part of the plan is done, and where the machine is saved.
         attendance: The person who takes part; to be among the listeners, too.
+        packages: What the payload says it will build, in order; None where it has no packages.
+        notes: What the record says besides, such as what was left out.
     """
 
     runs: Path
@@ -79,6 +91,8 @@ class RunOptions:
     disk: bool = True
     part: Slice = WHOLE
     attendance: Attendance | None = None
+    packages: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +145,20 @@ def check_images(built: Build, options: RunOptions) -> None:
     from harness.image.inspect.verify import problems_for_boot, verify
 
     spec = _boot(built, options)
+    path = spec.image if isinstance(spec, MediumBoot) else spec.initramfs
+    if path is None:
+        return  # the kernel mounts its root itself, and says what it does not find
     if isinstance(spec, MediumBoot):
-        with open_image(spec.image) as image:
+        with open_image(path) as image:
             problems = [finding for finding in verify(image) if finding.good is False]
     else:
         cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
         problems = problems_for_boot(
-            spec.initramfs, built.kernels["seed"].image, command_line=spec.command_line, cpu=cpu
+            path, built.kernels["seed"].image, command_line=spec.command_line, cpu=cpu
         )
     if problems:
-        name = (spec.image if isinstance(spec, MediumBoot) else spec.initramfs).name
         hint = f"{problems[0].hint}; --force boots it all the same"
-        raise ConfigError(f"{name}: {problems[0].what}", hint=hint)
+        raise ConfigError(f"{path.name}: {problems[0].what}", hint=hint)
 
 
 def boot(
@@ -180,8 +196,13 @@ def boot(
             ImageRecord(image.name, image.kind, image.size, image.sha256) for image in built.images.values()
         ),
         resumed=_resumed(start),
+        notes=options.notes,
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
+    audience = _Audience([record, *listeners])
+    watch = PackageWatch(_Audience([record, *listeners]), options.packages or ())
+    if options.packages is not None:
+        audience = _Audience([record, *listeners, watch])
     with record:
         try:
             with admitted(
@@ -196,14 +217,18 @@ def boot(
                     record,
                     store,
                     start,
-                    _Audience([record, *listeners]),
+                    audience,
+                    watch.watch,
                     part=options.part,
                     patience=options.patience,
                     attendance=options.attendance,
                 ).follow()
+            result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:
+            record.update(packages=watch.records, checksums=watch.checksums)
             record.finish(_aborted(plan, record, error))
             raise
+        record.update(packages=watch.records, checksums=watch.checksums)
         record.finish(result)
     write_cast(
         record.directory / "console.raw",
@@ -245,14 +270,10 @@ def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec
         ConfigError: It cannot be had as asked for.
     """
     boot = built.recipe.boot
-    kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
     memory = options.memory or boot.memory_bytes
-    # The archive and what is unpacked from it are in memory together, beside the kernel.
-    needed = kernel.init_size + 2 * initramfs.size
-    if memory < needed:
-        raise ConfigError(
-            f"{format_size(memory)} of memory is too little: kernel and initramfs need {format_size(needed)}",
-            hint="give the guest more with --memory or the recipe's key boot.memory",
+    if boot.initramfs is not None:
+        check_holds(
+            memory, built.kernels["seed"].image.init_size, built.images[boot.initramfs].size, boot.work
         )
     check_fits(memory)
     return MachineSpec(
@@ -262,6 +283,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store) -> MachineSpec
         memory=memory,
         cpu=boot.cpu if options.cpu is None else options.cpu,
         accelerator=accelerator.choose(options.accelerator, store),
+        network=Network(boot.network),
     )
 
 
@@ -278,7 +300,8 @@ def _boot(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
         hint = "boot from a medium (--medium cd), or take another kernel with --kernel"
         raise ConfigError("QEMU's UEFI starts 64-bit kernels only, unless a boot loader does", hint=hint)
     command_line = f"{boot.command_line} {options.append}".strip()
-    return DirectBoot(kernel.path, built.images[boot.initramfs].path, command_line)
+    initramfs = built.images[boot.initramfs].path if boot.initramfs is not None else None
+    return DirectBoot(kernel.path, initramfs, command_line)
 
 
 def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:

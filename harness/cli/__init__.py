@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import harness
-from harness.cli import build, checkpoint, host, image, records, run, store, verdict
+from harness.cli import build, checkpoint, distfiles, host, image, records, run, store, verdict
 from harness.cli.printing import err, print_json
 from harness.errors import HarnessError, Interrupted
 from harness.outcome import Outcome
@@ -38,6 +38,7 @@ app.command("lock")(build.lock)
 app.add_typer(image.app, name="image")
 app.add_typer(store.app, name="store")
 app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(distfiles.app, name="distfiles")
 app.command("runs")(records.list_runs)
 app.command("log")(records.log)
 app.command("replay")(records.replay)

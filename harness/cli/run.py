@@ -67,6 +67,19 @@ OnFailureOption = Annotated[
     Literal["stop", "shell"],
     typer.Option(help="What becomes of a guest that failed; shell: your terminal is attached to it."),
 ]
+TreeOption = Annotated[
+    Path | None,
+    typer.Option(help="Your checkout of a bootstrap: its era is known by its files, and never written to."),
+]
+ModeOption = Annotated[
+    Literal["qemu", "chroot", "bwrap", "board"],
+    typer.Option(help="How a tree is run."),
+]
+JobsOption = Annotated[int, typer.Option(min=1, max=255, help="Build jobs of a tree's guest.")]
+DiskSizeOption = Annotated[str, typer.Option(help="Size of a tree's disk, such as 4G, instead of its era's.")]
+IncompleteOption = Annotated[
+    bool, typer.Option("--incomplete", help="Fetch no distfiles of a tree, and leave out those not at hand.")
+]
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
 ]
@@ -75,6 +88,11 @@ PatienceOption = Annotated[
 def run(
     context: typer.Context,
     recipe: RecipeArgument = "relay",
+    tree: TreeOption = None,
+    mode: ModeOption = "qemu",
+    jobs: JobsOption = 1,
+    disk_size: DiskSizeOption = "",
+    incomplete: IncompleteOption = False,
     kernel: KernelOption = None,
     accelerator: AcceleratorOption = "auto",
     memory: MemoryOption = None,
@@ -100,9 +118,10 @@ def run(
     """Do a whole run."""
     from harness import pipeline
     from harness.attendance import Attendance, Wishes
+    from harness.cli.trees import prepare
     from harness.machine.protocol import Firmware, Medium
     from harness.recipe import load_recipe
-    from harness.report.history import estimates
+    from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
     from harness.stages.plan import load_plan
@@ -126,9 +145,25 @@ def run(
         on_failure=on_failure == "shell",
     )
     wishes.check()
-    wanted = load_recipe(recipe)
-    running.part.check(load_plan(wanted.plan), running.firmware)
     with TerminalProgress(err()) as progress:
+        if tree is None:
+            wanted = load_recipe(recipe)
+        else:
+            ready = prepare(
+                tree,
+                recipe,
+                mode,
+                building.cache,
+                progress,
+                kernel=kernel,
+                jobs=jobs,
+                disk_size=disk_size,
+                incomplete=incomplete,
+            )
+            wanted = ready.recipe
+            running = replace(running, packages=ready.packages, notes=ready.notes)
+            progress.package_estimates = package_estimates(running.runs, wanted.name)
+        running.part.check(load_plan(wanted.plan), running.firmware)
         pipeline.check_host(running, building.cache, progress)
         building = replace(building, names=pipeline.needed_images(wanted, running))
         built = pipeline.build(wanted, building, progress)

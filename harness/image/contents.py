@@ -157,7 +157,7 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
         )
     differing = set(snapshot.differing)
     for file in snapshot.files:
-        if _is_dropped(file.path, content.drop):
+        if _is_dropped(file.path, content.drop) or not matches(file.path, content.keep):
             continue
         version = ", modified" if file.path in differing else f" at {snapshot.commit[:12]}"
         yield Entry(
@@ -172,7 +172,7 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
 def _look(content: r.Checkout, given: Ingredients) -> checkout.Snapshot:
     with _named(content, "source", given):
         dirty = content.dirty or given.workshop.dirty
-        return checkout.look(given.recipe.base / content.source, dirty=dirty)
+        return checkout.look(given.recipe.base / content.source, dirty=dirty, partial=content.partial)
 
 
 def _download(content: r.Download | r.Tarball, given: Ingredients) -> Path:

@@ -56,7 +56,8 @@ def find_ovmf() -> tuple[Path, Path]:
 def boot_words(boot: DirectBoot | MediumBoot) -> Sequence[str]:
     """QEMU's words for what is booted."""
     if isinstance(boot, DirectBoot):
-        return ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-append", boot.command_line]
+        initrd = ["-initrd", str(boot.initramfs)] if boot.initramfs is not None else []
+        return ["-kernel", str(boot.kernel), *initrd, "-append", boot.command_line]
     # Only the medium is tried: what else is attached is not for booting.
     drive = f"if=none,id=medium,format=raw,readonly=on,file={_quoted(boot.image)}"
     return ["-boot", "strict=on", "-drive", drive, *_device(boot.medium)]

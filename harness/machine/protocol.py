@@ -37,6 +37,13 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
+class Network(StrEnum):
+    """What a guest reaches: nothing, or all that the host does, by way of QEMU's user network."""
+
+    NONE = "none"
+    USER = "user"
+
+
 class EndCause(StrEnum):
     """Why a machine is no longer running; the first four are QMP's words for it."""
 
@@ -99,12 +106,12 @@ class DirectBoot:
 
     Attributes:
         kernel: The seed kernel.
-        initramfs: First root file system.
+        initramfs: First root file system; None where the kernel mounts its root itself.
         command_line: The seed kernel's command line.
     """
 
     kernel: Path
-    initramfs: Path
+    initramfs: Path | None
     command_line: str
 
     @property
@@ -139,6 +146,7 @@ class MachineSpec:
         memory: In bytes.
         cpu: QEMU's name of a processor model; empty for the accelerator's default.
         accelerator: How the guest is executed.
+        network: What the guest reaches.
     """
 
     boot: DirectBoot | MediumBoot
@@ -147,6 +155,7 @@ class MachineSpec:
     memory: int
     cpu: str
     accelerator: Accelerator
+    network: Network = Network.NONE
 
 
 class Observed(Protocol):

@@ -16,6 +16,7 @@ from harness.console.transport import SocketTransport
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import memory, overlay, process
 from harness.machine.boot_medium import boot_words, firmware_words
+from harness.machine.network import network_words
 from harness.machine.protocol import End, EndCause, ProcessorSample, Usage
 from harness.machine.qmp import Monitor
 
@@ -30,7 +31,7 @@ PROGRAM = "qemu-system-x86_64"
 
 # What every machine has besides what its spec says.
 # The VGA device stays: it is the only witness of what decompressors and firmware say.
-DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std", "-nic", "none")
+DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std")
 
 MEMORY = "memory.zst"  # in a directory that holds a saved machine
 DISK = "disk.qcow2"  # there, and in that of a run
@@ -263,7 +264,8 @@ class QemuMachine:
     def _command(self, console: int, monitor: int) -> tuple[str, ...]:
         spec = self._spec
         command = [self._program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
-        command += [*DEVICES, "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
+        command += [*DEVICES, *network_words(spec.network), "-accel", spec.accelerator]
+        command += ["-m", f"{spec.memory >> 20}M"]
         if spec.cpu:
             command += ["-cpu", spec.cpu]
         command += ["-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"]

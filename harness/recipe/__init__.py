@@ -69,6 +69,7 @@ __all__ = [
     "Unpacked",
     "contents_of",
     "load_recipe",
+    "problems",
     "recipe_files",
 ]
 

@@ -41,7 +41,9 @@ def _boot(recipe: Recipe, images: Mapping[str, Image]) -> Iterator[Problem]:
         yield "plan", "the key is missing, and the recipe boots (table boot)"
     elif not recipe.plan.is_file():
         yield "plan", f"there is no plan {recipe.plan}"
-    if not isinstance(images.get(boot.initramfs), Initramfs):
+    if boot.initramfs is None and boot.disk is None:
+        yield "boot.initramfs", "the key is missing, and there is no disk to boot from (boot.disk)"
+    elif boot.initramfs is not None and not isinstance(images.get(boot.initramfs), Initramfs):
         yield "boot.initramfs", f"no initramfs image is named {boot.initramfs!r}"
     if boot.disk is not None and not isinstance(images.get(boot.disk), Disk):
         yield "boot.disk", f"no disk image is named {boot.disk!r}"
@@ -83,6 +85,8 @@ def _disk(recipe: Recipe, key: str, disk: Disk, earlier: Mapping[str, Image]) ->
     yield from _filesystem(recipe, key, disk, earlier)
     for number, partition in enumerate(disk.partition):
         inner = f"{key}.partition[{number}]"
+        if partition.offset:
+            yield from _size(f"{inner}.offset", partition.offset)
         if partition.size:
             yield from _size(f"{inner}.size", partition.size)
         elif number != len(disk.partition) - 1:

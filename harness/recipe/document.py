@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -38,15 +38,20 @@ class Kernels(toml.Table, frozen=True):
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
+    Without `initramfs` the seed kernel mounts its root itself. `work` is memory that the payload needs for
+    what it unpacks and builds in the initramfs, in sizes of the archive. `network = "user"` gives it QEMU's
+    user network, through which it reaches what the host reaches.
     `medium` is the hybrid image that boots it where a run is asked to start from CD or USB.
     """
 
-    initramfs: Name
     command_line: str
+    initramfs: Name | None = None
     disk: Name | None = None
     medium: Name | None = None
     memory: str = "1G"
     cpu: str = ""
+    work: Annotated[float, msgspec.Meta(ge=0)] = 0
+    network: Literal["none", "user"] = "none"
 
     @property
     def memory_bytes(self) -> int:

@@ -33,6 +33,20 @@ def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
     return {stage: median(walls) for stage, walls in found.items()}
 
 
+def package_estimates(runs: Path, recipe: str) -> dict[str, float]:
+    """Host seconds per package, by name and occurrence: the median of the last runs that built it."""
+    found: dict[str, list[float]] = {}
+    for document in _newest_first(runs):
+        if document.recipe != recipe:
+            continue
+        for package in document.packages:
+            title = package.name if package.occurrence == 1 else f"{package.name} ({package.occurrence})"
+            seconds = found.setdefault(title, [])
+            if package.done and len(seconds) < _ENOUGH:
+                seconds.append(package.seconds)
+    return {title: median(seconds) for title, seconds in found.items() if seconds}
+
+
 def _alike(document: RunDocument, recipe: str, kernel: str) -> bool:
     passed = document.verdict is not None and document.verdict.outcome == Outcome.PASS
     passed = passed and document.taken_over is None  # how long that takes is a person's affair

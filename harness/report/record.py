@@ -67,6 +67,7 @@ class MachineRecord(msgspec.Struct, frozen=True):
     qemu: str
     medium: str = "direct"
     firmware: str = "bios"
+    network: str = "none"
 
 
 class HostRecord(msgspec.Struct, frozen=True):
@@ -105,6 +106,15 @@ class TakenOverRecord(msgspec.Struct, frozen=True):
     offset: int
 
 
+class PackageRecord(msgspec.Struct, frozen=True):
+    """A package that the payload built, or was building when the run ended."""
+
+    name: str
+    occurrence: int
+    seconds: float
+    done: bool
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `run.json`. Times are UTC in ISO 8601, durations seconds."""
 
@@ -128,6 +138,9 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[StageResult, ...] = ()
     checks: tuple[CheckResult, ...] = ()
     facts: dict[str, str] = msgspec.field(default_factory=dict)
+    packages: tuple[PackageRecord, ...] = ()
+    checksums: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class RunRecord:

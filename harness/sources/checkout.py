@@ -75,6 +75,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is taken of a checkout: whether untracked files are, and whether submodules may be missing."""
+
+    dirty: bool
+    partial: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Status:
     """What `git status` says about a part of a repository.
 
@@ -89,13 +97,14 @@ class _Status:
     untracked: tuple[str, ...]
 
 
-def look(directory: Path, *, dirty: bool = False) -> Snapshot:
+def look(directory: Path, *, dirty: bool = False, partial: bool = False) -> Snapshot:
     """See what is in a directory of a checkout, its submodules included.
 
     Args:
         directory: The checkout, or a directory in it.
         dirty: Take what git does not track either, unless it ignores it; and take a directory that is no
             checkout as it is.
+        partial: Whether submodules may be missing: they are empty directories then.
 
     Raises:
         ConfigError: It is no checkout, git does not trust it, nothing in it is tracked, a tracked file is
@@ -112,19 +121,41 @@ def look(directory: Path, *, dirty: bool = False) -> Snapshot:
         return Snapshot("", differing=(), files=_sorted(_plain(directory)))
     status = _status(directory, prefix, dirty=dirty)
     differing: list[str] = []
-    files = _sorted(_tracked(directory, status, differing, dirty=dirty))
+    wanted = _Wanted(dirty, partial)
+    files = _sorted(_tracked(directory, status, differing, wanted))
     if not files:
         raise ConfigError(f"git tracks no file in {directory}", hint="`git add` what the image is to have")
     return Snapshot(status.commit, tuple(sorted(differing)), files)
 
 
-def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def stray_files(directory: Path) -> tuple[str, ...] | None:
+    """What lies in a checkout and git does not track, ignored or not; directories end in a slash.
+
+    Returns:
+        Paths relative to the directory, sorted; None where there is no git to say it.
+
+    Raises:
+        ConfigError: Git does not trust the checkout.
+        InfraError: Git failed.
+    """
+    prefix = _prefix(directory)
+    if prefix is None:
+        return None
+    output = _git(
+        directory, "status", "--porcelain", "-z", "--ignored", "--untracked-files=normal", "--", "."
+    )
+    kinds = ("?? ", "!! ")
+    found = (record[3:].removeprefix(prefix) for record in _records(output) if record.startswith(kinds))
+    return tuple(sorted(found))
+
+
+def _tracked(directory: Path, status: _Status, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     differing += [*status.changed, *status.untracked]
     for record in _records(_git(directory, "ls-files", "-s", "-v", "-z")):
         head, path = record.split("\t", 1)
         tag, mode, blob, _ = head.split(" ")
         if mode == _GITLINK:
-            yield from _submodule(directory, path, differing, dirty=dirty)
+            yield from _submodule(directory, path, differing, wanted)
             continue
         mode = status.changed.get(path, mode)
         if mode == _ABSENT:  # also where a directory on the way became a link
@@ -134,24 +165,28 @@ def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: b
         yield _file(directory, path, executable=mode == _EXECUTABLE, blob=known)
     for path in status.untracked:
         if path.endswith("/"):  # a repository within, which git does not look into
-            yield from _within(directory, path.rstrip("/"), differing, dirty=dirty)
+            yield from _within(directory, path.rstrip("/"), differing, wanted)
         else:
             yield _file(directory, path)
 
 
-def _submodule(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _submodule(directory: Path, path: str, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     if not (directory / path / ".git").exists():
+        if wanted.partial:
+            yield CheckedOut(path, directory / path, stat.S_IFDIR | 0o755)
+            return
         raise ConfigError(
             f"the submodule {directory / path} is not checked out",
             hint=f"git -C {directory} submodule update --init --recursive",
         )
-    yield from _within(directory, path, differing, dirty=dirty)
+    yield from _within(directory, path, differing, wanted)
 
 
-def _within(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _within(directory: Path, path: str, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     inner = directory / path
     differing_inside: list[str] = []
-    for file in _tracked(inner, _status(inner, "", dirty=dirty), differing_inside, dirty=dirty):
+    status = _status(inner, "", dirty=wanted.dirty)
+    for file in _tracked(inner, status, differing_inside, wanted):
         yield replace(file, path=f"{path}/{file.path}")
     differing += [f"{path}/{name}" for name in differing_inside]
 

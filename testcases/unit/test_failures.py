@@ -59,11 +59,24 @@ BEGINS: dict[str, dict[str, str]] = {
         "sysb": "[    0.000000] Linux version 4.9.10 (root@(none)) (gcc version 4.7.4 (GCC) ) #1",
         "sysc": "Switching into sysc",
     },
+    "live-bootstrap-sysa": {
+        "kernel": BANNER,
+        "stage0": " +> ../bootstrap-seeds/POSIX/x86/hex0-seed hex0_x86.hex0 ../bin/hex0 ",
+        "sysa": " +> pkg=mes ",
+    },
+    "live-bootstrap-steps": {
+        "kernel": BANNER,
+        "stage0": " +> ./bootstrap-seeds/POSIX/x86/kaem-optional-seed ./x86/mescc-tools-seed-kaem.kaem ",
+        "steps": " +> ./script-generator /steps/manifest ",
+        "linux": "[    0.000000] Linux version 4.14.341 (root@(none)) (gcc version 4.7.4 (GCC) ) #1",
+    },
 }
 ENDS = {
     "stage0-posix": f" +> exec ./x86/bin/kaem --verbose --strict --file ./after.kaem \r\n{PANIC}\r\n",
     "builder-hex0": "Build finished.\r\nERROR: no hda writes!\r\n",
     "live-bootstrap-sysabc": "Bootstrapping completed.\r\nbash: no job control in this shell\r\nbash-5.1# ",
+    "live-bootstrap-sysa": "Bootstrapping completed.\r\nbash: no job control in this shell\r\n/image # ",
+    "live-bootstrap-steps": "[  900.000000] sysrq: Power Off\r\n[  900.100000] reboot: Power down\r\n",
 }
 
 

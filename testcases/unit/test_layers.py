@@ -29,6 +29,7 @@ ORDER = [
     # What is booted.
     "recipe",
     "sources",
+    "payload",
     "kernel",
     "image",
     "building",
