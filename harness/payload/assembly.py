@@ -139,6 +139,7 @@ class _Filling:
     def _item(self, item: Any) -> Iterator[Any]:
         kind = item.get("add") if isinstance(item, dict) else None
         if kind == "distfiles":
+            yield {"add": "directory", "path": item.get("path")}
             for distfile in self._listed(item):
                 yield _download(distfile, str(item.get("path", "")))
         elif kind == "package-directories":
@@ -179,8 +180,11 @@ class _Filling:
         }
 
     def _checked_out(self) -> dict[str, object]:
-        """What goes for all checkouts; the submodules that are needed were looked for with the tree."""
-        return {"dirty": self.choices.dirty, "partial": True}
+        """What goes for all checkouts; the submodules that are needed were looked for with the tree.
+
+        Every era's own script follows links when it copies (shutil.copytree, distutils.copy_tree).
+        """
+        return {"dirty": self.choices.dirty, "partial": True, "follow": True}
 
 
 def config_text(era: Era, filling: _Filling) -> str:

@@ -66,7 +66,8 @@ class Checkout(toml.Table, frozen=True, tag_field="add", tag="checkout"):
     """A directory of a git checkout, below `path`: what git tracks, submodules included.
 
     With `dirty`, also what git neither tracks nor ignores. With `keep`, only these files and directories;
-    `drop` leaves out files and directories. With `partial`, submodules may be missing.
+    `drop` leaves out files and directories. With `partial`, submodules may be missing;
+    with `follow`, symbolic links become copies of what they lead to.
     """
 
     source: str
@@ -75,6 +76,7 @@ class Checkout(toml.Table, frozen=True, tag_field="add", tag="checkout"):
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     partial: bool = False
+    follow: bool = False
 
 
 class Download(toml.Table, frozen=True, tag_field="add", tag="download"):

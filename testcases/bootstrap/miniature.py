@@ -62,7 +62,9 @@ def parts(cache: Path) -> dict[str, bytes]:
     busybox = _members(built.images["parts"].path)["bin/busybox"][1]
     return {
         "busybox-1.35.0": busybox,
-        "kexec-tools-2.0.22.tar.gz": _tar(_members(built.images["kexec"].path), {"sbin/kexec": "usr/bin/kexec"}),
+        "kexec-tools-2.0.22.tar.gz": _tar(
+            _members(built.images["kexec"].path), {"sbin/kexec": "usr/bin/kexec"}
+        ),
         "linux.tar.gz": _tar(_members(built.images["linux"].path), {}),
         "hello-1.0.txt": b"hello\n",
         "bash-5.1.txt": b"bash\n",
@@ -207,7 +209,12 @@ def _commit(tree: Path) -> None:
 
 def git(tree: Path, *words: str) -> str:
     """Run git in a tree, as nobody in particular."""
-    who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+    who = {
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@t",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@t",
+    }
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     result = subprocess.run(
         ["git", "-C", str(tree), *words], env={**clean, **who}, capture_output=True, text=True, check=True
