@@ -22,6 +22,7 @@ from harness import recipe, toml
 from harness.cli import app
 from harness.kernel import catalogue
 from harness.outcome import Outcome
+from harness.payload import era
 from harness.report import record
 from harness.sources import packages
 from harness.stages import events, plan, verdict
@@ -47,6 +48,11 @@ TABLES: list[tuple[str, str, Structs]] = [
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
     ("recipes", "## Kernels", (catalogue.KernelLine,)),
     ("recipes", "Keys of `[debian]`", (catalogue.DebianKernel,)),
+    ("live-bootstrap", "## An era of your own", (era._Document,)),
+    ("live-bootstrap", "`[[submodule]]`:", (era.Submodule,)),
+    ("live-bootstrap", "`[[distfiles]]`:", (era.Distfiles,)),
+    ("live-bootstrap", "`[config]`:", (era.Config,)),
+    ("live-bootstrap", "`[mode.NAME]`:", (era.Mode,)),
     ("plans", "## Top level", (plan._Document,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
@@ -67,6 +73,7 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("Each of `evidence`:", verdict.Evidence),
     ("Each of `stages`:", verdict.StageResult),
     ("Each of `checks`:", verdict.CheckResult),
+    ("Each of the run's `packages`:", record.PackageRecord),
     ("## inputs.lock.json", packages.Lock),
     ("Each of `resolutions`:", packages.Resolution),
     ("Each of `packages`:", packages.Package),
