@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from testcases.unit.machines import Guest
 
 ROWS = tomllib.loads((Path(__file__).parent / "logs/failures.toml").read_text(encoding="utf-8"))
-NAMES = ("relay", "stage0-posix", "builder-hex0", "live-bootstrap-sysabc")
+NAMES = (
+    "relay",
+    "stage0-posix",
+    "builder-hex0",
+    "live-bootstrap-sysabc",
+    "live-bootstrap-sysa",
+    "live-bootstrap-steps",
+)
 PLANS = {name: load_plan(find_plan(name)) for name in NAMES}
 BANNER = "[    0.000000] Linux version 6.1.0-50-686 (debian-kernel@lists.debian.org)"
 PANIC = "[  283.000000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000"
