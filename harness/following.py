@@ -18,6 +18,8 @@ from harness.stages.runner import Runner
 from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
     from harness.image.factory import Build
