@@ -90,7 +90,7 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
         "stage": stage,
         "way": hashlib.sha256(msgspec.json.encode(way)).hexdigest(),
         "kernel": built.kernels["seed"].image.sha256 + unpacked if direct else "",
-        "initramfs": built.images[recipe.boot.initramfs or ""].sha256 if direct else "",
+        "initramfs": built.images[recipe.boot.initramfs].sha256 if direct and recipe.boot.initramfs else "",
         "medium": boot.medium,
         "image": built.images[recipe.boot.medium or ""].sha256 if isinstance(boot, MediumBoot) else "",
         "command_line": boot.command_line,

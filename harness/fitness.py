@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
 from harness.machine.protocol import DiskBoot, MediumBoot
-from harness.pipeline import start_of
 from harness.stages.plan_file import load_plan
+from harness.starting import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,8 @@ def check_images(built: Build, options: RunOptions) -> tuple[str, ...]:
         with open_image(spec.image) as image:
             problems = [finding for finding in verify(image) if finding.good is False]
         name = spec.image.name
+    elif spec.initramfs is None:
+        problems, name = [], ""  # the kernel mounts its root itself, and says what it does not find
     else:
         cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
         problems = problems_for_boot(

@@ -26,7 +26,7 @@ from harness.stages.runner import Runner
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -57,6 +57,7 @@ class Following:
         start: The checkpoint that it goes on from.
         listener: Told of everything that happens.
         progress: Where waiting and cleaning up are shown.
+        timed: Given the console's clock once there is one.
         part: Which part of the plan is done, and where the machine is saved.
         patience: All budgets are multiplied with it.
         expected: The sha256 that files must have in the end, by path.
@@ -71,6 +72,7 @@ class Following:
     start: Checkpoint | None
     listener: Listener
     progress: Progress
+    timed: Callable[[Callable[[int], float]], None]
     part: Slice
     patience: float
     expected: Mapping[str, str]
@@ -95,6 +97,7 @@ class Following:
             ) as recorder,
         ):
             self.record.watch(recorder)
+            self.timed(recorder.seconds_at)
             version = machine.version if isinstance(machine, QemuMachine) else ""
             self.record.update(machine=_machine_record(self.spec, version))
             if start is not None:
@@ -215,6 +218,7 @@ def _machine_record(spec: MachineSpec | NativeSpec, version: str) -> MachineReco
         command_line=spec.boot.command_line,
         medium=spec.boot.medium,
         firmware=spec.firmware,
+        network=spec.network,
         unpacked=isinstance(spec.boot, DirectBoot) and spec.boot.unpacked,
         qemu=version,
     )

@@ -16,6 +16,7 @@ import harness
 from harness.cli import (
     build,
     checkpoint,
+    distfiles,
     flash,
     history,
     host,
@@ -53,6 +54,7 @@ app.command("flash")(flash.flash)
 app.add_typer(image.app, name="image")
 app.add_typer(store.app, name="store")
 app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(distfiles.app, name="distfiles")
 app.command("runs")(records.list_runs)
 app.command("log")(records.log)
 app.command("replay")(records.replay)

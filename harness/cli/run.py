@@ -77,7 +77,10 @@ OnFailureOption = Annotated[
     Literal["stop", "shell"],
     typer.Option(help="What becomes of a guest that failed; shell: your terminal is attached to it."),
 ]
-TreeOption = Annotated[Path | None, typer.Option(help="Your checkout, for recipes that run one.")]
+TreeOption = Annotated[
+    Path | None,
+    typer.Option(help="Your checkout of a bootstrap: known by its files, and never written to."),
+]
 ArchOption = Annotated[Literal["x86", "AMD64"], typer.Option(help="Which of stage0-posix's architectures.")]
 BuilderOption = Annotated[
     Path | None, typer.Option("--builder", help="Your checkout of builder-hex0, for its recipe.")
@@ -90,6 +93,11 @@ MachineOption = Annotated[
     typer.Option(
         "--machine", "--mode", help="Where it runs; chroot (root) and bwrap have no kernel of their own."
     ),
+]
+JobsOption = Annotated[int, typer.Option(min=1, max=255, help="Build jobs of a tree's guest.")]
+DiskSizeOption = Annotated[str, typer.Option(help="Size of a tree's disk, such as 4G, instead of its era's.")]
+IncompleteOption = Annotated[
+    bool, typer.Option("--incomplete", help="Fetch no distfiles of a tree, and leave out those not at hand.")
 ]
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
@@ -107,6 +115,9 @@ def run(
     arch: ArchOption = "x86",
     builder_hex0: BuilderOption = None,
     instrument: InstrumentOption = False,
+    jobs: JobsOption = 1,
+    disk_size: DiskSizeOption = "",
+    incomplete: IncompleteOption = False,
     kernel: KernelOption = None,
     second: SecondOption = None,
     accelerator: AcceleratorOption = "auto",
@@ -136,9 +147,9 @@ def run(
     """Do a whole run."""
     from harness import fitness, pipeline
     from harness.attendance import Attendance, Wishes
-    from harness.cli.payloads import chosen
+    from harness.cli.payloads import Wanted, chosen
     from harness.machine.protocol import Firmware, MachineKind, Medium
-    from harness.report.history import estimates
+    from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
     from harness.stages.plan_file import load_plan
@@ -166,10 +177,27 @@ def run(
         on_failure=on_failure == "shell",
     )
     wishes.check()
-    wanted, expected = chosen(recipe, tree, arch, builder_hex0, instrument=instrument)
-    running = replace(running, expected=expected)
-    running.part.check(load_plan(wanted.plan), running.firmware)
     with TerminalProgress(err()) as progress:
+        payload = chosen(
+            recipe,
+            Wanted(
+                tree=tree,
+                machine=running.machine,
+                arch=arch,
+                builder=builder_hex0,
+                instrument=instrument,
+                kernel=kernel,
+                jobs=jobs,
+                disk_size=disk_size,
+                incomplete=incomplete,
+            ),
+            building.cache,
+            progress,
+        )
+        wanted = payload.recipe
+        running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
+        progress.package_estimates = package_estimates(running.runs, wanted.name)
+        running.part.check(load_plan(wanted.plan), running.firmware)
         pipeline.check_host(running, building.cache, progress)
         building = replace(
             building,

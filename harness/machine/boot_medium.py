@@ -56,7 +56,8 @@ def find_ovmf() -> tuple[Path, Path]:
 def boot_words(boot: DirectBoot | MediumBoot | DiskBoot) -> Sequence[str]:
     """QEMU's words for what is booted."""
     if isinstance(boot, DirectBoot):
-        return ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-append", boot.command_line]
+        initrd = ["-initrd", str(boot.initramfs)] if boot.initramfs is not None else []
+        return ["-kernel", str(boot.kernel), *initrd, "-append", boot.command_line]
     if isinstance(boot, DiskBoot):
         # SeaBIOS shows what is printed through it on the serial port as well where there are no graphics.
         return ["-machine", "graphics=off", "-boot", "strict=on,order=c"]

@@ -54,6 +54,13 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
+class Network(StrEnum):
+    """What a guest reaches: nothing, or all that the host does, by way of QEMU's user network."""
+
+    NONE = "none"
+    USER = "user"
+
+
 class EndCause(StrEnum):
     """Why a machine is no longer running; the first four are QMP's words for it.
 
@@ -127,13 +134,13 @@ class DirectBoot:
 
     Attributes:
         kernel: The seed kernel.
-        initramfs: First root file system.
+        initramfs: First root file system; None where the kernel mounts its root itself.
         command_line: The seed kernel's command line.
         unpacked: Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
     """
 
     kernel: Path
-    initramfs: Path
+    initramfs: Path | None
     command_line: str
     unpacked: bool = False
 
@@ -184,6 +191,7 @@ class MachineSpec:
         memory: In bytes.
         cpu: QEMU's name of a processor model; empty for the accelerator's default.
         accelerator: How the guest is executed.
+        network: What the guest reaches.
         bulk: Whether it has a virtio serial port through which files leave the guest.
     """
 
@@ -193,6 +201,7 @@ class MachineSpec:
     memory: int
     cpu: str
     accelerator: Accelerator
+    network: Network = Network.NONE
     bulk: bool = False
 
 

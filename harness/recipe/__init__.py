@@ -76,6 +76,7 @@ __all__ = [
     "Unpacked",
     "contents_of",
     "load_recipe",
+    "problems",
     "recipe_files",
 ]
 

@@ -46,8 +46,10 @@ def _boot(recipe: Recipe, images: Mapping[str, Image]) -> Iterator[Problem]:
         yield "plan", f"there is no plan {recipe.plan}"
     if boot.initramfs is not None and not isinstance(images.get(boot.initramfs), Initramfs):
         yield "boot.initramfs", f"no initramfs image is named {boot.initramfs!r}"
-    if boot.initramfs is None and not isinstance(images.get(boot.disk or ""), BuilderHex0):
-        yield "boot.initramfs", "the key is missing, and boot.disk is no builder-hex0 image, which needs none"
+    if boot.initramfs is None and boot.disk is None:
+        yield "boot.initramfs", "the key is missing, and there is no disk to boot from (boot.disk)"
+    if recipe.document.kernels is None and not isinstance(images.get(boot.disk or ""), BuilderHex0):
+        yield "boot.disk", "there are no kernels (table kernels), and it is no builder-hex0 image"
     if boot.disk is not None and not isinstance(images.get(boot.disk), Disk | BuilderHex0):
         yield "boot.disk", f"no disk image is named {boot.disk!r}"
     if boot.medium is not None and not isinstance(images.get(boot.medium), Iso):
@@ -91,6 +93,8 @@ def _disk(recipe: Recipe, key: str, disk: Disk, earlier: Mapping[str, Image]) ->
     yield from _filesystem(recipe, key, disk, earlier)
     for number, partition in enumerate(disk.partition):
         inner = f"{key}.partition[{number}]"
+        if partition.offset:
+            yield from _size(f"{inner}.offset", partition.offset)
         if partition.size:
             yield from _size(f"{inner}.size", partition.size)
         elif number != len(disk.partition) - 1:

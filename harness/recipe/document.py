@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -41,9 +41,11 @@ class Kernels(toml.Table, frozen=True):
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
-    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. Without an
-    `initramfs` there is no seed kernel either: the BIOS boots `disk`. `unpacked` starts the seed kernel
-    without firmware and decompressor.
+    Without `kernels` the BIOS boots `disk`; without `initramfs` the seed kernel mounts its root itself.
+    `work` is memory for what the payload unpacks and builds in the initramfs, in sizes of the archive.
+    `network = "user"` gives it QEMU's user network, through which it reaches what the host reaches.
+    `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
+    the seed kernel without firmware and decompressor.
     """
 
     initramfs: Name | None = None
@@ -53,6 +55,8 @@ class Boot(toml.Table, frozen=True):
     memory: str = "1G"
     cpu: str = ""
     unpacked: bool = False
+    work: Annotated[float, msgspec.Meta(ge=0)] = 0
+    network: Literal["none", "user"] = "none"
 
     @property
     def memory_bytes(self) -> int:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import fitness, pipeline
-from harness.cli.payloads import chosen
 from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.report.record import RunDocument
 from harness.stages import products
-from testcases.unit.mini_stage0 import SAYS, builder, seed, tree
+from testcases.unit.mini_stage0 import SAYS, builder, chosen, seed, tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness import pipeline
-from harness.cli.payloads import chosen
 from harness.errors import ConfigError
 from harness.machine import native
 from harness.machine.protocol import MachineKind
 from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.stages import products
-from testcases.unit.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, elf, tree
+from testcases.unit.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, chosen, elf, tree
 
 TREE = os.environ.get("HARNESS_STAGE0_POSIX", "")
 BUILDER = os.environ.get("HARNESS_BUILDER_HEX0", "")

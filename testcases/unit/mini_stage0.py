@@ -10,10 +10,17 @@ from __future__ import annotations
 import hashlib
 import struct
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cli import payloads
+from harness.machine.protocol import MachineKind
+from harness.progress import Quiet
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from harness.recipe import Recipe
 
 BASE = 0x08048000
 HEADERS = 52 + 32  # of the file, and of its one segment (System V ABI)
@@ -38,6 +45,17 @@ SUBMODULES = (
     "mescc-tools-extra",
     "x86",
 )
+
+
+def chosen(
+    name: str, tree: Path | None, arch: str, builder: Path | None, *, instrument: bool
+) -> tuple[Recipe, Mapping[str, str]]:
+    """What the command line means by these options: recipe, and the products' hashes."""
+    wanted = payloads.Wanted(
+        tree=tree, machine=MachineKind.QEMU, arch=arch, builder=builder, instrument=instrument
+    )
+    payload = payloads.chosen(name, wanted, Path("cache"), Quiet())
+    return payload.recipe, payload.expected
 
 
 def elf(calls: list[Call]) -> bytes:

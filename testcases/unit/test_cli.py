@@ -195,7 +195,7 @@ def test_more_memory_than_the_host_has_leaves_no_record(user: User) -> None:
         (
             'initramfs = "root"',
             "",
-            "key boot.initramfs: the key is missing, and boot.disk is no builder-hex0 image",
+            "key boot.initramfs: the key is missing, and there is no disk",
         ),
         ('kind = "initramfs"', 'kind = "initramfs"\nsize = 1', r"key image\[0\].size is not known"),
         ('path = "init"', 'path = "/init"', r"key image\[0\].contents\[0\].path: '/init' is no plain path"),

@@ -23,6 +23,7 @@ from harness.cli import app
 from harness.kernel import catalogue, features, stock
 from harness.matrix import document as matrix
 from harness.outcome import Outcome
+from harness.payload import era
 from harness.report import record
 from harness.sources import packages
 from harness.stages import events, native, needs, plan, plan_file, products, verdict
@@ -47,6 +48,11 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
+    ("live-bootstrap", "## An era of your own", (era._Document,)),
+    ("live-bootstrap", "`[[submodule]]`:", (era.Submodule,)),
+    ("live-bootstrap", "`[[distfiles]]`:", (era.Distfiles,)),
+    ("live-bootstrap", "`[config]`:", (era.Config,)),
+    ("live-bootstrap", "`[mode.NAME]`:", (era.Mode,)),
     ("kernels", "## The catalogue", (catalogue.KernelLine,)),
     ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
@@ -81,6 +87,7 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("Each of `evidence`:", verdict.Evidence),
     ("Each of `stages`:", verdict.StageResult),
     ("Each of `checks`:", verdict.CheckResult),
+    ("Each of the run's `packages`:", record.PackageRecord),
     ("## inputs.lock.json", packages.Lock),
     ("Each of `resolutions`:", packages.Resolution),
     ("Each of `packages`:", packages.Package),

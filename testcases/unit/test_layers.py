@@ -47,6 +47,7 @@ ORDER = [
     "slices",
     "roots",
     "natively",
+    "starting",
     "following",
     "pipeline",
     "fitness",

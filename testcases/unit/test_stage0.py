@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.payloads import chosen
 from harness.errors import ConfigError
 from harness.payload import stage0
 from harness.recipe import Checkout, Initramfs, Text
 from harness.report import gathering, produced
 from harness.stages import products
 
-from .mini_stage0 import builder, seed, tree
+from .mini_stage0 import builder, chosen, seed, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +50,7 @@ def test_what_is_no_checkout_is_told_what_was_looked_for(tmp_path: Path) -> None
 def test_recipes_that_run_a_checkout_want_one_and_others_do_not(checkout: Path) -> None:
     with pytest.raises(ConfigError, match="none is named"):
         chosen("stage0-posix", None, "x86", None, instrument=False)
-    with pytest.raises(ConfigError, match="no use for --tree"):
+    with pytest.raises(ConfigError, match="of no era that is known"):
         chosen("relay", checkout, "x86", None, instrument=False)
     with pytest.raises(ConfigError, match="no use for --instrument"):
         chosen("relay", None, "x86", None, instrument=True)
