@@ -1,6 +1,6 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint shell setup setup-dib clean
+.PHONY: help run test lint shell setup setup-dib setup-kernel clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,9 @@ setup: ## install what is missing: Debian packages, Python environment
 
 setup-dib: ## the same, and what images of kind dib need
 	@ci/setup --dib
+
+setup-kernel: ## the same, and what building kernels needs
+	@ci/setup --kernel
 
 clean: ## remove the environment and tools' caches; runs/ and the image cache stay
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

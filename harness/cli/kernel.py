@@ -1,4 +1,4 @@
-"""`harness kernel`: which kernels there are, fetching them, and what a kernel file is good for."""
+"""`harness kernel`: which kernels there are, getting them, and what a kernel file is good for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import kernel_build
 from harness.cli.options import (
     CacheOption,
     JsonOption,
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from harness.stages.needs import Needs
 
 app = typer.Typer(
-    help="Seed kernels: the catalogue, fetching, and inspection before a boot.", no_args_is_help=True
+    help="Seed kernels: the catalogue, fetching, building, and inspection.",
+    no_args_is_help=True,
 )
+app.command("build")(kernel_build.build)
 
 NamesArgument = Annotated[
     list[str], typer.Argument(help="Names of the catalogue.", autocompletion=kernel_names)

@@ -31,7 +31,8 @@ RecipeArgument = Annotated[
 KernelOption = Annotated[
     str | None,
     typer.Option(
-        help="Seed kernel: a name of the catalogue, or your own vmlinuz as PATH or PATH,modules=DIR.",
+        help="Seed kernel: a name of the catalogue, your own vmlinuz as PATH or PATH,modules=DIR, or the "
+        ".toml file of one.",
         autocompletion=kernel_names,
     ),
 ]

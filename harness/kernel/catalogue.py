@@ -5,6 +5,7 @@ The user's own lines lie in `kernels.d/` of the working directory, and come befo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from harness import places, toml
 from harness.errors import ConfigError
-from harness.kernel import modules, stock
+from harness.kernel import built, fragments, modules, source, stock
 from harness.kernel.bzimage import KernelImage, inspect
+from harness.kernel.fragments import Wish
 from harness.kernel.stock import DebianKernel
 
 if TYPE_CHECKING:
+    from harness.kernel.built import Order
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
 
@@ -30,6 +33,14 @@ class KernelFile(toml.Table, frozen=True):
     modules: str = ""
 
 
+class KernelBuild(toml.Table, frozen=True):
+    """What a kernel is built from."""
+
+    suite: str
+    package: str
+    fragments: tuple[str, ...]
+
+
 class KernelLine(toml.Table, frozen=True):
     """One kernel line of the catalogue; point releases move on below it.
 
@@ -38,7 +49,8 @@ class KernelLine(toml.Table, frozen=True):
         version: Upstream series, such as "6.1", as a pattern of file names: "7.*" is any of Linux 7.
         bits: Width of the kernel.
         debian: Where it comes from: a package,
-        file: or a file.
+        file: a file,
+        build: or the source of a package, from which it is built here. One of the three is there.
     """
 
     summary: str
@@ -46,12 +58,15 @@ class KernelLine(toml.Table, frozen=True):
     bits: Literal[32, 64]
     debian: DebianKernel | None = None
     file: KernelFile | None = None
+    build: KernelBuild | None = None
 
     @property
     def origin(self) -> str:
         """Where it comes from, in words."""
         if self.debian:
             return f"{self.debian.package} of {self.debian.suite}/{self.debian.architecture}"
+        if self.build:
+            return f"built from {self.build.package} of {self.build.suite}"
         return self.file.path if self.file else ""
 
 
@@ -62,8 +77,9 @@ class Kernel:
     Attributes:
         name: Name in the catalogue, or the path that the user gave.
         image: What the bootable file says about itself.
-        modules: Its `lib/modules/<release>` directory, if it came with one.
-        package: The package that it came from, if any.
+        modules: Its `lib/modules/<release>` directory, if it came with one. That of a kernel that was
+            built here has no modules, and says what is built in.
+        package: The package that it, or its source, came from, if any.
     """
 
     name: str
@@ -85,52 +101,78 @@ def kernel_files() -> dict[str, Path]:
 
 
 def load_line(name: str) -> KernelLine:
-    """Read a kernel line of the catalogue.
+    """Read a kernel line of the catalogue, or the file of one, a path that ends in `.toml`.
 
     Raises:
         ConfigError: There is none of that name, or its file is wrong.
     """
+    path = _file_of(name)
+    line = toml.load(path, KernelLine)
+    tables = {"debian": line.debian, "file": line.file, "build": line.build}
+    if sum(table is not None for table in tables.values()) != 1:
+        there = ", ".join(name for name, table in tables.items() if table is not None) or "none"
+        raise ConfigError(
+            f"{path} needs exactly one of the tables {', '.join(tables)}, and has {there}",
+            hint="a kernel comes from a package, is a file, or is built from a package's source",
+        )
+    return line
+
+
+def _file_of(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name).absolute()
     known = kernel_files()
     if name not in known:
         raise ConfigError(
             f"there is no kernel {name!r}",
             hint=f"known kernels: {', '.join(known)}; or give the path of a vmlinuz with a / in it",
         )
-    line = toml.load(known[name], KernelLine)
-    if (line.debian is None) == (line.file is None):
-        raise ConfigError(f"{known[name]}: it needs one of the tables debian and file: where it comes from")
-    return line
+    return known[name]
 
 
 def is_path(name: str) -> bool:
-    """Whether a kernel is named by the path of its file, perhaps with `,modules=DIR` behind it."""
+    """Whether a name is the path of a kernel file, perhaps with `,modules=DIR` behind it."""
     path = name.partition(",modules=")[0]
-    return "/" in path or path != name or Path(path).is_file()
+    return path != name or (not name.endswith(".toml") and ("/" in path or Path(path).is_file()))
 
 
 def obtain(name: str, debian: DebianSource) -> Kernel:
-    """Get a kernel by its name in the catalogue, or by the path of the user's own vmlinuz.
+    """Get a kernel by its name in the catalogue, or by the path of the user's own vmlinuz or kernel line.
+
+    One that is built from source is built if the store does not have it, which takes minutes.
 
     Args:
         name: A name, `PATH`, or `PATH,modules=DIR` with the kernel's `lib/modules/<release>`.
         debian: Where packages come from.
 
     Raises:
-        ConfigError: There is no such kernel or file, the file is no kernel, or the modules are another's.
-        InfraError: It cannot be downloaded.
+        ConfigError: There is no such kernel or file, the file is no kernel, the modules are another's, or it
+            cannot be built so.
+        InfraError: It cannot be downloaded, or its build failed.
     """
     if is_path(name):
         path, _, directory = name.partition(",modules=")
         return _own(str(Path(path).absolute()), Path(path), Path(directory) if directory else None)
-    line = load_line(name)
-    where = kernel_files()[name]
-    if line.file is not None:
-        base = where.parent
-        own = base / line.file.modules if line.file.modules else None
-        return _promised(line, where, _own(name, base / line.file.path, own))
-    assert line.debian is not None  # noqa: S101 - `load_line` saw to it
-    found = stock.fetch(line.debian, debian, debian.store)
-    return _promised(line, where, Kernel(name, inspect(found.vmlinuz), found.modules, found.package))
+    line, where = load_line(name), _file_of(name)
+    moved = "the suite has moved on; name another suite or package, or correct the file"
+    if line.debian is not None:
+        fetched = stock.fetch(line.debian, debian, debian.store)
+        kernel = Kernel(name, inspect(fetched.vmlinuz), fetched.modules, fetched.package)
+    elif line.file is not None:
+        own = where.parent / line.file.modules if line.file.modules else None
+        kernel = _own(name, where.parent / line.file.path, own)
+    else:
+        asked = order(name, debian)
+        made = built.obtain(asked, debian)
+        kernel = Kernel(asked.name, inspect(made.vmlinuz), made.modules, asked.package)
+        moved = "correct the file: bits decides what is built"
+    if not fnmatchcase(kernel.series, line.version) or kernel.image.bits != line.bits:
+        raise ConfigError(
+            f"{where} promises a {line.bits}-bit Linux {line.version}, and "
+            f"{kernel.package or kernel.image.path} is a {kernel.image.bits}-bit Linux {kernel.series}",
+            hint=moved,
+        )
+    return kernel
 
 
 def _own(name: str, path: Path, directory: Path | None) -> Kernel:
@@ -150,15 +192,34 @@ def _own(name: str, path: Path, directory: Path | None) -> Kernel:
     return Kernel(name, image, directory)
 
 
-def _promised(line: KernelLine, where: Path, kernel: Kernel) -> Kernel:
-    """The kernel, if it is what its line says."""
-    if not fnmatchcase(kernel.series, line.version) or kernel.image.bits != line.bits:
+def order(name: str, debian: DebianSource) -> Order:
+    """What has to be built for a kernel of the catalogue, or for the file of one.
+
+    Raises:
+        ConfigError: There is no such kernel, none is built for it, or its fragments are wrong.
+        InfraError: The archive does not answer.
+    """
+    path, line = _file_of(name), load_line(name)
+    if line.build is None:
+        known = ", ".join(each for each in kernel_files() if load_line(each).build)
+        message = f"the kernel {name} is not built but comes from a {'package' if line.debian else 'file'}"
+        raise ConfigError(message, hint=f"built are: {known}")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,48}", path.stem):
+        hint = "take letters, digits, dots and dashes, 48 at most: the name becomes a part of `uname -r`"
+        raise ConfigError(f"{path.name} is no name for a kernel", hint=hint)
+    package = source.resolve(line.build.suite, line.build.package, debian)
+    if not fnmatchcase(package.version, f"{line.version}.*"):
         raise ConfigError(
-            f"{where} promises a {line.bits}-bit Linux {line.version}, and "
-            f"{kernel.package or kernel.image.path} is a {kernel.image.bits}-bit Linux {kernel.series}",
-            hint="the suite has moved on; name another suite or package, or correct the file",
+            f"{path} promises Linux {line.version}, and {line.build.suite} has {package}",
+            hint="name another suite or package, or correct the file",
         )
-    return kernel
+    # `uname -r` tells kernels apart that are built from one source: 6.1.176-tiny-i686-disk.
+    release = f'"-{path.stem.replace(f"-{line.version}", "", 1)}"'
+    wishes = (
+        *fragments.compose(line.build.fragments, path.parent),
+        Wish("LOCALVERSION", release, f"the name {path.name}"),
+    )
+    return built.Order(path.stem, line.bits, line.build.suite, package, wishes)
 
 
 def choose_second(candidates: tuple[str, ...], seed: Kernel) -> str:

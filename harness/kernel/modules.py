@@ -74,6 +74,9 @@ def closure(root: Path, wanted: Sequence[str]) -> list[Module]:
             close = difflib.get_close_matches(name, sorted({*tree.paths, *tree.builtin}))
             hint = f"did you mean {' or '.join(close)}? " if close else ""
             hint += f"write {word + '?'!r} if only some kernels have it"
+            if not tree.paths:
+                message = f"the kernel of {root} has no modules, and {word!r} is not built in"
+                raise ConfigError(message, hint=f"{hint}; or build the kernel with that driver")
             raise ConfigError(f"there is no kernel module {word!r} in {root}", hint=hint)
     return [Module(name, tree.paths[name], _read(tree.paths[name])) for name in order.names]
 
@@ -119,7 +122,8 @@ class _Tree:
                     path = Path(directory, file)
                     # Twice the same name: the same one wins on every host.
                     self.paths[_normal(stem)] = min(path, self.paths.get(_normal(stem), path))
-        if not self.paths:
+        # A kernel without modules still says what is built in.
+        if not self.paths and not (root / "modules.builtin").is_file():
             hint = "give a lib/modules/<release> directory"
             raise ConfigError(f"there are no kernel modules below {root / 'kernel'}", hint=hint)
         self.builtin = {_normal(Path(line).stem) for line in self._list("modules.builtin", "\n")}

@@ -55,8 +55,8 @@ class DebianSource:
         lock: Lock | None = None,
         refresh: bool = False,
     ) -> None:
-        self._store = store
-        self._progress = progress
+        self.store = store
+        self.progress = progress
         self._mirror = mirror or os.environ.get("HARNESS_DEBIAN_MIRROR")
         self._lock = lock
         self._stale = refresh
@@ -140,11 +140,6 @@ class DebianSource:
         return tuple(name.removeprefix("linux-image-") for name in names if _RELEASED.match(name))
 
     @property
-    def store(self) -> Store:
-        """Where packages are unpacked."""
-        return self._store
-
-    @property
     def locked(self) -> bool:
         """Whether a lock file says what is given."""
         return self._lock is not None
@@ -159,16 +154,16 @@ class DebianSource:
             ConfigError: The archive no longer has one of these versions.
             InfraError: Download or unpacking failed.
         """
-        missing = [package for package in packages if not self._store.has("deb", _inputs(package))]
+        missing = [package for package in packages if not self.store.has("deb", _inputs(package))]
         if missing:
             with self._apt(suite, architecture) as apt:
-                apt.refresh(self._progress)  # with a lock file, nothing else asked for the index
+                apt.refresh(self.progress)  # with a lock file, nothing else asked for the index
                 try:
-                    apt.fetch(missing, self._progress)
+                    apt.fetch(missing, self.progress)
                 except GoneError:  # a lock file may be newer than our index
-                    apt.refresh(self._progress, force=True)
-                    apt.fetch(missing, self._progress)
-                with self._progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
+                    apt.refresh(self.progress, force=True)
+                    apt.fetch(missing, self.progress)
+                with self.progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
                     for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
                         task.update(count / len(missing))
         return {package.name: self._unpacked(package) / "files" for package in packages}
@@ -199,7 +194,7 @@ class DebianSource:
     ) -> Resolution:
         with self._apt(request.suite, request.architecture) as apt:
             key = (request.suite, request.architecture)
-            apt.refresh(self._progress, force=force or (self._stale and key not in self._refreshed))
+            apt.refresh(self.progress, force=force or (self._stale and key not in self._refreshed))
             self._refreshed.add(key)
             inputs = {**msgspec.to_builtins(request), "index": apt.index_age, "format": _ANSWER_FORMAT}
 
@@ -207,23 +202,23 @@ class DebianSource:
                 answer = msgspec.structs.replace(request, packages=resolve(apt))
                 (directory / "resolution.json").write_bytes(msgspec.json.encode(answer))
 
-            entry = self._store.get("resolution", inputs, build)
+            entry = self.store.get("resolution", inputs, build)
         return msgspec.json.decode((entry / "resolution.json").read_bytes(), type=Resolution)
 
     @contextmanager
     def _apt(self, suite: str, architecture: str) -> Iterator[AptRoot]:
-        with self._store.lock(f"apt-{suite}-{architecture}"):
+        with self.store.lock(f"apt-{suite}-{architecture}"):
             name = f"{suite}-{architecture}"
             if self._mirror:  # what one archive has says nothing about another
                 name += f"-{hashlib.sha256(self._mirror.encode()).hexdigest()[:8]}"
-            root = self._store.cache / "apt" / name
+            root = self.store.cache / "apt" / name
             yield AptRoot(root, suite, architecture, mirror=self._mirror)
 
     def _unpacked(self, package: Package) -> Path:
         def missing(_: Path) -> None:
             raise InfraError(f"{package} vanished from the store while it was used", hint="run again")
 
-        return self._store.get("deb", _inputs(package), missing)
+        return self.store.get("deb", _inputs(package), missing)
 
     def _unpack(self, apt: AptRoot, package: Package) -> None:
         archive = apt.root / "archives" / package.file_name
@@ -240,7 +235,7 @@ class DebianSource:
                 )
             _extract(archive, directory)
 
-        self._store.get("deb", _inputs(package), build)
+        self.store.get("deb", _inputs(package), build)
         archive.unlink(missing_ok=True)
 
 

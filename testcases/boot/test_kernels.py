@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 DISK = ("ata_piix?", "ahci", "sd_mod", "virtio_pci", "virtio_blk", "ext4", "nvme", "usb_storage?", "btrfs")
 
 
-@pytest.fixture(params=catalogue.kernel_files(), scope="module")
+@pytest.fixture(
+    params=[name for name in catalogue.kernel_files() if catalogue.load_line(name).debian], scope="module"
+)
 def kernel(request: pytest.FixtureRequest, harness_cache: Path) -> catalogue.Kernel:
     return catalogue.obtain(request.param, DebianSource(Store(harness_cache), Quiet()))
 

@@ -31,28 +31,36 @@ hypothesis.settings.load_profile("harness")
 
 
 class Larder:
-    """A store with packages of bookworm/i386 in it, so that nothing has to be downloaded."""
+    """A store with packages of bookworm in it, so that nothing has to be downloaded."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._resolutions: list[Resolution] = []
 
-    def add(self, request: str, packages: Mapping[str, Files], *, closure: bool = True) -> None:
-        """Answer a request (names with spaces between them) with packages of version 1."""
-        given = tuple(self._unpacked(name, files) for name, files in sorted(packages.items()))
+    def add(
+        self,
+        request: str,
+        packages: Mapping[str, Files],
+        *,
+        closure: bool = True,
+        architecture: str = "i386",
+        version: str = "1",
+    ) -> None:
+        """Answer a request (names with spaces between them) with packages of one version."""
+        given = tuple(self._unpacked(name, version, files) for name, files in sorted(packages.items()))
         names = tuple(request.split())
-        self._resolutions.append(Resolution("bookworm", "i386", names, closure, given))
+        self._resolutions.append(Resolution("bookworm", architecture, names, closure, given))
 
     def debian(self) -> DebianSource:
         """The source that gives them."""
         return DebianSource(self.store, Quiet(), lock=Lock(tuple(self._resolutions)))
 
-    def _unpacked(self, name: str, files: Files) -> Package:
+    def _unpacked(self, name: str, version: str, files: Files) -> Package:
         def build(directory: Path) -> None:
             unpack(io.BytesIO(_tar(files)), directory, name)
 
         sha256 = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-        package = Package(name, "1", "i386", sha256, 1)
+        package = Package(name, version, "i386", sha256, 1)
         self.store.get("deb", _inputs(package), build)
         return package
 

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import harness
-from harness.cli import app
+from harness.cli import program
 from harness.kernel.catalogue import kernel_files
 from harness.machine.qemu import PROGRAM
 from harness.recipe import recipe_files
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PROGRAM_ITSELF = get_command(app)
+PROGRAM_ITSELF = get_command(program())
 assert isinstance(PROGRAM_ITSELF, TyperGroup)
 COMMANDS = list(PROGRAM_ITSELF.commands)
 MODULE = [sys.executable, "-m", "harness"]

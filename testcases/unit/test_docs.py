@@ -19,7 +19,7 @@ import pytest
 import typer.main
 
 from harness import recipe, toml
-from harness.cli import app
+from harness.cli import program
 from harness.kernel import catalogue, features, stock
 from harness.matrix import document as matrix
 from harness.outcome import Outcome
@@ -56,6 +56,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("kernels", "## The catalogue", (catalogue.KernelLine,)),
     ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
+    ("kernel-build", "Keys of `[build]`", (catalogue.KernelBuild,)),
     ("kernels", "## Features", (features.Feature,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
@@ -235,7 +236,7 @@ def test_every_outcome_has_its_exit_code(text: str) -> None:
 
 def commands() -> dict[str, set[str]]:
     """The program's commands and their options."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(program())
     found: dict[str, set[str]] = {}
     for name, command in getattr(root, "commands", {}).items():
         inner = [command, *getattr(command, "commands", {}).values()]

@@ -138,12 +138,19 @@ def test_root_installs_what_is_missing(checkout: Checkout) -> None:
     ]
 
 
-def test_the_packages_of_dib_come_only_when_asked_for(checkout: Checkout) -> None:
-    (checkout.root / "ci" / "debian-packages-dib.txt").write_text("debootstrap  # why\n")
+@pytest.mark.parametrize("purpose", ["dib", "kernel"])
+def test_more_packages_come_only_when_asked_for(checkout: Checkout, purpose: str) -> None:
+    (checkout.root / "ci" / f"debian-packages-{purpose}.txt").write_text("debootstrap  # why\n")
     assert checkout.setup().returncode == 0
     assert checkout.calls("apt-get") == []
-    assert checkout.setup("--dib").returncode == 0
+    assert checkout.setup(f"--{purpose}").returncode == 0
     assert checkout.calls("apt-get")[-1] == f"{INSTALL} debootstrap -o DPkg::Lock::Timeout=300"
+
+
+def test_an_option_that_nobody_knows_is_refused(checkout: Checkout) -> None:
+    result = checkout.setup("--kernels")
+    assert result.returncode == 2
+    assert "there is no option --kernels" in result.stderr
 
 
 def test_sudo_installs_what_is_missing(checkout: Checkout) -> None:

@@ -115,5 +115,5 @@ def test_a_directory_without_modules(larder: Larder, own: Path) -> None:
 )
 def test_a_line_comes_from_one_place(own: Path, text: str) -> None:
     (own / "bad.toml").write_text('summary = "s"\nversion = "6.1"\nbits = 32\n' + text)
-    with pytest.raises(ConfigError, match=r"bad\.toml: it needs one of the tables"):
+    with pytest.raises(ConfigError, match=r"bad\.toml needs exactly one of the tables"):
         load_line("bad")

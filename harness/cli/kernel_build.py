@@ -1,0 +1,120 @@
+"""`harness kernel build`: tiny kernels from Debian's kernel source."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    CacheOption,
+    JsonOption,
+    LockOption,
+    MirrorOption,
+    RefreshOption,
+    cache_directory,
+)
+from harness.cli.printing import err, out, print_json
+from harness.outcome import Outcome
+
+if TYPE_CHECKING:
+    from harness.kernel.built import BuiltKernel, Comparison
+
+
+def _buildable(incomplete: str) -> list[str]:
+    from harness.kernel import catalogue
+
+    names = (name for name in catalogue.kernel_files() if name.startswith(incomplete))
+    return [name for name in names if catalogue.load_line(name).build]
+
+
+KernelsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG...",
+        help="Kernels by name, or paths of .toml files with a table [build].",
+        autocompletion=_buildable,
+    ),
+]
+
+
+def build(
+    configurations: KernelsArgument,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Directory for copies.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Processes at once.  [default: one per core]")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Build again in another place, without ccache, and compare.")
+    ] = False,
+    cache: CacheOption = None,
+    lock: LockOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build tiny kernels, or find them in the cache; `--kernel NAME` boots them afterwards."""
+    from harness import places
+    from harness.kernel import built, catalogue
+    from harness.report.progress import TerminalProgress
+    from harness.sources.debian import DebianSource
+    from harness.sources.packages import read_lock
+    from harness.store import Store
+
+    if output:
+        places.check_writable(output.absolute(), "output", "choose another with -o DIR")
+    found: dict[str, BuiltKernel] = {}
+    compared: dict[str, Comparison] = {}
+    with TerminalProgress(err()) as progress:
+        debian = DebianSource(
+            Store(cache_directory(cache)),
+            progress,
+            mirror=mirror,
+            lock=read_lock(lock) if lock else None,
+            refresh=refresh,
+        )
+        # All of them are looked at before the first is built: that takes minutes.
+        orders = [catalogue.order(name, debian) for name in configurations]
+        for order in orders:
+            found[order.name] = built.obtain(order, debian, jobs=jobs)
+            if check:
+                compared[order.name] = built.check(order, found[order.name], debian, jobs=jobs)
+    copies = {name: kernel.copy_to(output.absolute()) for name, kernel in found.items()} if output else {}
+    if as_json:
+        kernels = {
+            name: {
+                "path": kernel.vmlinuz,
+                "config": kernel.config,
+                "check": compared.get(name),
+                **kernel.described,
+            }
+            for name, kernel in found.items()
+        }
+        print_json({"kernels": kernels, "output": copies})
+    else:
+        for name, kernel in found.items():
+            _show(name, kernel, compared.get(name), copies.get(name))
+    if not all(each.same for each in compared.values()):
+        raise typer.Exit(Outcome.FAIL.exit_code)
+
+
+def _show(name: str, kernel: BuiltKernel, compared: Comparison | None, copy: Path | None) -> None:
+    from harness.size import format_size
+
+    facts = kernel.described
+    how = " with ccache" if facts["ccache"] else ""
+    lines = [
+        f"{name}: Linux {facts['release']}, {format_size(facts['size'])}, sha256 {facts['sha256']}",
+        f"  {facts['objects']} objects in {facts['cpu']:.0f} CPU-s{how}",
+        f"  {copy or kernel.vmlinuz}",
+    ]
+    if compared:
+        lines += (
+            ["  built again in another place: the same bits"]
+            if compared.same
+            else [f"  built again in another place: differs in {', '.join(compared.differing)}"]
+        )
+        lines += [f"  kept for a look: {compared.kept}"] if compared.kept else []
+    for line in lines:
+        out().print(line, soft_wrap=True, highlight=False, markup=False)

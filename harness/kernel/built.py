@@ -1,0 +1,275 @@
+"""Kernels built from source: configured from fragments, checked, compiled once, kept in the store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.kernel import configuring, fragments, source, toolchain
+from harness.kernel.bzimage import inspect
+from harness.kernel.making import Making
+from harness.store.writing import remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.kernel.fragments import Wish
+    from harness.kernel.toolchain import Toolchain
+    from harness.progress import Progress
+    from harness.sources.debian import DebianSource
+    from harness.sources.packages import Package
+    from harness.store import Store
+
+# Part of every key: raise it when the same inputs give other bits than before.
+_FORMAT = 1
+_KIND = "kernel-built"
+_FACTS = "build.json"
+VMLINUZ, CONFIG, MODULES = "vmlinuz", "config", "modules"
+# What tells `lib/modules/<release>` of a kernel without modules: what is built in.
+_BUILTIN = ("modules.builtin", "modules.builtin.modinfo")
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a build took.
+
+    Attributes:
+        name: The kernel's name.
+        release: What `uname -r` says.
+        objects: How many objects were compiled.
+        cpu: CPU-seconds.
+        ccache: Whether some of them may have come from ccache.
+    """
+
+    name: str
+    release: str
+    objects: int
+    cpu: float
+    ccache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A kernel that is to be built.
+
+    Attributes:
+        name: Its name, which becomes part of its release.
+        bits: Its width.
+        suite: Suite that the source package comes from.
+        package: The source package.
+        wishes: What its configuration must have.
+    """
+
+    name: str
+    bits: int
+    suite: str
+    package: Package
+    wishes: tuple[Wish, ...]
+
+    @property
+    def settings(self) -> list[str]:
+        """The architecture, for make."""
+        return ["ARCH=i386" if self.bits == 32 else "ARCH=x86_64"]
+
+    def inputs(self, tools: Toolchain) -> dict[str, Any]:
+        """All that determines the kernel's bits, as JSON values."""
+        return {
+            "format": _FORMAT,
+            "source": self.package.sha256,
+            "bits": self.bits,
+            "configuration": fragments.text_of(self.wishes).splitlines(),
+            "compiler": tools.compiler,
+            "linker": tools.linker,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltKernel:
+    """A kernel that was built.
+
+    Attributes:
+        entry: Its directory in the store, with `vmlinuz`, `config` and `modules`.
+        facts: What its build took.
+    """
+
+    entry: Path
+    facts: Facts
+
+    @property
+    def vmlinuz(self) -> Path:
+        """The bzImage."""
+        return self.entry / VMLINUZ
+
+    @property
+    def config(self) -> Path:
+        """The complete configuration."""
+        return self.entry / CONFIG
+
+    @property
+    def modules(self) -> Path:
+        """Its `lib/modules/<release>`, which says what is built in."""
+        return self.entry / MODULES
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Facts, size and hash, for people and programs."""
+        image = inspect(self.vmlinuz)
+        return {**msgspec.to_builtins(self.facts), "size": image.size, "sha256": image.sha256}
+
+    def copy_to(self, directory: Path) -> Path:
+        """Copy kernel and configuration into a directory, by the kernel's name, and return the former."""
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.config, directory / f"config-{self.facts.name}")
+        return shutil.copyfile(self.vmlinuz, directory / f"vmlinuz-{self.facts.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A kernel built twice.
+
+    Attributes:
+        differing: Files of the store's entry that came out otherwise.
+        kept: Where the second build's files are, if there are any such.
+    """
+
+    differing: tuple[str, ...]
+    kept: Path | None
+
+    @property
+    def same(self) -> bool:
+        """Whether the bits are the same."""
+        return not self.differing
+
+
+def is_built(order: Order, store: Store) -> bool:
+    """Whether the store has the kernel, built by this host's toolchain."""
+    try:
+        return store.has(_KIND, order.inputs(toolchain.look()))
+    except ConfigError:
+        return False
+
+
+def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> BuiltKernel:
+    """Build a kernel, or find it in the store. Several that ask at once wait for one of them.
+
+    Args:
+        order: What to build.
+        debian: Where the source comes from, with the store and the place that progress is shown.
+        jobs: How many processes at once; by default as many as there are cores.
+
+    Raises:
+        ConfigError: The host lacks a program, or the configuration a symbol.
+        InfraError: The source cannot be had, or the build failed.
+    """
+    tools = toolchain.look()
+    store, progress = debian.store, debian.progress
+    inputs = order.inputs(tools)
+
+    def build(directory: Path) -> None:
+        given = source.obtain(order.suite, order.package, debian)
+        with tempfile.TemporaryDirectory(dir=directory, prefix="objects-") as objects:
+            work = _Work(order, given.path, Path(objects), tools, store, progress)
+            facts = work.make(directory, jobs or len(os.sched_getaffinity(0)))
+        (directory / _FACTS).write_bytes(msgspec.json.encode(facts))
+
+    entry = store.get(_KIND, inputs, build)
+    return BuiltKernel(entry, msgspec.json.decode((entry / _FACTS).read_bytes(), type=Facts))
+
+
+def check(order: Order, kernel: BuiltKernel, debian: DebianSource, *, jobs: int | None = None) -> Comparison:
+    """Build a kernel once more, with source and objects in other places and without ccache, and compare.
+
+    Args:
+        order: What was built.
+        kernel: What came of it.
+        debian: As for `obtain`.
+        jobs: As for `obtain`.
+
+    Raises:
+        ConfigError, InfraError: As `obtain`.
+    """
+    tools = replace(toolchain.look(), ccache=False)
+    given = source.obtain(order.suite, order.package, debian)
+    work = Path(tempfile.mkdtemp(dir=debian.store.cache, prefix="kernel-check-"))
+    try:
+        copy, objects, result = work / "another" / "source", work / "o", work / "result"
+        with debian.progress.task("copying the source"):
+            shutil.copytree(given.path, copy, symlinks=True)
+        objects.mkdir()
+        result.mkdir()
+        again = _Work(order, copy, objects, tools, debian.store, debian.progress)
+        again.make(result, jobs or len(os.sched_getaffinity(0)))
+        names = (VMLINUZ, CONFIG, *(f"{MODULES}/{name}" for name in _BUILTIN))
+        differing = tuple(
+            name for name in names if (result / name).read_bytes() != (kernel.entry / name).read_bytes()
+        )
+        kept = None
+        if differing:
+            kept = debian.store.cache / "logs" / f"kernel-{order.name}.differs"
+            remove(kept)
+            result.rename(kept)
+        return Comparison(differing, kept)
+    finally:
+        remove(work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One build in its directory."""
+
+    order: Order
+    source: Path
+    objects: Path
+    tools: Toolchain
+    store: Store
+    progress: Progress
+
+    def make(self, result: Path, jobs: int) -> Facts:
+        order = self.order
+        log = self.store.cache / "logs" / f"kernel-{order.name}.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_bytes(b"")
+        making = Making(
+            source=self.source,
+            objects=self.objects,
+            settings=[*order.settings, f"CC={self.tools.cc}"],
+            environment=toolchain.environment(self.source, self.objects, self.store.cache),
+            log=log,
+            failed=log.with_suffix(".failed"),
+        )
+        with self.progress.task(f"configuring {order.name}"):
+            configuring.configure(making, order.wishes, order.name, order.bits)
+        expected = _expected(self.store, order.name)
+        first = "" if expected else " (the first time: nobody knows how long)"
+        with self.progress.task(f"compiling {order.name}{first}") as task:
+            made = making.run("bzImage", jobs=jobs, task=task, expected=expected)
+        return self._collect(result, made.objects, made.cpu)
+
+    def _collect(self, result: Path, objects: int, cpu: float) -> Facts:
+        release = (self.objects / "include/config/kernel.release").read_text("ascii").strip()
+        shutil.copyfile(self.objects / "arch/x86/boot/bzImage", result / VMLINUZ)
+        shutil.copyfile(self.objects / ".config", result / CONFIG)
+        (result / MODULES).mkdir()
+        for name in _BUILTIN:
+            shutil.copyfile(self.objects / name, result / MODULES / name)
+        return Facts(self.order.name, release, objects, round(cpu, 1), self.tools.ccache)
+
+
+def _expected(store: Store, name: str) -> int:
+    """How many objects the latest build of that name had, whatever its inputs were; 0 if there was none."""
+    counts = [(path.stat().st_mtime, facts.objects) for path, facts in _earlier(store) if facts.name == name]
+    return max(counts)[1] if counts else 0
+
+
+def _earlier(store: Store) -> Iterator[tuple[Path, Facts]]:
+    for path in (store.entries / _KIND).glob(f"*/{_FACTS}"):
+        try:
+            yield path, msgspec.json.decode(path.read_bytes(), type=Facts)
+        except (OSError, msgspec.DecodeError):
+            continue  # being removed, or damaged: it is only an estimate

@@ -1,0 +1,151 @@
+"""Fragments of kernel configurations: read, put together, and compared with what Kconfig made of them.
+
+A fragment has the lines of a `.config` (Documentation/kbuild/kconfig.rst of the kernel): `CONFIG_X=value`, or
+`# CONFIG_X is not set` for what has to stay off. All other comments are for people.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness import places
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+OFF = "n"
+_SET = re.compile(r'CONFIG_(\w+)=(y|n|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*")')
+_UNSET = re.compile(r"# CONFIG_(\w+) is not set")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A symbol that a fragment asks for.
+
+    Attributes:
+        symbol: Its name without `CONFIG_`.
+        value: "y", "n", a number, or a string in double quotes, as in a `.config`.
+        origin: Where that stands: "disk.config:12".
+    """
+
+    symbol: str
+    value: str
+    origin: str
+
+    @property
+    def line(self) -> str:
+        """The line of a `.config` that says so."""
+        if self.value == OFF:
+            return f"# CONFIG_{self.symbol} is not set"
+        return f"CONFIG_{self.symbol}={self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A wish that was not granted.
+
+    Attributes:
+        wish: The wish.
+        got: The value that the configuration has instead; "n" also where it lacks the symbol.
+    """
+
+    wish: Wish
+    got: str
+
+
+def fragment_files() -> dict[str, Path]:
+    """The project's own fragments, by name."""
+    return {path.stem: path for path in sorted((places.data_root() / "kernels/fragments").glob("*.config"))}
+
+
+def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:
+    """Put fragments together, sorted by symbol. A later fragment has the last word on a symbol.
+
+    Args:
+        names: Names of the project's fragments, or paths that end in `.config`.
+        beside: Directory that relative paths start from.
+
+    Raises:
+        ConfigError: There is no such fragment, it cannot be read, or a line in it is none of a fragment.
+    """
+    wishes: dict[str, Wish] = {}
+    for name in names:
+        wishes |= parse(*_text(name, beside))
+    return tuple(wishes[symbol] for symbol in sorted(wishes))
+
+
+def parse(text: str, origin: str) -> dict[str, Wish]:
+    """Read one fragment.
+
+    Args:
+        text: Its lines.
+        origin: What to call it.
+
+    Raises:
+        ConfigError: A line is none of a fragment, or one symbol is given two values.
+    """
+    wishes: dict[str, Wish] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        where = f"{origin}:{number}"
+        words = line.strip()
+        if match := _SET.fullmatch(words):
+            wish = Wish(match[1], match[2], where)
+        elif match := _UNSET.fullmatch(words):
+            wish = Wish(match[1], OFF, where)
+        elif not words or words.startswith("#"):
+            continue
+        elif words.endswith("=m"):
+            hint = "write =y: kernels are built without modules, so that one file says what runs"
+            raise ConfigError(f"{where}: {words} asks for a module", hint=hint)
+        else:
+            hint = 'write CONFIG_X=y, CONFIG_X=12, CONFIG_X="text" or # CONFIG_X is not set, a line each'
+            raise ConfigError(f"{where}: {words!r} is no line of a kernel configuration", hint=hint)
+        before = wishes.get(wish.symbol)
+        if before and before.value != wish.value:
+            raise ConfigError(
+                f"{where}: {wish.line} contradicts {before.line} of {before.origin}", hint="keep one of them"
+            )
+        wishes[wish.symbol] = wish
+    return wishes
+
+
+def text_of(wishes: Iterable[Wish]) -> str:
+    """The wishes as one fragment."""
+    return "".join(f"{wish.line}\n" for wish in wishes)
+
+
+def values_of(configuration: str) -> dict[str, str]:
+    """The values of a complete `.config`, by symbol; those that are off are left out."""
+    found = {}
+    for line in configuration.splitlines():
+        if line.startswith("CONFIG_"):
+            symbol, _, value = line.removeprefix("CONFIG_").partition("=")
+            found[symbol] = value
+    return found
+
+
+def lost(wishes: Iterable[Wish], values: Mapping[str, str]) -> list[Lost]:
+    """The wishes that a configuration does not grant."""
+    return [
+        Lost(wish, values.get(wish.symbol, OFF))
+        for wish in wishes
+        if values.get(wish.symbol, OFF) != wish.value
+    ]
+
+
+def _text(name: str, beside: Path) -> tuple[str, str]:
+    known = fragment_files()
+    path = beside / name if name.endswith(".config") else known.get(name)
+    if path is None:
+        hint = f"there are: {', '.join(known)}; or give the path of a .config file"
+        raise ConfigError(f"there is no fragment {name!r} of a kernel configuration", hint=hint)
+    try:
+        return path.read_text("utf-8"), path.name
+    except OSError as error:
+        raise ConfigError(f"cannot read the fragment {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the fragment {path} is no text: {error}") from error

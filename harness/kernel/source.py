@@ -1,0 +1,117 @@
+"""A kernel's source from its Debian package, unpacked once into the store."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError, command_failed
+from harness.kernel.toolchain import PATH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.sources.debian import DebianSource
+    from harness.sources.packages import Package
+
+# Part of the key: raise it when the same package is unpacked in another way.
+_FORMAT = 1
+# linux-source packages are for all architectures; this one's index is where they are looked up.
+_INDEX = "amd64"
+# 400 MB that no kernel for x86 needs: device trees, and register names of graphics cards. The rest of other
+# architectures stays, because Kconfig reads files of theirs.
+_LEFT_OUT = ["arch/*/boot/dts", "drivers/gpu/drm/amd/include"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kernel's source at hand.
+
+    Attributes:
+        package: The Debian package that it is from.
+        path: Directory of the unpacked source; nobody writes there.
+        version: Upstream version, such as "6.1.176".
+    """
+
+    package: Package
+    path: Path
+    version: str
+
+
+def resolve(suite: str, package: str, debian: DebianSource) -> Package:
+    """The source package that a suite has by now, such as "linux-source-6.1".
+
+    Raises:
+        ConfigError: The suite has no such package.
+        InfraError: The archive does not answer.
+    """
+    return debian.newest(suite, _INDEX, package)
+
+
+def obtain(suite: str, package: Package, debian: DebianSource) -> Source:
+    """Download and unpack a source package, or find it in the store.
+
+    Raises:
+        ConfigError: It is no source package of a kernel.
+        InfraError: Download or unpacking failed.
+    """
+
+    def build(directory: Path) -> None:
+        root = debian.unpack(suite, _INDEX, [package])[package.name]
+        archives = sorted((root / "usr/src").glob("linux-source-*.tar.*"))
+        if not archives:
+            hint = "the key build.package names a package such as linux-source-6.1"
+            raise ConfigError(f"{package} has no kernel's source in usr/src", hint=hint)
+        with debian.progress.task(f"unpacking {archives[0].name}"):
+            unpack(archives[0], directory / "linux")
+
+    entry = debian.store.get("kernel-source", {"format": _FORMAT, "package": package.sha256}, build)
+    return Source(package, entry / "linux", version_of(entry / "linux"))
+
+
+def unpack(archive: Path, directory: Path) -> None:
+    """Unpack a kernel's source archive, less what kernels for x86 do not need.
+
+    Raises:
+        InfraError: tar failed.
+    """
+    directory.mkdir()
+    left_out = [f"--exclude=*/{pattern}" for pattern in _LEFT_OUT]
+    command = [
+        "tar",
+        f"--file={archive}",
+        "--extract",
+        "--no-same-owner",
+        "--strip-components=1",
+        "--anchored",
+        "--wildcards",
+        "--no-wildcards-match-slash",
+        *left_out,
+    ]
+    result = subprocess.run(
+        command,
+        cwd=directory,
+        env={"PATH": PATH, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise command_failed(command, result.returncode, result.stderr)
+
+
+def version_of(source: Path) -> str:
+    """The upstream version that a kernel's Makefile says.
+
+    Raises:
+        ConfigError: There is no Makefile of a kernel.
+    """
+    try:
+        head = (source / "Makefile").read_text("utf-8")[:2000]
+        found = dict(re.findall(r"^([A-Z]+) =[ \t]*(.*)$", head, re.MULTILINE))
+        return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found['SUBLEVEL']}{found['EXTRAVERSION']}"
+    except (OSError, KeyError) as error:
+        raise ConfigError(f"there is no kernel's source in {source}: no Makefile says a version") from error

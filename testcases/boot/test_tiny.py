@@ -1,0 +1,118 @@
+"""Tiny kernels boot: those that the store has, since building them takes minutes (`harness kernel build`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from harness import pipeline
+from harness.errors import HarnessError
+from harness.kernel import built, catalogue
+from harness.outcome import Outcome
+from harness.progress import Quiet
+from harness.recipe import load_recipe
+from harness.report.record import RunDocument
+from harness.sources.debian import DebianSource
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.recipe import Recipe
+
+INSIDE = Path(__file__).parent / "tiny/recipes/inside.toml"
+WIDTHS = pytest.mark.parametrize("width", ["i686", "x86_64"])
+
+
+@pytest.fixture
+def require(harness_cache: Path) -> Callable[[str], str]:
+    """Skips unless the store has a kernel; returns its name."""
+
+    def look(name: str) -> str:
+        store = Store(harness_cache)
+        try:
+            there = built.is_built(catalogue.order(name, DebianSource(store, Quiet())), store)
+        except HarnessError as error:
+            pytest.skip(f"nobody knows whether {name} is built: {error.message}")
+        if not there:
+            pytest.skip(f"{name} is not built: `harness kernel build {name}`")
+        return name
+
+    return look
+
+
+@pytest.fixture
+def run(harness_cache: Path, tmp_path: Path) -> Callable[..., RunDocument]:
+    """Builds a recipe for a seed kernel, boots it, and returns the record of a run that passed."""
+
+    def boot(recipe: Recipe, kernel: str | None = None) -> RunDocument:
+        building = pipeline.BuildOptions(cache=harness_cache, kernel=kernel)
+        images = pipeline.build(recipe, building, Quiet())
+        options = pipeline.RunOptions(runs=tmp_path / "runs")
+        done = pipeline.boot(images, options, cache=harness_cache, listeners=[], progress=Quiet())
+        document = msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
+        assert document.verdict
+        assert document.verdict.outcome == Outcome.PASS, document.verdict
+        return document
+
+    return boot
+
+
+def relay_into(second: str) -> Recipe:
+    """The relay with one kernel as its second, whatever the seed is."""
+    recipe = load_recipe("relay")
+    kernels = msgspec.structs.replace(recipe.kernels, second=(second,))
+    return msgspec.structs.replace(recipe, document=msgspec.structs.replace(recipe.document, kernels=kernels))
+
+
+@pytest.mark.parametrize("variant", ["disk", "initramfs-only", "boot-anything"])
+@WIDTHS
+def test_the_relay_starts_from_a_tiny_kernel(
+    require: Callable[[str], str], run: Callable[..., RunDocument], width: str, variant: str
+) -> None:
+    name = require(f"tiny-6.1-{width}-{variant}")
+    document = run(load_recipe("relay"), name)
+    assert document.facts["seed_kernel"].endswith(f"-tiny-{width}-{variant}")
+
+
+@pytest.mark.parametrize("variant", ["disk", "boot-anything"])
+@WIDTHS
+def test_the_relay_ends_on_a_tiny_kernel(
+    require: Callable[[str], str], run: Callable[..., RunDocument], width: str, variant: str
+) -> None:
+    """The second kernel drives the disk, with drivers that are built in."""
+    name = require(f"tiny-6.1-{width}-{variant}")
+    document = run(relay_into(name), "debian-5.10-i686")
+    assert document.facts["sysc_kernel"].endswith(f"-tiny-{width}-{variant}")
+
+
+@WIDTHS
+def test_a_kernel_without_disks_is_refused_for_a_disk_before_anything_boots(
+    require: Callable[[str], str], harness_cache: Path, width: str
+) -> None:
+    name = require(f"tiny-6.1-{width}-initramfs-only")
+    building = pipeline.BuildOptions(cache=harness_cache, kernel="debian-5.10-i686")
+    with pytest.raises(HarnessError, match="has no modules, and 'ata_piix' is not built in"):
+        pipeline.build(relay_into(name), building, Quiet())
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd", "lz4"])
+@WIDTHS
+def test_a_payload_lives_in_the_initramfs_alone(
+    require: Callable[[str], str], run: Callable[..., RunDocument], width: str, compression: str
+) -> None:
+    name = require(f"tiny-6.1-{width}-initramfs-only")
+    recipe = load_recipe(str(INSIDE))
+    image = msgspec.structs.replace(recipe.images[0], compression=compression)
+    recipe = msgspec.structs.replace(
+        recipe, document=msgspec.structs.replace(recipe.document, image=(image,))
+    )
+    facts = run(recipe, name).facts
+    assert facts["release"].endswith(f"-tiny-{width}-initramfs-only")
+    assert (facts["tmpfs"], facts["pipe"]) == ("works", "works")
+    assert (facts["network"], facts["disks"], facts["modules"]) == ("none", "0", "none")
+    assert int(facts["year"]) >= 2024
+    assert int(facts["config"]) > 100
