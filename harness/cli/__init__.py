@@ -33,6 +33,7 @@ COMMANDS = {
     "image": "image.app",
     "store": "store.app",
     "checkpoint": "checkpoint.app",
+    "distfiles": "distfiles.app",
     "runs": "records.list_runs",
     "log": "records.log",
     "replay": "records.replay",

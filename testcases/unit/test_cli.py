@@ -192,7 +192,11 @@ def test_more_memory_than_the_host_has_leaves_no_record(user: User) -> None:
     ("old", "new", "told"),
     [
         ("[boot]", "[boot]\nspeed = 1", "key boot.speed is not known"),
-        ('initramfs = "root"', "", "key boot.initramfs is missing"),
+        (
+            'initramfs = "root"',
+            "",
+            "key boot.initramfs: the key is missing, and there is no disk",
+        ),
         ('kind = "initramfs"', 'kind = "initramfs"\nsize = 1', r"key image\[0\].size is not known"),
         ('path = "init"', 'path = "/init"', r"key image\[0\].contents\[0\].path: '/init' is no plain path"),
         ("summary =", "summary", "images/recipes/own.toml is not valid TOML: .*line 2"),
