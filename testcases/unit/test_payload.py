@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness.cli import app
+from harness.cli import program
 from harness.errors import ConfigError
 from harness.payload import assemble, distfiles, load_eras, packages, recognise
 from harness.payload.assembly import Choices, config_values, groups_of
@@ -235,12 +235,12 @@ def test_groups_of_a_mode_are_those_that_its_images_hold(kexec: miniature.Miniat
 def test_the_command_line_says_what_is_missing(kexec: miniature.Miniature, tmp_path: Path) -> None:
     cache = ["--cache", str(tmp_path / "cache")]
     words = ["distfiles", "--tree", str(kexec.path)]
-    result = CliRunner().invoke(app, [*words, "status", *cache])
+    result = CliRunner().invoke(program(), [*words, "status", *cache])
     assert result.exit_code == 2
     assert "0 of 5 files are at hand" in result.output
-    fetched = CliRunner().invoke(app, [*words, "fetch", "--mirror", str(kexec.mirror), *cache])
+    fetched = CliRunner().invoke(program(), [*words, "fetch", "--mirror", str(kexec.mirror), *cache])
     assert (fetched.exit_code, "5 of 5 files are at hand" in fetched.output) == (0, True)
-    verified = CliRunner().invoke(app, [*words, "verify", "--directory", str(kexec.mirror), *cache])
+    verified = CliRunner().invoke(program(), [*words, "verify", "--directory", str(kexec.mirror), *cache])
     assert verified.exit_code == 0
 
 
