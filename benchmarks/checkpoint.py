@@ -27,7 +27,7 @@ from harness.progress import Quiet
 from harness.recipe import load_recipe
 from harness.report.record import RunDocument
 from harness.slices import Slice
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from harness.store import Store
 from harness.store.writing import remove
 

@@ -328,7 +328,7 @@ def relay() -> Plan:
     """The relay's plan as one stage that looks for everything in it at once."""
     import msgspec
 
-    from harness.stages.plan import load_plan
+    from harness.stages.plan_file import load_plan
 
     plan = load_plan(RELAY)
     patterns = [note for stage in plan.stages for note in (*stage.notes, stage.begins) if note]

@@ -36,6 +36,7 @@ class BuildOptions:
         only: Kind of image to build, instead of all.
         names: Images to build, instead of all; what they need comes along.
         dirty: Whether files that git does not track get into images made from checkouts.
+        kernels: Whether kernels are wanted that only boot the images.
     """
 
     cache: Path
@@ -47,6 +48,7 @@ class BuildOptions:
     only: str | None = None
     names: tuple[str, ...] = ()
     dirty: bool = False
+    kernels: bool = True
 
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
@@ -73,6 +75,7 @@ def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
         second=options.second,
         only=options.only,
         names=options.names,
+        kernels=options.kernels,
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from harness.errors import ConfigError, InfraError
 from harness.machine.command import device_words
-from harness.machine.protocol import Accelerator, DirectBoot
+from harness.machine.protocol import Accelerator, DirectBoot, MediumBoot
 from harness.machine.qemu import qemu_version
 from harness.report.record import processor
 from harness.size import format_size
@@ -90,9 +90,9 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
         "stage": stage,
         "way": hashlib.sha256(msgspec.json.encode(way)).hexdigest(),
         "kernel": built.kernels["seed"].image.sha256 + unpacked if direct else "",
-        "initramfs": built.images[recipe.boot.initramfs].sha256 if direct else "",
+        "initramfs": built.images[recipe.boot.initramfs].sha256 if direct and recipe.boot.initramfs else "",
         "medium": boot.medium,
-        "image": "" if direct else built.images[recipe.boot.medium or ""].sha256,
+        "image": built.images[recipe.boot.medium or ""].sha256 if isinstance(boot, MediumBoot) else "",
         "command_line": boot.command_line,
         "disk": built.images[recipe.boot.disk].sha256 if recipe.boot.disk and spec.disk else "",
         "firmware": spec.firmware,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from harness import places
 from harness.errors import ConfigError
-from harness.machine import accelerator
-from harness.machine.protocol import Accelerator
+from harness.machine import accelerator, native
+from harness.machine.protocol import Accelerator, MachineKind
 from harness.machine.qemu import PROGRAM
 from harness.size import format_size
 from harness.sources.apt import machine_mirror
@@ -60,6 +60,7 @@ def examine(cache: Path) -> list[Finding]:
         _python(),
         *_programs(),
         *_accelerators(),
+        *_without_kernel(),
         _memory(),
         _disk(cache),
         _mirror(),
@@ -92,7 +93,7 @@ def _qemu_version(program: str) -> str:
 
 def _accelerators() -> list[Finding]:
     findings = []
-    for kind in Accelerator:
+    for kind in (Accelerator.KVM, Accelerator.TCG):
         try:
             probe = accelerator.probe(kind)
         except ConfigError as error:
@@ -102,6 +103,19 @@ def _accelerators() -> list[Finding]:
         # Without KVM everything works, only slower; without TCG nothing does.
         good = True if probe.works else (None if kind == Accelerator.KVM else False)
         findings.append(Finding(kind, good, found))
+    return findings
+
+
+def _without_kernel() -> list[Finding]:
+    """The machines that QEMU is not needed for; without them everything else works."""
+    findings = []
+    for kind in (MachineKind.CHROOT, MachineKind.BWRAP):
+        try:
+            native.check_host(kind)
+        except ConfigError as error:
+            findings.append(Finding(kind, good=None, found=error.message, remedy=error.hint))
+        else:
+            findings.append(Finding(kind, good=True, found="payloads can run on this host's kernel"))
     return findings
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.machine.protocol import MediumBoot
-from harness.pipeline import start_of
-from harness.stages.plan import load_plan
+from harness.machine.protocol import DiskBoot, MediumBoot
+from harness.stages.plan_file import load_plan
+from harness.starting import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +29,17 @@ def check_images(built: Build, options: RunOptions) -> tuple[str, ...]:
     from harness.image.inspect.opened import open_image
     from harness.image.inspect.verify import problems_for_boot, verify
 
+    if not options.machine.has_kernel:
+        return ()
     spec = start_of(built, options)
+    if isinstance(spec, DiskBoot):
+        return ()  # what it holds is checked where it is made
     if isinstance(spec, MediumBoot):
         with open_image(spec.image) as image:
             problems = [finding for finding in verify(image) if finding.good is False]
         name = spec.image.name
+    elif spec.initramfs is None:
+        problems, name = [], ""  # the kernel mounts its root itself, and says what it does not find
     else:
         cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
         problems = problems_for_boot(

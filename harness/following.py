@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from harness import roots
 from harness.checkpoints import CONSOLE
 from harness.console.recorder import Recorder
 from harness.errors import Interrupted
-from harness.machine.protocol import DirectBoot
+from harness.machine.protocol import DirectBoot, NativeSpec
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
-from harness.report.record import MachineRecord
+from harness.report import gathering, produced
+from harness.report.record import MachineRecord, ProducedRecord
 from harness.slices import Saver
+from harness.stages import products
 from harness.stages.events import Resumed
 from harness.stages.runner import Runner
-from harness.stages.verdict import Verdict
+from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
     from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
     from harness.image.factory import Build
+    from harness.machine.native import NativeMachine
     from harness.machine.protocol import MachineSpec
+    from harness.progress import Progress
     from harness.report.record import RunRecord
     from harness.slices import Slice
     from harness.stages.events import Listener
@@ -43,20 +56,26 @@ class Following:
         store: Where checkpoints are.
         start: The checkpoint that it goes on from.
         listener: Told of everything that happens.
+        progress: Where waiting and cleaning up are shown.
+        timed: Given the console's clock once there is one.
         part: Which part of the plan is done, and where the machine is saved.
         patience: All budgets are multiplied with it.
+        expected: The sha256 that files must have in the end, by path.
         attendance: The person who takes part.
     """
 
     built: Build
-    spec: MachineSpec
+    spec: MachineSpec | NativeSpec
     plan: Plan
     record: RunRecord
     store: Store
     start: Checkpoint | None
     listener: Listener
+    progress: Progress
+    timed: Callable[[Callable[[int], float]], None]
     part: Slice
     patience: float
+    expected: Mapping[str, str]
     attendance: Attendance | None
 
     def follow(self) -> RunResult:
@@ -68,7 +87,7 @@ class Following:
         """
         directory, start = self.record.directory, self.start
         with (
-            QemuMachine(self.spec, directory, saved=start.path if start else None) as machine,
+            self._machine(directory) as machine,
             Recorder(
                 machine.transport,
                 directory / "console.raw",
@@ -78,28 +97,79 @@ class Following:
             ) as recorder,
         ):
             self.record.watch(recorder)
-            self.record.update(machine=_machine_record(self.spec, machine.version))
+            self.timed(recorder.seconds_at)
+            version = machine.version if isinstance(machine, QemuMachine) else ""
+            self.record.update(machine=_machine_record(self.spec, version))
             if start is not None:
                 self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
             if self.attendance is None:
-                return self._to_a_verdict(machine, recorder)
-            with self.attendance.at(recorder, self.listener):
-                return self._to_a_verdict(machine, recorder)
+                result = self._to_a_verdict(machine, recorder)
+            else:
+                with self.attendance.at(recorder, self.listener):
+                    result = self._to_a_verdict(machine, recorder)
+        return self._proved(result)
 
-    def _to_a_verdict(self, machine: QemuMachine, recorder: Recorder) -> RunResult:
-        start = self.start
-        saver = Saver(
+    def _proved(self, result: RunResult) -> RunResult:
+        """Compare what was produced with what should have been; what a console showed becomes a manifest."""
+        directory = self.record.directory
+        wraps = max(stage.wraps for stage in self.plan.stages)
+        shown = gathering.shown(directory / "console.raw", wraps=wraps)
+        known = products.read(directory)
+        if known is None and shown.sums:
+            products.write_sums(known := dict(shown.sums), directory)
+        wrong = produced.disproved(self.expected, known or {}, shown.approved)
+        if not wrong or result.verdict.outcome != Outcome.PASS:
+            return result
+        hint = "compare the programs with those of a good run; console.log has the commands that made them"
+        stages = tuple(
+            msgspec.structs.replace(stage, status=StageStatus.FAILED)
+            if stage.name == result.verdict.stage
+            else stage
+            for stage in result.stages
+        )
+        verdict = Verdict(Outcome.FAIL, result.verdict.stage, wrong, hint)
+        return msgspec.structs.replace(result, verdict=verdict, stages=stages)
+
+    def _machine(self, directory: Path) -> AbstractContextManager[QemuMachine | NativeMachine]:
+        if isinstance(self.spec, NativeSpec):
+            return roots.machine(self.spec, self.store.cache, directory, self.progress.note, self._list)
+        return QemuMachine(self.spec, directory, saved=self.start.path if self.start else None)
+
+    def _list(self, root: Path, before: Mapping[str, gathering.State]) -> None:
+        """List what is new in a root, unless the payload's shell has listed what the plan says."""
+        directory, began = self.record.directory, time.monotonic()
+        if (directory / products.SUMS).exists():
+            return
+        files = gathering.gathered(root, before)
+        products.write(files, directory)
+        self.record.update(
+            produced=ProducedRecord(
+                stage=self.plan.stages[-1].name,
+                files=len(files),
+                size=sum(file.size for file in files),
+                seconds=round(time.monotonic() - began, 3),
+                fast=False,
+            )
+        )
+
+    def _saver(self, machine: QemuMachine | NativeMachine, recorder: Recorder) -> Saver | None:
+        if isinstance(self.spec, NativeSpec) or not isinstance(machine, QemuMachine):
+            return None
+        return Saver(
             self.part,
             self.store,
             self.built,
             self.spec,
             self.plan,
             self.record.document.id,
-            earlier=start.state.seconds if start else 0.0,
+            earlier=self.start.state.seconds if self.start else 0.0,
             machine=machine,
             recorder=recorder,
             listener=self.listener,
         )
+
+    def _to_a_verdict(self, machine: QemuMachine | NativeMachine, recorder: Recorder) -> RunResult:
+        start, saver = self.start, self._saver(machine, recorder)
         runner = Runner(
             self.plan,
             machine,
@@ -110,7 +180,7 @@ class Following:
             person=self.attendance,
             patience=self.patience,
             resumed=start.state.boundary if start else None,
-            reached=saver.reached,
+            reached=saver.reached if saver else None,
         )
         try:
             result = runner.follow()
@@ -128,7 +198,18 @@ class Following:
         return result
 
 
-def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:
+def _machine_record(spec: MachineSpec | NativeSpec, version: str) -> MachineRecord:
+    if isinstance(spec, NativeSpec):
+        return MachineRecord(
+            kind=spec.kind,
+            accelerator=spec.accelerator,
+            cpu="",
+            memory=spec.memory,
+            command_line=shlex.join(spec.program),
+            medium="none",
+            firmware="none",
+            qemu="",
+        )
     return MachineRecord(
         kind="qemu",
         accelerator=spec.accelerator,
@@ -137,6 +218,7 @@ def _machine_record(spec: MachineSpec, version: str) -> MachineRecord:
         command_line=spec.boot.command_line,
         medium=spec.boot.medium,
         firmware=spec.firmware,
+        network=spec.network,
         unpacked=isinstance(spec.boot, DirectBoot) and spec.boot.unpacked,
         qemu=version,
     )

@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places, slices
+import msgspec
+
+from harness import natively, slices
 from harness.building import BuildOptions, build
 from harness.console.cast import write_cast
-from harness.errors import ConfigError, HarnessError, Interrupted
+from harness.errors import HarnessError, Interrupted
 from harness.following import Following
-from harness.machine import accelerator
-from harness.machine.admission import admitted, check_fits
-from harness.machine.boot_medium import find_ovmf
-from harness.machine.protocol import (
-    Accelerator,
-    Bus,
-    DirectBoot,
-    Drive,
-    Firmware,
-    MachineSpec,
-    Medium,
-    MediumBoot,
-)
+from harness.machine.admission import admitted
 from harness.outcome import Outcome
-from harness.recipe import Iso
 from harness.report import index
+from harness.report.audience import Audience
+from harness.report.packages import PackageWatch
 from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
-from harness.size import format_size
-from harness.slices import WHOLE, Slice
-from harness.stages.plan import load_plan
+from harness.stages.kernelless import without_kernel
+from harness.stages.plan_file import load_plan
+from harness.stages.runner import all_stages
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
+from harness.starting import RunOptions, check_host, machine_spec, needed_images, start_of
 from harness.store import Store, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from harness.attendance import Attendance
     from harness.checkpoints import Checkpoint
-    from harness.console.lines import Block
     from harness.image.factory import Build
+    from harness.machine.protocol import MachineKind, MachineSpec, NativeSpec
     from harness.progress import Progress
-    from harness.recipe import Recipe
-    from harness.stages.events import Event, Listener
+    from harness.stages.events import Listener
     from harness.stages.plan import Plan
 
 __all__ = [
@@ -60,41 +50,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a run is done.
-
-    Attributes:
-        runs: Directory for the run's record.
-        accelerator: "auto", "kvm" or "tcg".
-        memory: Bytes of guest memory, instead of the recipe's.
-        cpu: QEMU's processor model, instead of the recipe's.
-        append: Added to the seed kernel's command line; a medium has its own.
-        medium: Whether and how the recipe's medium is attached, and booted.
-        firmware: What runs before it.
-        unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
-        patience: All budgets are multiplied with it.
-        disk: Whether the recipe's disks are attached.
-        part: Which part of the plan is done, and where the machine is saved.
-        attendance: The person who takes part; to be among the listeners, too.
-        labels: Kept in the record; a matrix tells its cells by them.
-    """
-
-    runs: Path
-    accelerator: str = "auto"
-    memory: int | None = None
-    cpu: str | None = None
-    append: str = ""
-    medium: Medium = Medium.DIRECT
-    firmware: Firmware = Firmware.BIOS
-    unpacked: bool | None = None
-    patience: float = 1.0
-    disk: bool = True
-    part: Slice = WHOLE
-    attendance: Attendance | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run that has ended.
@@ -106,39 +61,6 @@ class Run:
 
     result: RunResult
     directory: Path
-
-
-def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
-    """Find out, before anything is downloaded, whether and how this host can boot what is built.
-
-    Raises:
-        ConfigError: QEMU or the firmware is not installed, the accelerator that was asked for does not work,
-            the options contradict each other, or the run record has no place.
-    """
-    if options.unpacked and options.medium != Medium.DIRECT:
-        raise ConfigError(
-            "a medium has its kernel as it is, and --unpacked cannot change it",
-            hint="leave out one of --unpacked and --medium",
-        )
-    if options.append and options.medium != Medium.DIRECT:
-        raise ConfigError(
-            "a medium has its own command line, and --append cannot change it",
-            hint="change it in the recipe's image[].menu, or boot without --medium",
-        )
-    places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
-    if options.firmware == Firmware.UEFI:
-        find_ovmf()
-    chosen = accelerator.choose(options.accelerator, Store(cache))
-    if options.accelerator == "auto" and chosen == Accelerator.TCG:
-        progress.note("KVM does not work here (`harness doctor` says why); using TCG, which is slower")
-
-
-def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
-    """The images that a run boots or attaches, by name."""
-    boot = recipe.boot
-    names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
-    drives = (drive.image for drive in boot.drive) if options.disk else ()
-    return (*filter(None, names), *drives)
 
 
 def boot(
@@ -161,12 +83,16 @@ def boot(
     plan = load_plan(built.recipe.plan)
     options.part.check(plan, options.firmware)
     store = Store(cache)
-    spec = machine_spec(built, options, store, bulk=plan.takes_out)
-    start = slices.found(options.part, store, built, spec, plan)
-    seed = built.kernels["seed"]
+    spec: MachineSpec | NativeSpec
+    if options.machine.has_kernel:
+        spec = machine_spec(built, options, store, bulk=plan.takes_out)
+        start = slices.found(options.part, store, built, spec, plan)
+    else:
+        plan = without_kernel(plan)
+        spec, start = natively.spec(built, options.machine, options.memory), None
     record = RunRecord(
         options.runs,
-        f"{built.recipe.name}-{Path(seed.name).name}",
+        f"{built.recipe.name}-{_variant(built, options.machine)}",
         recipe=built.recipe.name,
         plan=plan.name,
         recipe_sha256=_sha256(built.recipe.path),
@@ -177,8 +103,14 @@ def boot(
         ),
         resumed=_resumed(start),
         labels=dict(options.labels),
+        instrumented=options.instrumented,
+        notes=options.notes,
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
+    audience = Audience([record, *listeners])
+    watch = PackageWatch(Audience([record, *listeners]), options.packages or ())
+    if options.packages is not None:
+        audience = Audience([record, *listeners, watch])
     with record:
         try:
             with admitted(
@@ -193,15 +125,21 @@ def boot(
                     record,
                     store,
                     start,
-                    _Audience([record, *listeners]),
+                    audience,
+                    progress,
+                    watch.watch,
                     part=options.part,
                     patience=options.patience,
+                    expected=options.expected,
                     attendance=options.attendance,
                 ).follow()
+            result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:
+            record.update(packages=watch.records, checksums=watch.checksums)
             record.finish(_aborted(plan, record, error))
             index.remember(record.directory)
             raise
+        record.update(packages=watch.records, checksums=watch.checksums)
         record.finish(result)
     index.remember(record.directory)
     write_cast(
@@ -215,19 +153,10 @@ def boot(
     return Run(result, record.directory)
 
 
-class _Audience:
-    """Several listeners as one."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
-
-    def event(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener.event(event)
-
-    def heard(self, block: Block) -> None:
-        for listener in self._listeners:
-            listener.heard(block)
+def _variant(built: Build, machine: MachineKind) -> str:
+    """What the run's name says beside the recipe's: the seed kernel, if there is one."""
+    seed = built.kernels.get("seed")
+    return Path(seed.name).name if seed else "bios" if machine.has_kernel else machine
 
 
 def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
@@ -235,75 +164,6 @@ def _resumed(start: Checkpoint | None) -> ResumedRecord | None:
         return None
     state = start.state
     return ResumedRecord(start.id, state.run, state.boundary.stage, state.saved)
-
-
-def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool) -> MachineSpec:
-    """The machine on which a run is done; `bulk`: whether it has a port through which files leave it.
-
-    Raises:
-        ConfigError: It cannot be had as asked for.
-    """
-    boot = built.recipe.boot
-    kernel, initramfs = built.kernels["seed"].image, built.images[boot.initramfs]
-    memory = options.memory or boot.memory_bytes
-    # The archive and what is unpacked from it are in memory together, beside the kernel.
-    needed = kernel.init_size + 2 * initramfs.size
-    if memory < needed:
-        raise ConfigError(
-            f"{format_size(memory)} of memory is too little: kernel and initramfs need {format_size(needed)}",
-            hint="give the guest more with --memory or the recipe's key boot.memory",
-        )
-    check_fits(memory)
-    if boot.drive and options.part != WHOLE:
-        raise ConfigError(
-            f"a machine of the recipe {built.recipe.name} is not saved: it has further disks (boot.drive)",
-            hint="run it as a whole, without --checkpoint, --from and --until",
-        )
-    start = start_of(built, options)
-    if isinstance(start, DirectBoot) and start.unpacked:
-        from harness.kernel.unpacked import vmlinux
-
-        start = replace(start, kernel=vmlinux(kernel, store))
-    return MachineSpec(
-        boot=start,
-        firmware=options.firmware,
-        disk=built.images[boot.disk].path if boot.disk and options.disk else None,
-        memory=memory,
-        cpu=boot.cpu if options.cpu is None else options.cpu,
-        accelerator=accelerator.choose(options.accelerator, store),
-        bulk=bulk,
-        drives=tuple(
-            Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if options.disk
-        ),
-    )
-
-
-def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot:
-    """What the machine boots.
-
-    Raises:
-        ConfigError: The recipe has no such medium, or the firmware cannot start the kernel.
-    """
-    recipe, boot = built.recipe, built.recipe.boot
-    if options.medium != Medium.DIRECT:
-        medium = recipe.image(boot.medium) if boot.medium else None
-        if not isinstance(medium, Iso):
-            hint = "name an iso image in its key boot.medium, or boot without --medium"
-            raise ConfigError(f"the recipe {recipe.name} has no medium to boot from", hint=hint)
-        return MediumBoot(built.images[medium.name].path, options.medium, medium.menu[0].command_line)
-    kernel = built.kernels["seed"].image
-    if options.firmware == Firmware.UEFI and kernel.bits == 32:
-        hint = "boot from a medium (--medium cd), or take another kernel with --kernel"
-        raise ConfigError("QEMU's UEFI starts 64-bit kernels only, unless a boot loader does", hint=hint)
-    command_line = f"{boot.command_line} {options.append}".strip()
-    unpacked = boot.unpacked if options.unpacked is None else options.unpacked
-    unpacked = unpacked or kernel.kind == "vmlinux"
-    if unpacked and options.firmware == Firmware.UEFI:
-        raise ConfigError(
-            "a kernel that is started unpacked meets no firmware, and UEFI was asked for",
-            hint="leave out one of --unpacked and --firmware uefi",
-        )
-    return DirectBoot(kernel.path, built.images[boot.initramfs].path, command_line, unpacked)
 
 
 def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:
@@ -329,11 +189,8 @@ def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
         verdict = Verdict(Outcome.BUG, record.stage, reason, "please report this")
     ended = {stage.name: stage for stage in record.document.stages}
     broken = {record.stage: StageResult(record.stage, StageStatus.FAILED)}
-    known = broken | ended
-    stages = (
-        known.get(stage.name, StageResult(stage.name, StageStatus.NOT_REACHED)) for stage in plan.stages
-    )
-    return RunResult(verdict, tuple(stages))
+    stages = all_stages(plan, (broken | ended).values())
+    return RunResult(verdict, stages, not_applicable=plan.not_applicable)
 
 
 def _sha256(path: Path) -> str:

@@ -26,7 +26,8 @@ from harness.progress import Quiet
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
 from harness.slices import Slice
-from harness.stages.plan import Plan, load_plan
+from harness.stages.plan import Plan
+from harness.stages.plan_file import load_plan
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:

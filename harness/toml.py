@@ -11,6 +11,7 @@ import msgspec
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -20,8 +21,13 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Base of all TOML tables: frozen, typed, and closed to keys that nobody reads."""
 
 
-def load(path: Path, kind: type[T]) -> T:
+def load(path: Path, kind: type[T], given: Mapping[str, str] | None = None) -> T:
     """Read a TOML file as a value of the given type.
+
+    Args:
+        path: The file.
+        kind: The type.
+        given: What stands for its names in braces, in all strings but keys.
 
     Raises:
         ConfigError: The file cannot be read, is no TOML, or a key is missing, unknown or of the wrong type.
@@ -33,10 +39,21 @@ def load(path: Path, kind: type[T]) -> T:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     try:
-        return msgspec.convert(document, kind)
+        return msgspec.convert(_filled(document, given) if given else document, kind)
     except msgspec.ValidationError as error:
         problem = _name_key(str(error))
         raise ConfigError(f"{path}: {problem}", hint="docs/ describes the keys of each file") from error
+
+
+def _filled(value: object, given: Mapping[str, str]) -> object:
+    match value:
+        case str():
+            return re.sub(r"\{([a-z0-9-]+)\}", lambda match: given.get(match[1], match[0]), value)
+        case list():
+            return [_filled(item, given) for item in value]
+        case dict():
+            return {key: _filled(item, given) for key, item in value.items()}
+    return value
 
 
 def _name_key(message: str) -> str:

@@ -8,26 +8,12 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 import harness
-from harness.cli import (
-    build,
-    checkpoint,
-    flash,
-    history,
-    host,
-    image,
-    kernel,
-    matrix,
-    qualify,
-    records,
-    run,
-    store,
-    verdict,
-)
 from harness.cli.printing import err, print_json
 from harness.errors import HarnessError, Interrupted
 from harness.outcome import Outcome
@@ -36,39 +22,63 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-app = typer.Typer(
-    name="harness",
-    help="Build, boot, follow and verify bootstraps: images, console, stages, verdict.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run", help="Build a recipe's images, boot them, follow the run and verify its end.")(run.run)
-app.command("shell", help="Do the same as `run`, and hand you the guest's bash before it is powered off.")(
-    run.run
-)
-app.command("build")(build.build)
-app.command("lock")(build.lock)
-app.add_typer(kernel.app, name="kernel")
-app.command("qualify")(qualify.qualify)
-app.command("flash")(flash.flash)
-app.add_typer(image.app, name="image")
-app.add_typer(store.app, name="store")
-app.add_typer(checkpoint.app, name="checkpoint")
-app.command("runs")(records.list_runs)
-app.command("log")(records.log)
-app.command("replay")(records.replay)
-app.command("watch")(records.watch)
-app.command("history")(history.history)
-app.command("compare")(history.compare)
-app.command("prune")(history.prune)
-app.add_typer(matrix.app, name="matrix")
-app.command("verdict")(verdict.verdict)
-app.command("doctor")(host.doctor)
-app.command("list")(host.list_everything)
+# Where each command is: a function, or the `app` of a group.
+COMMANDS = {
+    "run": "run.run",
+    "shell": "run.run",
+    "build": "build.build",
+    "lock": "build.lock",
+    "kernel": "kernel.app",
+    "qualify": "qualify.qualify",
+    "flash": "flash.flash",
+    "image": "image.app",
+    "store": "store.app",
+    "checkpoint": "checkpoint.app",
+    "distfiles": "distfiles.app",
+    "runs": "records.list_runs",
+    "log": "records.log",
+    "replay": "records.replay",
+    "watch": "records.watch",
+    "history": "history.history",
+    "compare": "history.compare",
+    "prune": "history.prune",
+    "matrix": "matrix.app",
+    "verdict": "verdict.verdict",
+    "doctor": "host.doctor",
+    "list": "host.list_everything",
+}
+_HELP = {
+    "run": "Build a recipe's images, boot them, follow the run and verify its end.",
+    "shell": "Do the same as `run`, and hand you the guest's bash before it is powered off.",
+}
 
 
-@app.callback(invoke_without_command=True)
+def program(given: Sequence[str] = ()) -> typer.Typer:
+    """The program as typer has it.
+
+    Args:
+        given: The arguments. When a command is called, the others are not even imported: that would take as
+            long as all else before it starts.
+    """
+    app = typer.Typer(
+        name="harness",
+        help="Build, boot, follow and verify bootstraps: images, console, stages, verdict.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_globals)
+    called = next((word for word in given if not word.startswith("-")), "")
+    for name in [called] if called in COMMANDS else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(".")
+        command = getattr(import_module(f"harness.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, help=_HELP.get(name))(command)
+    return app
+
+
 def _globals(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001 - `main`
@@ -87,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        app(given)
+        program(given)(given)
         status = Outcome.PASS.exit_code
     except HarnessError as error:
         status = _report(error, given)

@@ -42,7 +42,11 @@ def list_everything(as_json: JsonOption = False) -> None:
 
     recipes = {name: load_recipe(name).summary for name in recipe_files()}
     kernels = {name: catalogue.load_line(name).summary for name in catalogue.kernel_files()}
-    machines = {"qemu": f"QEMU's PC, accelerators {' and '.join(Accelerator)}"}
+    machines = {
+        "qemu": f"QEMU's PC, accelerators {Accelerator.KVM} and {Accelerator.TCG}",
+        "chroot": "the payload on this host's kernel; needs root",
+        "bwrap": "the same by bubblewrap, without root",
+    }
     everything = {"recipes": recipes, "kernels": kernels, "machines": machines}
     if as_json:
         print_json(everything)

@@ -108,7 +108,7 @@ def inspect(
     from harness.errors import ConfigError
     from harness.kernel import catalogue, inspection
     from harness.size import parse_size
-    from harness.stages.plan import needs_files
+    from harness.stages.plan_file import needs_files
 
     plans = needs_files()
     if plan and plan not in plans:

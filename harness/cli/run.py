@@ -75,6 +75,28 @@ OnFailureOption = Annotated[
     Literal["stop", "shell"],
     typer.Option(help="What becomes of a guest that failed; shell: your terminal is attached to it."),
 ]
+TreeOption = Annotated[
+    Path | None,
+    typer.Option(help="Your checkout of a bootstrap: known by its files, and never written to."),
+]
+ArchOption = Annotated[Literal["x86", "AMD64"], typer.Option(help="Which of stage0-posix's architectures.")]
+BuilderOption = Annotated[
+    Path | None, typer.Option("--builder", help="Your checkout of builder-hex0, for its recipe.")
+]
+InstrumentOption = Annotated[
+    bool, typer.Option("--instrument", help="Add a script that shows all that was made; the record says so.")
+]
+MachineOption = Annotated[
+    Literal["qemu", "chroot", "bwrap"],
+    typer.Option(
+        "--machine", "--mode", help="Where it runs; chroot (root) and bwrap have no kernel of their own."
+    ),
+]
+JobsOption = Annotated[int, typer.Option(min=1, max=255, help="Build jobs of a tree's guest.")]
+DiskSizeOption = Annotated[str, typer.Option(help="Size of a tree's disk, such as 4G, instead of its era's.")]
+IncompleteOption = Annotated[
+    bool, typer.Option("--incomplete", help="Fetch no distfiles of a tree, and leave out those not at hand.")
+]
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
 ]
@@ -87,6 +109,13 @@ LabelOption = Annotated[
 def run(
     context: typer.Context,
     recipe: RecipeArgument = "relay",
+    tree: TreeOption = None,
+    arch: ArchOption = "x86",
+    builder_hex0: BuilderOption = None,
+    instrument: InstrumentOption = False,
+    jobs: JobsOption = 1,
+    disk_size: DiskSizeOption = "",
+    incomplete: IncompleteOption = False,
     kernel: KernelOption = None,
     second: SecondOption = None,
     accelerator: AcceleratorOption = "auto",
@@ -103,6 +132,7 @@ def run(
     attach: AttachOption = False,
     takeover: TakeoverOption = False,
     on_failure: OnFailureOption = "stop",
+    machine: MachineOption = "qemu",
     patience: PatienceOption = 1.0,
     label: LabelOption = None,
     runs: RunsOption = Path("runs"),
@@ -115,12 +145,12 @@ def run(
     """Do a whole run."""
     from harness import fitness, pipeline
     from harness.attendance import Attendance, Wishes
-    from harness.machine.protocol import Firmware, Medium
-    from harness.recipe import load_recipe
-    from harness.report.history import estimates
+    from harness.cli.payloads import Wanted, chosen
+    from harness.machine.protocol import Firmware, MachineKind, Medium
+    from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
-    from harness.stages.plan import load_plan
+    from harness.stages.plan_file import load_plan
 
     building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
     running = pipeline.RunOptions(
@@ -133,6 +163,8 @@ def run(
         firmware=Firmware(firmware),
         unpacked=unpacked,
         patience=patience,
+        machine=MachineKind(machine),
+        instrumented=instrument,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
         labels=dict(map(_label, label or ())),
     )
@@ -143,16 +175,43 @@ def run(
         on_failure=on_failure == "shell",
     )
     wishes.check()
-    wanted = load_recipe(recipe)
-    running.part.check(load_plan(wanted.plan), running.firmware)
     with TerminalProgress(err()) as progress:
+        payload = chosen(
+            recipe,
+            Wanted(
+                tree=tree,
+                machine=running.machine,
+                arch=arch,
+                builder=builder_hex0,
+                instrument=instrument,
+                kernel=kernel,
+                jobs=jobs,
+                disk_size=disk_size,
+                incomplete=incomplete,
+            ),
+            building.cache,
+            progress,
+        )
+        wanted = payload.recipe
+        running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
+        progress.package_estimates = package_estimates(running.runs, wanted.name)
+        running.part.check(load_plan(wanted.plan), running.firmware)
         pipeline.check_host(running, building.cache, progress)
-        building = replace(building, names=pipeline.needed_images(wanted, running))
+        building = replace(
+            building,
+            names=pipeline.needed_images(wanted, running),
+            kernels=running.machine.has_kernel,
+        )
         built = pipeline.build(wanted, building, progress)
         if not force:
             for remark in fitness.check_images(built, running):
                 progress.note(remark)
-        progress.estimates = estimates(running.runs, wanted.name, built.kernels["seed"].name)
+        progress.estimates = estimates(
+            running.runs,
+            wanted.name,
+            seed.name if (seed := built.kernels.get("seed")) else "",
+            machine,
+        )
         attendance = Attendance(wishes, progress, err())
         done = pipeline.boot(
             built,
@@ -170,7 +229,7 @@ def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:
 
     from harness.report.record import RunDocument
     from harness.report.summary import show_run
-    from harness.stages.plan import load_plan
+    from harness.stages.plan_file import load_plan
 
     document = msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
     if as_json:

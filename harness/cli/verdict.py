@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _plan_names(incomplete: str) -> list[str]:
-    from harness.stages.plan import plan_files
+    from harness.stages.plan_file import plan_files
 
     return [name for name in plan_files() if name.startswith(incomplete)]
 
@@ -37,7 +37,7 @@ def verdict(
     from harness.errors import ConfigError
     from harness.report.reading import find_run, read_run
     from harness.report.tail import Arrivals
-    from harness.stages.plan import find_plan, load_plan
+    from harness.stages.plan_file import find_plan, load_plan
     from harness.stages.replay import replay
 
     if log.is_file():

@@ -6,7 +6,6 @@ import re
 from codecs import getincrementaldecoder
 from functools import cached_property
 from itertools import accumulate, pairwise
-from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -76,16 +75,17 @@ class Block:
         """Return one line, counted from 0; much cheaper than all of them."""
         if self._cut:
             return self.lines[number]
-        start, end = self._edges[number], self._edges[number + 1]
+        start, end = self._edge(number), self._edge(number + 1)
         return Line(_text(self._ended[start:end]), self.start + start, self.start + end)
 
     @cached_property
     def lines(self) -> list[Line]:
         """All lines one by one."""
         if self._cut:
-            spans = ((self._ended[start:end], self.start + start) for start, end in pairwise(self._edges))
+            edges = map(self._edge, range(len(self._sizes)))
+            spans = ((self._ended[start:end], self.start + start) for start, end in pairwise(edges))
             return [line for raw, start in spans for line in _clean(raw, start)] + [*self._pieces]
-        offsets = [self.start + edge for edge in self._edges]
+        offsets = [self.start + self._edge(number) for number in range(len(self._sizes))]
         return list(map(Line, self.text.decode("utf-8", "replace").split("\n"), offsets, offsets[1:]))
 
     @cached_property
@@ -104,11 +104,14 @@ class Block:
         r"""The raw lines, each with a `\n` for its last byte."""
         return _LONE_RETURN.sub(b"\n", self._raw)
 
+    def _edge(self, number: int) -> int:
+        """Where a raw line begins in the block; that behind the last one is the end."""
+        return self._sizes[number] + number
+
     @cached_property
-    def _edges(self) -> list[int]:
-        """Where the raw lines begin in the block, and where the last one ends."""
-        lengths = map(len, self._ended.split(b"\n"))
-        return list(map(add, accumulate(lengths, initial=0), range(self._ended.count(b"\n") + 1)))
+    def _sizes(self) -> list[int]:
+        """How much text is in front of each raw line, newlines left out: nothing cheaper finds them all."""
+        return list(accumulate(map(len, self._ended.split(b"\n")), initial=0))[:-1]
 
 
 class LineCleaner:

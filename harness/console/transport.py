@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import time
@@ -14,6 +16,7 @@ BULK_PORT = "org.harness.bulk"
 
 # A guest that does not read its serial port for so long will not read it later either.
 _WRITE_SECONDS = 60.0
+_PTY_PIECE = 512  # bytes; a terminal that is ready takes so many without making us wait
 
 
 class ConsoleClosed(InfraError):  # noqa: N818 - a fact about the guest
@@ -39,6 +42,49 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Give the stream up; harmless when done twice."""
+
+
+class PtyTransport:
+    """A console on the controlling side of a pseudo terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._closed = False
+
+    def fileno(self) -> int:
+        """File descriptor of the terminal."""
+        return self._descriptor
+
+    def read(self, limit: int) -> bytes:
+        """Return what has arrived; the end is when nobody holds the other side any more (EIO)."""
+        try:
+            return os.read(self._descriptor, limit)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`; see `Transport.write`."""
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLOUT)
+        deadline = time.monotonic() + _WRITE_SECONDS
+        rest = memoryview(data)
+        try:
+            while rest:
+                if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    raise InfraError(f"the console took no input for {_WRITE_SECONDS:.0f} s")
+                rest = rest[os.write(self._descriptor, rest[:_PTY_PIECE]) :]
+        except OSError as error:
+            raise InfraError(
+                f"cannot type to the payload: its console is closed ({error.strerror})"
+            ) from error
+
+    def close(self) -> None:
+        """Close the terminal."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._descriptor)
 
 
 class SocketTransport:

@@ -19,7 +19,7 @@ from harness.image.merge import chosen, merge
 from harness.image.names import matches
 from harness.image.tree import Entry
 from harness.kernel import modules
-from harness.sources import checkout, unpacked
+from harness.sources import checkout, links, unpacked
 from harness.sources.downloads import WrongContentError
 
 if TYPE_CHECKING:
@@ -161,8 +161,12 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
             f"{content.source} differs from its commit {snapshot.commit[:12]}, and goes in as it is: {which}"
         )
     differing = set(snapshot.differing)
-    for file in snapshot.files:
-        if _is_dropped(file.path, content.drop):
+    files = snapshot.files
+    if content.follow:
+        with _named(content, "follow", given):
+            files = links.followed(files)
+    for file in files:
+        if _is_dropped(file.path, content.drop) or not matches(file.path, content.keep):
             continue
         version = ", modified" if file.path in differing else f" at {snapshot.commit[:12]}"
         yield Entry(
@@ -177,7 +181,12 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
 def _look(content: r.Checkout, given: Ingredients) -> checkout.Snapshot:
     with _named(content, "source", given):
         dirty = content.dirty or given.workshop.dirty
-        return checkout.look(given.recipe.base / content.source, dirty=dirty)
+        return checkout.look(
+            given.recipe.base / content.source,
+            dirty=dirty,
+            partial=content.partial,
+            leave=lambda path: _is_dropped(path, content.drop),
+        )
 
 
 def _download(content: r.Download | r.Tarball, given: Ingredients) -> Path:

@@ -58,6 +58,7 @@ def build(
     second: str | None = None,
     only: str | None = None,
     names: tuple[str, ...] = (),
+    kernels: bool = True,
 ) -> Build:
     """Build the images of a recipe for a seed kernel, or find them in the store.
 
@@ -68,12 +69,13 @@ def build(
         second: The kernel behind kexec, likewise.
         only: The kind of image that is wanted; others are built only where one of these needs them.
         names: The images that are wanted, instead of all; as above.
+        kernels: Whether kernels are wanted that only boot them.
 
     Raises:
         ConfigError: The recipe asks for what cannot be had, or the kernel is none.
         InfraError: A download or a tool failed, or the disk is full.
     """
-    return _Factory(recipe, workshop, seed, second).build(only, names)
+    return _Factory(recipe, workshop, seed, second).build(only, names, wants_kernels=kernels)
 
 
 @dataclass
@@ -89,7 +91,7 @@ class _Factory:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     images: dict[str, Artifact] = field(default_factory=dict)
 
-    def build(self, only: str | None, names: tuple[str, ...]) -> Build:
+    def build(self, only: str | None, names: tuple[str, ...], *, wants_kernels: bool) -> Build:
         wanted = [image for image in self.recipe.images if only in {None, _kind(image)}]
         if names:
             wanted = [image for image in wanted if image.name in names]
@@ -98,7 +100,7 @@ class _Factory:
             raise ConfigError(f"the recipe {self.recipe.name} has no {only} image", hint=f"it has: {kinds}")
         self._require_host(wanted)
         roles: tuple[str, ...] = ()
-        if self.recipe.boots and only is None:
+        if self.recipe.document.kernels and self.recipe.boots and only is None and wants_kernels:
             roles = ("seed", "second") if self.recipe.kernels.second else ("seed",)
         kernels = {role: self.kernel(role) for role in roles}
         images = {image.name: self.image(image.name) for image in wanted}
@@ -217,6 +219,10 @@ class _Factory:
                 from harness.image import iso
 
                 described |= iso.describe(image, self)
+            case r.BuilderHex0():
+                from harness.image import builder_hex0
+
+                described |= builder_hex0.describe(image, self.recipe)
             case r.Dib():
                 from harness.image import dib
 
@@ -247,6 +253,10 @@ class _Factory:
                 from harness.image import iso
 
                 return iso.write(image, self, self._tree(image.contents, path), path, work=work)
+            case r.BuilderHex0():
+                from harness.image import builder_hex0
+
+                return builder_hex0.write(image, self.recipe, self._tree(image.contents, path), path)
             case r.Dib():
                 from harness.image import dib
 
@@ -277,6 +287,8 @@ def _file_name(image: Image) -> str:
             return f"{image.name}.{'img' if image.format == 'raw' else image.format}"
         case r.Iso():
             return f"{image.name}.iso"
+        case r.BuilderHex0():
+            return f"{image.name}.img"
         case r.Dib():
             return f"{image.name}.tar"
 

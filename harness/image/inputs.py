@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import recipe as r
+from harness.image import builder_hex0
 from harness.image.iso import boot_loaders
 from harness.image.manifest import Input, without_twins
 
@@ -44,6 +45,9 @@ def _inputs(image: Image, given: Ingredients, described: Sequence[Mapping[str, o
                 yield from _image(entry.initramfs, "", given)
             if image.disk is not None:
                 yield from _image(image.disk, "", given)
+        case r.BuilderHex0():
+            for name, sha256 in builder_hex0.describe(image, given.recipe).items():
+                yield Input("file", name, sha256=sha256)
         case r.Dib():
             place = given.recipe.debian
             yield from (Input("element", element) for element in image.elements)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness import places, toml
 from harness.errors import ConfigError
-from harness.kernel import built, fragments, modules, source, stock
+from harness.kernel import fragments, modules, source, stock
 from harness.kernel.bzimage import KernelImage, inspect
 from harness.kernel.fragments import Wish
 from harness.kernel.stock import DebianKernel
@@ -162,6 +162,8 @@ def obtain(name: str, debian: DebianSource) -> Kernel:
         own = where.parent / line.file.modules if line.file.modules else None
         kernel = _own(name, where.parent / line.file.path, own)
     else:
+        from harness.kernel import built
+
         asked = order(name, debian)
         made = built.obtain(asked, debian)
         kernel = Kernel(asked.name, inspect(made.vmlinuz), made.modules, asked.package)
@@ -199,6 +201,8 @@ def order(name: str, debian: DebianSource) -> Order:
         ConfigError: There is no such kernel, none is built for it, or its fragments are wrong.
         InfraError: The archive does not answer.
     """
+    from harness.kernel.built import Order
+
     path, line = _file_of(name), load_line(name)
     if line.build is None:
         known = ", ".join(each for each in kernel_files() if load_line(each).build)
@@ -219,7 +223,7 @@ def order(name: str, debian: DebianSource) -> Order:
         *fragments.compose(line.build.fragments, path.parent),
         Wish("LOCALVERSION", release, f"the name {path.name}"),
     )
-    return built.Order(path.stem, line.bits, line.build.suite, package, wishes)
+    return Order(path.stem, line.bits, line.build.suite, package, wishes)
 
 
 def choose_second(candidates: tuple[str, ...], seed: Kernel) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import re
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from harness.kernel.image import KernelImage
 
+# A setting; other lines are comments.
+_SET = re.compile(r"^CONFIG_([^=\n]+)=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 # kernel/configs.c: CONFIG_IKCONFIG puts a gzip stream between these words.
 _START = b"IKCFG_ST"
 _CONFIG_MAX = 16 << 20  # bytes; Debian's have 0.3 MB
@@ -43,10 +46,7 @@ class Config:
 
 def parse(text: str) -> dict[str, str]:
     """Symbols and values of a `.config`; other lines are comments."""
-    pairs = (
-        line.removeprefix("CONFIG_").split("=", 1) for line in text.splitlines() if line.startswith("CONFIG_")
-    )
-    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+    return dict(_SET.findall(text))
 
 
 def beside(image: KernelImage) -> Config | None:

@@ -22,6 +22,32 @@ _RESERVE = 0.8  # part of the host's memory that guests may have
 _RETRY = 0.2  # seconds between attempts; a holder's end cannot be waited for across processes
 
 
+def check_holds(memory: int, kernel: int, initramfs: int, work: float) -> None:
+    """Find out whether an initramfs fits into a guest's memory.
+
+    Args:
+        memory: Of the guest, in bytes.
+        kernel: What the kernel needs before it unpacks anything, in bytes.
+        initramfs: Size of the archive, in bytes.
+        work: What the payload makes of it in the same root, in sizes of the archive.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    # The archive and what is unpacked from it are in memory together, beside the kernel.
+    needed = kernel + 2 * initramfs
+    what = "kernel and initramfs need"
+    if work:
+        # The first root is a tmpfs, which takes half of the memory at most (Documentation/filesystems/tmpfs).
+        needed = max(needed, kernel + int(2 * (1 + work) * initramfs))
+        what = "kernel, initramfs and what is unpacked and built in it need"
+    if memory < needed:
+        raise ConfigError(
+            f"{format_size(memory)} of memory is too little: {what} {format_size(needed)}",
+            hint="give the guest more with --memory or the recipe's key boot.memory",
+        )
+
+
 def check_fits(memory: int) -> None:
     """Make sure that the host can carry a guest with so many bytes of memory at all.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from harness.errors import ConfigError
-from harness.machine.protocol import DirectBoot, Firmware, Medium, MediumBoot
+from harness.machine.protocol import DirectBoot, DiskBoot, Firmware, Medium, MediumBoot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +53,14 @@ def find_ovmf() -> tuple[Path, Path]:
     )
 
 
-def boot_words(boot: DirectBoot | MediumBoot) -> Sequence[str]:
+def boot_words(boot: DirectBoot | MediumBoot | DiskBoot) -> Sequence[str]:
     """QEMU's words for what is booted."""
     if isinstance(boot, DirectBoot):
-        return ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-append", boot.command_line]
+        initrd = ["-initrd", str(boot.initramfs)] if boot.initramfs is not None else []
+        return ["-kernel", str(boot.kernel), *initrd, "-append", boot.command_line]
+    if isinstance(boot, DiskBoot):
+        # SeaBIOS shows what is printed through it on the serial port as well where there are no graphics.
+        return ["-machine", "graphics=off", "-boot", "strict=on,order=c"]
     # Only the medium is tried: what else is attached is not for booting.
     drive = f"if=none,id=medium,format=raw,readonly=on,file={_quoted(boot.image)}"
     return ["-boot", "strict=on", "-drive", drive, *_device(boot.medium)]
@@ -71,7 +75,7 @@ def _device(medium: Medium) -> list[str]:
             return ["-device", "qemu-xhci,id=usb", "-device", stick]
         case Medium.USB_EHCI:
             return ["-device", "usb-ehci,id=usb", "-device", stick]
-        case Medium.DIRECT:
+        case Medium.DIRECT | Medium.DISK:
             raise ValueError(medium)
     assert_never(medium)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
+from harness.machine.network import network_words
 from harness.machine.protocol import Bus
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 # What every machine has besides what its spec says.
 # The VGA device stays: it is the only witness of what decompressors and firmware say.
-DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std", "-nic", "none")
+DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std")
 
 _OVERLAY_OPTIONS = ",format=qcow2,if=ide,cache=unsafe"
 _PORT = ("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=bulk,name={BULK_PORT}")
@@ -47,7 +48,7 @@ class Sockets:
 
 def device_words(spec: MachineSpec) -> tuple[str, ...]:
     """The devices of a machine that the guest sees and that are not its boot medium or disk."""
-    return (*DEVICES, *(_PORT if spec.bulk else ()))
+    return (*DEVICES, *network_words(spec.network), *(_PORT if spec.bulk else ()))
 
 
 def command_words(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -15,17 +16,32 @@ if TYPE_CHECKING:
     from harness.console.transport import Transport
 
 
+class MachineKind(StrEnum):
+    """Where a payload runs."""
+
+    QEMU = "qemu"
+    CHROOT = "chroot"
+    BWRAP = "bwrap"
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether it boots kernels of its own; elsewhere the host's is there from the start."""
+        return self == MachineKind.QEMU
+
+
 class Accelerator(StrEnum):
-    """How the guest's instructions are executed."""
+    """How the guest's instructions are executed; natively where there is no guest."""
 
     KVM = "kvm"
     TCG = "tcg"
+    NATIVE = "native"
 
 
 class Medium(StrEnum):
     """Where the seed kernel comes from: the machine loads it itself, or firmware finds a boot medium."""
 
     DIRECT = "direct"
+    DISK = "disk"
     CD = "cd"
     USB_XHCI = "usb-xhci"
     USB_EHCI = "usb-ehci"
@@ -38,14 +54,26 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
+class Network(StrEnum):
+    """What a guest reaches: nothing, or all that the host does, by way of QEMU's user network."""
+
+    NONE = "none"
+    USER = "user"
+
+
 class EndCause(StrEnum):
-    """Why a machine is no longer running; the first four are QMP's words for it."""
+    """Why a machine is no longer running; the first four are QMP's words for it.
+
+    EXITED and GAVE_UP are for machines without a kernel: the first process ended with status 0, or did not.
+    """
 
     GUEST_SHUTDOWN = "guest-shutdown"
     GUEST_RESET = "guest-reset"
     GUEST_PANIC = "guest-panic"
     HOST_QUIT = "host-qmp-quit"
     DIED = "died"
+    EXITED = "exit"
+    GAVE_UP = "exit-with-failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +134,13 @@ class DirectBoot:
 
     Attributes:
         kernel: The seed kernel.
-        initramfs: First root file system.
+        initramfs: First root file system; None where the kernel mounts its root itself.
         command_line: The seed kernel's command line.
         unpacked: Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
     """
 
     kernel: Path
-    initramfs: Path
+    initramfs: Path | None
     command_line: str
     unpacked: bool = False
 
@@ -161,6 +189,21 @@ class Drive:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskBoot:
+    """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
+
+    @property
+    def medium(self) -> Medium:
+        """The disk."""
+        return Medium.DISK
+
+    @property
+    def command_line(self) -> str:
+        """None."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What a machine is made of.
 
@@ -171,18 +214,44 @@ class MachineSpec:
         memory: In bytes.
         cpu: QEMU's name of a processor model; empty for the accelerator's default.
         accelerator: How the guest is executed.
+        network: What the guest reaches.
         bulk: Whether it has a virtio serial port through which files leave the guest.
         drives: Further disks. A machine that has any is not saved.
     """
 
-    boot: DirectBoot | MediumBoot
+    boot: DirectBoot | MediumBoot | DiskBoot
     firmware: Firmware
     disk: Path | None
     memory: int
     cpu: str
     accelerator: Accelerator
+    network: Network = Network.NONE
     bulk: bool = False
     drives: tuple[Drive, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSpec:
+    """What runs without a kernel of its own.
+
+    Attributes:
+        kind: CHROOT or BWRAP.
+        image: The image whose files become the root.
+        program: What is started in it, with its arguments.
+        environment: Its environment; there is no other.
+        memory: Bytes of address space that each of its processes may have.
+    """
+
+    kind: MachineKind
+    image: Path
+    program: tuple[str, ...]
+    environment: Mapping[str, str]
+    memory: int
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """None."""
+        return Accelerator.NATIVE
 
 
 class Observed(Protocol):

@@ -16,7 +16,7 @@ from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import LADDER, Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.recipe import load_recipe
-from harness.stages.plan import needs_files
+from harness.stages.plan_file import needs_files
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import places, toml
 from harness.errors import ConfigError
@@ -27,8 +28,9 @@ from harness.recipe.contents import (
     Text,
     Unpacked,
 )
-from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Recipe
+from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Native, Recipe
 from harness.recipe.images import (
+    BuilderHex0,
     Dib,
     Disk,
     Image,
@@ -39,8 +41,12 @@ from harness.recipe.images import (
     contents_of,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "Boot",
+    "BuilderHex0",
     "Checkout",
     "Content",
     "Debian",
@@ -61,6 +67,7 @@ __all__ = [
     "Kernels",
     "MenuEntry",
     "Modules",
+    "Native",
     "Packages",
     "Partition",
     "Recipe",
@@ -70,6 +77,7 @@ __all__ = [
     "Unpacked",
     "contents_of",
     "load_recipe",
+    "problems",
     "recipe_files",
 ]
 
@@ -79,8 +87,12 @@ def recipe_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((places.data_root() / "images/recipes").glob("*.toml"))}
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, given: Mapping[str, str] | None = None) -> Recipe:
     """Read a recipe by name, or by the path of its TOML file, and check what can be checked without building.
+
+    Args:
+        name: Which one.
+        given: What is filled in where the recipe has its names in braces.
 
     Raises:
         ConfigError: There is no such recipe, or a key is wrong; the message names file and key.
@@ -93,7 +105,7 @@ def load_recipe(name: str) -> Recipe:
             hint=f"known recipes: {', '.join(known)}; the path of a .toml file of your own works too",
         )
     path = path.absolute()
-    recipe = Recipe(path.stem, path, toml.load(path, Document))
+    recipe = Recipe(path.stem, path, toml.load(path, Document, given or {}))
     for key, problem in problems(recipe):
         raise recipe.wrong(key, problem)
     return recipe

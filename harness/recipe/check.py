@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.recipe.check_contents import contents_problems, kernel_problems
-from harness.recipe.images import Dib, Disk, Image, Initramfs, Iso, Partition
+from harness.recipe.images import BuilderHex0, Dib, Disk, Image, Initramfs, Iso, Partition
 from harness.size import parse_size
 
 if TYPE_CHECKING:
@@ -31,19 +31,26 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
         earlier[image.name] = image
     if recipe.boots:
         yield from _boot(recipe, earlier)
+    native = recipe.document.native
+    if native is not None and not isinstance(earlier.get(native.image), Initramfs | Disk):
+        yield "native.image", f"no initramfs or disk image is named {native.image!r}"
 
 
 def _boot(recipe: Recipe, images: Mapping[str, Image]) -> Iterator[Problem]:
     boot = recipe.boot
-    if recipe.document.kernels is None:
+    if recipe.document.kernels is None and boot.initramfs is not None:
         yield "kernels", "the table is missing, and the recipe boots (table boot)"
     if recipe.document.plan is None:
         yield "plan", "the key is missing, and the recipe boots (table boot)"
     elif not recipe.plan.is_file():
         yield "plan", f"there is no plan {recipe.plan}"
-    if not isinstance(images.get(boot.initramfs), Initramfs):
+    if boot.initramfs is not None and not isinstance(images.get(boot.initramfs), Initramfs):
         yield "boot.initramfs", f"no initramfs image is named {boot.initramfs!r}"
-    if boot.disk is not None and not isinstance(images.get(boot.disk), Disk):
+    if boot.initramfs is None and boot.disk is None:
+        yield "boot.initramfs", "the key is missing, and there is no disk to boot from (boot.disk)"
+    if recipe.document.kernels is None and not isinstance(images.get(boot.disk or ""), BuilderHex0):
+        yield "boot.disk", "there are no kernels (table kernels), and it is no builder-hex0 image"
+    if boot.disk is not None and not isinstance(images.get(boot.disk), Disk | BuilderHex0):
         yield "boot.disk", f"no disk image is named {boot.disk!r}"
     for number, drive in enumerate(boot.drive):
         if not isinstance(images.get(drive.image), Disk):
@@ -67,6 +74,9 @@ def _image(recipe: Recipe, key: str, image: Image, earlier: Mapping[str, Image])
         case Iso():
             yield from _iso(recipe, key, image, earlier)
             yield from contents_problems(recipe, key, image.contents, earlier)
+        case BuilderHex0():
+            yield from _size(f"{key}.size", image.size)
+            yield from contents_problems(recipe, key, image.contents, earlier)
         case Dib() if recipe.document.debian is None:
             yield "debian", f"the table is missing, and {key} is made from Debian"
 
@@ -86,6 +96,8 @@ def _disk(recipe: Recipe, key: str, disk: Disk, earlier: Mapping[str, Image]) ->
     yield from _filesystem(recipe, key, disk, earlier)
     for number, partition in enumerate(disk.partition):
         inner = f"{key}.partition[{number}]"
+        if partition.offset:
+            yield from _size(f"{inner}.offset", partition.offset)
         if partition.size:
             yield from _size(f"{inner}.size", partition.size)
         elif number != len(disk.partition) - 1:

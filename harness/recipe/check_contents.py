@@ -86,7 +86,7 @@ def _content(recipe: Recipe, key: str, content: Content, earlier: Mapping[str, I
             yield "debian", f"the table is missing, and {key} asks for Debian packages"
         case File() if not (recipe.base / content.source).is_file():
             yield f"{key}.source", f"there is no file {recipe.base / content.source}"
-        case Checkout() if not (recipe.base / content.source).is_dir():
+        case Checkout() if not (recipe.lacks(content.source) or (recipe.base / content.source).is_dir()):
             yield f"{key}.source", f"there is no directory {recipe.base / content.source}"
         case Symlink():
             yield from _target(f"{key}.target", content.target)

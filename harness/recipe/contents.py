@@ -65,13 +65,18 @@ class Device(toml.Table, frozen=True, tag_field="add", tag="device"):
 class Checkout(toml.Table, frozen=True, tag_field="add", tag="checkout"):
     """A directory of a git checkout, below `path`: what git tracks, submodules included.
 
-    With `dirty`, also what git neither tracks nor ignores. `drop` leaves out files and directories.
+    With `dirty`, also what git neither tracks nor ignores. With `keep`, only these files and directories;
+    `drop` leaves out files and directories. With `partial`, submodules may be missing;
+    with `follow`, symbolic links become copies of what they lead to.
     """
 
     source: str
     path: str = ""
     dirty: bool = False
+    keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    partial: bool = False
+    follow: bool = False
 
 
 class Download(toml.Table, frozen=True, tag_field="add", tag="download"):

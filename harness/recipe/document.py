@@ -48,18 +48,23 @@ class Drive(toml.Table, frozen=True):
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
+    Without `kernels` the BIOS boots `disk`; without `initramfs` the seed kernel mounts its root itself.
+    `work` is memory for what the payload unpacks and builds in the initramfs, in sizes of the archive.
+    `network = "user"` gives it QEMU's user network, through which it reaches what the host reaches.
     `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
     the seed kernel without firmware and decompressor. `drive` are disks besides `disk`.
     """
 
-    initramfs: Name
-    command_line: str
+    initramfs: Name | None = None
+    command_line: str = ""
     disk: Name | None = None
     medium: Name | None = None
     memory: str = "1G"
     cpu: str = ""
     unpacked: bool = False
     drive: tuple[Drive, ...] = ()
+    work: Annotated[float, msgspec.Meta(ge=0)] = 0
+    network: Literal["none", "user"] = "none"
 
     @property
     def memory_bytes(self) -> int:
@@ -67,8 +72,22 @@ class Boot(toml.Table, frozen=True):
         return parse_size(self.memory)
 
 
+class Native(toml.Table, frozen=True):
+    """How the payload runs without a kernel of its own, under chroot or bubblewrap.
+
+    The files of `image` become the root, and `program` is started in it with `environment` and nothing else.
+    """
+
+    image: Name
+    program: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    environment: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+
+
 class Document(toml.Table, frozen=True):
-    """A recipe as it stands in its file."""
+    """A recipe as it stands in its file.
+
+    `given` names what the command line has to say: it is filled in where it stands in braces.
+    """
 
     summary: str
     image: Annotated[tuple[Image, ...], msgspec.Meta(min_length=1)]
@@ -76,6 +95,8 @@ class Document(toml.Table, frozen=True):
     debian: Debian | None = None
     kernels: Kernels | None = None
     boot: Boot | None = None
+    native: Native | None = None
+    given: tuple[str, ...] = ()
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -130,6 +151,11 @@ class Recipe(msgspec.Struct, frozen=True):
         return self._needed("boot", self.document.boot)
 
     @property
+    def native(self) -> Native:
+        """How it runs without a kernel of its own."""
+        return self._needed("native", self.document.native)
+
+    @property
     def plan(self) -> Path:
         """The plan's file."""
         return self.path.parent.parent / "plans" / f"{self._needed('plan', self.document.plan)}.toml"
@@ -138,6 +164,10 @@ class Recipe(msgspec.Struct, frozen=True):
         if value is None:
             raise self.wrong(key, "it is missing, and this needs it")
         return value
+
+    def lacks(self, text: str) -> bool:
+        """Whether something stands in a text that the command line has yet to give."""
+        return any(f"{{{name}}}" in text for name in self.document.given)
 
     def wrong(self, key: str, problem: str) -> ConfigError:
         """The error that says what is wrong with a key."""

@@ -32,9 +32,13 @@ class Initramfs(toml.Table, frozen=True, tag_field="kind", tag="initramfs"):
 
 
 class Partition(toml.Table, frozen=True):
-    """A part of a disk, with a filesystem of its own; without a size it takes all that is left."""
+    """A part of a disk, with a filesystem of its own; without a size it takes all that is left.
+
+    `offset` is where it begins, if not right behind what stands before it.
+    """
 
     filesystem: Filesystem = "ext4"
+    offset: str = ""
     size: str = ""
     label: Label = ""
     uuid: Uuid = ""
@@ -45,6 +49,11 @@ class Partition(toml.Table, frozen=True):
     def size_bytes(self) -> int | None:
         """Size in bytes; None for all that is left."""
         return parse_size(self.size) if self.size else None
+
+    @property
+    def offset_bytes(self) -> int:
+        """The first byte that it may have; 0 where the recipe does not say."""
+        return parse_size(self.offset) if self.offset else 0
 
 
 class Disk(toml.Table, frozen=True, tag_field="kind", tag="disk"):
@@ -100,7 +109,26 @@ class Dib(toml.Table, frozen=True, tag_field="kind", tag="dib"):
     drop: tuple[str, ...] = ()
 
 
-Image = Initramfs | Disk | Iso | Dib
+class BuilderHex0(toml.Table, frozen=True, tag_field="kind", tag="builder-hex0"):
+    """A disk that a BIOS boots without any Linux: builder-hex0, the files that it loads, and its commands.
+
+    `stage1` and `stage2` are the hex0 sources of its two stages, as paths; `commands` follow on the files.
+    """
+
+    name: Name
+    stage1: str
+    stage2: str
+    commands: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    size: str = "64M"
+    contents: tuple[Content, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole disk in bytes."""
+        return parse_size(self.size)
+
+
+Image = Initramfs | Disk | Iso | Dib | BuilderHex0
 
 
 def contents_by_key(image: Image) -> Iterator[tuple[str, Content]]:

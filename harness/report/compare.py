@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError
-from harness.report.produced import Difference, difference, produced
+from harness.report.produced import Difference, difference
+from harness.stages import products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ def compare(first: Reading, second: Reading) -> Comparison:
     Raises:
         ConfigError: A file of a record cannot be read.
     """
-    made = produced(first.directory), produced(second.directory)
+    made = products.read(first.directory), products.read(second.directory)
     return Comparison(
         first=first.document.id,
         second=second.document.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from statistics import median
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import msgspec
 from harness.errors import ConfigError
 from harness.outcome import Outcome
 from harness.report import index
+from harness.report.reading import read_run
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -84,23 +86,40 @@ class PastRun(msgspec.Struct, frozen=True):
     reason: str
 
 
-def estimates(runs: Path, recipe: str, kernel: str) -> dict[str, float]:
+def estimates(runs: Path, recipe: str, kernel: str, machine: str = "qemu") -> dict[str, float]:
     """Host seconds per stage: the median of the last good runs of the same kind; empty if there are none."""
     query = """
         SELECT name, wall FROM stage WHERE status = ? AND run IN (
-            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND outcome = 'PASS' AND NOT taken_over
-            ORDER BY id DESC LIMIT ?
+            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND machine = ? AND outcome = 'PASS'
+            AND NOT taken_over ORDER BY id DESC LIMIT ?
         ) ORDER BY position"""
     found: dict[str, list[float]] = {}
     try:
         with index.opened(runs) as connection:
             # What passed here, and not in a run that this one resumed.
-            rows = connection.execute(query, (StageStatus.PASSED, recipe, kernel, _ENOUGH))
+            rows = connection.execute(query, (StageStatus.PASSED, recipe, kernel, machine, _ENOUGH))
             for name, wall in rows:
                 found.setdefault(name, []).append(wall)
     except ConfigError:  # a newer index: an estimate is not worth ending a run for
         return {}
     return {stage: median(walls) for stage, walls in found.items()}
+
+
+def package_estimates(runs: Path, recipe: str) -> dict[str, float]:
+    """Host seconds per package, by name and occurrence: the median of the last runs that built it."""
+    query = "SELECT id FROM run WHERE recipe = ? AND NOT taken_over ORDER BY id DESC LIMIT ?"
+    found: dict[str, list[float]] = {}
+    try:
+        with index.opened(runs) as connection:
+            names = [row[0] for row in connection.execute(query, (recipe, _ENOUGH))]
+    except ConfigError:  # a newer index: an estimate is not worth ending a run for
+        return {}
+    for name in names:
+        with suppress(ConfigError):
+            for package in read_run(runs / name).document.packages:
+                if package.done:
+                    found.setdefault(package.title, []).append(package.seconds)
+    return {title: median(seconds) for title, seconds in found.items()}
 
 
 def cell_seconds(runs: Path) -> dict[str, float]:

@@ -1,23 +1,13 @@
-"""The files that a guest made, by hash: `manifest.sha256` of a record, in the format of `sha256sum`."""
+"""The files that runs produced, by hash, side by side and beside what they should be."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-MANIFEST = "manifest.sha256"
-
-# "*" for binary files; a backslash in front when the name has escapes (GNU coreutils, "md5sum invocation").
-_LINE = re.compile(r"(?P<escaped>\\?)(?P<hash>[0-9a-f]{64}) [ *](?P<name>.+)")
-_ESCAPES = {r"\\": "\\", r"\n": "\n", r"\r": "\r"}
+    from collections.abc import Collection, Mapping
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -36,36 +26,6 @@ class Difference(msgspec.Struct, frozen=True):
     only_second: tuple[str, ...]
 
 
-def produced(directory: Path) -> dict[str, str] | None:
-    """Names and SHA-256 of the files that a run's guest made, in the manifest's order; None without one.
-
-    Raises:
-        ConfigError: The manifest cannot be read, or a line of it is none of sha256sum's.
-    """
-    path = directory / MANIFEST
-    try:
-        text = path.read_text("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    files: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line:
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise ConfigError(
-                f"{path}: line {number} is none of sha256sum's: {line[:80]!r}",
-                hint="the record is damaged; look at the run's console for what the guest wrote",
-            )
-        name = match["name"]
-        if match["escaped"]:
-            name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found[0]], name)
-        files[name] = match["hash"]
-    return files
-
-
 def difference(first: Mapping[str, str], second: Mapping[str, str]) -> Difference:
     """Compare what two runs made, file by file, in the first one's order."""
     both = [name for name in first if name in second]
@@ -75,3 +35,19 @@ def difference(first: Mapping[str, str], second: Mapping[str, str]) -> Differenc
         only_first=tuple(name for name in first if name not in second),
         only_second=tuple(name for name in second if name not in first),
     )
+
+
+def disproved(expected: Mapping[str, str], sums: Mapping[str, str], approved: Collection[str]) -> str:
+    """What is wrong with the files of a run, in a sentence; "" where each has the sha256 that it should have.
+
+    Args:
+        expected: The sha256 that files should have, by path.
+        sums: Those that files have, as far as the harness knows them.
+        approved: Files that the payload itself found to be right; they count where the harness knows nothing.
+    """
+    for path, wanted in expected.items():
+        if path in sums and sums[path] != wanted:
+            return f"{path} has the sha256 {sums[path]} and should have {wanted}"
+        if path not in sums and (sums or path not in approved):
+            return f"{path}, which should have the sha256 {wanted}, was not made or not checked"
+    return ""

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from harness.size import format_size
-from harness.stages.events import CheckBegan, CheckEnded, Saved, StageBegan, StageEnded
+from harness.stages.events import CheckBegan, CheckEnded, Packaged, Saved, StageBegan, StageEnded
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ class TerminalProgress:
             transient=True,
             disable=not console.is_terminal,
         )
+        self.package_estimates: Mapping[str, float] = {}
         self._stage: TaskID | None = None
         self._say: Callable[[str], None] | None = None  # instead of us, while somebody else has the terminal
+        self._packages = 0
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -105,6 +107,8 @@ class TerminalProgress:
         match event:
             case StageBegan():
                 self._stage = self._bars.add_task(event.stage, total=self.estimates.get(event.stage))
+            case Packaged():
+                self._package(event)
             case CheckBegan() if self._stage is not None:
                 self._bars.update(self._stage, description=f"{event.stage}: {event.name}")
             case CheckEnded():
@@ -122,6 +126,16 @@ class TerminalProgress:
                     else "was there already"
                 )
                 self._done(f"saved at {event.stage}", how)
+
+    def _package(self, event: Packaged) -> None:
+        """A package: what is done with it in the stage's bar, and a line once it is built."""
+        if event.done:
+            self._packages += 1
+            estimate = self.package_estimates.get(event.title)
+            about = f" (before: {estimate:.0f} s)" if estimate else ""
+            self._done(f"  {self._packages:>3} {event.title}", f"{event.seconds:.1f} s{about}")
+        elif self._stage is not None:
+            self._bars.update(self._stage, description=f"{event.title}: {event.phase}")
 
     def _stage_done(self, result: StageResult) -> None:
         match result.status:

@@ -77,6 +77,7 @@ class MachineRecord(msgspec.Struct, frozen=True):
     medium: str = "direct"
     firmware: str = "bios"
     unpacked: bool = False
+    network: str = "none"
 
 
 class HostRecord(msgspec.Struct, frozen=True):
@@ -136,6 +137,20 @@ class FetchedRecord(msgspec.Struct, frozen=True):
     fast: bool
 
 
+class PackageRecord(msgspec.Struct, frozen=True):
+    """A package that the payload built, or was building when the run ended."""
+
+    name: str
+    occurrence: int
+    seconds: float
+    done: bool
+
+    @property
+    def title(self) -> str:
+        """Name and, from the second on, occurrence."""
+        return self.name if self.occurrence == 1 else f"{self.name} ({self.occurrence})"
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `run.json`. Times are UTC in ISO 8601, durations seconds."""
 
@@ -162,6 +177,11 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...] = ()
     facts: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    not_applicable: tuple[str, ...] = ()
+    instrumented: bool = False
+    packages: tuple[PackageRecord, ...] = ()
+    checksums: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class RunRecord:
@@ -228,7 +248,13 @@ class RunRecord:
 
     def decide(self, result: RunResult) -> None:
         """Write what the verdict is; the machine may still be there."""
-        self.update(verdict=result.verdict, stages=result.stages, checks=result.checks, facts=result.facts)
+        self.update(
+            verdict=result.verdict,
+            stages=result.stages,
+            checks=result.checks,
+            facts=result.facts,
+            not_applicable=result.not_applicable,
+        )
 
     def finish(self, result: RunResult) -> None:
         """Write how the run ended."""

@@ -25,6 +25,7 @@ MARKS = {
     StageStatus.PASSED: Text("✓", "green"),
     StageStatus.FAILED: Text("✗", "red"),
     StageStatus.NOT_REACHED: Text("·", "dim"),
+    StageStatus.NOT_APPLICABLE: Text("-", "dim"),
     StageStatus.RESUMED: Text("↻", "cyan"),
 }
 _EVIDENCE = 12  # lines shown; the record has them all
@@ -54,6 +55,8 @@ def show_run(console: Console, document: RunDocument, plan: Plan, directory: Pat
     console.print(table)
     _show_checks(console, document, plan)
     _show_inputs(console, document)
+    if document.instrumented:
+        console.print("payload  instrumented: a script was added to it (--instrument)", style="yellow")
     if (resumed := document.resumed) is not None:
         text = f"resumed  at {resumed.stage} from checkpoint {resumed.checkpoint} of run {resumed.run}"
         console.print(text, style="cyan", soft_wrap=True, highlight=False, markup=False)
@@ -116,7 +119,8 @@ def _show_inputs(console: Console, document: RunDocument) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     machine = document.machine
     if machine is not None:
-        text = f"machine  QEMU {machine.qemu}, {machine.accelerator}, {machine.memory >> 20} MiB"
+        name = f"QEMU {machine.qemu}, {machine.accelerator}" if machine.qemu else machine.kind
+        text = f"machine  {name}, {machine.memory >> 20} MiB"
         if machine.unpacked:
             text += ", seed kernel started unpacked"
         console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ConfigError, command_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _GITLINK = "160000"
@@ -75,6 +75,25 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is taken of a part of a checkout.
+
+    Attributes:
+        dirty: Whether untracked files are.
+        partial: Whether submodules may be missing.
+        leave: Whether a submodule, by its path, is left out.
+    """
+
+    dirty: bool
+    partial: bool
+    leave: Callable[[str], bool]
+
+    def below(self, path: str) -> _Wanted:
+        """The same for a repository within."""
+        return replace(self, leave=lambda inner: self.leave(f"{path}/{inner}"))
+
+
+@dataclass(frozen=True, slots=True)
 class _Status:
     """What `git status` says about a part of a repository.
 
@@ -89,13 +108,21 @@ class _Status:
     untracked: tuple[str, ...]
 
 
-def look(directory: Path, *, dirty: bool = False) -> Snapshot:
+def look(
+    directory: Path,
+    *,
+    dirty: bool = False,
+    partial: bool = False,
+    leave: Callable[[str], bool] = lambda _: False,
+) -> Snapshot:
     """See what is in a directory of a checkout, its submodules included.
 
     Args:
         directory: The checkout, or a directory in it.
         dirty: Take what git does not track either, unless it ignores it; and take a directory that is no
             checkout as it is.
+        leave: Whether a submodule, by its path, is left out, checked out or not.
+        partial: Whether submodules may be missing: they are empty directories then.
 
     Raises:
         ConfigError: It is no checkout, git does not trust it, nothing in it is tracked, a tracked file is
@@ -112,19 +139,42 @@ def look(directory: Path, *, dirty: bool = False) -> Snapshot:
         return Snapshot("", differing=(), files=_sorted(_plain(directory)))
     status = _status(directory, prefix, dirty=dirty)
     differing: list[str] = []
-    files = _sorted(_tracked(directory, status, differing, dirty=dirty))
+    wanted = _Wanted(dirty, partial, leave)
+    files = _sorted(_tracked(directory, status, differing, wanted))
     if not files:
         raise ConfigError(f"git tracks no file in {directory}", hint="`git add` what the image is to have")
     return Snapshot(status.commit, tuple(sorted(differing)), files)
 
 
-def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def stray_files(directory: Path) -> tuple[str, ...] | None:
+    """What lies in a checkout and git does not track, ignored or not; directories end in a slash.
+
+    Returns:
+        Paths relative to the directory, sorted; None where there is no git to say it.
+
+    Raises:
+        ConfigError: Git does not trust the checkout.
+        InfraError: Git failed.
+    """
+    prefix = _prefix(directory)
+    if prefix is None:
+        return None
+    output = _git(
+        directory, "status", "--porcelain", "-z", "--ignored", "--untracked-files=normal", "--", "."
+    )
+    kinds = ("?? ", "!! ")
+    found = (record[3:].removeprefix(prefix) for record in _records(output) if record.startswith(kinds))
+    return tuple(sorted(found))
+
+
+def _tracked(directory: Path, status: _Status, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     differing += [*status.changed, *status.untracked]
     for record in _records(_git(directory, "ls-files", "-s", "-v", "-z")):
         head, path = record.split("\t", 1)
         tag, mode, blob, _ = head.split(" ")
         if mode == _GITLINK:
-            yield from _submodule(directory, path, differing, dirty=dirty)
+            if not wanted.leave(path):
+                yield from _submodule(directory, path, differing, wanted.below(path))
             continue
         mode = status.changed.get(path, mode)
         if mode == _ABSENT:  # also where a directory on the way became a link
@@ -134,24 +184,28 @@ def _tracked(directory: Path, status: _Status, differing: list[str], *, dirty: b
         yield _file(directory, path, executable=mode == _EXECUTABLE, blob=known)
     for path in status.untracked:
         if path.endswith("/"):  # a repository within, which git does not look into
-            yield from _within(directory, path.rstrip("/"), differing, dirty=dirty)
+            yield from _within(directory, path.rstrip("/"), differing, wanted.below(path.rstrip("/")))
         else:
             yield _file(directory, path)
 
 
-def _submodule(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _submodule(directory: Path, path: str, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     if not (directory / path / ".git").exists():
+        if wanted.partial:
+            yield CheckedOut(path, directory / path, stat.S_IFDIR | 0o755)
+            return
         raise ConfigError(
             f"the submodule {directory / path} is not checked out",
             hint=f"git -C {directory} submodule update --init --recursive",
         )
-    yield from _within(directory, path, differing, dirty=dirty)
+    yield from _within(directory, path, differing, wanted)
 
 
-def _within(directory: Path, path: str, differing: list[str], *, dirty: bool) -> Iterator[CheckedOut]:
+def _within(directory: Path, path: str, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     inner = directory / path
     differing_inside: list[str] = []
-    for file in _tracked(inner, _status(inner, "", dirty=dirty), differing_inside, dirty=dirty):
+    status = _status(inner, "", dirty=wanted.dirty)
+    for file in _tracked(inner, status, differing_inside, wanted):
         yield replace(file, path=f"{path}/{file.path}")
     differing += [f"{path}/{name}" for name in differing_inside]
 

@@ -30,16 +30,19 @@ class Transfer:
 
     Args:
         url: Its address.
-        path: Where it goes: an empty file.
+        path: Where it goes: an empty file, or one that an earlier process began.
         patience: Seconds to wait for the next bytes.
+        version: What `version` said when that process ended.
+
+    Attributes:
+        version: Which version of the file the bytes at hand are of; without one they cannot be gone on with.
     """
 
-    def __init__(self, url: str, path: Path, patience: float) -> None:
+    def __init__(self, url: str, path: Path, patience: float, version: str = "") -> None:
         self._url = url
         self._path = path
         self._patience = patience
-        # The version of the file that the bytes at hand are of; without one they cannot be gone on with.
-        self._version = ""
+        self.version = version
 
     def go_on(self, task: Task) -> None:
         """Fetch what is missing.
@@ -48,11 +51,11 @@ class Transfer:
             Broken: It did not come to an end; what came stays.
             ConfigError: The address is wrong, or the server refuses to give it.
         """
-        start = self._path.stat().st_size if self._version else 0
+        start = self._path.stat().st_size if self.version else 0
         # Without an encoding of the server's making: the hash is that of the file itself.
         headers = {"Accept-Encoding": "identity"}
         if start:
-            headers |= {"Range": f"bytes={start}-", "If-Range": self._version}
+            headers |= {"Range": f"bytes={start}-", "If-Range": self.version}
         try:
             with requests.get(self._url, headers=headers, stream=True, timeout=self._patience) as response:
                 self._receive(response, start, task)
@@ -65,18 +68,18 @@ class Transfer:
         status = f"the server answers {response.status_code} {response.reason}"
         if response.status_code == _UNSATISFIABLE or response.status_code in _PASSING:
             if response.status_code == _UNSATISFIABLE:  # the file is shorter than what came before
-                self._version = ""
+                self.version = ""
             raise Broken(status)
         if not response.ok:
             raise ConfigError(f"cannot download {self._url}: {status}", hint="check the address")
         if response.status_code == _PARTIAL:
             begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
             if begin is None or int(begin[1]) != start:
-                self._version = ""
+                self.version = ""
                 raise Broken("the server sends another part of the file than it was asked for")
         else:
             start = 0
-        self._version = _version(response)
+        self.version = _version(response)
         length = response.headers.get("Content-Length", "")
         whole = start + int(length) if length.isdecimal() else 0
         with self._path.open("r+b") as file:

@@ -37,6 +37,21 @@ class Seen(Event, frozen=True):
     offset: int
 
 
+class Packaged(Event, frozen=True):
+    """A package of the payload began, moved on or was done with; `seconds` since it began."""
+
+    name: str
+    occurrence: int
+    phase: str
+    done: bool
+    seconds: float
+
+    @property
+    def title(self) -> str:
+        """Name and, from the second on, occurrence."""
+        return self.name if self.occurrence == 1 else f"{self.name} ({self.occurrence})"
+
+
 class CheckBegan(Event, frozen=True):
     """A check was sent to the shell."""
 

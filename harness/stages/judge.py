@@ -47,6 +47,15 @@ class Trouble:
     before: tuple[Sighting, ...] = ()
 
 
+def passed(plan: Plan) -> Verdict:
+    """All of the plan came true, as far as it applies."""
+    reason = "every stage and check of the plan passed"
+    if plan.not_applicable:
+        names = ", ".join(plan.not_applicable)
+        reason = f"every stage and check of the plan that applies here passed; not applicable: {names}"
+    return Verdict(Outcome.PASS, plan.stages[-1].name, reason)
+
+
 def failed(plan: Plan, stage: Stage, seen: Sequence[Trouble]) -> Verdict:
     """A failure of the plan was seen; of several, the plan's first is the reason."""
     first = min(seen, key=lambda trouble: plan.failures.index(trouble.failure))
@@ -86,10 +95,18 @@ def ended(stage: Stage, end: End, recent: Iterable[Line]) -> Verdict:
             return Verdict(
                 Outcome.PANIC, stage.name, "the guest reported a panic to the machine", stage.hint, evidence
             )
+        case EndCause.EXITED | EndCause.GAVE_UP:
+            return Verdict(
+                Outcome.FAIL,
+                stage.name,
+                f"the first process ended before the plan did ({end.detail})",
+                stage.hint,
+                evidence,
+            )
     return Verdict(
         Outcome.INFRA,
         stage.name,
-        f"QEMU ended although nobody asked it to ({end.detail or end.cause})",
+        f"the machine ended although nobody asked it to ({end.detail or end.cause})",
         "look for the out-of-memory killer or other reasons on the host, and run again",
         evidence,
     )

@@ -1,8 +1,4 @@
-"""What a run takes out of its guest for the record: the list of what was produced, and files by name.
-
-`manifest.sha256` can be checked by sha256sum(1); `manifest.mtree` has modes and sizes as well, as mtree(5)
-describes them. Both are sorted by the bytes of the paths, so that equal products are equal files.
-"""
+"""What a run takes out of its guest for the record: the list of what was produced, and files by name."""
 
 from __future__ import annotations
 
@@ -17,7 +13,8 @@ from typing import TYPE_CHECKING
 from harness.console.bulk import Fetched, fetch
 from harness.errors import InfraError
 from harness.outcome import Outcome
-from harness.stages import events
+from harness.stages import events, products
+from harness.stages.products import Produced
 from harness.stages.verdict import Decided, Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -49,23 +46,6 @@ $xargs -0 -r $sha256sum <names >sums &&
 cat stats sums names >list &&
 $stat -c %s stats sums names && rm names stats sums
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Produced:
-    """A regular file that the guest has.
-
-    Attributes:
-        path: Absolute, in the guest.
-        mode: Permissions.
-        size: In bytes.
-        sha256: Of its content, in hexadecimal.
-    """
-
-    path: bytes
-    mode: int
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +99,7 @@ class Outputs:
             out.seek(0)
             files = listed(out.read(), [int(word) for word in reply.text.split()])
         with _storing(self.directory):
-            (self.directory / "manifest.sha256").write_bytes(b"".join(map(_sum_line, files)))
-            tree = b"#mtree\n" + b"".join(map(_tree_line, files))
-            (self.directory / "manifest.mtree").write_bytes(tree)
+            products.write(files, self.directory)
         self.listener.event(
             events.Produced(
                 stage.name,
@@ -188,22 +166,6 @@ def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
         for path, (mode, size), sha256 in zip(paths, known, hashes, strict=True)
     }
     return sorted(files, key=lambda file: file.path)
-
-
-def _sum_line(file: Produced) -> bytes:
-    """A line of sha256sum(1), which escapes what would end it, and says so in front."""
-    escaped = file.path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    mark = b"\\" if escaped != file.path else b""
-    return b"%s%s  %s\n" % (mark, file.sha256.encode(), escaped)
-
-
-def _tree_line(file: Produced) -> bytes:
-    """A line of mtree(5), whose names are relative, and escaped as by vis(3) in octal."""
-    plain = b"." + file.path
-    escaped = re.sub(rb"[^!-\"$-<>-\[\]-~]", lambda odd: b"\\%03o" % odd[0][0], plain)
-    return b"%s type=file mode=%04o size=%d sha256digest=%s\n" % (
-        escaped, file.mode, file.size, file.sha256.encode(),
-    )  # fmt: skip
 
 
 def _lacks(stage: Stage, reason: str, hint: str, evidence: tuple[Evidence, ...]) -> Decided:

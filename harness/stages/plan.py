@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from harness import places, toml
+from harness import toml
 from harness.console.watcher import Marker
-from harness.errors import ConfigError
-from harness.machine.protocol import Accelerator
 from harness.outcome import Outcome
-from harness.stages.needs import NO_NEEDS, Needs, joined
+from harness.stages.needs import NO_NEEDS, Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.stages.native import Native
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 # Absolute and without detours: it is also the file's place in the record.
@@ -128,23 +129,6 @@ class Failure(toml.Table, frozen=True):
         return frozenset(("count", *groups))
 
 
-class _Document(toml.Table, frozen=True):
-    summary: str
-    stage: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)]
-    end: Literal["guest-shutdown", "guest-reset", "line"]
-    end_line: str = ""
-    include: tuple[str, ...] = ()
-    failure: tuple[Failure, ...] = ()
-    needs: Needs = Needs()
-    scale: Mapping[Accelerator, Seconds] = msgspec.field(default_factory=dict)
-
-
-class _Included(toml.Table, frozen=True):
-    summary: str = ""
-    failure: tuple[Failure, ...] = ()
-    needs: Needs = Needs()
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A plan that has been read and checked.
@@ -157,6 +141,10 @@ class Plan:
         end_line: Pattern of the line that is the end, whatever the machine does after it.
         needs: What it needs of the kernels.
         scale: What budgets are multiplied with, by accelerator; they are written for TCG.
+        native: What holds without a kernel; None where nothing does.
+        not_applicable: Stages, and checks as "stage.check", that this machine has no use for; the stages are
+            not among `stages`.
+        order: The names of all stages, those too; empty where there are no others.
     """
 
     name: str
@@ -166,6 +154,9 @@ class Plan:
     scale: Mapping[str, float]
     end_line: str = ""
     needs: Needs = NO_NEEDS
+    native: Native | None = None
+    not_applicable: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
 
     @property
     def takes_out(self) -> bool:
@@ -221,134 +212,3 @@ class Plan:
         """The failure that a marker stands for."""
         kind, _, number = marker.key.partition(":")
         return self.failures[int(number)] if kind == "failure" else None
-
-
-def plan_files() -> dict[str, Path]:
-    """The plans that come with the project, by name; files without stages are there to be included."""
-    files = sorted((places.data_root() / "images/plans").glob("*.toml"))
-    return {path.stem: path for path in files if "[[stage]]" in path.read_text(encoding="utf-8")}
-
-
-def needs_files() -> dict[str, tuple[str, Needs]]:
-    """What every plan of the project needs of kernels, and every file of needs that no plan includes yet.
-
-    Returns:
-        Summary and needs, by name; a file of needs without a summary is a part of others.
-    """
-    plans = {name: toml.load(path, _Document) for name, path in plan_files().items()}
-    found = {name: (document.summary, load_plan(find_plan(name)).needs) for name, document in plans.items()}
-    said = {name for document in plans.values() for name in document.include}
-    for path in sorted((places.data_root() / "images/plans").glob("needs-*.toml")):
-        if path.stem not in said:
-            included = toml.load(path, _Included)
-            found[path.stem] = (included.summary, included.needs)
-    return {name: (summary, needs) for name, (summary, needs) in found.items() if summary and needs}
-
-
-def find_plan(name: str) -> Path:
-    """A plan by name, or by the path of its TOML file.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    if name.endswith(".toml"):
-        return Path(name)
-    known = plan_files()
-    if name not in known:
-        hint = f"known plans: {', '.join(known)}; the path of a .toml file of your own works too"
-        raise ConfigError(f"there is no plan {name!r}", hint=hint)
-    return known[name]
-
-
-def load_plan(path: Path) -> Plan:
-    """Read a plan, with the failures of the files that it includes after its own.
-
-    Raises:
-        ConfigError: A key is wrong; the message names file and key.
-    """
-    document = toml.load(path, _Document)
-    failures = list(document.failure)
-    needs = [document.needs]
-    _check_patterns(path, document.stage, document.failure)
-    for name in document.include:
-        included = path.with_name(f"{name}.toml")
-        more = toml.load(included, _Included)
-        _check_patterns(included, (), more.failure)
-        failures += more.failure
-        needs.append(more.needs)
-    _check_names(path, document)
-    _check_end(path, document)
-    return Plan(
-        name=path.stem,
-        stages=document.stage,
-        failures=tuple(failures),
-        end=document.end,
-        end_line=document.end_line,
-        needs=joined(needs),
-        scale={str(kind): factor for kind, factor in document.scale.items()},
-    )
-
-
-def _check_names(path: Path, document: _Document) -> None:
-    """What a plan calls by name must exist, or a slip shows only when a run ends."""
-    names: list[str] = []
-    for index, stage in enumerate(document.stage):
-        if stage.name in names:
-            raise ConfigError(
-                f"{path}: key stage[{index}].name: {stage.name!r} is the name of an earlier stage"
-            )
-        names.append(stage.name)
-    lists = [index for index, stage in enumerate(document.stage) if stage.produced]
-    if len(lists) > 1:
-        raise ConfigError(
-            f"{path}: key stage[{lists[1]}].produced: only one stage can list what was produced"
-        )
-    for index, failure in enumerate(document.failure):
-        for name in failure.stages:
-            if name not in names:
-                raise ConfigError(f"{path}: key failure[{index}].stages: there is no stage {name!r}")
-
-
-def _check_end(path: Path, document: _Document) -> None:
-    if (document.end == "line") != bool(document.end_line):
-        raise ConfigError(f'{path}: key end-line: it goes with end = "line", and that with it')
-    _check_patterns(path, (), (), {"end-line": document.end_line})
-
-
-def _check_patterns(
-    path: Path,
-    stages: tuple[Stage, ...],
-    failures: tuple[Failure, ...],
-    others: Mapping[str, str] | None = None,
-) -> None:
-    patterns = {f"failure[{index}].pattern": failure.pattern for index, failure in enumerate(failures)}
-    patterns |= others or {}
-    for index, failure in enumerate(failures):
-        patterns |= {
-            f"failure[{index}].context[{number}]": text for number, text in enumerate(failure.context)
-        }
-    for index, stage in enumerate(stages):
-        patterns[f"stage[{index}].begins"] = stage.begins
-        patterns |= {f"stage[{index}].notes[{number}]": note for number, note in enumerate(stage.notes)}
-        patterns |= {
-            f"stage[{index}].milestones[{number}]": text for number, text in enumerate(stage.milestones)
-        }
-        for number, check in enumerate(stage.checks):
-            # Facts stand in braces, which no fixed text of a pattern needs: fill them with anything.
-            key = f"stage[{index}].checks[{number}].output"
-            patterns[key] = re.sub(r"\{[a-z0-9_]+\}", "0", check.output)
-    for key, pattern in patterns.items():
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ConfigError(f"{path}: key {key}: {pattern!r} is no pattern: {error}") from error
-    for index, failure in enumerate(failures):
-        key = f"failure[{index}].reason"
-        try:
-            failure.reason.format_map(dict.fromkeys(failure.fields, ""))
-        except KeyError as error:
-            name = error.args[0]
-            raise ConfigError(f"{path}: key {key}: {{{name}}} is no named group of the pattern") from error
-        except (ValueError, LookupError, AttributeError) as error:
-            problem = f"{failure.reason!r} cannot be filled in: {error}"
-            raise ConfigError(f"{path}: key {key}: {problem}") from error

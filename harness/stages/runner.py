@@ -20,7 +20,7 @@ from harness.stages.person import Nobody
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from harness.console.recorder import Recorder
     from harness.machine.protocol import Machine
@@ -117,14 +117,12 @@ class Runner:
         ended = StageStatus.PASSED if passed else StageStatus.FAILED
         self._observer.leave(StageStatus.NOT_REACHED if self._stopped else ended)
         self._listener.event(events.Ended(verdict))
-        reached = {stage.name for stage in self._observer.stages}
-        missing = [
-            StageResult(stage.name, StageStatus.NOT_REACHED)
-            for stage in self._plan.stages
-            if stage.name not in reached
-        ]
         return RunResult(
-            verdict, (*self._observer.stages, *missing), tuple(self._checks), dict(self._observer.facts)
+            verdict,
+            all_stages(self._plan, self._observer.stages),
+            tuple(self._checks),
+            dict(self._observer.facts),
+            self._plan.not_applicable,
         )
 
     @property
@@ -235,6 +233,16 @@ class Runner:
             if not self._recorder.ended:
                 raise
             self._observer.await_end()  # the machine's end explains more than the shell can
+
+
+def all_stages(plan: Plan, known: Iterable[StageResult]) -> tuple[StageResult, ...]:
+    """What is known of each stage of a plan, in order, those that it never comes to included."""
+    found = {stage.name: stage for stage in known}
+    missing = {
+        name: StageStatus.NOT_APPLICABLE if name in plan.not_applicable else StageStatus.NOT_REACHED
+        for name in plan.order or [stage.name for stage in plan.stages]
+    }
+    return tuple(found.get(name) or StageResult(name, status) for name, status in missing.items())
 
 
 def _resumed_verdict(verdict: Verdict, boundary: Boundary) -> Verdict:

@@ -47,6 +47,7 @@ class StageStatus(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_REACHED = "not reached"
+    NOT_APPLICABLE = "not applicable"  # the machine has no kernel of its own, and the stage is about one
     RESUMED = "resumed"  # it passed in the run whose checkpoint this one went on from
 
 
@@ -98,12 +99,14 @@ class RunResult(msgspec.Struct, frozen=True):
         stages: Every stage of the plan, in order.
         checks: The checks that were done, in order.
         facts: What was learned on the way: kernel releases, the compiler's version.
+        not_applicable: Stages, and checks as "stage.check", that this machine has no use for.
     """
 
     verdict: Verdict
     stages: tuple[StageResult, ...]
     checks: tuple[CheckResult, ...] = ()
     facts: dict[str, str] = {}
+    not_applicable: tuple[str, ...] = ()
 
 
 class Decided(Exception):  # noqa: N818 - not an error: the run is over

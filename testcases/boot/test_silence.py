@@ -22,7 +22,7 @@ from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.recipe import load_recipe
 from harness.report.record import RunDocument
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
 
 if TYPE_CHECKING:

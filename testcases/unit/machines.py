@@ -24,7 +24,7 @@ import msgspec
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
 from harness.machine.protocol import End, EndCause, Usage
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
 
 if TYPE_CHECKING:

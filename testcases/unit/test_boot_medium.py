@@ -11,7 +11,7 @@ import pytest
 from harness import pipeline
 from harness.errors import ConfigError
 from harness.machine import boot_medium
-from harness.machine.protocol import DirectBoot, Firmware, Medium, MediumBoot
+from harness.machine.protocol import DirectBoot, DiskBoot, Firmware, Medium, MediumBoot
 from harness.progress import Quiet
 from harness.recipe import Initramfs, Iso, MenuEntry
 
@@ -38,7 +38,7 @@ def built(*, medium: str | None = "stick", bits: int = 32) -> Build:
     return cast("Build", SimpleNamespace(recipe=recipe, kernels={"seed": kernel}, images=artifacts))
 
 
-def boot(given: Build, **options: Any) -> DirectBoot | MediumBoot:
+def boot(given: Build, **options: Any) -> DirectBoot | MediumBoot | DiskBoot:
     return pipeline.start_of(given, pipeline.RunOptions(runs=Path("runs"), **options))
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from harness import checkpoints
 from harness.checkpoints import State
-from harness.cli import app
+from harness.cli import program
 from harness.console.recorder import Recorder
 from harness.errors import ConfigError, InfraError
 from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec
@@ -469,7 +469,7 @@ def test_progress_says_what_was_resumed_and_saved() -> None:
 
 
 def harness(store: Store, *words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["checkpoint", *words, "--cache", str(store.cache)])
+    result = CliRunner().invoke(program(), ["checkpoint", *words, "--cache", str(store.cache)])
     if isinstance(result.exception, ConfigError):
         return 2, result.exception.message
     return result.exit_code, result.stdout

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import harness
-from harness.cli import app
+from harness.cli import program
 from harness.kernel.catalogue import kernel_files
 from harness.machine.qemu import PROGRAM
 from harness.recipe import recipe_files
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PROGRAM_ITSELF = get_command(app)
+PROGRAM_ITSELF = get_command(program())
 assert isinstance(PROGRAM_ITSELF, TyperGroup)
 COMMANDS = list(PROGRAM_ITSELF.commands)
 MODULE = [sys.executable, "-m", "harness"]
@@ -192,7 +192,11 @@ def test_more_memory_than_the_host_has_leaves_no_record(user: User) -> None:
     ("old", "new", "told"),
     [
         ("[boot]", "[boot]\nspeed = 1", "key boot.speed is not known"),
-        ('initramfs = "root"', "", "key boot.initramfs is missing"),
+        (
+            'initramfs = "root"',
+            "",
+            "key boot.initramfs: the key is missing, and there is no disk",
+        ),
         ('kind = "initramfs"', 'kind = "initramfs"\nsize = 1', r"key image\[0\].size is not known"),
         ('path = "init"', 'path = "/init"', r"key image\[0\].contents\[0\].path: '/init' is no plain path"),
         ("summary =", "summary", "images/recipes/own.toml is not valid TOML: .*line 2"),

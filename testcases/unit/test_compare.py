@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.outcome import Outcome
 from harness.report.compare import compare, normalised
-from harness.report.produced import Difference, difference, produced
+from harness.report.produced import Difference, difference
 from harness.report.reading import read_run
+from harness.stages import products
 from harness.stages.verdict import CheckResult
 from testcases.unit.records import leave_run
 
@@ -96,9 +97,9 @@ def test_inputs_verdicts_and_answers_are_compared(tmp_path: Path) -> None:
 
 
 def test_produced_files_are_compared_by_hash(tmp_path: Path) -> None:
-    assert produced(tmp_path) is None
+    assert products.read(tmp_path) is None
     (tmp_path / "manifest.sha256").write_text(f"{A}  bin/tcc\n{B} *bin/sh\n\\{B}  odd\\nname\\\\x\n")
-    made = produced(tmp_path)
+    made = products.read(tmp_path)
     assert made == {"bin/tcc": A, "bin/sh": B, "odd\nname\\x": B}
     assert difference(made, {"bin/tcc": B, "bin/sh": B, "new": A}) == Difference(
         same=1, differing=("bin/tcc",), only_first=("odd\nname\\x",), only_second=("new",)
@@ -111,7 +112,7 @@ def test_sha256sum_itself_is_understood(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     done = subprocess.run(["sha256sum", *names], cwd=tmp_path, capture_output=True, check=True)
     (tmp_path / "manifest.sha256").write_bytes(done.stdout)
-    made = produced(tmp_path)
+    made = products.read(tmp_path)
     assert made is not None
     assert list(made) == names
     assert len(set(made.values())) == len(names)
@@ -120,7 +121,7 @@ def test_sha256sum_itself_is_understood(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.sha256").write_text(f"{A}  tcc\n{A[:50]}\n")
     with pytest.raises(ConfigError, match=r"manifest\.sha256: line 2 is none of sha256sum's"):
-        produced(tmp_path)
+        products.read(tmp_path)
 
 
 @pytest.mark.parametrize(("said", "status"), [("up\n", 0), ("down\n", 1)])

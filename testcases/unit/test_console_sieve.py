@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.console.lines import STAMP, Block
 from harness.console.sieve import Sieve
 from harness.console.watcher import Marker, Sighting, Watcher
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 
 # Patterns as plans have them, and every kind of which RE2 has ideas of its own.
 PATTERNS = [

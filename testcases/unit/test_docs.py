@@ -19,14 +19,15 @@ import pytest
 import typer.main
 
 from harness import recipe, toml
-from harness.cli import app
+from harness.cli import program
 from harness.kernel import catalogue, features, stock
 from harness.matrix import document as matrix
 from harness.outcome import Outcome
+from harness.payload import era
 from harness.qualify import questions
 from harness.report import record
 from harness.sources import packages
-from harness.stages import events, needs, plan, verdict
+from harness.stages import events, native, needs, plan, plan_file, products, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +45,16 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
     ("recipes", "Keys of `[[boot.drive]]`", (recipe.Drive,)),
+    ("recipes", "### `[native]`", (recipe.Native,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
+    ("live-bootstrap", "## An era of your own", (era._Document,)),
+    ("live-bootstrap", "`[[submodule]]`:", (era.Submodule,)),
+    ("live-bootstrap", "`[[distfiles]]`:", (era.Distfiles,)),
+    ("live-bootstrap", "`[config]`:", (era.Config,)),
+    ("live-bootstrap", "`[mode.NAME]`:", (era.Mode,)),
     ("kernels", "## The catalogue", (catalogue.KernelLine,)),
     ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
@@ -56,7 +63,8 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("qualify", "## Questions", (questions.Question,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
-    ("plans", "## Top level", (plan._Document,)),
+    ("plans", "## Top level", (plan_file._Document,)),
+    ("plans", "## `[native]`", (native.Native,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
@@ -66,7 +74,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
     ("matrix", "### `[[rule]]`", (matrix.Rule,)),
 ]
-SAID_IN_PROSE: Structs = (plan._Included, features._Document, questions._Document, matrix.Match)
+SAID_IN_PROSE: Structs = (plan_file._Included, features._Document, questions._Document, matrix.Match)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
@@ -83,6 +91,7 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("Each of `evidence`:", verdict.Evidence),
     ("Each of `stages`:", verdict.StageResult),
     ("Each of `checks`:", verdict.CheckResult),
+    ("Each of the run's `packages`:", record.PackageRecord),
     ("## inputs.lock.json", packages.Lock),
     ("Each of `resolutions`:", packages.Resolution),
     ("Each of `packages`:", packages.Package),
@@ -196,14 +205,16 @@ def test_every_event_is_described_with_its_fields() -> None:
 
 def test_every_file_of_a_record_is_described() -> None:
     described = {words(row[0])[0] for row in rows(page("records"), "## Files")}
-    written = {"run.json"}
+    written = {"run.json", products.SUMS, products.TREE}
     for source in (
         "pipeline.py",
         "following.py",
         "report/record.py",
         "stages/outputs.py",
+        "stages/products.py",
         "machine/qemu.py",
         "machine/looks.py",
+        "machine/native.py",
         "machine/boot_medium.py",
     ):
         text = (ROOT / "harness" / source).read_text("utf-8")
@@ -228,7 +239,7 @@ def test_every_outcome_has_its_exit_code(text: str) -> None:
 
 def commands() -> dict[str, set[str]]:
     """The program's commands and their options."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(program())
     found: dict[str, set[str]] = {}
     for name, command in getattr(root, "commands", {}).items():
         inner = [command, *getattr(command, "commands", {}).values()]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.machine.protocol import ProcessorSample
 from harness.outcome import Outcome
 from harness.stages.events import Seen
-from harness.stages.plan import find_plan, load_plan
+from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.replay import replay
 from testcases.boot import test_broken
 from testcases.unit import test_judge, test_replay
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from testcases.unit.machines import Guest
 
 ROWS = tomllib.loads((Path(__file__).parent / "logs/failures.toml").read_text(encoding="utf-8"))
-NAMES = ("relay", "stage0-posix", "builder-hex0", "live-bootstrap-sysabc")
+NAMES = (
+    "relay",
+    "stage0-posix",
+    "builder-hex0",
+    "live-bootstrap-sysabc",
+    "live-bootstrap-sysa",
+    "live-bootstrap-steps",
+)
 PLANS = {name: load_plan(find_plan(name)) for name in NAMES}
 BANNER = "[    0.000000] Linux version 6.1.0-50-686 (debian-kernel@lists.debian.org)"
 PANIC = "[  283.000000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000"
@@ -59,11 +66,24 @@ BEGINS: dict[str, dict[str, str]] = {
         "sysb": "[    0.000000] Linux version 4.9.10 (root@(none)) (gcc version 4.7.4 (GCC) ) #1",
         "sysc": "Switching into sysc",
     },
+    "live-bootstrap-sysa": {
+        "kernel": BANNER,
+        "stage0": " +> ../bootstrap-seeds/POSIX/x86/hex0-seed hex0_x86.hex0 ../bin/hex0 ",
+        "sysa": " +> pkg=mes ",
+    },
+    "live-bootstrap-steps": {
+        "kernel": BANNER,
+        "stage0": " +> ./bootstrap-seeds/POSIX/x86/kaem-optional-seed ./x86/mescc-tools-seed-kaem.kaem ",
+        "steps": " +> ./script-generator /steps/manifest ",
+        "linux": "[    0.000000] Linux version 4.14.341 (root@(none)) (gcc version 4.7.4 (GCC) ) #1",
+    },
 }
 ENDS = {
     "stage0-posix": f" +> exec ./x86/bin/kaem --verbose --strict --file ./after.kaem \r\n{PANIC}\r\n",
     "builder-hex0": "Build finished.\r\nERROR: no hda writes!\r\n",
     "live-bootstrap-sysabc": "Bootstrapping completed.\r\nbash: no job control in this shell\r\nbash-5.1# ",
+    "live-bootstrap-sysa": "Bootstrapping completed.\r\nbash: no job control in this shell\r\n/image # ",
+    "live-bootstrap-steps": "[  900.000000] sysrq: Power Off\r\n[  900.100000] reboot: Power down\r\n",
 }
 
 

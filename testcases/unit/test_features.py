@@ -12,7 +12,7 @@ from harness.errors import ConfigError
 from harness.kernel import config
 from harness.kernel.features import Lack, lacking, load_features
 from harness.kernel.image import KernelImage
-from harness.stages.plan import load_plan, needs_files
+from harness.stages.plan_file import load_plan, needs_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

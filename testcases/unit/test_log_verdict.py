@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.outcome import Outcome
-from harness.stages.plan import find_plan, plan_files
+from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
 from testcases.unit.machines import BEGINS, PROMPT, RELAY, recorded
 from testcases.unit.test_reading import ended

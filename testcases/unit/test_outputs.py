@@ -20,7 +20,7 @@ from harness.outcome import Outcome
 from harness.stages import outputs
 from harness.stages.events import Fetched, Produced
 from harness.stages.outputs import Outputs, listed
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from harness.stages.verdict import Decided
 from testcases.unit.consoles import PtyTransport
 from testcases.unit.machines import (

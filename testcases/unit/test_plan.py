@@ -8,7 +8,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.machine.protocol import EndCause
 from harness.outcome import Outcome
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from testcases.unit.machines import BEGINS, IMAGES, RELAY
 
 if TYPE_CHECKING:

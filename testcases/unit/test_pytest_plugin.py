@@ -86,7 +86,7 @@ from types import SimpleNamespace
 from harness import pipeline
 from harness.errors import InfraError
 from harness.outcome import Outcome
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from harness.stages.verdict import CheckResult, RunResult, StageResult, StageStatus, Verdict
 
 pytest_plugins = ["harness.pytest_plugin"]

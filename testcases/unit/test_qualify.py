@@ -24,7 +24,7 @@ from harness.qualify.questions import Answer, Word, load_questions, read_answers
 from harness.qualify.table import advice_lines, table_rows
 from harness.recipe import load_recipe
 from harness.stages.needs import KernelNeeds, Needs
-from harness.stages.plan import needs_files
+from harness.stages.plan_file import needs_files
 from harness.stages.verdict import Verdict
 from testcases.unit.test_features import EVERYTHING, image
 
@@ -153,7 +153,7 @@ def test_a_compression_behind_an_unknown_one_is_asked_for_again(
     asked: list[str] = []
 
     def boot(_: object, recipe: Recipe) -> _Run:
-        name = recipe.boot.initramfs
+        name = recipe.boot.initramfs or ""
         asked.append(name)
         assert recipe.boot.drive == ()
         said = {"small-lz4": b"probe init yes 6\nprobe lz4 yes\n", "small-zstd": b"probe init yes 6\n"}

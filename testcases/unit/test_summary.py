@@ -21,7 +21,7 @@ from harness.report.record import (
     RunDocument,
 )
 from harness.report.summary import show_run, show_verdict
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 from harness.stages.verdict import CheckResult, Evidence, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness import places, toml
 from harness.errors import ConfigError
 from harness.recipe import load_recipe
-from harness.stages.plan import load_plan
+from harness.stages.plan_file import load_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

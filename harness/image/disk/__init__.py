@@ -147,6 +147,7 @@ def _places(disk: Disk, mtime: int) -> list[_Place]:
         key = f"partition[{index}]."
         name = wanted.label or f"{disk.name}/p{index + 1}"
         identity = Identity(_label(disk, key, wanted.label), _uuid(wanted.uuid, name), mtime)
+        offset = max(offset, _aligned(wanted.offset_bytes))
         # One that takes what is left gets at least something.
         size = max(end - offset, _ALIGNMENT) if wanted.size_bytes is None else _aligned(wanted.size_bytes)
         places.append(_Place(f"{key}size", offset, size, wanted, identity))

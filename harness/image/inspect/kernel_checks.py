@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NARROW_CPUS = frozenset(
     {"486", "athlon", "base", "coreduo", "kvm32", "n270", "pentium", "pentium2", "pentium3", "qemu32"}
 )
+_SOURCES = (".patch", ".diff", ".sh", ".kaem", ".c", ".h", ".txt", ".list", ".md")
 _KERNEL_MIN = 512 << 10  # no kernel is smaller
 
 
@@ -151,6 +152,8 @@ def check_carried(tree: Tree) -> Iterator[Finding]:
 def _carried(path: str, member: Member) -> str:
     """Return "kernel", "archive", or "" for what is neither."""
     name = path.rpartition("/")[2]
+    if name.endswith(_SOURCES):  # about kernels and archives, as source trees have them
+        return ""
     if name.startswith(("vmlinuz", "bzImage")):
         return "kernel"
     if name.startswith(("initramfs", "initrd")):

@@ -1,0 +1,211 @@
+"""`harness distfiles`: what a checkout downloads, whether it is at hand, and how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli.printing import err, out, print_json, print_wide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.payload.distfiles import Found
+    from harness.payload.source_lists import Distfile
+    from harness.payload.tree import Tree
+    from harness.progress import Progress
+    from harness.sources.downloads import Downloads
+
+app = typer.Typer(
+    help="See to the files that a bootstrap's checkout downloads: all eras, all kinds of lists.",
+    no_args_is_help=True,
+)
+
+TreeOption = Annotated[Path, typer.Option("--tree", help="The checkout.")]
+StageOption = Annotated[
+    list[str] | None, typer.Option("--stage", help="Only the files that this stage needs; repeatable.")
+]
+MirrorOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mirror", help="Directory or address with all files side by side, tried first; repeatable."
+    ),
+]
+
+
+@app.callback()
+def _tree(context: typer.Context, tree: TreeOption) -> None:
+    context.obj = tree
+
+
+@app.command("status")
+def status(
+    context: typer.Context, stage: StageOption = None, cache: CacheOption = None, as_json: JsonOption = False
+) -> None:
+    """Say which files are needed for which stage, and which are at hand; ends with 2 if some are missing."""
+    from harness.outcome import Outcome
+    from harness.payload import distfiles
+    from harness.progress import Quiet
+
+    tree, needed, downloads = _look(context, stage, cache, Quiet())
+    found = distfiles.status(needed, downloads)
+    if as_json:
+        print_json(_document(tree, found))
+    else:
+        _show(tree, found)
+    if distfiles.missing(found):
+        raise typer.Exit(Outcome.CONFIG.exit_code)
+
+
+@app.command("fetch")
+def fetch(
+    context: typer.Context,
+    stage: StageOption = None,
+    mirror: MirrorOption = None,
+    jobs: Annotated[int, typer.Option(min=1, max=32, help="Downloads at a time.")] = 4,
+    into: Annotated[
+        Path | None, typer.Option(help="Also lay all files side by side in this directory: a mirror.")
+    ] = None,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Get what is missing: from the tree's own directories, mirrors and addresses, each checked by its hash.
+
+    What cannot be had does not stop the others, and is listed at the end. A download that broke off is gone
+    on with.
+    """
+    from harness.outcome import Outcome
+    from harness.payload import distfiles
+    from harness.report.progress import TerminalProgress
+
+    distfiles.check_places(mirror or ())
+    with TerminalProgress(err()) as progress:
+        tree, needed, downloads = _look(context, stage, cache, progress)
+        places = [*map(str, distfiles.directories(tree)), *(mirror or ())]
+        found = distfiles.fetch(needed, downloads, places, jobs=jobs)
+        if into is not None:
+            count = distfiles.deliver(found, into)
+            progress.note(f"{count} files were laid into {into}")
+    if as_json:
+        print_json(_document(tree, found))
+    else:
+        _show(tree, found)
+    if distfiles.missing(found):
+        raise typer.Exit(Outcome.INFRA.exit_code)
+
+
+@app.command("verify")
+def verify(
+    context: typer.Context,
+    stage: StageOption = None,
+    directory: Annotated[
+        list[Path] | None, typer.Option("--directory", help="Check the files here as well; repeatable.")
+    ] = None,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every file again, in the cache and in the tree's own directories; ends with 2 if one is wrong."""
+    from harness.outcome import Outcome
+    from harness.payload import distfiles
+    from harness.progress import Quiet
+
+    tree, needed, downloads = _look(context, stage, cache, Quiet())
+    places = (*distfiles.directories(tree), *(directory or ()))
+    wrong = list(distfiles.verify(needed, places, downloads))
+    if as_json:
+        print_json({"wrong": wrong})
+    for one in () if as_json else wrong:
+        out().print(
+            f"{one.path}: sha256 {one.sha256}, and {one.wanted} is wanted", soft_wrap=True, markup=False
+        )
+    if not wrong and not as_json:
+        out().print("every file that is there is the one that it should be")
+    if wrong:
+        raise typer.Exit(Outcome.CONFIG.exit_code)
+
+
+@app.command("serve")
+def serve(
+    context: typer.Context,
+    stage: StageOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this host; 0: any that is free.")] = 0,
+    cache: CacheOption = None,
+) -> None:
+    """Offer what is at hand over HTTP on this host, as a mirror, until you stop it with Ctrl-C.
+
+    A guest on QEMU's user network finds it at http://10.0.2.2:PORT.
+    """
+    from harness.payload import distfiles
+    from harness.payload.mirror import Mirror
+    from harness.progress import Quiet
+
+    tree, needed, downloads = _look(context, stage, cache, Quiet())
+    found = distfiles.status(needed, downloads)
+    files = {one.distfile.name: one.place for one in found if one.place is not None}
+    with Mirror(files, port) as mirror:
+        out().print(f"{len(files)} files of {tree.path} at {mirror.address}", soft_wrap=True, highlight=False)
+        mirror.wait()
+
+
+def _look(
+    context: typer.Context, stage: Sequence[str] | None, cache: Path | None, progress: Progress
+) -> tuple[Tree, Sequence[Distfile], Downloads]:
+    from harness.payload import distfiles, recognise
+    from harness.sources.downloads import Downloads
+    from harness.store import Store
+
+    tree = recognise(context.obj)
+    needed = distfiles.needed(tree, stage or ())
+    return tree, needed, Downloads(Store(cache_directory(cache)), progress, tries=2)
+
+
+def _document(tree: Tree, found: Sequence[Found]) -> dict[str, object]:
+    return {
+        "tree": tree.path,
+        "era": tree.era.name,
+        "distfiles": [
+            {
+                "name": one.distfile.name,
+                "stage": one.distfile.group,
+                "sha256": one.distfile.sha256,
+                "packages": one.distfile.packages,
+                "urls": one.distfile.urls,
+                "place": one.place,
+                "problem": one.problem,
+            }
+            for one in found
+        ],
+    }
+
+
+def _show(tree: Tree, found: Sequence[Found]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.payload import distfiles
+    from harness.size import format_size
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "file", "stage", "needed by", "size", ""):
+        table.add_column(title, justify="right" if title == "size" else "left")
+    for one in found:
+        there = one.place is not None
+        table.add_row(
+            Text("✓", "green") if there else Text("✗", "red"),
+            Text(one.distfile.name),
+            Text(one.distfile.group),
+            Text(", ".join(one.distfile.packages[:2])),
+            format_size(one.place.stat().st_size) if one.place is not None else "",
+            Text(one.problem, "red"),
+        )
+    print_wide(table)
+    gone = distfiles.missing(found)
+    total = len({one.distfile.sha256 for one in found})
+    out().print(f"{tree.era.name}: {total - len(gone)} of {total} files are at hand", highlight=False)
+    if gone:
+        out().print(
+            f"cannot be had or missing: {', '.join(one.distfile.name for one in gone)}", soft_wrap=True
+        )

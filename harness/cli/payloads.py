@@ -1,0 +1,110 @@
+"""Which recipe a command line means: one that stands for itself, or one that runs the user's checkout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from harness.machine.protocol import MachineKind
+    from harness.progress import Progress
+    from harness.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line says about a payload.
+
+    Attributes:
+        tree: The user's checkout.
+        machine: Where it runs.
+        arch: Of stage0-posix.
+        builder: A checkout of builder-hex0.
+        instrument: Whether a script is added that tells more.
+        kernel: The seed kernel.
+        jobs: Build jobs of a tree's guest.
+        disk_size: Of a tree's disk, instead of its era's.
+        incomplete: Whether distfiles may be missing.
+    """
+
+    tree: Path | None
+    machine: MachineKind
+    arch: str = "x86"
+    builder: Path | None = None
+    instrument: bool = False
+    kernel: str | None = None
+    jobs: int = 1
+    disk_size: str = ""
+    incomplete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What is built and booted.
+
+    Attributes:
+        recipe: How, with all filled in that it wants to be given.
+        expected: The sha256 that its products should have, by absolute path.
+        packages: What it will build, in order; None where it has no packages.
+        notes: What the record says about it.
+    """
+
+    recipe: Recipe
+    expected: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payload:
+    """The payload that is meant, with its distfiles at hand.
+
+    Raises:
+        ConfigError: It needs a checkout and there is none, or the other way round; or the checkout is not
+            whole, or not what was named; or distfiles cannot be had.
+    """
+    from harness.payload import stage0
+    from harness.recipe import load_recipe
+
+    tree = wanted.tree
+    mine = name in stage0.RECIPES
+    unfit = {
+        "--builder": wanted.builder is not None and not mine,
+        "--instrument": wanted.instrument and not mine,
+        "--jobs": wanted.jobs != 1 and (mine or tree is None),
+        "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
+        "--incomplete": wanted.incomplete and (mine or tree is None),
+    }
+    for option in (option for option, given in unfit.items() if given):
+        raise ConfigError(f"the recipe {name} has no use for {option}", hint=f"leave it out: {option}")
+    if mine:
+        if tree is None:
+            raise ConfigError(
+                f"the recipe {name} runs a checkout of yours, and none is named",
+                hint="clone https://github.com/oriansj/stage0-posix with its submodules, then --tree DIR",
+            )
+        recipe = stage0.load(
+            name, tree, arch=wanted.arch, builder=wanted.builder, instrument=wanted.instrument
+        )
+        return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
+    if tree is None:
+        return Payload(recipe=load_recipe(name))
+
+    from harness.cli.trees import prepare
+
+    ready = prepare(
+        tree,
+        name,
+        wanted.machine.value,
+        cache,
+        progress,
+        kernel=wanted.kernel,
+        jobs=wanted.jobs,
+        disk_size=wanted.disk_size,
+        incomplete=wanted.incomplete,
+    )
+    return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes)

@@ -1,0 +1,138 @@
+"""What `--tree` means for a run: the checkout's era, its distfiles, and the recipe that comes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness.payload.distfiles import Found
+    from harness.payload.era import ModeName
+    from harness.payload.source_lists import Distfile
+    from harness.payload.tree import Tree
+    from harness.progress import Progress
+    from harness.recipe import Recipe
+    from harness.sources.downloads import Downloads
+
+_SHOWN = 8  # stray files
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRun:
+    """A tree that is ready to be built and booted.
+
+    Attributes:
+        recipe: How.
+        packages: What it will build, in order, as far as it says so.
+        notes: What the record says about it.
+    """
+
+    recipe: Recipe
+    packages: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check_payload(tree: Tree, name: str) -> None:
+    """Make sure that a tree is of the payload that was named.
+
+    Raises:
+        ConfigError: It is another one.
+    """
+    from harness.errors import ConfigError
+
+    if name not in {tree.era.payload, tree.era.name, "relay"}:  # relay: nothing was named
+        raise ConfigError(
+            f"{tree.path} is {tree.era.payload} ({tree.era.name}), and not {name}",
+            hint=f"harness run {tree.era.payload} --tree {tree.path}",
+        )
+
+
+def prepare(
+    path: Path,
+    name: str,
+    mode: ModeName,
+    cache: Path,
+    progress: Progress,
+    *,
+    kernel: str | None = None,
+    jobs: int = 1,
+    disk_size: str = "",
+    incomplete: bool = False,
+) -> TreeRun:
+    """Find out what a checkout is, get its distfiles, and make a recipe of it.
+
+    Args:
+        path: The checkout.
+        name: The payload that was named on the command line.
+        mode: How it is run.
+        cache: The cache directory.
+        progress: Where waiting is shown.
+        kernel: The seed kernel that was asked for.
+        jobs: Build jobs of the guest.
+        disk_size: Size of its disk instead of the era's.
+        incomplete: Leave out what cannot be had instead of refusing, and fetch nothing.
+
+    Raises:
+        ConfigError: The tree is not whole or not what was named, or distfiles cannot be had.
+    """
+    from pathlib import Path as LocalPath
+
+    from harness.payload import assembly, distfiles, packages, recognise
+    from harness.sources.downloads import Downloads
+    from harness.store import Store
+
+    tree = recognise(path)
+    check_payload(tree, name)
+    groups = assembly.groups_of(tree, mode)
+    progress.note(f"{path} is {tree.era.name}: {tree.era.summary}")
+    notes = [f"tree {tree.era.name}"]
+    notes += _strays(tree, progress)
+    downloads = Downloads(Store(cache), progress, tries=2)
+    needed = distfiles.needed(tree, groups) if groups else ()
+    found = get(tree, needed, downloads, incomplete=incomplete)
+    without = frozenset(one.distfile.sha256 for one in distfiles.missing(found))
+    if without and not incomplete:
+        raise distfiles.lacking(tree, found)
+    if without:
+        notes.append(
+            f"incomplete: {len(without)} of {len({one.sha256 for one in needed})} distfiles are left out"
+        )
+        progress.note(notes[-1])
+    choices = assembly.Choices(
+        jobs=jobs,
+        own_kernel=kernel is not None and ("/" in kernel or LocalPath(kernel).is_file()),
+        without=without,
+        disk_size=disk_size,
+    )
+    recipe = assembly.assemble(tree, mode, choices)
+    settings = assembly.config_values(tree, mode, choices)
+    return TreeRun(recipe, packages.expected(tree, settings), tuple(notes))
+
+
+def get(
+    tree: Tree, needed: Sequence[Distfile], downloads: Downloads, *, incomplete: bool = False
+) -> Sequence[Found]:
+    """What a tree's distfiles are: at hand, in the tree, or fetched."""
+    from dataclasses import replace
+
+    from harness.payload import distfiles
+
+    near = [str(place) for place in distfiles.directories(tree)]
+    if incomplete:  # only what is near
+        needed = [replace(distfile, urls=()) for distfile in needed]
+    return distfiles.fetch(needed, downloads, near)
+
+
+def _strays(tree: Tree, progress: Progress) -> list[str]:
+    """Say what is left out because git does not track it; distfiles of the tree's own are no strays."""
+    own = tuple(f"{wanted.directory}/" for wanted in tree.era.distfiles)
+    strays = [name for name in tree.stray or () if not name.startswith(own)]
+    if not strays:
+        return []
+    shown = ", ".join(strays[:_SHOWN]) + (f" and {len(strays) - _SHOWN} more" if len(strays) > _SHOWN else "")
+    text = f"left out, as git does not track it: {shown}"
+    progress.note(text)
+    return [text]

@@ -1,0 +1,139 @@
+"""Disks that a BIOS boots into builder-hex0: its two stages, the files that it loads, and its commands.
+
+The form is that of builder-hex0's README (https://github.com/ironmeld/builder-hex0) and of what its shell
+reads: a boot sector, made from hex0; the second stage as hex0 source, which the first compiles; and from the
+next sector on a script. In the script `src 0 PATH` makes a directory, `src SIZE PATH` is followed by that
+many bytes of a file, and a zero byte is the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError, InfraError
+from harness.image.order import in_order
+from harness.image.tree import Written
+from harness.size import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from harness.image.tree import Entry
+    from harness.recipe import BuilderHex0, Recipe
+
+_SECTOR = 512
+_COMMENT = re.compile(rb"[#;][^\n]*")
+_MOST_FILES = 14332  # that its filesystem has room for, as its README says
+
+
+def describe(image: BuilderHex0, recipe: Recipe) -> dict[str, str]:
+    """The hashes of both stages: they determine the disk beside its contents.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    sources = {"stage1": image.stage1, "stage2": image.stage2}
+    return {key: hashlib.sha256(_read(recipe, key, path)).hexdigest() for key, path in sources.items()}
+
+
+def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Path) -> list[Written]:
+    """Write the disk.
+
+    Raises:
+        ConfigError: A stage is no hex0 or no boot sector, a name or a kind of file is none that builder-hex0
+            can load, there are too many files, or all together is larger than the disk.
+        InfraError: The disk cannot be written.
+    """
+    sector = binary(_read(recipe, "stage1", image.stage1), image.stage1)
+    if len(sector) != _SECTOR or not sector.endswith(b"\x55\xaa"):
+        raise ConfigError(
+            f"{image.stage1} makes {len(sector)} bytes, and no boot sector of {_SECTOR} that ends in 55 aa",
+            hint="give the hex0 source of builder-hex0's stage 1",
+        )
+    written: list[Written] = []
+    try:
+        with path.open("wb") as file:
+            file.write(sector + _read(recipe, "stage2", image.stage2))
+            file.write(bytes(-file.tell() % _SECTOR))
+            file.write(b"src 0 .\n")  # the root: `cd ..` from a directory below it fails otherwise
+            for entry in in_order(entries).values():
+                data = _content(entry)
+                file.write(b"src %d ./%s\n" % (len(data), os.fsencode(entry.path)) + data)
+                written.append(_written(entry, data))
+            file.write("".join(f"{command}\n" for command in image.commands).encode())
+            if len(written) > _MOST_FILES:
+                raise ConfigError(
+                    f"builder-hex0 has room for {_MOST_FILES} files, and there are {len(written)}"
+                )
+            if file.tell() >= image.size_bytes:
+                needed, has = format_size(file.tell()), format_size(image.size_bytes)
+                raise ConfigError(
+                    f"the disk {image.name} has {has}, and its files take {needed}",
+                    hint="raise the key size of the image",
+                )
+            file.truncate(image.size_bytes)
+    except OSError as error:
+        raise InfraError(f"cannot write {path}: {error.strerror}", hint="free some space there") from error
+    return written
+
+
+def binary(source: bytes, name: str) -> bytes:
+    """What hex0 stands for: pairs of hexadecimal digits; what follows on # or ; is a comment.
+
+    Raises:
+        ConfigError: There is something else in it.
+    """
+    try:
+        return bytes.fromhex(_COMMENT.sub(b"", source).decode("ascii"))
+    except ValueError as error:
+        raise ConfigError(f"{name} is no hex0: {error}") from error
+
+
+def _content(entry: Entry) -> bytes:
+    name = os.fsencode(entry.path)
+    if not name.isascii() or any(letter <= ord(" ") for letter in name):
+        raise ConfigError(
+            f"builder-hex0 loads no file whose name has spaces or is not ASCII: {entry.path!r}",
+            hint="leave it out with drop",
+        )
+    if entry.is_directory:
+        return b""
+    if not entry.is_file or entry.link:
+        raise ConfigError(
+            f"builder-hex0 knows files and directories only, and {entry.path} is neither",
+            hint="leave it out with drop",
+        )
+    if isinstance(entry.content, bytes):
+        data = entry.content
+    else:
+        try:
+            data = entry.content.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"cannot read {entry.content}: {error.strerror}") from error
+    return data
+
+
+def _written(entry: Entry, data: bytes) -> Written:
+    return Written(
+        path=entry.path,
+        mode=entry.mode,
+        uid=0,
+        gid=0,
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest() if entry.is_file else "",
+        source=entry.source,
+    )
+
+
+def _read(recipe: Recipe, key: str, path: str) -> bytes:
+    try:
+        return (recipe.base / path).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{recipe.path}: key {key}: cannot read {path}: {error.strerror}",
+            hint="it is in a checkout of https://github.com/ironmeld/builder-hex0",
+        ) from error

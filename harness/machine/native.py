@@ -1,0 +1,213 @@
+"""Machines without a kernel of their own: chroot for root, bubblewrap for everybody."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.console.transport import PtyTransport
+from harness.errors import ConfigError, InfraError
+from harness.machine import enclosure
+from harness.machine.process_tree import TreeMeter
+from harness.machine.protocol import End, EndCause, MachineKind
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from harness.machine.protocol import NativeSpec, ProcessorSample, Usage
+
+_SIGNALLED = 128  # exit statuses above it stand for signals
+_STOP_LIMIT = 10.0  # seconds that the kernel may take to end all processes
+# Where user namespaces are switched off, by kernel, distribution and security module.
+_SWITCHES = {
+    "kernel.unprivileged_userns_clone": "0",
+    "user.max_user_namespaces": "0",
+    "kernel.apparmor_restrict_unprivileged_userns": "1",
+}
+
+
+def check_host(kind: MachineKind, sysctl: Path = Path("/proc/sys")) -> None:
+    """Find out whether this host and user can have such a machine.
+
+    Raises:
+        ConfigError: chroot is asked for without root, bwrap is not installed, or user namespaces are
+            switched off; the message names the switch.
+    """
+    if kind == MachineKind.CHROOT:
+        if os.geteuid() != 0:
+            raise ConfigError(
+                "the machine chroot needs root: mounts and device nodes are made for it",
+                hint="run the harness as root, or take --machine bwrap, which needs no root",
+            )
+        return
+    program = _bwrap()
+    trial = [program, "--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0", "--ro-bind", "/", "/"]
+    trial += ["--dev", "/dev", "--proc", "/proc", "--", "/bin/true"]
+    answer = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if answer.returncode == 0:
+        return
+    said = answer.stderr.strip().removeprefix("bwrap: ")
+    for name, off in _SWITCHES.items():
+        switch = sysctl / name.replace(".", "/")
+        if switch.is_file() and switch.read_text().strip() == off:
+            on = "1" if off == "0" else "0"
+            if name == "user.max_user_namespaces":
+                on = "15000"
+            raise ConfigError(
+                f"user namespaces are switched off here (sysctl {name} = {off}), and bwrap needs them",
+                hint=f"sysctl -w {name}={on} as root, or take --machine chroot as root ({said})",
+            )
+    raise ConfigError(
+        f"bwrap cannot make namespaces here: {said}",
+        hint="a container may forbid it; take --machine chroot as root, or --machine qemu",
+    )
+
+
+def _bwrap() -> str:
+    program = shutil.which("bwrap")
+    if program is None:
+        raise ConfigError(
+            "bwrap is not installed",
+            hint="install it (Debian: apt-get install bubblewrap), or take another machine",
+        )
+    return program
+
+
+class NativeMachine:
+    """A payload that runs on the host's kernel, in namespaces of its own, with a terminal as its console.
+
+    Args:
+        spec: What runs.
+        root: The directory that is its root; it is changed.
+        lock: A file descriptor that stays open until the payload is gone.
+        directory: Where the command is written.
+
+    Raises:
+        ConfigError: bwrap is not installed.
+        InfraError: It does not start.
+    """
+
+    def __init__(self, spec: NativeSpec, root: Path, lock: int, directory: Path) -> None:
+        self._spec = spec
+        self._root = root
+        self._lock = lock
+        self._directory = directory
+        self._end: End | None = None
+        self.command: tuple[str, ...] = ()
+        self.bulk: socket.socket | None = None  # its files need no port: they are on this host
+
+    def __enter__(self) -> Self:
+        """Make the terminal, and the process that waits to become the payload."""
+        console, terminal = pty.openpty()
+        self._control, theirs = socket.socketpair()
+        words = {
+            "kind": self._spec.kind,
+            "root": str(self._root),
+            "program": self._spec.program,
+            "environment": dict(self._spec.environment),
+            "memory": self._spec.memory,
+            "bwrap": self._bwrap_words() if self._spec.kind == MachineKind.BWRAP else [],
+            "parent": os.getpid(),
+            "control": theirs.fileno(),
+            "lock": self._lock,
+        }
+        self.command = (sys.executable, "-I", str(Path(enclosure.__file__)), json.dumps(words))
+        (self._directory / "native.cmd").write_text(f"{shlex.join(self.command)}\n", encoding="utf-8")
+        try:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=terminal,
+                stdout=terminal,
+                stderr=terminal,
+                pass_fds=[theirs.fileno(), self._lock],
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+                cwd="/",
+                start_new_session=True,  # Ctrl-C is for us; we end the payload ourselves
+            )
+        finally:
+            os.close(terminal)
+            theirs.close()
+        self.transport = PtyTransport(console)
+        self._meter = TreeMeter(self._process.pid)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all processes and close the terminal."""
+        if self._process.poll() is None:
+            self._process.kill()  # the payload's first process dies with it, and all others with that
+        self._process.wait(_STOP_LIMIT)
+        self.poll()
+        self._control.close()
+        self.transport.close()
+
+    def start(self) -> None:
+        """Let the payload begin.
+
+        Raises:
+            InfraError: Namespaces, mounts or the program failed.
+        """
+        try:
+            self._control.send(b"g")
+            refusal = self._control.recv(4096)  # the end, as soon as the payload has begun
+        except OSError as error:
+            refusal = str(error).encode()
+        if refusal:
+            why = refusal.decode("utf-8", "replace")
+            program = self._spec.program[0]
+            raise InfraError(
+                f"the machine {self._spec.kind} cannot start {program}: {why}",
+                hint="the program may be missing in the image (recipe key native.program), be for another "
+                "processor, or want an interpreter that is not there",
+            )
+
+    def poll(self) -> End | None:
+        """How it ended, or None while it runs."""
+        if self._end is None and (status := self._process.poll()) is not None:
+            if status == 0:
+                self._end = End(EndCause.EXITED, "exit status 0")
+            elif status < 0:
+                self._end = End(EndCause.DIED, f"killed by signal {-status}")
+            elif status > _SIGNALLED:
+                self._end = End(EndCause.GAVE_UP, f"killed by signal {status - _SIGNALLED}")
+            else:
+                self._end = End(EndCause.GAVE_UP, f"exit status {status}")
+        return self._end
+
+    def usage(self) -> Usage:
+        """What all its processes have consumed."""
+        return self._meter.read()
+
+    def sample(self) -> ProcessorSample | None:
+        """Whether its processes run."""
+        return self._meter.sample()
+
+    def screen(self) -> list[str]:
+        """There is none."""
+        return []
+
+    def screenshot(self, path: Path) -> bool:  # noqa: ARG002 - the protocol's
+        """There is no screen."""
+        return False
+
+    def _bwrap_words(self) -> list[str]:
+        words = [_bwrap(), "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-ipc", "--unshare-pid"]
+        words += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "bootstrap"]
+        words += ["--die-with-parent", "--clearenv"]
+        for name, value in self._spec.environment.items():
+            words += ["--setenv", name, value]
+        words += ["--bind", str(self._root), "/", "--dev", "/dev", "--proc", "/proc"]
+        tmp = self._root / "tmp"
+        if tmp.is_dir() and not tmp.is_symlink():
+            words += ["--tmpfs", "/tmp"]  # noqa: S108 - the payload's
+        return [*words, "--chdir", "/", "--", *self._spec.program]

@@ -1,0 +1,219 @@
+"""From a tree and a mode to a recipe: an era's tables, filled in with what is in this tree.
+
+An era's recipe has, beside the contents of all recipes, three of its own that become several of those:
+
+- `{ add = "distfiles", of = "sysa", path = "sysa/distfiles" }`: the files that the era's list names;
+- `{ add = "package-directories", of = "sysa", path = "after" }`: for the trees of 2021, the directories of
+  the packages that the script names, with their distfiles below `src`;
+- `{ add = "config", path = "sysa/bootstrap.cfg" }`: the configuration.
+
+In texts, `{tree}` is the checkout and `{jobs}` the number of build jobs, beside the mode's own settings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.payload import source_lists
+from harness.recipe import Document, Recipe, problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.payload.era import Distfiles, Era, Mode, ModeName
+    from harness.payload.source_lists import Distfile
+    from harness.payload.tree import Tree
+
+_KEY = re.compile(r"[A-Z_]+(?==)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a user may choose about an era's recipe.
+
+    Attributes:
+        jobs: How many build jobs the guest runs at a time, and processors that it has.
+        own_kernel: Whether the seed kernel is a file of the user's.
+        without: SHA-256 of distfiles that are left out.
+        dirty: Whether files that git does not track get in.
+        disk_size: Size of the disk instead of the era's, as recipes write it.
+    """
+
+    jobs: int = 1
+    own_kernel: bool = False
+    without: frozenset[str] = frozenset()
+    dirty: bool = False
+    disk_size: str = ""
+
+
+def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Recipe:
+    """The recipe that makes a tree's images in a mode, and boots them.
+
+    Args:
+        tree: The tree.
+        mode: How it is run.
+        choices: What the user chose.
+
+    Raises:
+        ConfigError: The era does not offer the mode, a list of distfiles is wrong, or the era's file is.
+    """
+    chosen = choices or Choices()
+    wanted = tree.mode(mode)
+    tables = dict(wanted.recipe)
+    if chosen.own_kernel and wanted.own_kernel:
+        tables["boot"] = wanted.own_kernel
+    filled = _Filling(tree, wanted, chosen).value(tables)
+    era = tree.era
+    try:
+        document = msgspec.convert(filled, Document)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"{era.path}: key mode.{mode}.recipe: {error}", hint="docs/live-bootstrap.md describes the keys"
+        ) from error
+    recipe = Recipe(era.name, era.path, document)
+    for key, problem in problems(recipe):
+        raise ConfigError(
+            f"{era.path}: key mode.{mode}.recipe.{key}: {problem}",
+            hint=f"{tree.path} may be damaged; see docs/live-bootstrap.md",
+        )
+    return recipe
+
+
+def config_values(tree: Tree, mode: ModeName, choices: Choices) -> dict[str, str]:
+    """The configuration's keys and values, as the guest will read them."""
+    text = config_text(tree.era, _Filling(tree, tree.mode(mode), choices))
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key: value.strip('"') for key, _, value in pairs}
+
+
+def groups_of(tree: Tree, mode: ModeName) -> tuple[str, ...]:
+    """The names of the distfiles that go into a mode's images; the guest fetches the others, if at all.
+
+    Raises:
+        ConfigError: The era does not offer the mode.
+    """
+    found: dict[str, None] = {}
+    for content in _contents(tree.mode(mode).recipe):
+        if content.get("add") in {"distfiles", "package-directories"}:
+            found[str(content.get("of"))] = None
+    return tuple(found)
+
+
+def _contents(value: object) -> Iterator[Mapping[str, object]]:
+    if isinstance(value, dict):
+        if "add" in value:
+            yield value
+        for inner in value.values():
+            yield from _contents(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _contents(inner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    tree: Tree
+    mode: Mode
+    choices: Choices
+
+    def value(self, value: Any) -> Any:
+        """A table, list or text with everything filled in."""
+        if isinstance(value, dict):
+            return {key: self.value(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [filled for inner in value for filled in self._item(inner)]
+        return self.text(value) if isinstance(value, str) else value
+
+    def text(self, text: str) -> str:
+        """A text with its placeholders filled in; other braces stay."""
+        known = {"tree": str(self.tree.path), "jobs": str(self.choices.jobs), **self.mode.settings}
+        if self.choices.disk_size:
+            known["disk_size"] = self.choices.disk_size
+        return re.sub(r"\{([a-z_]+)\}", lambda match: known.get(match[1], match[0]), text)
+
+    def _item(self, item: Any) -> Iterator[Any]:
+        kind = item.get("add") if isinstance(item, dict) else None
+        if kind == "distfiles":
+            yield {"add": "directory", "path": item.get("path")}
+            for distfile in self._listed(item):
+                yield _download(distfile, str(item.get("path", "")))
+        elif kind == "package-directories":
+            yield from self._packages(item)
+        elif kind == "config":
+            yield {"add": "text", "path": item.get("path"), "text": config_text(self.tree.era, self)}
+        elif kind == "checkout":
+            yield {**self.value(item), **self._checked_out()}
+        else:
+            yield self.value(item)
+
+    def _listed(self, item: Mapping[str, Any]) -> Sequence[Distfile]:
+        found = source_lists.read(self.tree.path, _group(self.tree.era, item))
+        return [distfile for distfile in found if distfile.sha256 not in self.choices.without]
+
+    def _packages(self, item: Mapping[str, Any]) -> Iterator[Any]:
+        """Package directories of 2021, as `get_file` made them: PKG, PKG/src/TARBALL, maybe PKG/build."""
+        group = _group(self.tree.era, item)
+        below = str(item["path"])
+        files = {distfile.name: distfile for distfile in self._listed(item)}
+        packages: dict[str, None] = {}
+        for script in sorted(self.tree.path.glob(group.lists)):
+            for call in source_lists.calls(script):
+                packages[call.package] = None
+                yield {"add": "directory", "path": f"{below}/{call.package}/src"}
+                if call.build:
+                    yield {"add": "directory", "path": f"{below}/{call.package}/build"}
+                for name, _ in call.files:
+                    if name in files:
+                        yield _download(files[name], f"{below}/{call.package}/src")
+        yield {
+            "add": "checkout",
+            "source": self.text(str(item["source"])),
+            "path": below,
+            "keep": list(packages),
+            "drop": list(item.get("drop", ())),
+            **self._checked_out(),
+        }
+
+    def _checked_out(self) -> dict[str, object]:
+        """What goes for all checkouts; the submodules that are needed were looked for with the tree.
+
+        Every era's own script follows links when it copies (shutil.copytree, distutils.copy_tree).
+        """
+        return {"dirty": self.choices.dirty, "partial": True, "follow": True}
+
+
+def config_text(era: Era, filling: _Filling) -> str:
+    """The configuration as the era's own script would write it for this mode."""
+    if era.config is None:
+        return ""
+    text = filling.text(era.config.text)
+    lines = text.strip().splitlines()
+    if era.config.keys_from:
+        known = (filling.tree.path / era.config.keys_from).read_text("utf-8", errors="replace")
+        lines = [line for line in lines if (key := _KEY.match(line)) and _writes(known, key[0])]
+    return "\n".join(lines) + ("\n" if era.config.newline and lines else "")
+
+
+def _writes(script: str, key: str) -> bool:
+    return re.search(rf"""["']{key}=""", script) is not None
+
+
+def _group(era: Era, item: Mapping[str, Any]) -> Distfiles:
+    for group in era.distfiles:
+        if group.name == item.get("of"):
+            return group
+    raise ConfigError(f"{era.path}: there are no distfiles {item.get('of')!r}")
+
+
+def _download(distfile: Distfile, directory: str) -> dict[str, object]:
+    return {
+        "add": "download",
+        "path": f"{directory}/{distfile.name}",
+        "url": (*distfile.urls, distfile.git.partition("~")[0])[0],
+        "sha256": distfile.sha256,
+    }

@@ -1,0 +1,165 @@
+"""An era of a bootstrap as data: how its checkouts are known, what they need, and what is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from harness import places, toml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ModeName = Literal["qemu", "chroot", "bwrap", "board"]
+
+
+class Distfiles(toml.Table, frozen=True):
+    """Where an era says which files it downloads.
+
+    Attributes:
+        name: What these are called: the stage that needs them.
+        format: How they are listed; `harness.payload.source_lists` has the formats.
+        lists: Shell pattern of the lists' paths; of the Python script for "get-file".
+        directory: Where the era's own scripts keep what they downloaded.
+        sums: For "get-file": where the hashes are.
+        manifest: A file of `build: PACKAGE` lines that says which packages count, and in which order.
+        before: Pattern of the manifest's line from which on files are not needed any more.
+    """
+
+    name: str
+    format: Literal["sources", "typed-sources", "get-file"]
+    lists: str
+    directory: str
+    sums: str = ""
+    manifest: str = ""
+    before: str = ""
+
+
+class Submodule(toml.Table, frozen=True):
+    """A submodule without which an era does not start.
+
+    Attributes:
+        path: Where it is.
+        proof: Shell pattern of a file in it that shows that it is checked out.
+    """
+
+    path: str
+    proof: str
+
+
+class Config(toml.Table, frozen=True):
+    """The configuration that the era's own script would write beside the steps.
+
+    Attributes:
+        text: Lines `KEY=value`; placeholders are filled in.
+        keys_from: A script; keys that it does not mention are left out: they came later than this tree.
+        newline: Whether the last line ends.
+    """
+
+    text: str
+    keys_from: str = ""
+    newline: bool = True
+
+
+class Mode(toml.Table, frozen=True):
+    """One way to run an era's trees.
+
+    Attributes:
+        recipe: A recipe's tables, with contents of eras among its contents (`assembly`).
+        own_kernel: Replaces the recipe's table `boot` when the seed kernel is a file of the user's: such a
+            kernel comes without modules.
+        settings: Placeholders for the configuration.
+    """
+
+    recipe: dict[str, Any]
+    own_kernel: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    settings: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+
+
+class _Document(toml.Table, frozen=True):
+    summary: str
+    payload: str
+    present: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    mode: dict[ModeName, Mode]
+    absent: tuple[str, ...] = ()
+    lacking: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    manifest: str = ""
+    stale: tuple[str, ...] = ()
+    submodule: tuple[Submodule, ...] = ()
+    distfiles: tuple[Distfiles, ...] = ()
+    config: Config | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """An era that has been read.
+
+    Attributes:
+        name: The file's name without suffix.
+        path: The TOML file.
+        summary: One line about it.
+        payload: What it is an era of, such as "live-bootstrap".
+        present: Shell patterns of paths that a tree of it has, each at least once.
+        absent: Shell patterns of paths that it has not.
+        lacking: Words that certain of its files have not, by their paths.
+        manifest: The file of `build: PACKAGE` lines that says what is built, in order, if there is one.
+        stale: Shell patterns of what an earlier run by the tree's own scripts leaves.
+        submodules: What must be checked out.
+        distfiles: What it downloads.
+        config: The configuration that it reads, if any.
+        modes: The ways to run it.
+    """
+
+    name: str
+    path: Path
+    summary: str
+    payload: str
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+    lacking: dict[str, str]
+    manifest: str
+    stale: tuple[str, ...]
+    submodules: tuple[Submodule, ...]
+    distfiles: tuple[Distfiles, ...]
+    config: Config | None
+    modes: dict[ModeName, Mode]
+
+
+def era_files() -> dict[str, Path]:
+    """The eras that come with the project, by name."""
+    return {path.stem: path for path in sorted((places.data_root() / "images/eras").glob("*.toml"))}
+
+
+def load_era(path: Path) -> Era:
+    """Read an era.
+
+    Raises:
+        ConfigError: The file is wrong; the message names file and key.
+    """
+    document = toml.load(path, _Document)
+    return Era(
+        name=path.stem,
+        path=path,
+        summary=document.summary,
+        payload=document.payload,
+        present=document.present,
+        absent=document.absent,
+        lacking=document.lacking,
+        manifest=document.manifest,
+        stale=document.stale,
+        submodules=document.submodule,
+        distfiles=document.distfiles,
+        config=document.config,
+        modes=document.mode,
+    )
+
+
+def load_eras() -> tuple[Era, ...]:
+    """All eras that come with the project, by name.
+
+    Raises:
+        ConfigError: A file is wrong.
+    """
+    return tuple(load_era(path) for path in era_files().values())

@@ -1,0 +1,133 @@
+"""A user's checkout, known by its files: never by dates, names or commits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+from harness.payload.era import load_eras
+from harness.sources.checkout import stray_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness.payload.era import Era, Mode, ModeName
+
+_SHOWN = 3  # of what was looked for and not found, per era
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A checkout that is of an era.
+
+    Attributes:
+        path: The checkout; nothing ever writes to it.
+        era: What it is.
+        stray: What lies in it and git does not track: left out. None outside of git.
+    """
+
+    path: Path
+    era: Era
+    stray: tuple[str, ...] | None
+
+    def mode(self, name: ModeName) -> Mode:
+        """How it is run in a mode.
+
+        Raises:
+            ConfigError: The era does not offer it.
+        """
+        if name not in self.era.modes:
+            offered = ", ".join(self.era.modes) or "none"
+            raise ConfigError(
+                f"{self.path} ({self.era.name}) does not offer the mode {name}",
+                hint=f"its modes: {offered}; choose with --mode",
+            )
+        return self.era.modes[name]
+
+
+def recognise(path: Path, eras: Sequence[Era] | None = None) -> Tree:
+    """Find out of which era a checkout is, and that it is whole.
+
+    Args:
+        path: The checkout.
+        eras: The eras that there are; those of the project if None.
+
+    Raises:
+        ConfigError: It is no directory, fits no era or several, a submodule is not checked out, or a plain
+            directory has what an earlier run left.
+        InfraError: Git failed.
+    """
+    path = path.absolute()
+    if not path.is_dir():
+        raise ConfigError(f"{path} is no directory", hint="give the checkout of a bootstrap with --tree")
+    known = load_eras() if eras is None else tuple(eras)
+    lacks = {era.name: tuple(_misfits(path, era)) for era in known}
+    fitting = [era for era in known if not lacks[era.name]]
+    if not fitting:
+        raise _refusal(path, known, lacks)
+    if len(fitting) > 1:
+        names = " and ".join(era.name for era in fitting)
+        raise ConfigError(f"{path} fits the eras {names}", hint="an era's file needs another key absent")
+    era = fitting[0]
+    _check_submodules(path, era)
+    stray = stray_files(path)
+    if stray is None:
+        _check_stale(path, era)
+    return Tree(path, era, stray)
+
+
+def _misfits(path: Path, era: Era) -> Iterator[str]:
+    for pattern in era.present:
+        if not _has(path, pattern):
+            yield f"no {pattern}"
+    for pattern in era.absent:
+        if _has(path, pattern):
+            yield f"{pattern} is there"
+    for name, words in era.lacking.items():
+        file = path / name
+        if file.is_file() and words in file.read_text("utf-8", errors="replace"):
+            yield f"{name} says {words}"
+
+
+def _has(path: Path, pattern: str) -> bool:
+    return next(path.glob(pattern), None) is not None
+
+
+def _refusal(path: Path, known: Sequence[Era], lacks: dict[str, tuple[str, ...]]) -> ConfigError:
+    nearest = sorted(known, key=lambda era: len(lacks[era.name]))
+    words = []
+    for era in nearest:
+        reasons = lacks[era.name]
+        more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+        words.append(f"{era.name} ({', '.join(reasons[:_SHOWN])}{more})")
+    found = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir() if entry.name[0] != ".")
+    there = ", ".join(found[:12]) + (", …" if len(found) > 12 else "") if found else "nothing"
+    return ConfigError(
+        f"{path} is of no era that is known: {'; '.join(words)}. Found: {there}",
+        hint="give the top directory of a checkout; an era of your own is a file in images/eras/ "
+        "(docs/live-bootstrap.md)",
+    )
+
+
+def _check_submodules(path: Path, era: Era) -> None:
+    missing = [module for module in era.submodules if not _has(path, f"{module.path}/{module.proof}")]
+    if missing:
+        names = ", ".join(module.path for module in missing)
+        what = "submodule is" if len(missing) == 1 else "submodules are"
+        raise ConfigError(
+            f"{path}: {len(missing)} {what} not checked out: {names}",
+            hint=f"git -C {path} submodule update --init --recursive",
+        )
+
+
+def _check_stale(path: Path, era: Era) -> None:
+    for pattern in era.stale:
+        found = next(path.glob(pattern), None)
+        if found is not None:
+            raise ConfigError(
+                f"{found.relative_to(path)} in {path} is what an earlier run left, and git does not say what "
+                "else is",
+                hint="give a fresh copy, or a checkout with its .git: then only what git tracks is taken",
+            )

@@ -1,0 +1,61 @@
+"""A plan as a machine without a kernel of its own can follow it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.machine.protocol import EndCause
+from harness.outcome import Outcome
+from harness.stages.plan import Failure
+
+if TYPE_CHECKING:
+    from harness.stages.plan import Plan, Stage
+
+
+# What bwrap says when it cannot go on; with chroot, what starts the payload tells us directly.
+_REFUSED = Failure(
+    pattern=r"^bwrap: (?P<problem>.+)$",
+    outcome=Outcome.INFRA,
+    reason="bwrap cannot start the payload: {problem}",
+    hint="the program may be missing in the image (recipe key native.program), be for another processor, or "
+    "want an interpreter that is not there",
+)
+
+
+def without_kernel(plan: Plan) -> Plan:
+    """Leave out what the plan's table `native` names; the end is that of the first process.
+
+    Raises:
+        ConfigError: The plan has no such table.
+    """
+    if plan.native is None:
+        raise ConfigError(
+            f"the plan {plan.name} cannot be followed without a kernel: it has no table native",
+            hint="run it with --machine qemu",
+        )
+    left_out = plan.native.not_applicable
+    first, *others = (_without(left_out, stage) for stage in plan.stages if stage.name not in left_out)
+    if (
+        first.begins and not first.prompt
+    ):  # it begins with the machine, and what its line says is still a fact
+        first = msgspec.structs.replace(first, begins="", notes=(*first.notes, first.begins))
+    *most, last = first, *others
+    last = msgspec.structs.replace(last, types=plan.native.last_words)
+    return replace(
+        plan,
+        stages=(*most, last),
+        failures=(_REFUSED, *plan.failures),
+        end=EndCause.EXITED,
+        end_line="",
+        not_applicable=left_out,
+        order=tuple(stage.name for stage in plan.stages),
+    )
+
+
+def _without(left_out: tuple[str, ...], stage: Stage) -> Stage:
+    checks = tuple(check for check in stage.checks if f"{stage.name}.{check.name}" not in left_out)
+    return msgspec.structs.replace(stage, checks=checks)

@@ -1,0 +1,110 @@
+"""What a run produced, as two files of its record: the one form, wherever the files were listed.
+
+`manifest.sha256` can be checked by sha256sum(1); `manifest.mtree` has modes and sizes as well, as mtree(5)
+describes them. Paths are absolute, as the payload sees them, and sorted by their bytes, so that equal
+products are equal files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+SUMS = "manifest.sha256"
+TREE = "manifest.mtree"
+
+# "*" for binary files; a backslash in front when the name has escapes (GNU coreutils, "md5sum invocation").
+_LINE = re.compile(r"(?P<escaped>\\?)(?P<hash>[0-9a-f]{64}) [ *](?P<name>.+)")
+_ESCAPES = {r"\\": "\\", r"\n": "\n", r"\r": "\r"}
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A regular file that the payload has.
+
+    Attributes:
+        path: Absolute, as the payload sees it.
+        mode: Permissions.
+        size: In bytes.
+        sha256: Of its content, in hexadecimal.
+    """
+
+    path: bytes
+    mode: int
+    size: int
+    sha256: str
+
+
+def write(files: Iterable[Produced], directory: Path) -> None:
+    """Write both files into a record.
+
+    Raises:
+        OSError: The record cannot be written.
+    """
+    known = sorted(files, key=lambda file: file.path)
+    write_sums({os.fsdecode(file.path): file.sha256 for file in known}, directory)
+    (directory / TREE).write_bytes(b"#mtree\n" + b"".join(map(_tree_line, known)))
+
+
+def write_sums(sums: Mapping[str, str], directory: Path) -> None:
+    """Write the hashes alone, where nothing else is known; `sums` by path.
+
+    Raises:
+        OSError: The record cannot be written.
+    """
+    known = sorted((os.fsencode(path), sha256) for path, sha256 in sums.items())
+    (directory / SUMS).write_bytes(b"".join(_sum_line(path, sha256) for path, sha256 in known))
+
+
+def read(directory: Path) -> dict[str, str] | None:
+    """The SHA-256 of each file, by path, in the manifest's order; None for a record without one.
+
+    Raises:
+        ConfigError: The manifest cannot be read, or a line of it is none of sha256sum's.
+    """
+    path = directory / SUMS
+    try:
+        text = path.read_text("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    files: dict[str, str] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line:
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ConfigError(
+                f"{path}: line {number} is none of sha256sum's: {line[:80]!r}",
+                hint="the record is damaged; look at the run's console for what the guest wrote",
+            )
+        name = match["name"]
+        if match["escaped"]:
+            name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found[0]], name)
+        files[name] = match["hash"]
+    return files
+
+
+def _sum_line(path: bytes, sha256: str) -> bytes:
+    """A line of sha256sum(1), which escapes what would end it, and says so in front."""
+    escaped = path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    mark = b"\\" if escaped != path else b""
+    return b"%s%s  %s\n" % (mark, sha256.encode(), escaped)
+
+
+def _tree_line(file: Produced) -> bytes:
+    """A line of mtree(5), whose names are relative, and escaped as by vis(3) in octal."""
+    plain = b"." + file.path
+    escaped = re.sub(rb"[^!-\"$-<>-\[\]-~]", lambda odd: b"\\%03o" % odd[0][0], plain)
+    return b"%s type=file mode=%04o size=%d sha256digest=%s\n" % (
+        escaped, file.mode, file.size, file.sha256.encode(),
+    )  # fmt: skip

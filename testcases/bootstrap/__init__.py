@@ -1,0 +1,1 @@
+"""Real bootstraps, from checkouts that the environment names; minutes to hours."""

@@ -1,0 +1,132 @@
+"""Checkouts are run as users run them: miniature ones always, real ones where HARNESS_TREES names them.
+
+HARNESS_TREES has directories with ":" between them. With HARNESS_TREES_BOOT=1 each is booted as well, with
+the distfiles that are at hand, and must end with PASS, or at the first distfile that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.payload import assemble, distfiles, recognise
+from testcases.bootstrap import miniature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REAL = [path for path in os.environ.get("HARNESS_TREES", "").split(":") if path]
+ROOT = Path(__file__).resolve().parents[2]
+ERAS: dict[str, Callable[..., miniature.Miniature]] = {
+    "live-bootstrap-2022-kexec": miniature.kexec_era,
+    "live-bootstrap-2024-steps": miniature.steps_era,
+}
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="session")
+def built_parts(harness_cache: Path) -> dict[str, bytes]:
+    return miniature.parts(harness_cache)
+
+
+def harness(*words: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "harness", *words]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout + ("" if "--json" in words else result.stderr)
+
+
+def run(tree: Path, cache: Path, runs: Path, *more: str) -> tuple[int, dict[str, Any]]:
+    words = (
+        "run",
+        "live-bootstrap",
+        "--tree",
+        str(tree),
+        "--cache",
+        str(cache),
+        "--runs",
+        str(runs),
+        "--json",
+    )
+    status, said = harness(*words, *more)
+    document: dict[str, Any] = json.loads(said)
+    return status, document
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_miniature_tree_boots_to_its_end(
+    era: str, built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+) -> None:
+    tree = ERAS[era](tmp_path, built_parts)
+    cache = str(harness_cache)
+    fetched, _ = harness(
+        "distfiles", "--tree", str(tree.path), "fetch", "--mirror", str(tree.mirror), "--cache", cache
+    )
+    assert fetched == 0
+    before = miniature.git(tree.path, "status", "--porcelain", "--ignored")
+    small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3")
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small)
+    assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
+    assert {stage["status"] for stage in document["stages"]} == {"passed"}
+    built = [(package["name"], package["occurrence"]) for package in document["packages"] if package["done"]]
+    assert ("hello-1.0", 1) in built
+    assert ("hello-1.0", 2) in built
+    assert document["checksums"] >= 10
+    assert document["notes"] == [f"tree {era}"]
+    assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == before, (
+        "the checkout is as it was"
+    )
+
+
+def test_a_missing_distfile_is_named_by_the_verdict(
+    built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+) -> None:
+    # Another text, so that no cache has it.
+    changed = {**built_parts, "hello-1.0.txt": os.urandom(16)}
+    tree = miniature.kexec_era(tmp_path, changed)
+    (tree.mirror / "hello-1.0.txt").unlink()
+    words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
+    assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 6
+    small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3")
+    status, refused = run(tree.path, harness_cache, tmp_path / "runs", *small)
+    assert status == 2
+    assert "1 distfile is missing" in refused["error"]
+    assert "hello-1.0.txt" in refused["error"]
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small, "--incomplete")
+    assert status == 1
+    assert document["verdict"]["stage"] == "sysa"
+    assert document["verdict"]["reason"] == "the distfile /sysa/distfiles/hello-1.0.txt is missing"
+    assert document["notes"][-1] == "incomplete: 1 of 5 distfiles are left out"
+
+
+@pytest.fixture(params=REAL or [""], ids=[Path(path).name for path in REAL] or ["none"])
+def real(request: pytest.FixtureRequest) -> Path:
+    if not request.param:
+        pytest.skip("the environment variable HARNESS_TREES names no checkouts")
+    return Path(request.param)
+
+
+def test_a_real_tree_is_known_and_becomes_recipes(real: Path) -> None:
+    tree = recognise(real)
+    needed = distfiles.needed(tree)
+    assert len({distfile.sha256 for distfile in needed}) > 80
+    for mode in tree.era.modes:
+        assert assemble(tree, mode).images
+
+
+def test_a_real_tree_runs_until_a_distfile_is_missing(
+    real: Path, harness_cache: Path, tmp_path: Path
+) -> None:
+    if os.environ.get("HARNESS_TREES_BOOT") != "1":
+        pytest.skip("HARNESS_TREES_BOOT=1 boots real checkouts, for an hour each")
+    status, document = run(real, harness_cache, tmp_path / "runs", "--incomplete", "--memory", "1G")
+    if status != 0:
+        assert re.fullmatch(r"the distfile \S+ is missing", document["verdict"]["reason"]), document[
+            "verdict"
+        ]

@@ -1,0 +1,1 @@
+tar -xzf "${DISTFILES}/kexec-tools-2.0.22.tar.gz" -C /

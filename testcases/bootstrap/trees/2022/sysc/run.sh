@@ -1,0 +1,8 @@
+#!/usr/bin/bash
+set -e
+export PATH=/usr/bin DISTFILES=/distfiles SRC=/usr/src
+. ./helpers.sh
+trap 'status=$?; [ $status = 0 ] || { cd /; PS1="bash-5.1# " exec sh -i; }' EXIT
+mkdir -p $REPO
+build bash-5.1
+exec bash run2.sh

@@ -1,0 +1,3 @@
+echo "Bootstrapping completed."
+cd /
+PS1="bash-5.1# " exec sh -i

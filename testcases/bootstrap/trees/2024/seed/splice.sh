@@ -1,0 +1,1 @@
+/external/distfiles/busybox-1.35.0 cat "$2" "$3" >"$1"

@@ -1,0 +1,1 @@
+[ -e /proc/self ] || mount -t proc proc /proc

@@ -1,0 +1,84 @@
+"""Disks that boot builder-hex0: what its shell will read, and what it could not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.image import builder_hex0
+from harness.image.tree import Entry
+from harness.recipe import BuilderHex0
+
+from .mini_stage0 import loader
+
+if TYPE_CHECKING:
+    from harness.recipe import Recipe
+
+FILE, DIRECTORY, LINK = 0o100644, 0o040755, 0o120777
+
+
+def write(place: Path, *entries: Entry, size: str = "1M", first: bytes | None = None) -> bytes:
+    (place / "one").write_bytes(loader() if first is None else first)
+    (place / "two").write_bytes(b"# the second stage\n90\n")
+    image = BuilderHex0(
+        name="disk", stage1="one", stage2="two", commands=("src 0 /made", "/run /me"), size=size
+    )
+    recipe = cast("Recipe", SimpleNamespace(base=place, path=place / "own.toml"))
+    builder_hex0.write(image, recipe, entries, place / "disk.img")
+    return (place / "disk.img").read_bytes()
+
+
+def test_the_disk_is_a_boot_sector_a_source_and_a_script(tmp_path: Path) -> None:
+    disk = write(tmp_path, Entry("a/b", FILE, content=b"two\nlines\n"), Entry("a/link", FILE, content=b""))
+    assert len(disk) == 1 << 20
+    assert disk[510:512] == b"\x55\xaa"
+    assert disk[512:1024].rstrip(b"\0") == b"# the second stage\n90\n"
+    script = b"src 0 .\nsrc 0 ./a\nsrc 10 ./a/b\ntwo\nlines\nsrc 0 ./a/link\nsrc 0 /made\n/run /me\n"
+    assert disk[1024:].rstrip(b"\0") == script
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (Entry("a b", FILE, content=b""), "spaces"),
+        (Entry("\u00e4", FILE, content=b""), "not ASCII"),
+        (Entry("link", LINK, target="x"), "files and directories only"),
+        (Entry("dev", 0o020600, device=(5, 1)), "files and directories only"),
+        (Entry("lost", FILE, content=Path("/nowhere/at/all")), "cannot read /nowhere"),
+        (Entry("large", FILE, content=bytes(1 << 20)), "its files take"),
+    ],
+)
+def test_what_it_cannot_load_is_named(tmp_path: Path, entry: Entry, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        write(tmp_path, entry)
+
+
+@pytest.mark.parametrize(
+    ("first", "told"), [(b"90 90", "makes 2 bytes"), (b"9", "is no hex0"), (b"hello", "is no hex0")]
+)
+def test_a_first_stage_that_no_bios_starts_is_refused(tmp_path: Path, first: bytes, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        write(tmp_path, first=first)
+
+
+def test_a_missing_stage_says_where_to_get_it(tmp_path: Path) -> None:
+    image = BuilderHex0(name="disk", stage1="one", stage2="two", commands=("x",))
+    recipe = cast("Recipe", SimpleNamespace(base=tmp_path, path=tmp_path / "own.toml"))
+    with pytest.raises(ConfigError, match="key stage1: cannot read one") as caught:
+        builder_hex0.describe(image, recipe)
+    assert "ironmeld/builder-hex0" in caught.value.hint
+
+
+@given(
+    st.binary(max_size=200),
+    st.lists(st.sampled_from([" ", "\n", "\t", " # 90 x\n", " ; note\n"]), min_size=1),
+)
+def test_hex0_is_digits_with_blanks_and_comments(data: bytes, between: list[str]) -> None:
+    text = "".join(f"{byte:02x}{between[place % len(between)]}" for place, byte in enumerate(data))
+    assert builder_hex0.binary(text.encode(), "x") == data

@@ -1,0 +1,271 @@
+"""Trees are known by their files, their lists read in every format, and what they lack is said early."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from harness.cli import program
+from harness.errors import ConfigError
+from harness.payload import assemble, distfiles, load_eras, packages, recognise
+from harness.payload.assembly import Choices, config_values, groups_of
+from harness.payload.mirror import Mirror
+from harness.payload.source_lists import calls, parse_line
+from harness.progress import Quiet
+from harness.recipe import Disk, Initramfs
+from harness.sources.downloads import Downloads
+from harness.store import Store
+from testcases.bootstrap import miniature
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTS = {
+    name: name.encode()
+    for name in ("busybox-1.35.0", "kexec-tools-2.0.22.tar.gz", "linux.tar.gz", "hello-1.0.txt",
+                 "bash-5.1.txt", "natively-1.0.txt")
+}  # fmt: skip
+SUM = hashlib.sha256(b"x").hexdigest()
+
+
+@pytest.fixture
+def kexec(tmp_path: Path) -> miniature.Miniature:
+    return miniature.kexec_era(tmp_path, PARTS)
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> miniature.Miniature:
+    return miniature.steps_era(tmp_path, PARTS)
+
+
+def test_trees_are_known_by_their_files(kexec: miniature.Miniature) -> None:
+    tree = recognise(kexec.path)
+    assert (tree.era.name, tree.stray) == ("live-bootstrap-2022-kexec", ())
+
+
+def test_a_change_of_files_is_another_era(kexec: miniature.Miniature) -> None:
+    (kexec.path / "kernel-bootstrap").mkdir()
+    (kexec.path / "lib/tmpdir.py").touch()
+    assert recognise(kexec.path).era.name == "live-bootstrap-2023-kexec"
+
+
+def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:
+    assert recognise(steps.path).era.name == "live-bootstrap-2024-steps"
+
+
+def test_what_fits_no_era_is_refused_with_what_was_looked_for_and_found(steps: miniature.Miniature) -> None:
+    (steps.path / "steps/manifest").unlink()
+    with pytest.raises(ConfigError) as caught:
+        recognise(steps.path)
+    assert "live-bootstrap-2024-steps (no steps/manifest)" in caught.value.message
+    assert "Found: lib/, rootfs.py, seed/, steps/" in caught.value.message
+
+
+def test_submodules_that_are_not_checked_out_are_named(kexec: miniature.Miniature) -> None:
+    for name in ("M2-Planet", "mescc-tools"):
+        shutil.rmtree(kexec.path / "sysa/stage0-posix/src" / name)
+    with pytest.raises(ConfigError, match="2 submodules are not checked out") as caught:
+        recognise(kexec.path)
+    assert "sysa/stage0-posix/src/M2-Planet, sysa/stage0-posix/src/mescc-tools" in caught.value.message
+    assert caught.value.hint == f"git -C {kexec.path} submodule update --init --recursive"
+
+
+def test_strays_are_listed_and_left_out(kexec: miniature.Miniature) -> None:
+    (kexec.path / "sysa/junk.bin").write_bytes(b"junk")
+    assert recognise(kexec.path).stray == ("sysa/junk.bin",)
+
+
+def test_a_plain_directory_with_the_products_of_a_run_is_refused(kexec: miniature.Miniature) -> None:
+    shutil.rmtree(kexec.path / ".git")
+    assert recognise(kexec.path).stray is None
+    (kexec.path / "sysa/tmp").mkdir()
+    with pytest.raises(ConfigError, match=r"sysa/tmp in .* is what an earlier run left"):
+        recognise(kexec.path)
+
+
+@pytest.mark.parametrize("mode", ["qemu", "chroot", "bwrap"])
+def test_recipes_of_all_modes_are_whole(kexec: miniature.Miniature, mode: str) -> None:
+    tree = recognise(kexec.path)
+    made = assemble(tree, mode)  # type: ignore[arg-type]
+    (first, *_) = made.images
+    assert isinstance(first, Initramfs)
+    paths = [getattr(content, "path", "") for content in first.contents]
+    assert "sysa/distfiles/hello-1.0.txt" in paths
+    assert ("sysc/distfiles/bash-5.1.txt" in paths) == (mode != "qemu")
+    config = next(
+        content for content in first.contents if getattr(content, "path", "") == "sysa/bootstrap.cfg"
+    )
+    assert f"CHROOT={mode != 'qemu'}\n" in config.text  # type: ignore[union-attr]
+
+
+def test_keys_that_the_tree_does_not_know_are_not_configured(kexec: miniature.Miniature) -> None:
+    values = config_values(recognise(kexec.path), "qemu", Choices())
+    assert values == {
+        "FORCE_TIMESTAMPS": "False",
+        "CHROOT": "False",
+        "UPDATE_CHECKSUMS": "False",
+        "DISK": "sda1",
+    }
+
+
+def test_what_is_left_out_and_the_disk_are_the_users_choice(steps: miniature.Miniature) -> None:
+    tree = recognise(steps.path)
+    without = frozenset({hashlib.sha256(b"busybox-1.35.0").hexdigest()})
+    made = assemble(tree, "qemu", Choices(without=without, disk_size="4G", own_kernel=True))
+    disk = made.image("disk")
+    assert isinstance(disk, Disk)
+    assert (disk.size, disk.partition[0].offset, made.boot.initramfs) == ("4G", "1G", None)
+    paths = [getattr(content, "path", "") for content in disk.partition[0].contents]
+    assert "external/distfiles/hello-1.0.txt" in paths
+    assert "external/distfiles/busybox-1.35.0" not in paths
+
+
+def test_a_mode_that_is_not_offered_is_refused(kexec: miniature.Miniature) -> None:
+    with pytest.raises(ConfigError, match="does not offer the mode board"):
+        assemble(recognise(kexec.path), "board")
+
+
+def test_what_a_manifest_says_is_expected_as_far_as_its_conditions_hold(steps: miniature.Miniature) -> None:
+    tree = recognise(steps.path)
+    booted = packages.expected(tree, config_values(tree, "qemu", Choices()))
+    assert booted == ("hello-1.0", "hello-1.0", "kexec-tools-2.0.22", "linux-4.14.341", "bash-5.2.15")
+    assert packages.expected(tree, {"CHROOT": "True"}) == (
+        "hello-1.0",
+        "hello-1.0",
+        "natively-1.0",
+        "bash-5.2.15",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "url", "git"),
+    [
+        (f"http://a/b/c-1.tar.gz {SUM}", "c-1.tar.gz", "http://a/b/c-1.tar.gz", ""),
+        (f"http://a/b/c-1.tar.gz {SUM} d.tar", "d.tar", "http://a/b/c-1.tar.gz", ""),
+        (f"f http://a/b/c-1.tar.gz {SUM}", "c-1.tar.gz", "http://a/b/c-1.tar.gz", ""),
+        (f"g https://g/r.git~v1 _ {SUM} r-1.tar.gz", "r-1.tar.gz", "", "https://g/r.git~v1"),
+        (
+            f"git https://g/r~v1 https://g/r/v1.tar.gz {SUM}",
+            "v1.tar.gz",
+            "https://g/r/v1.tar.gz",
+            "https://g/r~v1",
+        ),
+        (f"https://a/c.tar {SUM} # which one it is", "c.tar", "https://a/c.tar", ""),
+    ],
+)
+def test_every_kind_of_line_is_read(text: str, name: str, url: str, git: str) -> None:
+    line = parse_line(text, "p")
+    assert line is not None
+    assert (line.name, line.url, line.git, line.sha256) == (name, url, git, SUM)
+
+
+@given(st.text())
+def test_any_line_is_read_or_refused_in_words(text: str) -> None:
+    try:
+        line = parse_line(text, "p")
+    except ValueError:
+        return  # in words, which the next test reads
+    assert line is None or ("/" not in line.name and len(line.sha256) == 64)
+
+
+def test_a_wrong_line_is_named_with_file_and_number(kexec: miniature.Miniature) -> None:
+    (kexec.path / "sysa/hello-1.0/sources").write_text(f"http://a/b {SUM}\nhttp://a/c nothing\n")
+    with pytest.raises(ConfigError, match=r"sysa/hello-1.0/sources:2: 'nothing' is no sha256"):
+        distfiles.needed(recognise(kexec.path))
+
+
+def test_calls_of_2021_are_read_without_running_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "sysa.py"
+    script.write_text(
+        "import os; os.abort()\n"
+        "class A:\n"
+        "  def get_packages(self):\n"
+        "    self.get_file(['http://a/x.tar.gz', 'http://a/nyacc-1.tar.gz'],\n"
+        "                  output=['mes.tar.gz', 'nyacc-1.tar.gz'])\n"
+        "    self.get_file('http://a/perl5.004_05.tar.gz', mkbuild=True)\n"
+    )
+    mes, perl = calls(script)
+    assert (mes.package, [name for name, _ in mes.files]) == ("mes", ["mes.tar.gz", "nyacc-1.tar.gz"])
+    assert (perl.package, perl.build) == ("perl5.004_05", True)
+
+
+def downloads(tmp_path: Path) -> Downloads:
+    return Downloads(Store(tmp_path / "cache"), Quiet(), patience=5, pause=0.01, tries=1)
+
+
+def test_files_come_from_directories_and_mirrors_and_are_counted(
+    kexec: miniature.Miniature, tmp_path: Path
+) -> None:
+    tree, store = recognise(kexec.path), downloads(tmp_path)
+    needed = distfiles.needed(tree)
+    assert len(distfiles.missing(distfiles.status(needed, store))) == 5
+    near = tmp_path / "near"
+    near.mkdir()
+    shutil.move(kexec.mirror / "hello-1.0.txt", near / "hello-1.0.txt")
+    (kexec.mirror / "bash-5.1.txt").write_bytes(b"an error page")
+    served = {path.name: path for path in kexec.mirror.iterdir()}
+    with Mirror(served) as mirror:
+        found = distfiles.fetch(needed, store, [str(near), mirror.address])
+    (gone,) = distfiles.missing(found)
+    assert gone.distfile.name == "bash-5.1.txt"
+    assert "distfiles.invalid" in gone.problem
+    assert len(distfiles.missing(distfiles.status(needed, store))) == 1
+    assert str(distfiles.lacking(tree, found)).startswith("1 distfile is missing")
+    laid = tmp_path / "laid"
+    assert distfiles.deliver(found, laid) == 4
+    assert (laid / "hello-1.0.txt").read_bytes() == b"hello-1.0.txt"
+    (laid / "hello-1.0.txt").write_bytes(b"other")
+    (wrong,) = distfiles.verify(needed, [laid], store)
+    assert wrong.path == laid / "hello-1.0.txt"
+
+
+def test_groups_of_a_mode_are_those_that_its_images_hold(kexec: miniature.Miniature) -> None:
+    tree = recognise(kexec.path)
+    assert groups_of(tree, "qemu") == ("sysa", "sysc")
+    with pytest.raises(ConfigError, match="has no distfiles 'sysz'"):
+        distfiles.needed(tree, ["sysz"])
+
+
+def test_the_command_line_says_what_is_missing(kexec: miniature.Miniature, tmp_path: Path) -> None:
+    cache = ["--cache", str(tmp_path / "cache")]
+    words = ["distfiles", "--tree", str(kexec.path)]
+    result = CliRunner().invoke(program(), [*words, "status", *cache])
+    assert result.exit_code == 2
+    assert "0 of 5 files are at hand" in result.output
+    fetched = CliRunner().invoke(program(), [*words, "fetch", "--mirror", str(kexec.mirror), *cache])
+    assert (fetched.exit_code, "5 of 5 files are at hand" in fetched.output) == (0, True)
+    verified = CliRunner().invoke(program(), [*words, "verify", "--directory", str(kexec.mirror), *cache])
+    assert verified.exit_code == 0
+
+
+def test_packages_are_known_by_name_and_occurrence() -> None:
+    seen = packages.Packages()
+    lines = [
+        ' +> pkg="mes-0.24" ',
+        "mes-0.24: beginning build using script mes-0.24.sh",
+        "mes-0.24: build successful",
+        "tcc-0.9.27: beginning build using script pass1.sh",
+        "tcc-0.9.27: compiling source.",
+        "tcc-0.9.27_0.tar.bz2: OK",
+        "tcc-0.9.27: build successful",
+        "tcc-0.9.27: beginning build using script pass2.sh",
+        "/x/y.tar.gz: FAILED",
+    ]
+    for number, line in enumerate(lines):
+        seen.heard(line, lambda number=number: float(number))  # type: ignore[misc]
+    titles = [(package.title, package.state) for package in seen.all]
+    assert titles == [("mes-0.24", "done"), ("tcc-0.9.27", "done"), ("tcc-0.9.27 (2)", "building")]
+    assert (seen.good, seen.wrong) == (1, ["/x/y.tar.gz"])
+    assert seen.all[1].ended == 6
+
+
+def test_all_eras_are_sound() -> None:
+    for era in load_eras():
+        assert {group.name for group in era.distfiles}
+        assert era.modes
