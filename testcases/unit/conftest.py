@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("harness")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Keep bytes out of the names of tests: compressed ones hold the time, and workers must agree on names."""
+    """Keep bytes out of the names of tests: compressed ones hold the time, and all workers must agree."""
     return argname if isinstance(val, bytes) and len(val) > _BYTES_IN_A_NAME else None
 
 
