@@ -12,8 +12,10 @@ from harness.machine.admission import check_fits, check_holds
 from harness.machine.boot_medium import find_ovmf
 from harness.machine.protocol import (
     Accelerator,
+    Bus,
     DirectBoot,
     DiskBoot,
+    Drive,
     Firmware,
     MachineKind,
     MachineSpec,
@@ -49,7 +51,7 @@ class RunOptions:
         firmware: What runs before it.
         unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
         patience: All budgets are multiplied with it.
-        disk: Whether the recipe's disk is attached.
+        disk: Whether the recipe's disks are attached.
         part: Which part of the plan is done, and where the machine is saved.
         machine: Where it runs.
         expected: The sha256 that files must have in the end, by absolute path, as the payload sees it.
@@ -123,7 +125,8 @@ def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
         return (natively.needed_image(recipe),)
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
-    return tuple(name for name in names if name)
+    drives = (drive.image for drive in boot.drive) if options.disk else ()
+    return (*filter(None, names), *drives)
 
 
 def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool) -> MachineSpec:
@@ -139,6 +142,11 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
             memory, built.kernels["seed"].image.init_size, built.images[boot.initramfs].size, boot.work
         )
     check_fits(memory)
+    if boot.drive and options.part != WHOLE:
+        raise ConfigError(
+            f"a machine of the recipe {built.recipe.name} is not saved: it has further disks (boot.drive)",
+            hint="run it as a whole, without --checkpoint, --from and --until",
+        )
     start = start_of(built, options)
     if isinstance(start, DirectBoot) and start.unpacked:
         from harness.kernel.unpacked import vmlinux
@@ -153,6 +161,9 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         accelerator=accelerator.choose(options.accelerator, store),
         bulk=bulk,
         network=Network(boot.network),
+        drives=tuple(
+            Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if options.disk
+        ),
     )
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "build": "build.build",
     "lock": "build.lock",
     "kernel": "kernel.app",
+    "qualify": "qualify.qualify",
     "flash": "flash.flash",
     "image": "image.app",
     "store": "store.app",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.options import (
+    AcceleratorOption,
     CacheOption,
     JsonOption,
     KernelOption,
@@ -25,9 +26,6 @@ from harness.cli.printing import err, out, print_json
 if TYPE_CHECKING:
     from harness import pipeline
 
-AcceleratorOption = Annotated[
-    Literal["auto", "kvm", "tcg"], typer.Option(help="How the guest is executed; auto takes KVM if it works.")
-]
 MemoryOption = Annotated[
     str | None, typer.Option(help="Memory of the guest, such as 512M, instead of the recipe's.")
 ]

@@ -51,6 +51,7 @@ ORDER = [
     "following",
     "pipeline",
     "fitness",
+    "qualify",
     "doctor rebuild",
     "recheck",
     "matrix",
