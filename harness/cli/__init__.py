@@ -41,6 +41,7 @@ COMMANDS = {
     "history": "history.history",
     "compare": "history.compare",
     "prune": "history.prune",
+    "report": "report.report",
     "matrix": "matrix.app",
     "verdict": "verdict.verdict",
     "doctor": "host.doctor",
