@@ -1,9 +1,9 @@
 """Consoles in pieces that a page from a disk can load: logs by lines, recordings by times.
 
 Pages opened from a disk may not read other files, but they may load scripts. So each piece is a script that
-calls `harnessChunk(KIND, NUMBER, DATA)`, where DATA is JSON, deflated (RFC 1951) and in base64: to show a line
-anywhere in a log of any length, a browser loads one or two. Which piece has which line is in `index.js` beside
-them.
+calls `harnessChunk(KIND, NUMBER, DATA)`, where DATA is JSON, deflated (RFC 1951) and in base64. To show a
+line anywhere in a log of any length, a browser loads one or two. Which piece has which line is in `index.js`
+beside them.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def first_divergent(reading: Reading, differing: Sequence[str]) -> Step:
 def _first_mention(reading: Reading, names: Sequence[str]) -> tuple[TimedLine, str] | None:
     files = {PurePosixPath(name).name: name for name in reversed(names)}
     some = "|".join(re.escape(name) for name in sorted(files, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w.-])(?:{some})(?![\w-])")
+    pattern = re.compile(rf"(?<![\w.-])(?:{some})(?![\w-]|\.\w)")  # not hello.o for hello
     for line in reading.lines():
         if (match := pattern.search(line.text)) is not None:
             return line, files[match[0]]

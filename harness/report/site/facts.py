@@ -60,7 +60,7 @@ class Run:
     stage: str
     reason: str
     seconds: float
-    taken_over: bool
+    taken_over: int  # 0 or 1: SQLite has nothing else
     matrix: str
 
     @property
@@ -110,10 +110,7 @@ def all_runs(runs: Path) -> list[Run]:
     query = """SELECT id, cell, recipe, kernel, state, outcome, stage, reason, seconds, taken_over, matrix
                FROM run ORDER BY id"""
     with index.opened(runs) as connection:
-        return [
-            Run(*row, taken_over=bool(taken), matrix=matrix)
-            for *row, taken, matrix in connection.execute(query)
-        ]
+        return [Run(*row) for row in connection.execute(query)]
 
 
 def by_cell(runs: Path, found: Iterable[Run]) -> list[Cell]:
