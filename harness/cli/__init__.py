@@ -42,6 +42,7 @@ COMMANDS = {
     "compare": "history.compare",
     "prune": "history.prune",
     "report": "report.report",
+    "serve": "report.serve",
     "matrix": "matrix.app",
     "verdict": "verdict.verdict",
     "doctor": "host.doctor",

@@ -1,4 +1,4 @@
-"""`harness report`: pages about all runs."""
+"""`harness report` and `serve`: pages about all runs."""
 
 from __future__ import annotations
 
@@ -38,3 +38,26 @@ def report(
     if built.removed:
         text += f", {built.removed} removed"
     out().print(f"{html / 'index.html'}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8642,
+    host: Annotated[
+        str, typer.Option(help="Listen here; other addresses than this one let others read your records.")
+    ] = "127.0.0.1",
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Show the report in a browser and keep it up to date, such as while a matrix runs; Ctrl-C ends it."""
+    from harness.errors import Interrupted
+    from harness.report.progress import TerminalProgress
+    from harness.report.site.build import build
+    from harness.report.site.server import PLACE, serving
+
+    with TerminalProgress(err()) as progress:
+        build(runs, runs / PLACE, progress=progress)
+    with serving(runs, host, port) as server:
+        out().print(server.address, markup=False, highlight=False, soft_wrap=True)
+        try:
+            server.keep_up()
+        except Interrupted:
+            return

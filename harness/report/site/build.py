@@ -58,14 +58,13 @@ class Built:
     removed: int
 
 
-def build(runs: Path, target: Path, *, progress: Progress, live: bool = False) -> Built:
+def build(runs: Path, target: Path, *, progress: Progress) -> Built:
     """Bring a report up to date.
 
     Args:
         runs: The directory of records.
         target: The report's; made if it is not there.
         progress: Told how far it is.
-        live: Whether pages may ask their server for changes.
 
     Raises:
         ConfigError: The target is something else; an index is newer than this harness.
@@ -78,7 +77,7 @@ def build(runs: Path, target: Path, *, progress: Progress, live: bool = False) -
     _claim(target)
     try:
         with held(target / _MARK):
-            return _build(runs, target, Pages(target, live=live), progress)
+            return _build(runs, target, Pages(target), progress)
     except OSError as error:
         raise InfraError(
             f"cannot write the report in {target}: {error.strerror or error}",

@@ -24,13 +24,12 @@ class Pages:
 
     Args:
         target: The report's directory.
-        live: Whether pages may ask their server for changes.
 
     Attributes:
         target: The same.
     """
 
-    def __init__(self, target: Path, *, live: bool = False) -> None:
+    def __init__(self, target: Path) -> None:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         self.target = target
@@ -46,7 +45,6 @@ class Pages:
             "meanings": facts.MEANINGS,
             "cell_page": cell_page,
             "bars": bars,
-            "live": live,
         }
         self._environment.filters |= {"span": span, "size": format_size, "started": started}
 

@@ -93,6 +93,7 @@
   function marked(element, text) {
     if (!pattern) { element.textContent = text; return; }
     let end = 0;
+    pattern.lastIndex = 0; // a search may have left it somewhere
     for (const match of text.matchAll(pattern)) {
       if (!match[0]) continue;
       const mark = document.createElement("mark");

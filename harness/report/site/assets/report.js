@@ -63,15 +63,20 @@
     event.preventDefault();
   });
 
-  if (document.documentElement.dataset.live && location.protocol.startsWith("http")) {
+  // `harness serve` says which version of a page it has; other servers do not, and are left in peace.
+  if (location.protocol.startsWith("http")) {
     let known = null;
-    setInterval(async () => {
+    const look = async () => {
       try {
         const answer = await fetch(location.pathname, { method: "HEAD", cache: "no-store" });
-        const stamp = answer.headers.get("ETag");
-        if (known !== null && stamp !== known && !document.hidden && !document.querySelector("input:focus")) location.reload();
-        known = stamp;
-      } catch { /* the server is gone; the page stays */ }
-    }, 2000);
+        const version = answer.headers.get("X-Harness-Version");
+        if (version === null) return;
+        const busy = document.hidden || document.querySelector("input:focus, dialog[open]");
+        if (known === null) known = version;
+        else if (version !== known && !busy) { location.reload(); return; }
+      } catch { /* the server is gone; it may come again */ }
+      setTimeout(look, 2000);
+    };
+    look();
   }
 })();
