@@ -167,7 +167,8 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """Show what passed at the second attempt only, and what a run did not reach, as what they are."""
-    status = dict(report.user_properties).get("status")
+    # Collecting, which has none, is reported here as well.
+    status = dict(getattr(report, "user_properties", ())).get("status")
     if report.when == "call" and isinstance(status, str):
         wanted = {"flaky": "passed", "not reached": "skipped"}
         if report.outcome == wanted.get(status):

@@ -207,6 +207,21 @@ def test_the_first_divergent_step_is_the_one_whose_file_is_named_first(runs: Pat
     assert (step.file, step.line) == ("/never/named", "")
 
 
+def test_the_first_divergent_step_names_the_package(runs: Path) -> None:
+    said = "gzip-1.2.4: beginning build using script pass1.sh\ngzip-1.2.4: build successful\n"
+    said += "bzip2-1.0.8: beginning build using script pass1.sh\ncp bzip2 /usr/bin/bzip2\n"
+    step = first_divergent(read_run(leave_run(runs, "run", console={"sysa": said})), ["/usr/bin/bzip2"])
+    assert (step.package, step.line) == ("bzip2-1.0.8", "cp bzip2 /usr/bin/bzip2")
+
+
+def test_names_of_any_bytes_are_shown(runs: Path, tmp_path: Path) -> None:
+    directory = leave_run(runs, "20260101-000000-relay-aaaa")
+    (directory / "manifest.sha256").write_bytes(b"0" * 64 + b"  /bin/\xff<b>\n")
+    report(tmp_path)
+    page = (tmp_path / "report" / "produced-relay.html").read_text()
+    assert "/bin/\\xff&lt;b&gt;" in page
+
+
 def test_produced_files_name_the_run_that_is_not_like_the_others(runs: Path, tmp_path: Path) -> None:
     for number, (kernel, digest) in enumerate([("a", "1"), ("b", "2"), ("c", "1")]):
         directory = leave_run(

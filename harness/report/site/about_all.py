@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError
-from harness.report.produced import MANIFEST
 from harness.report.reading import read_run
 from harness.report.site.chunks import LogIndex, lines_at, read_index
 from harness.report.site.divergence import Step, first_divergent, manifest_of, rows
 from harness.report.site.pages import cell_page
+from harness.stages.products import SUMS
 from harness.store import write_atomically
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _produced(pages: Pages, runs: Path, cells: Sequence[Cell]) -> None:
 
 def _newest_with_files(runs: Path, cell: Cell) -> Run | None:
     tried = cell.runs[: -_TRIED - 1 : -1]
-    return next((run for run in tried if (runs / run.id / MANIFEST).is_file()), None)
+    return next((run for run in tried if (runs / run.id / SUMS).is_file()), None)
 
 
 def _made(target: Path, runs: Path, recipe: str, page: str, chosen: Sequence[tuple[Cell, Run]]) -> Made:

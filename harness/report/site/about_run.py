@@ -130,6 +130,8 @@ def run_pages(
         more_files=max(0, len(files) - _FILES),
         manifest=list(made.items())[:_FILES],
         more_manifest=max(0, len(made) - _FILES),
+        built=document.packages[:_PACKAGES],
+        more_built=max(0, len(document.packages) - _PACKAGES),
         packages=packages[:_PACKAGES],
         more_packages=max(0, len(packages) - _PACKAGES),
         screenshot=any(file.name == "screenshot.png" for file in files),

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.report.produced import produced
+from harness.payload.packages import Packages
+from harness.stages import products
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,7 @@ class Step:
     Attributes:
         run: Id of the run whose console it is.
         stage: The stage that was going on.
+        package: The package that was being built; "" where the console tells of none.
         file: The file.
         line: The line that mentions it; "" where none does.
         offset: Where that line, or the stage, begins in `console.raw`.
@@ -50,6 +52,7 @@ class Step:
 
     run: str
     stage: str
+    package: str
     file: str
     line: str
     offset: int
@@ -73,9 +76,16 @@ def rows(manifests: Sequence[Mapping[str, str]]) -> list[FileRow]:
 def manifest_of(directory: Path) -> dict[str, str] | None:
     """A run's produced files with their SHA-256; None without any, or with a list that cannot be read."""
     try:
-        return produced(directory)
+        sums = products.read(directory)
     except ConfigError:
         return None
+    if sums is None:
+        return None
+    # Names of guests may be any bytes; pages are UTF-8.
+    return {
+        name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"): digest
+        for name, digest in sums.items()
+    }
 
 
 def first_divergent(reading: Reading, differing: Sequence[str]) -> Step:
@@ -93,20 +103,23 @@ def first_divergent(reading: Reading, differing: Sequence[str]) -> Step:
     """
     stages = reading.stages()
     if (hit := _first_mention(reading, differing[:_NAMES])) is not None:
-        line, name = hit
+        line, name, package = hit
         stage = next((mark.text for mark in reversed(stages) if mark.offset <= line.offset), "")
-        return Step(reading.document.id, stage, name, line.text[:_LONG], line.offset)
+        return Step(reading.document.id, stage, package, name, line.text[:_LONG], line.offset)
     listed = reading.document.produced
     stage = listed.stage if listed else ""
     offset = next((mark.offset for mark in stages if mark.text == stage), 0)
-    return Step(reading.document.id, stage, differing[0], "", offset)
+    return Step(reading.document.id, stage, "", differing[0], "", offset)
 
 
-def _first_mention(reading: Reading, names: Sequence[str]) -> tuple[TimedLine, str] | None:
+def _first_mention(reading: Reading, names: Sequence[str]) -> tuple[TimedLine, str, str] | None:
     files = {PurePosixPath(name).name: name for name in reversed(names)}
     some = "|".join(re.escape(name) for name in sorted(files, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w.-])(?:{some})(?![\w-]|\.\w)")  # not hello.o for hello
+    packages = Packages()
     for line in reading.lines():
+        packages.heard(line.text, lambda: 0.0)
         if (match := pattern.search(line.text)) is not None:
-            return line, files[match[0]]
+            current = packages.current
+            return line, files[match[0]], current.title if current else ""
     return None
