@@ -42,6 +42,8 @@ COMMANDS = {
     "history": "history.history",
     "compare": "history.compare",
     "prune": "history.prune",
+    "report": "report.report",
+    "serve": "report.serve",
     "matrix": "matrix.app",
     "verdict": "verdict.verdict",
     "doctor": "host.doctor",
