@@ -35,6 +35,8 @@ COMMANDS = {
     "store": "store.app",
     "checkpoint": "checkpoint.app",
     "distfiles": "distfiles.app",
+    "board": "board.app",
+    "report": "bare_metal.report",
     "runs": "records.list_runs",
     "log": "records.log",
     "replay": "records.replay",

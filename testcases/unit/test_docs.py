@@ -19,6 +19,7 @@ import pytest
 import typer.main
 
 from harness import recipe, toml
+from harness.board import document as board
 from harness.cli import program
 from harness.kernel import catalogue, features, stock
 from harness.matrix import document as matrix
@@ -68,6 +69,10 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
+    ("boards", "## A board's file", (board.BoardDocument,)),
+    ("boards", "### `[serial]`", (board.Serial,)),
+    ("boards", "### `[power]`", (board.Power,)),
+    ("boards", "### `[medium]`", (board.BoardMedium,)),
     ("matrix", "## The file", (matrix.Document,)),
     ("matrix", "### `[axes]`", (matrix.Axes,)),
     ("matrix", "### `[[include]]`", (matrix.Include,)),
@@ -290,6 +295,7 @@ def test_readme_has_all_commands() -> None:
         "records",
         "checkpoints",
         "flashing",
+        "boards",
         "benchmarks",
         "history",
         "matrix",
