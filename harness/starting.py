@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.attendance import Attendance
+    from harness.board.document import Board
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -57,6 +58,7 @@ class RunOptions:
         expected: The sha256 that files must have in the end, by absolute path, as the payload sees it.
         instrumented: Whether something was added to the payload that tells more about it.
         attendance: The person who takes part; to be among the listeners, too.
+        board: The real machine that it is done on, leased, if it is one.
         labels: Kept in the record; a matrix tells its cells by them.
         packages: What the payload says it will build, in order; None where it has no packages.
         notes: What the record says besides, such as what was left out.
@@ -77,6 +79,7 @@ class RunOptions:
     expected: Mapping[str, str] = field(default_factory=dict)
     instrumented: bool = False
     attendance: Attendance | None = None
+    board: Board | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -112,6 +115,8 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
             hint="change it in the recipe's image[].menu, or boot without --medium",
         )
     places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
+    if options.board is not None:
+        return
     if options.firmware == Firmware.UEFI:
         find_ovmf()
     chosen = accelerator.choose(options.accelerator, Store(cache))
@@ -141,13 +146,15 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         check_holds(
             memory, built.kernels["seed"].image.init_size, built.images[boot.initramfs].size, boot.work
         )
+    start = start_of(built, options)
+    if options.board is not None:
+        return MachineSpec(start, options.firmware, None, memory, "", Accelerator.NATIVE)
     check_fits(memory)
     if boot.drive and options.part != WHOLE:
         raise ConfigError(
             f"a machine of the recipe {built.recipe.name} is not saved: it has further disks (boot.drive)",
             hint="run it as a whole, without --checkpoint, --from and --until",
         )
-    start = start_of(built, options)
     if isinstance(start, DirectBoot) and start.unpacked:
         from harness.kernel.unpacked import vmlinux
 

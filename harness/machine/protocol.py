@@ -22,11 +22,12 @@ class MachineKind(StrEnum):
     QEMU = "qemu"
     CHROOT = "chroot"
     BWRAP = "bwrap"
+    BOARD = "board"
 
     @property
     def has_kernel(self) -> bool:
         """Whether it boots kernels of its own; elsewhere the host's is there from the start."""
-        return self == MachineKind.QEMU
+        return self in {MachineKind.QEMU, MachineKind.BOARD}
 
 
 class Accelerator(StrEnum):
@@ -45,6 +46,7 @@ class Medium(StrEnum):
     CD = "cd"
     USB_XHCI = "usb-xhci"
     USB_EHCI = "usb-ehci"
+    BOARD = "board"  # a board's own, behind whatever controller it has
 
 
 class Firmware(StrEnum):

@@ -62,9 +62,9 @@ class Boot(toml.Table, frozen=True):
     memory: str = "1G"
     cpu: str = ""
     unpacked: bool = False
-    drive: tuple[Drive, ...] = ()
     work: Annotated[float, msgspec.Meta(ge=0)] = 0
     network: Literal["none", "user"] = "none"
+    drive: tuple[Drive, ...] = ()
 
     @property
     def memory_bytes(self) -> int:
