@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import roots
+from harness.board.machine import BoardMachine
+from harness.board.power import ask_on_terminal
 from harness.checkpoints import CONSOLE
 from harness.console.recorder import Recorder
 from harness.errors import Interrupted
@@ -21,8 +23,9 @@ from harness.report import gathering, produced
 from harness.report.record import MachineRecord, ProducedRecord
 from harness.slices import Saver
 from harness.stages import products
-from harness.stages.events import Resumed
+from harness.stages.events import Gap, Resumed
 from harness.stages.runner import Runner
+from harness.stages.unheard import from_power_on
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -31,10 +34,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.attendance import Attendance
+    from harness.board.document import Board
     from harness.checkpoints import Checkpoint
     from harness.image.factory import Build
     from harness.machine.native import NativeMachine
-    from harness.machine.protocol import MachineSpec
+    from harness.machine.protocol import Machine, MachineSpec
     from harness.progress import Progress
     from harness.report.record import RunRecord
     from harness.slices import Slice
@@ -62,6 +66,7 @@ class Following:
         patience: All budgets are multiplied with it.
         expected: The sha256 that files must have in the end, by path.
         attendance: The person who takes part.
+        board: The real machine that it is, if it is one.
     """
 
     built: Build
@@ -77,6 +82,7 @@ class Following:
     patience: float
     expected: Mapping[str, str]
     attendance: Attendance | None
+    board: Board | None = None
 
     def follow(self) -> RunResult:
         """Let the machine run, and follow the plan to a verdict.
@@ -94,12 +100,13 @@ class Following:
                 directory / "console.idx",
                 typed=self.record.typed,
                 earlier=start.path / CONSOLE if start else None,
+                pace=machine.pace if isinstance(machine, BoardMachine) else None,
             ) as recorder,
         ):
             self.record.watch(recorder)
             self.timed(recorder.seconds_at)
             version = machine.version if isinstance(machine, QemuMachine) else ""
-            self.record.update(machine=_machine_record(self.spec, version))
+            self.record.update(machine=_machine_record(self.spec, version, self.board))
             if start is not None:
                 self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
             if self.attendance is None:
@@ -130,7 +137,14 @@ class Following:
         verdict = Verdict(Outcome.FAIL, result.verdict.stage, wrong, hint)
         return msgspec.structs.replace(result, verdict=verdict, stages=stages)
 
-    def _machine(self, directory: Path) -> AbstractContextManager[QemuMachine | NativeMachine]:
+    def _machine(self, directory: Path) -> AbstractContextManager[QemuMachine | NativeMachine | BoardMachine]:
+        if self.board is not None:
+            return BoardMachine(
+                self.board,
+                ask=ask_on_terminal,
+                told=lambda gap: self.listener.event(Gap(gap.seconds, gap.offset)),
+                quiet=from_power_on(self.plan) * self.patience,
+            )
         if isinstance(self.spec, NativeSpec):
             return roots.machine(self.spec, self.store.cache, directory, self.progress.note, self._list)
         return QemuMachine(self.spec, directory, saved=self.start.path if self.start else None)
@@ -152,7 +166,7 @@ class Following:
             )
         )
 
-    def _saver(self, machine: QemuMachine | NativeMachine, recorder: Recorder) -> Saver | None:
+    def _saver(self, machine: Machine, recorder: Recorder) -> Saver | None:
         if isinstance(self.spec, NativeSpec) or not isinstance(machine, QemuMachine):
             return None
         return Saver(
@@ -168,7 +182,7 @@ class Following:
             listener=self.listener,
         )
 
-    def _to_a_verdict(self, machine: QemuMachine | NativeMachine, recorder: Recorder) -> RunResult:
+    def _to_a_verdict(self, machine: Machine, recorder: Recorder) -> RunResult:
         start, saver = self.start, self._saver(machine, recorder)
         runner = Runner(
             self.plan,
@@ -178,7 +192,7 @@ class Following:
             facts=_facts(self.built),
             listener=self.listener,
             person=self.attendance,
-            patience=self.patience,
+            patience=self.patience * (self.board.document.budgets if self.board else 1.0),
             resumed=start.state.boundary if start else None,
             reached=saver.reached if saver else None,
         )
@@ -198,7 +212,7 @@ class Following:
         return result
 
 
-def _machine_record(spec: MachineSpec | NativeSpec, version: str) -> MachineRecord:
+def _machine_record(spec: MachineSpec | NativeSpec, version: str, board: Board | None) -> MachineRecord:
     if isinstance(spec, NativeSpec):
         return MachineRecord(
             kind=spec.kind,
@@ -211,7 +225,8 @@ def _machine_record(spec: MachineSpec | NativeSpec, version: str) -> MachineReco
             qemu="",
         )
     return MachineRecord(
-        kind="qemu",
+        kind="board" if board else "qemu",
+        board=board.name if board else "",
         accelerator=spec.accelerator,
         cpu=spec.cpu,
         memory=spec.memory,

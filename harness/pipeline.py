@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,10 +114,14 @@ def boot(
         audience = Audience([record, *listeners, watch])
     with record:
         try:
-            with admitted(
-                cache / "guests",
-                spec.memory,
-                waiting=lambda: progress.note("waiting until other guests leave room for this one"),
+            with (
+                nullcontext()
+                if options.board
+                else admitted(
+                    cache / "guests",
+                    spec.memory,
+                    waiting=lambda: progress.note("waiting until other guests leave room for this one"),
+                )
             ):
                 result = Following(
                     built,
@@ -132,6 +137,7 @@ def boot(
                     patience=options.patience,
                     expected=options.expected,
                     attendance=options.attendance,
+                    board=options.board,
                 ).follow()
             result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:

@@ -12,8 +12,10 @@ from harness.machine.admission import check_fits, check_holds
 from harness.machine.boot_medium import find_ovmf
 from harness.machine.protocol import (
     Accelerator,
+    Bus,
     DirectBoot,
     DiskBoot,
+    Drive,
     Firmware,
     MachineKind,
     MachineSpec,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.attendance import Attendance
+    from harness.board.document import Board
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -49,12 +52,13 @@ class RunOptions:
         firmware: What runs before it.
         unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
         patience: All budgets are multiplied with it.
-        disk: Whether the recipe's disk is attached.
+        disk: Whether the recipe's disks are attached.
         part: Which part of the plan is done, and where the machine is saved.
         machine: Where it runs.
         expected: The sha256 that files must have in the end, by absolute path, as the payload sees it.
         instrumented: Whether something was added to the payload that tells more about it.
         attendance: The person who takes part; to be among the listeners, too.
+        board: The real machine that it is done on, leased, if it is one.
         labels: Kept in the record; a matrix tells its cells by them.
         packages: What the payload says it will build, in order; None where it has no packages.
         notes: What the record says besides, such as what was left out.
@@ -75,6 +79,7 @@ class RunOptions:
     expected: Mapping[str, str] = field(default_factory=dict)
     instrumented: bool = False
     attendance: Attendance | None = None
+    board: Board | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -110,6 +115,8 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
             hint="change it in the recipe's image[].menu, or boot without --medium",
         )
     places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
+    if options.board is not None:
+        return
     if options.firmware == Firmware.UEFI:
         find_ovmf()
     chosen = accelerator.choose(options.accelerator, Store(cache))
@@ -123,7 +130,8 @@ def needed_images(recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
         return (natively.needed_image(recipe),)
     boot = recipe.boot
     names = (boot.initramfs, boot.disk, boot.medium if options.medium != Medium.DIRECT else None)
-    return tuple(name for name in names if name)
+    drives = (drive.image for drive in boot.drive) if options.disk else ()
+    return (*filter(None, names), *drives)
 
 
 def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool) -> MachineSpec:
@@ -138,8 +146,15 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         check_holds(
             memory, built.kernels["seed"].image.init_size, built.images[boot.initramfs].size, boot.work
         )
-    check_fits(memory)
     start = start_of(built, options)
+    if options.board is not None:
+        return MachineSpec(start, options.firmware, None, memory, "", Accelerator.NATIVE)
+    check_fits(memory)
+    if boot.drive and options.part != WHOLE:
+        raise ConfigError(
+            f"a machine of the recipe {built.recipe.name} is not saved: it has further disks (boot.drive)",
+            hint="run it as a whole, without --checkpoint, --from and --until",
+        )
     if isinstance(start, DirectBoot) and start.unpacked:
         from harness.kernel.unpacked import vmlinux
 
@@ -153,6 +168,9 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         accelerator=accelerator.choose(options.accelerator, store),
         bulk=bulk,
         network=Network(boot.network),
+        drives=tuple(
+            Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if options.disk
+        ),
     )
 
 

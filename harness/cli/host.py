@@ -46,6 +46,7 @@ def list_everything(as_json: JsonOption = False) -> None:
         "qemu": f"QEMU's PC, accelerators {Accelerator.KVM} and {Accelerator.TCG}",
         "chroot": "the payload on this host's kernel; needs root",
         "bwrap": "the same by bubblewrap, without root",
+        "board:NAME": "a real one of lab/NAME.toml: `harness board list`",
     }
     everything = {"recipes": recipes, "kernels": kernels, "machines": machines}
     if as_json:

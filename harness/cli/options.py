@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,6 +39,9 @@ KernelOption = Annotated[
 SecondOption = Annotated[
     str | None,
     typer.Option(help="Kernel behind kexec, named like --kernel.", autocompletion=kernel_names),
+]
+AcceleratorOption = Annotated[
+    Literal["auto", "kvm", "tcg"], typer.Option(help="How the guest is executed; auto takes KVM if it works.")
 ]
 CacheOption = Annotated[
     Path | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.options import (
+    AcceleratorOption,
     CacheOption,
     JsonOption,
     KernelOption,
@@ -24,10 +25,9 @@ from harness.cli.printing import err, out, print_json
 
 if TYPE_CHECKING:
     from harness import pipeline
+    from harness.board.document import Board
+    from harness.machine.protocol import MachineKind
 
-AcceleratorOption = Annotated[
-    Literal["auto", "kvm", "tcg"], typer.Option(help="How the guest is executed; auto takes KVM if it works.")
-]
 MemoryOption = Annotated[
     str | None, typer.Option(help="Memory of the guest, such as 512M, instead of the recipe's.")
 ]
@@ -89,9 +89,12 @@ InstrumentOption = Annotated[
     bool, typer.Option("--instrument", help="Add a script that shows all that was made; the record says so.")
 ]
 MachineOption = Annotated[
-    Literal["qemu", "chroot", "bwrap"],
+    str,
     typer.Option(
-        "--machine", "--mode", help="Where it runs; chroot (root) and bwrap have no kernel of their own."
+        "--machine",
+        "--mode",
+        metavar="qemu|chroot|bwrap|board:NAME",
+        help="Where it runs; chroot (root) and bwrap have no kernel of their own, boards are those of lab/.",
     ),
 ]
 JobsOption = Annotated[int, typer.Option(min=1, max=255, help="Build jobs of a tree's guest.")]
@@ -145,15 +148,16 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run."""
-    from harness import fitness, pipeline
+    from harness import boarding, fitness, pipeline
     from harness.attendance import Attendance, Wishes
     from harness.cli.payloads import Wanted, chosen
-    from harness.machine.protocol import Firmware, MachineKind, Medium
+    from harness.machine.protocol import Firmware, Medium
     from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
     from harness.stages.plan_file import load_plan
 
+    kind, board = _machine(machine)
     building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
     running = pipeline.RunOptions(
         runs=runs.absolute(),
@@ -165,11 +169,13 @@ def run(
         firmware=Firmware(firmware),
         unpacked=unpacked,
         patience=patience,
-        machine=MachineKind(machine),
+        machine=kind,
         instrumented=instrument,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
         labels=dict(map(_label, label or ())),
     )
+    if board is not None:
+        running = boarding.on_board(running, board)
     wishes = Wishes(
         attach=attach or takeover,
         takeover=takeover,
@@ -178,7 +184,7 @@ def run(
     )
     wishes.check()
     _size(disk_size or None, "--disk-size")
-    with TerminalProgress(err()) as progress:
+    with boarding.aboard(board, f"harness run {recipe}"), TerminalProgress(err()) as progress:
         payload = chosen(
             recipe,
             Wanted(
@@ -209,11 +215,15 @@ def run(
         if not force:
             for remark in fitness.check_images(built, running):
                 progress.note(remark)
+        if board is not None:
+            for remark in boarding.remarks(board, pipeline.start_of(built, running).command_line):
+                progress.note(remark)
+            boarding.equip(board, built, progress)
         progress.estimates = estimates(
             running.runs,
             wanted.name,
             seed.name if (seed := built.kernels.get("seed")) else "",
-            machine,
+            kind,
         )
         attendance = Attendance(wishes, progress, err())
         done = pipeline.boot(
@@ -225,6 +235,20 @@ def run(
         )
     _show(done, wanted.plan, as_json=as_json)
     raise typer.Exit(done.result.verdict.outcome.exit_code)
+
+
+def _machine(text: str) -> tuple[MachineKind, Board | None]:
+    """The kind of machine that is asked for, and the board if it is one."""
+    from harness.board.document import find_board
+    from harness.machine.protocol import MachineKind
+
+    kind, colon, name = text.partition(":")
+    kinds = {str(each): each for each in MachineKind}
+    if kind not in kinds or bool(colon) != (kind == MachineKind.BOARD):
+        raise typer.BadParameter(
+            f"{text!r} is not one of qemu, chroot, bwrap and board:NAME", param_hint="'--machine'"
+        )
+    return kinds[kind], find_board(name) if colon else None
 
 
 def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:

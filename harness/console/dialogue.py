@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pexpect
 from pexpect.spawnbase import SpawnBase
 
+from harness.console.pacing import type_paced
+
 if TYPE_CHECKING:
     from harness.console.recorder import Recorder
 
@@ -93,7 +95,10 @@ class Dialogue(_SpawnBase):
     def send(self, s: str) -> int:
         """Type `s` to the guest and return the number of bytes."""
         data = s.encode()
-        self._recorder.write(data)
+        if self._recorder.pace is not None:
+            type_paced(self._recorder, data, self._recorder.pace)
+        else:
+            self._recorder.write(data)
         return len(data)
 
     def sendline(self, s: str = "") -> int:

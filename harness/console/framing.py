@@ -79,7 +79,7 @@ _SETTINGS = r"""
 : "${@FUNCTION@_term=${TERM-}}"; TERM=dumb; export TERM
 PS1= PS2=; unset PROMPT_COMMAND
 bind 'set enable-bracketed-paste off' 2>/dev/null
-stty -echo cols 32000 2>/dev/null
+stty @ECHO@ cols 32000 2>/dev/null
 { dmesg -n 1 || echo 1 >/proc/sys/kernel/printk; } >/dev/null 2>&1
 @FUNCTION@() (
     sum() { set -- `@SUM@`; echo $1-${2-}; }
@@ -118,7 +118,9 @@ echo 0 >@DIR@/0.rc; mkdir @DIR@/0.once 2>/dev/null
 """
 
 
-def settings_script(*, directory: str, function: str, nonce: str, codec: Codec, checksum: bool) -> bytes:
+def settings_script(
+    *, directory: str, function: str, nonce: str, codec: Codec, checksum: bool, echo: bool = False
+) -> bytes:
     """Return the script that quietens the guest's shell and defines its end of the framing.
 
     Args:
@@ -127,9 +129,11 @@ def settings_script(*, directory: str, function: str, nonce: str, codec: Codec, 
         nonce: Letters and digits that nothing else prints.
         codec: How output is printed.
         checksum: Whether the guest has `cksum`; otherwise frames carry their length only.
+        echo: Whether what is typed is echoed, for a line that is paced by it.
     """
     script = _SETTINGS
     for name, value in {
+        "@ECHO@": "echo" if echo else "-echo",
         "@DIR@": directory,
         "@FUNCTION@": function,
         "@NONCE@": nonce,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from harness.console.pacing import Pace
     from harness.console.transport import Transport
 
 _READ_LIMIT = 65536
@@ -75,6 +76,7 @@ class Recorder:
         typed: Told what is typed to the guest, with the raw offset at that moment, and whether a person does.
         earlier: What the same console said in an earlier run, to begin the record with; all of it counts as
             having arrived at the start.
+        pace: How fast a `Dialogue` types to the guest; as fast as the transport takes it without.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Recorder:
         clock: Callable[[], float] = time.monotonic,
         typed: Callable[[bytes, int, bool], None] | None = None,
         earlier: Path | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.raw = raw
+        self.pace = pace
         self.index = index
         self._transport = transport
         self._clock = clock

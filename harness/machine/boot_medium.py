@@ -75,7 +75,7 @@ def _device(medium: Medium) -> list[str]:
             return ["-device", "qemu-xhci,id=usb", "-device", stick]
         case Medium.USB_EHCI:
             return ["-device", "usb-ehci,id=usb", "-device", stick]
-        case Medium.DIRECT | Medium.DISK:
+        case Medium.DIRECT | Medium.DISK | Medium.BOARD:
             raise ValueError(medium)
     assert_never(medium)
 

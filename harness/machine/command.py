@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.network import network_words
+from harness.machine.protocol import Bus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harness.machine.protocol import MachineSpec
+    from harness.machine.protocol import Drive, MachineSpec
 
 # What every machine has besides what its spec says.
 # The VGA device stays: it is the only witness of what decompressors and firmware say.
@@ -77,7 +78,29 @@ def command_words(
     if spec.disk is not None:
         # What is written need not survive this host: the overlay goes with the run.
         command += ["-drive", f"file={_quoted(overlay)}{_OVERLAY_OPTIONS}"]
-    return tuple(command)
+    return (*command, *_drive_words(spec.drives))
+
+
+def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
+    buses = {drive.bus for drive in drives}
+    if Bus.AHCI in buses:
+        yield from ("-device", "ich9-ahci,id=ahci")
+    if Bus.USB in buses:
+        yield from ("-device", "qemu-xhci,id=xhci")
+    ports = dict.fromkeys(Bus, 0)
+    for number, drive in enumerate(drives):
+        node, port = f"drive{number}", ports[drive.bus]
+        ports[drive.bus] += 1
+        device = {
+            # The first two places are the machine's own disk's and the CD drive's.
+            Bus.IDE: f"ide-hd,bus=ide.1,unit={port}",
+            Bus.AHCI: f"ide-hd,bus=ahci.{port}",
+            Bus.NVME: f"nvme,serial={node}",
+            Bus.VIRTIO: "virtio-blk-pci",
+            Bus.USB: "usb-storage,bus=xhci.0",
+        }[drive.bus]
+        yield from ("-drive", f"file={_quoted(drive.image)},format=raw,if=none,id={node},snapshot=on")
+        yield from ("-device", f"{device},drive={node}")
 
 
 def for_people(command: Sequence[str], disk: Path | None) -> str:

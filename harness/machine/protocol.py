@@ -22,11 +22,12 @@ class MachineKind(StrEnum):
     QEMU = "qemu"
     CHROOT = "chroot"
     BWRAP = "bwrap"
+    BOARD = "board"
 
     @property
     def has_kernel(self) -> bool:
         """Whether it boots kernels of its own; elsewhere the host's is there from the start."""
-        return self == MachineKind.QEMU
+        return self in {MachineKind.QEMU, MachineKind.BOARD}
 
 
 class Accelerator(StrEnum):
@@ -45,6 +46,7 @@ class Medium(StrEnum):
     CD = "cd"
     USB_XHCI = "usb-xhci"
     USB_EHCI = "usb-ehci"
+    BOARD = "board"  # a board's own, behind whatever controller it has
 
 
 class Firmware(StrEnum):
@@ -165,6 +167,29 @@ class MediumBoot:
     command_line: str
 
 
+class Bus(StrEnum):
+    """The controller that a drive hangs on."""
+
+    IDE = "ide"
+    AHCI = "ahci"
+    NVME = "nvme"
+    VIRTIO = "virtio"
+    USB = "usb"
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A disk besides the machine's own.
+
+    Attributes:
+        image: Its content (raw); what the guest writes is dropped.
+        bus: Its controller.
+    """
+
+    image: Path
+    bus: Bus
+
+
 @dataclass(frozen=True, slots=True)
 class DiskBoot:
     """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
@@ -193,6 +218,7 @@ class MachineSpec:
         accelerator: How the guest is executed.
         network: What the guest reaches.
         bulk: Whether it has a virtio serial port through which files leave the guest.
+        drives: Further disks. A machine that has any is not saved.
     """
 
     boot: DirectBoot | MediumBoot | DiskBoot
@@ -203,6 +229,7 @@ class MachineSpec:
     accelerator: Accelerator
     network: Network = Network.NONE
     bulk: bool = False
+    drives: tuple[Drive, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from harness.recipe.contents import (
     Text,
     Unpacked,
 )
-from harness.recipe.document import Boot, Debian, Document, Kernels, Native, Recipe
+from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Native, Recipe
 from harness.recipe.images import (
     BuilderHex0,
     Dib,
@@ -56,6 +56,7 @@ __all__ = [
     "Disk",
     "Document",
     "Download",
+    "Drive",
     "File",
     "HardLink",
     "Image",

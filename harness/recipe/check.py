@@ -52,6 +52,9 @@ def _boot(recipe: Recipe, images: Mapping[str, Image]) -> Iterator[Problem]:
         yield "boot.disk", "there are no kernels (table kernels), and it is no builder-hex0 image"
     if boot.disk is not None and not isinstance(images.get(boot.disk), Disk | BuilderHex0):
         yield "boot.disk", f"no disk image is named {boot.disk!r}"
+    for number, drive in enumerate(boot.drive):
+        if not isinstance(images.get(drive.image), Disk):
+            yield f"boot.drive[{number}].image", f"no disk image is named {drive.image!r}"
     if boot.medium is not None and not isinstance(images.get(boot.medium), Iso):
         yield "boot.medium", f"no iso image is named {boot.medium!r}"
     yield from _size("boot.memory", boot.memory)

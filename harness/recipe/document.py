@@ -38,6 +38,13 @@ class Kernels(toml.Table, frozen=True):
     qualified: tuple[Name, ...] = ()
 
 
+class Drive(toml.Table, frozen=True):
+    """A further disk, by the controller that it hangs on; what the guest writes to it is dropped."""
+
+    image: Name
+    bus: Literal["ide", "ahci", "nvme", "virtio", "usb"]
+
+
 class Boot(toml.Table, frozen=True):
     """The machine that the recipe asks for.
 
@@ -45,7 +52,7 @@ class Boot(toml.Table, frozen=True):
     `work` is memory for what the payload unpacks and builds in the initramfs, in sizes of the archive.
     `network = "user"` gives it QEMU's user network, through which it reaches what the host reaches.
     `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
-    the seed kernel without firmware and decompressor.
+    the seed kernel without firmware and decompressor. `drive` are disks besides `disk`.
     """
 
     initramfs: Name | None = None
@@ -57,6 +64,7 @@ class Boot(toml.Table, frozen=True):
     unpacked: bool = False
     work: Annotated[float, msgspec.Meta(ge=0)] = 0
     network: Literal["none", "user"] = "none"
+    drive: tuple[Drive, ...] = ()
 
     @property
     def memory_bytes(self) -> int:

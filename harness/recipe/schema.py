@@ -14,7 +14,18 @@ from typing import Any, get_args
 import msgspec
 
 from harness.errors import ConfigError
-from harness.recipe import Boot, Content, Debian, Document, Image, Kernels, MenuEntry, Native, Partition
+from harness.recipe import (
+    Boot,
+    Content,
+    Debian,
+    Document,
+    Drive,
+    Image,
+    Kernels,
+    MenuEntry,
+    Native,
+    Partition,
+)
 
 _PAGE = Path(__file__).parents[2] / "docs/recipes.md"
 # The line of the page that begins what describes a table.
@@ -24,6 +35,7 @@ _HEADS: dict[type[msgspec.Struct], str] = {
     Kernels: "### `[kernels]`",
     Boot: "### `[boot]`",
     Native: "### `[native]`",
+    Drive: "Keys of `[[boot.drive]]`",
     Partition: "#### `[[image.partition]]`",
     MenuEntry: "#### `[[image.menu]]`",
     **{kind: f"### `{kind.__struct_config__.tag}`" for kind in get_args(Image)},

@@ -78,6 +78,7 @@ class MachineRecord(msgspec.Struct, frozen=True):
     firmware: str = "bios"
     unpacked: bool = False
     network: str = "none"
+    board: str = ""
 
 
 class HostRecord(msgspec.Struct, frozen=True):

@@ -106,6 +106,13 @@ class Saved(Event, frozen=True):
     new: bool
 
 
+class Gap(Event, frozen=True):
+    """The serial adapter was gone for so many seconds after `offset` bytes; what came meanwhile is lost."""
+
+    seconds: float
+    offset: int
+
+
 class Produced(Event, frozen=True):
     """The guest's files were listed: so many, of so many bytes in all.
 

@@ -175,7 +175,7 @@ class Observer:
             cpu=usage.cpu,
             began=usage.guest,
             heard=usage.guest,
-            stirred=usage.guest,
+            stirred=usage.guest + stage.unheard * self._scale,
             until=usage.guest + stage.budget * self._scale,
             limit=usage.guest + max(stage.budget, stage.limit) * self._scale,
         )
@@ -288,7 +288,7 @@ class Observer:
     def _look_at_clocks(self, *, silence: bool) -> None:
         now, guest = self._now, self._machine.usage().guest
         if self._heard:
-            now.heard = now.stirred = guest
+            now.heard, now.stirred = guest, max(now.stirred, guest)
             self._heard, now.lively = False, True
         if now.last_words_until is not None and guest > now.last_words_until:
             raise Decided(judge.failed(self._plan, now.stage, self._now.explanations(self.offset)))

@@ -55,6 +55,8 @@ class Stage(toml.Table, frozen=True):
     Attributes:
         name: Its name.
         title: What happens in it, in words.
+        unheard: Seconds in which nothing comes over the console by design. Silence is no failure then, and a
+            next stage without `begins` begins after it.
         budget: Seconds of guest time for the whole stage.
         silence: Seconds of guest time without any output.
         begins: Pattern on a console line that shows that the stage has begun. The first stage begins with
@@ -77,6 +79,7 @@ class Stage(toml.Table, frozen=True):
     title: str
     budget: Seconds
     silence: Seconds
+    unheard: Annotated[float, msgspec.Meta(ge=0)] = 0
     begins: str = ""
     prompt: bool = False
     notes: tuple[str, ...] = ()

@@ -111,6 +111,8 @@ def _check_names(path: Path, document: _Document) -> None:
                 f"{path}: key stage[{index}].name: {stage.name!r} is the name of an earlier stage"
             )
         names.append(stage.name)
+        if stage.unheard >= stage.budget:
+            raise ConfigError(f"{path}: key stage[{index}].unheard: it takes all of the stage's budget")
     lists = [index for index, stage in enumerate(document.stage) if stage.produced]
     if len(lists) > 1:
         raise ConfigError(

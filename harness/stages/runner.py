@@ -14,7 +14,7 @@ import msgspec
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.errors import InfraError
 from harness.outcome import Outcome
-from harness.stages import events, judge
+from harness.stages import events, judge, unheard
 from harness.stages.observer import Observer
 from harness.stages.person import Nobody
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
@@ -143,6 +143,8 @@ class Runner:
 
     def _carry_out(self, stage: Stage) -> None:
         """Do what the stage asks of us; most only want to be watched."""
+        if unheard.is_waited_for(self._plan, stage):
+            unheard.wait(self._observer.clock, stage.unheard * self._scale)
         if stage.checks:
             shell = self._enter_shell(stage)
             for check in stage.checks:

@@ -25,9 +25,16 @@ if TYPE_CHECKING:
     Files = Mapping[str, bytes | str]
 
 
+_BYTES_IN_A_NAME = 16
+
 # How long an example takes says something about the host, which may be busy, and nothing about the code.
 hypothesis.settings.register_profile("harness", deadline=None)
 hypothesis.settings.load_profile("harness")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Keep bytes out of the names of tests: compressed ones hold the time, and all workers must agree."""
+    return argname if isinstance(val, bytes) and len(val) > _BYTES_IN_A_NAME else None
 
 
 class Larder:

@@ -152,7 +152,6 @@ def test_cut_off(tmp_path: Path, length: int) -> None:
         (bytes(510) + b"\x55\xaa" + bytes(512), "a boot sector", "disk image"),
         (kernel()[:0x210], "cut off in its boot header", "again"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_kernel(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:

@@ -19,11 +19,13 @@ import pytest
 import typer.main
 
 from harness import recipe, toml
+from harness.board import document as board
 from harness.cli import program
 from harness.kernel import catalogue, features, stock
 from harness.matrix import document as matrix
 from harness.outcome import Outcome
 from harness.payload import era
+from harness.qualify import questions
 from harness.report import record
 from harness.sources import packages
 from harness.stages import events, native, needs, plan, plan_file, products, verdict
@@ -44,6 +46,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
     ("recipes", "### `[native]`", (recipe.Native,)),
+    ("recipes", "Keys of `[[boot.drive]]`", (recipe.Drive,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
@@ -58,6 +61,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
     ("kernel-build", "Keys of `[build]`", (catalogue.KernelBuild,)),
     ("kernels", "## Features", (features.Feature,)),
+    ("qualify", "## Questions", (questions.Question,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
     ("plans", "## Top level", (plan_file._Document,)),
@@ -65,13 +69,22 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),
+    ("boards", "## A board's file", (board.BoardDocument,)),
+    ("boards", "### `[serial]`", (board.Serial,)),
+    ("boards", "### `[power]`", (board.Power,)),
+    ("boards", "### `[medium]`", (board.BoardMedium,)),
     ("matrix", "## The file", (matrix.Document,)),
     ("matrix", "### `[axes]`", (matrix.Axes,)),
     ("matrix", "### `[[include]]`", (matrix.Include,)),
     ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
     ("matrix", "### `[[rule]]`", (matrix.Rule,)),
 ]
-SAID_IN_PROSE: Structs = (plan_file._Included, features._Document, matrix.Match)
+SAID_IN_PROSE: Structs = (
+    plan_file._Included,
+    features._Document,
+    questions._Document,
+    matrix.Match,
+)
 
 FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## run.json", record.RunDocument),
@@ -282,6 +295,7 @@ def test_readme_has_all_commands() -> None:
         "records",
         "checkpoints",
         "flashing",
+        "boards",
         "benchmarks",
         "history",
         "matrix",

@@ -38,6 +38,7 @@ ORDER = [
     # How it is booted and followed. The console comes first: a machine hands out a transport.
     "console",
     "machine",
+    "board",
     "stages",
     "report",
     # Who takes part.
@@ -50,7 +51,8 @@ ORDER = [
     "starting",
     "following",
     "pipeline",
-    "fitness",
+    "boarding fitness",
+    "qualify",
     "doctor rebuild",
     "recheck",
     "matrix",
@@ -66,7 +68,7 @@ NARROW = {
     # What runs knows nothing of how things are built.
     **{
         (runs, builds): set[str]()
-        for runs in ("console", "machine", "stages")
+        for runs in ("console", "machine", "board", "stages")
         for builds in ("recipe", "sources", "kernel", "image")
     },
     # A disk takes any image, however it was made.

@@ -19,6 +19,7 @@ from harness.outcome import Outcome
 from harness.stages import events
 from harness.stages.plan import Check, Failure, Plan, Stage
 from harness.stages.runner import Runner
+from harness.stages.unheard import from_power_on
 from harness.stages.verdict import Verdict
 from testcases.unit.machines import (
     KILLED,
@@ -720,3 +721,41 @@ def test_interrupted_run_says_how_far_it_came(tmp_path: Path, number: int) -> No
 
 def test_interrupted_run_knows_its_facts(tmp_path: Path) -> None:
     assert interrupted_at(tmp_path, 4).facts["seed_kernel"] == "6.1.0-50-686"
+
+
+# Stages of which nothing comes over the console by design.
+
+
+@pytest.mark.parametrize(("unheard", "outcome"), [(0.0, Outcome.HANG), (5.0, Outcome.PASS)])
+def test_silence_by_design_is_no_hang(tmp_path: Path, unheard: float, outcome: Outcome) -> None:
+    stages = (stage("firmware", silence=0.3, unheard=unheard), stage("system", begins="^up$"))
+    plan = Plan("dark", stages, (), "guest-shutdown", {})
+
+    def script(guest: Guest) -> End:
+        guest.wait(1.0)
+        guest.say("up")
+        return POWERED_OFF
+
+    assert follow(plan, FakeMachine(script), tmp_path).verdict.outcome == outcome
+
+
+def test_silence_after_it_is_one(tmp_path: Path) -> None:
+    stages = (stage("firmware", silence=0.3, unheard=0.5), stage("system", begins="^up$"))
+    plan = Plan("dark", stages, (), "guest-shutdown", {})
+    assert from_power_on(plan) == 0.5
+    verdict = follow(plan, FakeMachine(lambda _: None), tmp_path).verdict
+    assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "firmware")
+
+
+def test_time_ends_a_stage_that_no_line_ends(tmp_path: Path) -> None:
+    stages = (stage("firmware", unheard=0.6), stage("system", silence=0.4))
+    plan = Plan("dark", stages, (), "guest-shutdown", {})
+
+    def script(guest: Guest) -> End:
+        guest.wait(0.8)
+        guest.say("up")
+        return POWERED_OFF
+
+    result = follow(plan, FakeMachine(script), tmp_path)
+    assert result.verdict.outcome == Outcome.PASS
+    assert 0.6 <= result.stages[0].wall < 0.8

@@ -1,0 +1,172 @@
+"""`harness board`: the real machines of a lab."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.options import JsonOption
+from harness.cli.printing import err, out, print_json, print_wide
+
+if TYPE_CHECKING:
+    from harness.board.document import Board
+
+app = typer.Typer(help="List, check, hear and switch the boards of lab/*.toml.", no_args_is_help=True)
+
+
+def _board_names(incomplete: str) -> list[str]:
+    from harness.board.document import LAB
+
+    return [path.stem for path in sorted(LAB.glob("*.toml")) if path.stem.startswith(incomplete)]
+
+
+BoardArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Board: NAME of lab/NAME.toml, or the path of a .toml file.",
+        metavar="NAME",
+        autocompletion=_board_names,
+    ),
+]
+
+
+@app.command("list")
+def list_boards(as_json: JsonOption = False) -> None:
+    """List the boards, and who has which."""
+    from rich.table import Table
+
+    from harness.board.document import LAB, boards
+    from harness.board.lease import holder_of
+
+    found = [(board, holder_of(board)) for board in boards()]
+    if as_json:
+        print_json(
+            {
+                "boards": [
+                    {
+                        "name": board.name,
+                        "summary": board.document.summary,
+                        "port": board.document.serial.port,
+                        "speed": board.document.serial.speed,
+                        "holder": holder,
+                    }
+                    for board, holder in found
+                ]
+            }
+        )
+        return
+    if not found:
+        _say(f"there are no boards in {LAB}/; docs/boards.md says how to describe one")
+        return
+    table = Table("board", "what it is", "port", "baud", "in use by", box=None, pad_edge=False)
+    for board, holder in found:
+        serial = board.document.serial
+        table.add_row(
+            board.name, board.document.summary, serial.port, str(serial.speed), str(holder or "nobody")
+        )
+    print_wide(table)
+
+
+@app.command("check")
+def check(name: BoardArgument) -> None:
+    """Find out what of a board can be reached: port, power command, medium and disk; switches nothing."""
+    import shutil
+
+    from harness.board import media
+    from harness.board.document import find_board
+    from harness.board.lease import leased
+    from harness.board.port import open_port
+    from harness.errors import ConfigError
+
+    board = find_board(name)
+    document = board.document
+    with leased(board, "harness board check"):
+        open_port(document.serial).close()
+        _say(f"✓ serial port {document.serial.port} opens at {document.serial.speed} baud")
+        power = document.power
+        for command in filter(None, (power.on, power.off, power.cycle)):
+            if shutil.which(command[0]) is None:
+                raise ConfigError(
+                    f"{board.path}: key power: there is no program {command[0]}",
+                    hint="install it, or give its path",
+                )
+        how = "a person, who is asked" if power.manual else "commands that are there"
+        _say(f"✓ power is switched by {how}")
+        for what, medium in (("medium", document.medium), ("disk", document.disk)):
+            if medium is None:
+                _say(f"· no {what} is described: somebody else sees to what is on it")
+            elif device := media.attached(medium):
+                _say(f"✓ {what} {medium.serial} is attached to this host as {device.path}")
+            else:
+                _say(f"· {what} {medium.serial} is not attached to this host: it is not written to")
+
+
+@app.command("power")
+def power(
+    name: BoardArgument, what: Annotated[Literal["on", "off", "cycle"], typer.Argument(help="What to do.")]
+) -> None:
+    """Switch a board that nobody else uses."""
+    from harness.board.document import find_board
+    from harness.board.lease import leased
+    from harness.board.power import Switch, ask_on_terminal
+
+    board = find_board(name)
+    with leased(board, f"harness board power {what}"):
+        switch = Switch(board, ask_on_terminal)
+        {"on": switch.on, "off": switch.off, "cycle": switch.cycle}[what]()
+
+
+@app.command("console")
+def console(
+    name: BoardArgument,
+    cycle: Annotated[bool, typer.Option("--cycle", help="Cycle its power once the port is open.")] = False,
+) -> None:
+    """Connect this terminal to a board's serial port; Ctrl-] leaves, and the board goes on."""
+    from harness.board.document import find_board
+    from harness.board.lease import leased
+
+    board = find_board(name)
+    with leased(board, "harness board console"):
+        _talk(board, cycle=cycle)
+
+
+def _talk(board: Board, *, cycle: bool) -> None:
+    import tempfile
+    from functools import partial
+    from pathlib import Path
+
+    from harness.board.line import SerialLine
+    from harness.board.port import open_port
+    from harness.board.power import Switch, ask_on_terminal
+    from harness.console.keyboard import Keyboard, Phase
+    from harness.console.recorder import Recorder
+    from harness.console.terminal import Terminal
+
+    serial = board.document.serial
+    line = SerialLine(partial(open_port, serial), reattach=serial.reattach, heard=lambda _: None)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        line,
+        Recorder(line.transport, Path(place, "raw"), Path(place, "idx")) as recorder,
+    ):
+        keyboard = Keyboard(recorder, takeover=False, taken=lambda _: None)
+        keyboard.turn(Phase.YOURS)
+        err().print(
+            f"{board.name} on {serial.port} at {serial.speed} baud; Ctrl-] leaves",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+        if cycle:
+            Switch(board, ask_on_terminal).cycle()
+        with Terminal(recorder, keyboard, offset=0) as terminal:
+            terminal.wait()
+    sys.stdout.write("\n")
+    if line.failure is not None:
+        raise line.failure
+
+
+def _say(text: str) -> None:
+    out().print(text, soft_wrap=True, highlight=False, markup=False)

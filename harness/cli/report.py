@@ -1,0 +1,63 @@
+"""`harness report` and `serve`: pages about all runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import JsonOption, RunsOption
+from harness.cli.printing import err, out, print_json
+
+
+def report(
+    html: Annotated[
+        Path, typer.Option("--html", metavar="DIR", help="Write the pages here; what changed is made anew.")
+    ] = Path("report"),
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write static pages about all runs: overview, cells, runs with their consoles, produced files."""
+    from harness.report.progress import TerminalProgress
+    from harness.report.site.build import build
+
+    with TerminalProgress(err()) as progress:
+        built = build(runs, html, progress=progress)
+    if as_json:
+        print_json(
+            {
+                "runs": built.runs,
+                "rendered": built.rendered,
+                "removed": built.removed,
+                "page": html / "index.html",
+            }
+        )
+        return
+    text = f"{built.runs} runs, {built.rendered} made anew"
+    if built.removed:
+        text += f", {built.removed} removed"
+    out().print(f"{html / 'index.html'}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8642,
+    host: Annotated[
+        str, typer.Option(help="Listen here; other addresses than this one let others read your records.")
+    ] = "127.0.0.1",
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Show the report in a browser and keep it up to date, such as while a matrix runs; Ctrl-C ends it."""
+    from harness.errors import Interrupted
+    from harness.report.progress import TerminalProgress
+    from harness.report.site.build import build
+    from harness.report.site.server import PLACE, serving
+
+    with TerminalProgress(err()) as progress:
+        build(runs, runs / PLACE, progress=progress)
+    with serving(runs, host, port) as server:
+        out().print(server.address, markup=False, highlight=False, soft_wrap=True)
+        try:
+            server.keep_up()
+        except Interrupted:
+            return

@@ -1,0 +1,102 @@
+"""Types to a real serial port no faster than the system behind it takes: the echo is the flow control.
+
+A UART holds 16 bytes, and a line without RTS/CTS has no other way to say that it is full. So a few bytes are
+sent, and their echo is awaited. Where it does not come, the line is killed (Ctrl-U) and typed once more, byte
+by byte. What is typed is verified by checksums all the same: pacing only makes damage rare.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+_FIFO = 16  # bytes that a 16550A holds
+_NEWLINE = 0x0A
+_KILL = b"\x15"  # what a tty and a line editor take for "forget this line"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a system can be typed to.
+
+    Attributes:
+        echo: Seconds that its echo may take, besides the time on the line.
+        speed: Bytes per second of the line.
+        chunk: Bytes that are sent at once.
+    """
+
+    echo: float = 0.5
+    speed: float = 11520.0
+    chunk: int = _FIFO
+
+
+class Recorded(Protocol):
+    """A console that is recorded and typed to; `Recorder` says what each means."""
+
+    @property
+    def size(self) -> int:
+        """Bytes recorded so far."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more bytes will come."""
+
+    def read(self, offset: int, limit: int = 65536, timeout: float = 0.0) -> bytes:
+        """Return up to `limit` recorded bytes from `offset` on."""
+
+    def write(self, data: bytes) -> None:
+        """Type to the guest."""
+
+
+def type_paced(recorder: Recorded, data: bytes, pace: Pace) -> None:
+    """Type lines, each in pieces whose echo is awaited.
+
+    Raises:
+        InfraError: The guest's side of the console is gone.
+    """
+    echoes = True
+    for line in data.splitlines(keepends=True):
+        if echoes and not _typed(recorder, line, pace, pace.chunk):
+            recorder.write(_KILL)
+            echoes = _typed(recorder, line, pace, 1)
+            if echoes:
+                continue
+            recorder.write(_KILL)
+        if not echoes:  # nobody echoes: time is all that is left
+            for piece in _pieces(line, pace.chunk):
+                recorder.write(piece)
+                time.sleep(2 * len(piece) / pace.speed)
+
+
+def _typed(recorder: Recorded, line: bytes, pace: Pace, chunk: int) -> bool:
+    """Type a line; whether all of it was echoed."""
+    for piece in _pieces(line, chunk):
+        start = recorder.size
+        recorder.write(piece)
+        if not _echoed(recorder, piece, start, pace.echo + 2 * len(piece) / pace.speed):
+            return False
+    return True
+
+
+def _pieces(line: bytes, chunk: int) -> list[bytes]:
+    return [line[start : start + chunk] for start in range(0, len(line), chunk)]
+
+
+def _echoed(recorder: Recorded, piece: bytes, start: int, timeout: float) -> bool:
+    """Whether all printed characters of a piece come back, in their order and with anything in between.
+
+    A newline is waited for as well, and not missed: what ends with it may have been taken already.
+    """
+    wanted = bytes(byte for byte in piece if byte > 0x20 or byte == _NEWLINE)  # editors show blanks anyhow
+    found, offset, deadline = 0, start, time.monotonic() + timeout
+    while found < len(wanted):
+        left = deadline - time.monotonic()
+        heard = recorder.read(offset, timeout=max(0.0, left))
+        if not heard and (left <= 0 or recorder.ended):
+            return found == len(wanted.rstrip(b"\n"))
+        offset += len(heard)
+        for byte in heard:
+            if found < len(wanted) and byte == wanted[found]:
+                found += 1
+    return True

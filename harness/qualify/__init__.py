@@ -1,0 +1,1 @@
+"""Qualifying kernels: what a kernel can do, found out by booting it."""

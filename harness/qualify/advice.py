@@ -1,0 +1,107 @@
+"""For which plans a kernel is good: what it was seen to do, and its configuration where nothing was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.kernel.features import lacking, load_features
+from harness.qualify.questions import Word, load_questions
+from harness.size import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.kernel.image import KernelImage
+    from harness.qualify.questions import Answer
+    from harness.stages.needs import Needs
+
+# What a kernel must have had to answer at all.
+_HAD = ("initramfs", "elf", "scripts", "serial-console")
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """Whether a kernel is good for a plan.
+
+    Attributes:
+        plan: Its name.
+        summary: What it does.
+        role: "seed" or "second".
+        fits: None where what it needs could not be found out.
+        why: What is missing, or not known, a few words each.
+    """
+
+    plan: str
+    summary: str
+    role: str
+    fits: bool | None
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a kernel.
+
+    Attributes:
+        image: What its file says.
+        symbols: Its configuration without CONFIG_; None where it is not known.
+        answers: What it answered; empty for a kernel that never got so far.
+    """
+
+    image: KernelImage
+    symbols: Mapping[str, str] | None
+    answers: Mapping[str, Answer]
+
+
+def advise(known: Known, plans: Mapping[str, tuple[str, Needs]]) -> list[Advice]:
+    """Judge a kernel for plans, by their names, with the summary and needs of each."""
+    found = []
+    for name, (summary, needs) in plans.items():
+        for role in ("seed", "second"):
+            if needs.of(role).built_in or needs.of(role).modular:
+                fits, why = _judge(known, needs, role)
+                found.append(Advice(name, summary, role, fits, why))
+    return found
+
+
+def _judge(known: Known, needs: Needs, role: str) -> tuple[bool | None, tuple[str, ...]]:
+    if "init" not in known.answers:
+        return False, ("it does not start the first process of an initramfs",)
+    image, symbols = known.image, known.symbols
+    part, seen = needs.of(role), dict(_seen(known.answers))
+    bad: list[str] = []
+    unknown: list[str] = []
+    for module, features in ((False, part.built_in), (True, part.modular)):
+        for feature in features:
+            what, word = load_features()[feature].what, seen.get(feature, Word.UNTESTED)
+            if word == Word.UNTESTED:
+                built_in, modular = ((), (feature,)) if module else ((feature,), ())
+                lacks = lacking(image, symbols, built_in=built_in, modular=modular)
+                lacks = [each for each in lacks if each.strict]
+                bad += [f"{each.what} ({each.hint})" for each in lacks]
+                if not lacks and symbols is None:
+                    unknown.append(f"nobody knows whether it has {what}")
+            elif word == Word.NO:
+                bad.append(f"it lacks {what}")
+            elif word == Word.MODULE and not module:
+                bad.append(f"{what}: only as a module{_module_of(feature, symbols)}")
+    if needs.memory:
+        lacks = lacking(image, symbols, memory=parse_size(needs.memory))
+        bad += [each.what for each in lacks if each.strict]
+    return False if bad else None if unknown else True, (*bad, *unknown)
+
+
+def _seen(answers: Mapping[str, Answer]) -> Iterator[tuple[str, Word]]:
+    yield from ((feature, Word.YES) for feature in _HAD)
+    for question in load_questions().values():
+        if question.feature and question.name in answers:
+            yield question.feature, answers[question.name].word
+
+
+def _module_of(feature: str, symbols: Mapping[str, str] | None) -> str:
+    """Which symbols of the configuration are modules, in brackets."""
+    wanted = (name for symbol in load_features()[feature].symbols for name in symbol.split("|"))
+    found = [f"CONFIG_{name}" for name in wanted if symbols and symbols.get(name) == "m"]
+    return f" ({', '.join(found)}=m)" if found else ""

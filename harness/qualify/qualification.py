@@ -1,0 +1,236 @@
+"""A kernel is booted as often as it takes to know what it can do; every boot leaves a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import pipeline
+from harness.building import BuildOptions
+from harness.errors import ConfigError
+from harness.kernel import inspection
+from harness.outcome import Outcome
+from harness.qualify.advice import Advice, Known, advise
+from harness.qualify.bisect import LADDER, Bounds, smallest
+from harness.qualify.questions import Answer, Word, read_answers
+from harness.recipe import load_recipe
+from harness.stages.plan_file import needs_files
+from harness.stages.verdict import StageStatus, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from harness.kernel.catalogue import Kernel
+    from harness.progress import Progress
+    from harness.recipe import Recipe
+    from harness.stages.verdict import StageResult
+
+_RECIPES = {32: "qualify", 64: "qualify-x86_64"}
+_HIDDEN = (
+    "xz",
+    "lz4",
+    "zstd",
+)  # compressions that are asked for again where the one before them is not known
+_PATIENCE = 5.0  # how many times as long as the first boot one with little memory may take
+_BUDGET = 150.0  # of the plan's first stage, in seconds
+_MIB = 1 << 20
+
+
+class Relay(msgspec.Struct, frozen=True):
+    """How the relay went with the kernel as its seed.
+
+    Attributes:
+        verdict: What came of it.
+        to_init: CPU seconds from power-on to the first line of sysa's init.
+        to_prompt: CPU seconds to the prompt of sysc, behind kexec; None if it never came.
+    """
+
+    verdict: Verdict
+    to_init: float | None
+    to_prompt: float | None
+
+
+class Qualification(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a kernel.
+
+    Attributes:
+        kernel: Its name, or the path that was given.
+        version: What its file says that it is.
+        bits: Its width.
+        sha256: Of its file.
+        verdict: What came of the boot with the questions.
+        serial: Whether anything was heard on the serial port.
+        answers: By the name of the question; without `init`, it never came to its first process.
+        to_init: CPU seconds from power-on to the first process, with all disks attached.
+        memory: How much it needs to get there, with as little as possible.
+        relay: The relay, if it was run.
+        advice: For which plans it is good.
+        records: The directories of all runs.
+    """
+
+    kernel: str
+    version: str
+    bits: int
+    sha256: str
+    verdict: Verdict
+    serial: bool
+    answers: dict[str, Answer]
+    to_init: float | None
+    memory: Bounds | None
+    relay: Relay | None
+    advice: tuple[Advice, ...]
+    records: tuple[str, ...]
+
+    @property
+    def boots(self) -> bool:
+        """Whether it came to its first process."""
+        return "init" in self.answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What is to be found out.
+
+    Attributes:
+        cache: The cache directory.
+        running: How the guests run.
+        relay: Whether to run the relay.
+        memory: Whether to find out how much memory is needed.
+        mirror: Debian archive to use instead of the machine's own.
+        refresh: Whether to fetch the newest indexes first.
+    """
+
+    cache: Path
+    running: pipeline.RunOptions
+    relay: bool = True
+    memory: bool = True
+    mirror: str | None = None
+    refresh: bool = False
+
+
+def qualify(kernel: Kernel, wishes: Wishes, progress: Progress) -> Qualification:
+    """Find out what a kernel can do.
+
+    Raises:
+        ConfigError: It cannot be booted by QEMU, or this host has no QEMU.
+        InfraError: The archive or QEMU failed.
+    """
+    return _Qualifier(kernel, wishes, progress).qualify()
+
+
+class _Qualifier:
+    def __init__(self, kernel: Kernel, wishes: Wishes, progress: Progress) -> None:
+        self._kernel = kernel
+        self._wishes = wishes
+        self._progress = progress
+        self._records: list[str] = []
+
+    def qualify(self) -> Qualification:
+        kernel = self._kernel
+        recipe = load_recipe(_RECIPES[kernel.image.bits])
+        run = self._boot(_booting(recipe, "bare" if kernel.modules is None else "all"))
+        console = (run.directory / "console.raw").read_bytes()
+        answers = read_answers(console)
+        stages = {stage.name: stage for stage in run.result.stages}
+        memory = None
+        if "init" in answers:
+            answers |= self._hidden(recipe, answers)
+            answers |= _jump(answers, run.result.verdict)
+            if self._wishes.memory:
+                memory = smallest(lambda size: self._comes_up(recipe, size, stages["kernel"]), LADDER)
+        found = inspection.examine(kernel.image.path)
+        known = Known(kernel.image, found.config.symbols if found.config else None, answers)
+        plans = {name: plan for name, plan in needs_files().items() if name != recipe.plan.stem}
+        return Qualification(
+            kernel=kernel.name,
+            version=kernel.image.version,
+            bits=kernel.image.bits,
+            sha256=kernel.image.sha256,
+            verdict=run.result.verdict,
+            serial=bool(console.strip()) and ("init" in answers or b"Linux version " in console),
+            answers=answers,
+            to_init=stages["kernel"].cpu if "init" in answers else None,
+            memory=memory,
+            relay=self._relay() if self._wishes.relay and "init" in answers else None,
+            advice=tuple(advise(known, plans)),
+            records=tuple(self._records),
+        )
+
+    def _hidden(self, recipe: Recipe, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+        """Compressions behind one that the kernel does not know, each in a boot of its own."""
+        found = {}
+        for name in _HIDDEN:
+            if answers.get(name, Answer(Word.NO)).word == Word.UNTESTED:
+                run = self._boot(_booting(recipe, f"small-{name}", drives=False))
+                there = read_answers((run.directory / "console.raw").read_bytes())
+                if "init" in there:
+                    found[name] = there.get(name, Answer(Word.NO))
+        return found
+
+    def _comes_up(self, recipe: Recipe, size: int, first: StageResult) -> bool:
+        """Whether the kernel comes to its first process with so many MiB, in a few times the first's time."""
+        patience = min(1.0, max(_PATIENCE * first.cpu / _BUDGET, 0.1))
+        running = replace(self._wishes.running, memory=size * _MIB, patience=patience)
+        try:
+            run = self._boot(_booting(recipe, "small", drives=False), running)
+        except ConfigError:  # less than the kernel's own header asks for
+            return False
+        return "init" in read_answers((run.directory / "console.raw").read_bytes())
+
+    def _relay(self) -> Relay:
+        run = self._boot(load_recipe("relay"))
+        stages = run.result.stages
+        done: dict[str, float] = {}
+        cpu = 0.0
+        for stage in stages:
+            cpu += stage.cpu
+            if stage.status == StageStatus.PASSED:
+                done[stage.name] = cpu
+        heard = "sysc" in done
+        console = (run.directory / "console.raw").read_bytes()
+        up = b"relay: sysa: up under " in console
+        return Relay(run.result.verdict, done.get("sysa") if up else None, done["sysc"] if heard else None)
+
+    def _boot(self, recipe: Recipe, running: pipeline.RunOptions | None = None) -> pipeline.Run:
+        wishes = self._wishes
+        running = running or wishes.running
+        building = BuildOptions(
+            cache=wishes.cache,
+            kernel=_named(self._kernel),
+            mirror=wishes.mirror,
+            refresh=wishes.refresh,
+            names=pipeline.needed_images(recipe, running),
+        )
+        built = pipeline.build(recipe, building, self._progress)
+        run = pipeline.boot(built, running, cache=wishes.cache, listeners=[], progress=self._progress)
+        self._records.append(str(run.directory))
+        return run
+
+
+def _named(kernel: Kernel) -> str:
+    """The kernel as a name that `catalogue.obtain` takes."""
+    if kernel.package is None and kernel.modules is not None and "/" in kernel.name:
+        return f"{kernel.name},modules={kernel.modules}"
+    return kernel.name
+
+
+def _booting(recipe: Recipe, initramfs: str, *, drives: bool = True) -> Recipe:
+    """The recipe with another initramfs, and perhaps without its disks."""
+    replaced = msgspec.structs.replace
+    boot = replaced(recipe.boot, initramfs=initramfs, drive=recipe.boot.drive if drives else ())
+    return replaced(recipe, document=replaced(recipe.document, boot=boot))
+
+
+def _jump(answers: Mapping[str, Answer], verdict: Verdict) -> dict[str, Answer]:
+    """What a jump came to that was begun, and of which nothing was heard."""
+    if "jumping" not in answers or "kexec-jump" in answers or verdict.outcome == Outcome.PASS:
+        return {}
+    return {"kexec-jump": Answer(Word.NO, verdict.reason)}
+
+
+def exit_status(found: Sequence[Qualification]) -> int:
+    """That of a command: whether every kernel came to its first process."""
+    return (Outcome.PASS if all(each.boots for each in found) else Outcome.FAIL).exit_code

@@ -1,0 +1,1 @@
+"""The report: static pages about all runs, which need no server."""

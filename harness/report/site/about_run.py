@@ -1,0 +1,196 @@
+"""The pages of a run: what became of it, its console's log, and its console as a film."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.report.reading import RunState
+from harness.report.site import chunks
+from harness.report.site.divergence import manifest_of
+from harness.report.site.facts import usual_stages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.report.reading import Mark, Reading
+    from harness.report.site.facts import Run
+    from harness.report.site.pages import Pages
+
+_EVIDENCE = 60  # rows of each table; pages stay small, and the record has the rest
+_CHECKS = 200
+_FILES = 300
+_PACKAGES = 300
+_LAST_LINES = 40  # for readers without scripts
+_LONG = 400  # letters of a line that a page shows
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A file of the record; `here` tells whether the report has it, too."""
+
+    name: str
+    size: int
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """A stage on the timeline: seconds, the usual ones, and where its bar is, in percent."""
+
+    name: str
+    status: str
+    wall: float
+    cpu: float
+    usual: float
+    left: float
+    width: float
+    line: int | None
+
+
+class _Package(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+    architecture: str
+    sha256: str
+
+
+class _Resolution(msgspec.Struct, frozen=True):
+    suite: str
+    packages: tuple[_Package, ...] = ()
+
+
+class _Lock(msgspec.Struct, frozen=True):
+    resolutions: tuple[_Resolution, ...] = ()
+
+
+def run_pages(
+    pages: Pages,
+    reading: Reading,
+    run: Run,
+    *,
+    log: chunks.LogIndex,
+    replay: chunks.ReplayIndex | None,
+    files: list[RecordFile],
+) -> None:
+    """Write the pages of one run.
+
+    Args:
+        pages: Where to.
+        reading: Its record.
+        run: The same in a line.
+        log: The pieces of its log.
+        replay: Those of its film; None while it goes on.
+        files: The record's files.
+    """
+    document = reading.document
+    marks = reading.stages() if (reading.directory / "events.jsonl").exists() else []
+    evidence = document.verdict.evidence if document.verdict else ()
+    checks = document.checks
+    offsets = [
+        *(mark.offset for mark in marks),
+        *(item.offset for item in evidence if item.offset is not None),
+        *(check.offset for check in checks),
+    ]
+    # Lines are counted from 1 in addresses, as everywhere where people see them.
+    lines = (
+        {offset: line + 1 for offset, line in chunks.lines_at(reading.raw, log, offsets).items()}
+        if log.lines
+        else {}
+    )
+    began = [(mark.text, lines[mark.offset]) for mark in marks if mark.offset in lines]
+    made = manifest_of(reading.directory) or {}
+    packages = _packages(reading.directory)
+    same = {
+        "run": run,
+        "document": document,
+        "reading": reading,
+        "stages_began": began,
+        "log": log,
+        "replay": replay,
+    }
+    place = f"runs/{run.id}"
+    pages.write(
+        "run.html",
+        f"{place}/index.html",
+        **same,
+        stages=_stage_rows(reading, usual_stages(reading.directory.parent, run), dict(began)),
+        evidence=[
+            (item, lines.get(item.offset if item.offset is not None else -1), item.text[:_LONG])
+            for item in evidence[:_EVIDENCE]
+        ],
+        more_evidence=max(0, len(evidence) - _EVIDENCE),
+        checks=[(check, lines.get(check.offset), check.answer[:_LONG]) for check in checks[:_CHECKS]],
+        more_checks=max(0, len(checks) - _CHECKS),
+        files=files[:_FILES],
+        more_files=max(0, len(files) - _FILES),
+        manifest=list(made.items())[:_FILES],
+        more_manifest=max(0, len(made) - _FILES),
+        built=document.packages[:_PACKAGES],
+        more_built=max(0, len(document.packages) - _PACKAGES),
+        packages=packages[:_PACKAGES],
+        more_packages=max(0, len(packages) - _PACKAGES),
+        screenshot=any(file.name == "screenshot.png" for file in files),
+        last=_last_lines(reading.directory / "console.log"),
+        ending=reading.ending(),
+        goes_on=reading.state == RunState.RUNNING,
+    )
+    pages.write("log.html", f"{place}/log.html", **same, last=_last_lines(reading.directory / "console.log"))
+    if replay is not None:
+        pages.write("replay.html", f"{place}/replay.html", **same, film=_times(reading, marks))
+
+
+def _stage_rows(reading: Reading, usual: dict[str, float], lines: dict[str, int]) -> list[StageRow]:
+    stages = reading.document.stages
+    total = sum(stage.wall for stage in stages) or 1.0
+    rows, before = [], 0.0
+    for stage in stages:
+        rows.append(
+            StageRow(
+                stage.name,
+                str(stage.status),
+                stage.wall,
+                stage.cpu,
+                usual.get(stage.name, 0.0),
+                before / total * 100,
+                stage.wall / total * 100,
+                lines.get(stage.name),
+            )
+        )
+        before += stage.wall
+    return rows
+
+
+def _times(reading: Reading, marks: list[Mark]) -> list[tuple[str, float]]:
+    """When each stage began, in seconds of the film."""
+    from harness.report.tail import Arrivals
+
+    arrivals = Arrivals(reading.directory / "console.idx")
+    return [(mark.text, arrivals.seconds_at(mark.offset)) for mark in marks]
+
+
+def _last_lines(log: Path) -> list[str]:
+    """The end of the log, for readers without scripts."""
+    try:
+        with log.open("rb") as source:
+            source.seek(max(0, source.seek(0, 2) - (1 << 14)))
+            text = source.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [
+        re.sub(r"[\x00-\x08\x0b-\x1f]", "", line)[:_LONG] for line in deque(text.splitlines(), _LAST_LINES)
+    ]
+
+
+def _packages(directory: Path) -> list[_Package]:
+    """The packages that went into the images, each once."""
+    try:
+        lock = msgspec.json.decode((directory / "inputs.lock.json").read_bytes(), type=_Lock)
+    except (OSError, msgspec.DecodeError):
+        return []
+    found = {package: None for resolution in lock.resolutions for package in resolution.packages}
+    return sorted(found, key=lambda package: (package.name, package.architecture))

@@ -1,0 +1,201 @@
+"""Builds the report: pages of runs that changed, and those about all runs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import ConfigError, InfraError
+from harness.report.reading import RunState, read_run
+from harness.report.site import chunks, facts
+from harness.report.site.about_all import about_all
+from harness.report.site.about_run import RecordFile, run_pages
+from harness.report.site.pages import Pages, copy_assets
+from harness.store import write_atomically
+from harness.store.locks import held
+from harness.store.writing import remove
+
+if TYPE_CHECKING:
+    from harness.progress import Progress
+
+_MARK = ".report"  # tells a report from other directories, and holds its lock
+_STAMP = ".stamp.json"
+_HERE = Path(__file__).parent
+_COPIED = (
+    "run.json",
+    "inputs.lock.json",
+    "manifest.sha256",
+    "manifest.mtree",
+    "screenshot.png",
+    "qemu.cmd",
+    "qemu.stderr",
+)
+_LINKED = ("console.log",)  # may be large; it takes no room where it is
+
+
+class _Stamp(msgspec.Struct, frozen=True):
+    """What a run's pages were made from; another value has them made again."""
+
+    layout: str
+    chunks: int
+    state: str
+    document: tuple[int, int]
+    console: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was done: runs that there are, those whose pages were made anew, and those that went."""
+
+    runs: int
+    rendered: int
+    removed: int
+
+
+def build(runs: Path, target: Path, *, progress: Progress) -> Built:
+    """Bring a report up to date.
+
+    Args:
+        runs: The directory of records.
+        target: The report's; made if it is not there.
+        progress: Told how far it is.
+
+    Raises:
+        ConfigError: The target is something else; an index is newer than this harness.
+        InfraError: It cannot be written.
+    """
+    if not runs.is_dir():
+        raise ConfigError(
+            f"there are no run records in {runs}", hint="another directory is chosen with --runs DIR"
+        )
+    _claim(target)
+    try:
+        with held(target / _MARK):
+            return _build(runs, target, Pages(target), progress)
+    except OSError as error:
+        raise InfraError(
+            f"cannot write the report in {target}: {error.strerror or error}",
+            hint="free some space, or choose another directory; what is written already is used again",
+        ) from error
+
+
+def _build(runs: Path, target: Path, pages: Pages, progress: Progress) -> Built:
+    found = facts.all_runs(runs)
+    copy_assets(target)
+    rendered = 0
+    with progress.task(f"pages of {len(found)} runs") as task:
+        for number, run in enumerate(found, 1):
+            rendered += _bring_up(runs / run.id, target / "runs" / run.id, run, pages)
+            task.update(number / len(found), f"{rendered} anew")
+    here = {run.id for run in found}
+    gone = [path for path in (target / "runs").glob("*") if path.name not in here]
+    for path in gone:
+        remove(path)
+    about_all(pages, runs, facts.by_cell(runs, found), found)
+    return Built(len(found), rendered, len(gone))
+
+
+def _bring_up(record: Path, place: Path, run: facts.Run, pages: Pages) -> bool:
+    """Render a run's pages if it changed; whether it did."""
+    stamp = _Stamp(
+        _layout(), chunks.FORMAT, run.state, _look(record / "run.json"), _look(record / "console.raw")
+    )
+    before = _stamp_of(place)
+    if before == stamp:
+        return False
+    try:
+        reading = read_run(record)
+    except ConfigError:
+        return False  # it went meanwhile, or is of another version
+    place.mkdir(parents=True, exist_ok=True)
+    if before is not None and before.chunks != stamp.chunks:
+        for old in ("log", "replay"):
+            remove(place / old)
+    log, replay = chunks.LogIndex(), None
+    if reading.raw.exists():
+        # A record of which only the console is as it was keeps its pieces: they are most of the work.
+        same = before is not None and (before.chunks, before.console) == (stamp.chunks, stamp.console)
+        kept = chunks.read_index(place / "log", chunks.LogIndex) if same else None
+        log = kept or chunks.write_log(reading, place / "log")
+        if reading.state != RunState.RUNNING:
+            film = chunks.read_index(place / "replay", chunks.ReplayIndex) if same else None
+            replay = film or chunks.write_replay(reading, place / "replay")
+    files = _take_files(record, place / "files")
+    run_pages(pages, reading, run, log=log, replay=replay, files=files)
+    write_atomically(place / _STAMP, msgspec.json.encode(stamp).decode())
+    return True
+
+
+def _take_files(record: Path, place: Path) -> list[RecordFile]:
+    """Bring the record's files beside the pages; what is not brought is only named."""
+    found = []
+    for path in sorted(path for path in record.rglob("*") if path.is_file() and path.name[0] != "."):
+        name = path.relative_to(record).as_posix()
+        size = path.stat().st_size
+        taken = name in _COPIED or name in _LINKED or name.startswith("files/")
+        if taken:
+            other = place / name
+            other.parent.mkdir(parents=True, exist_ok=True)
+            if not (other.exists() and other.samefile(path)):
+                other.unlink(missing_ok=True)
+                _bring(path, other, link=name in _LINKED)
+        found.append(RecordFile(name, size, taken))
+    return found
+
+
+def _bring(path: Path, other: Path, *, link: bool) -> None:
+    if link:
+        try:
+            other.hardlink_to(path)
+        except OSError:  # another file system
+            pass
+        else:
+            return
+    shutil.copyfile(path, other)
+
+
+def _claim(target: Path) -> None:
+    """Make the directory ours; somebody else's files stay as they are."""
+    hint = "choose a directory that is empty, or that holds a report already"
+    try:
+        if not (target / _MARK).exists():
+            if target.exists() and (not target.is_dir() or any(target.iterdir())):
+                raise ConfigError(f"{target} is no report of ours, and not empty", hint=hint)
+            target.mkdir(parents=True, exist_ok=True)
+            (target / _MARK).touch()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make the report's directory {target}: {error.strerror}", hint=hint
+        ) from error
+
+
+def _stamp_of(place: Path) -> _Stamp | None:
+    try:
+        return msgspec.json.decode((place / _STAMP).read_bytes(), type=_Stamp)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _look(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_size
+
+
+@cache
+def _layout() -> str:
+    """A hash of all that pages are made by: another one has them made anew."""
+    parts = (
+        path.read_bytes()
+        for path in sorted(_HERE.rglob("*"))
+        if path.suffix in {".py", ".html", ".css", ".js"}
+    )
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

@@ -1,0 +1,154 @@
+"""What the pages tell about all runs, from the index of records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from harness.outcome import Outcome
+from harness.report import index
+from harness.report.history import Filter, cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.report.history import CellHistory
+
+_EARLIER = 20  # good runs that a run is compared with
+
+# A letter for each end, so that nobody needs to see colours; and whether it is good, bad, or says nothing.
+LETTERS = {
+    "PASS": ("P", "good"),
+    "FAIL": ("F", "bad"),
+    "PANIC": ("K", "bad"),
+    "HANG": ("H", "bad"),
+    "TIMEOUT": ("T", "bad"),
+    "INFRA": ("I", "host"),
+    "CONFIG": ("C", "host"),
+    "BUG": ("B", "host"),
+    "INTERRUPTED": ("X", "none"),
+    "killed": ("G", "none"),
+    "running": ("R", "going"),
+}
+MEANINGS = {
+    "PASS": "passed",
+    "FAIL": "failed",
+    "PANIC": "kernel panic",
+    "HANG": "the guest hung",
+    "TIMEOUT": "a budget ran out",
+    "INFRA": "the host failed",
+    "CONFIG": "wrong input",
+    "BUG": "a mistake of the harness",
+    "INTERRUPTED": "stopped by somebody",
+    "killed": "its harness is gone",
+    "running": "goes on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run in a line; times in host seconds."""
+
+    id: str
+    cell: str
+    recipe: str
+    kernel: str
+    state: str
+    outcome: str
+    stage: str
+    reason: str
+    seconds: float
+    taken_over: int  # 0 or 1: SQLite has nothing else
+    matrix: str
+
+    @property
+    def ending(self) -> str:
+        """The outcome, or the state of a run without one."""
+        return self.outcome or self.state
+
+    @property
+    def letter(self) -> str:
+        """The ending as a letter."""
+        return LETTERS.get(self.ending, ("?", ""))[0]
+
+    @property
+    def tone(self) -> str:
+        """Whether that is good, bad, the host's, going on, or none of these."""
+        return LETTERS.get(self.ending, ("", "none"))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell with all its runs, the oldest first; `column` is its name without recipe and kernel."""
+
+    name: str
+    recipe: str
+    kernel: str
+    column: str
+    runs: tuple[Run, ...]
+    history: CellHistory | None
+
+    @property
+    def last(self) -> Run:
+        """The newest run, of those with a verdict about the cell if there is one."""
+        return next((run for run in reversed(self.runs) if _judges(run)), self.runs[-1])
+
+    @property
+    def going(self) -> bool:
+        """Whether a run of it goes on."""
+        return any(run.state == "running" for run in self.runs)
+
+
+def all_runs(runs: Path) -> list[Run]:
+    """All runs, the oldest first.
+
+    Raises:
+        ConfigError: The index was written by a newer version of the harness.
+    """
+    query = """SELECT id, cell, recipe, kernel, state, outcome, stage, reason, seconds, taken_over, matrix
+               FROM run ORDER BY id"""
+    with index.opened(runs) as connection:
+        return [Run(*row) for row in connection.execute(query)]
+
+
+def by_cell(runs: Path, found: Iterable[Run]) -> list[Cell]:
+    """Runs by cell, the cells by name."""
+    histories = {history.cell: history for history in cells(runs, Filter())}
+    grouped: dict[str, list[Run]] = {}
+    for run in found:
+        grouped.setdefault(run.cell, []).append(run)
+    return [
+        Cell(
+            name,
+            those[-1].recipe,
+            Path(those[-1].kernel).name,
+            _column(those[-1]),
+            tuple(those),
+            histories.get(name),
+        )
+        for name, those in sorted(grouped.items())
+    ]
+
+
+def usual_stages(runs: Path, run: Run) -> dict[str, float]:
+    """Median host seconds of each stage in good runs of the same cell before this one."""
+    query = """
+        SELECT name, wall FROM stage WHERE status = 'passed' AND run IN (
+            SELECT id FROM run WHERE cell = ? AND id < ? AND outcome = 'PASS' AND NOT taken_over
+            ORDER BY id DESC LIMIT ?)"""
+    walls: dict[str, list[float]] = {}
+    with index.opened(runs) as connection:
+        for name, wall in connection.execute(query, (run.cell, run.id, _EARLIER)):
+            walls.setdefault(name, []).append(wall)
+    return {name: median(those) for name, those in walls.items()}
+
+
+def _judges(run: Run) -> bool:
+    return run.outcome not in {"", Outcome.INTERRUPTED, Outcome.CONFIG} and not run.taken_over
+
+
+def _column(run: Run) -> str:
+    rest = run.cell.removeprefix(run.recipe + "/")
+    return rest.removeprefix(Path(run.kernel).name + "/") if run.kernel else rest

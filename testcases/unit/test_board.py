@@ -1,0 +1,420 @@
+"""Boards behind pseudo terminals: heard, typed to, lost and found again, silent, garbled, busy, leased."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.board import machine as board_machine
+from harness.board.document import boards, find_board, load_board
+from harness.board.lease import holder_of, leased
+from harness.board.machine import BoardMachine
+from harness.board.port import open_port
+from harness.board.power import Switch
+from harness.cli import program
+from harness.console.recorder import Recorder
+from harness.console.shell import Shell
+from harness.errors import ConfigError, HarnessError, InfraError
+from harness.machine.protocol import EndCause
+from harness.outcome import Outcome
+from testcases.unit.consoles import PtyTransport
+from testcases.unit.ptys import Adapter, describe
+from testcases.unit.test_board_garbled import TEXT, at_another_speed
+from testcases.unit.test_console_shell import BASH, DASH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.board.document import Board
+    from harness.board.line import Gap
+
+_LIMIT = 30.0
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Iterator[Adapter]:
+    adapter = Adapter(tmp_path / "ttyUSB")
+    yield adapter
+    adapter.close()
+
+
+@pytest.fixture
+def board(adapter: Adapter, tmp_path: Path) -> Board:
+    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="first-byte = 0.3\nreattach = 5"))
+
+
+def machine_of(board: Board, gaps: list[Gap] | None = None, *, quiet: float = 0.0) -> BoardMachine:
+    return BoardMachine(
+        board, ask=lambda _: None, told=(gaps if gaps is not None else []).append, quiet=quiet
+    )
+
+
+def recorder_of(machine: BoardMachine, place: Path) -> Recorder:
+    return Recorder(machine.transport, place / "raw", place / "idx", pace=machine.pace)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + _LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def error_of(machine: BoardMachine) -> InfraError:
+    """What polling a machine comes to."""
+    deadline = time.monotonic() + _LIMIT
+    while time.monotonic() < deadline:
+        try:
+            machine.poll()
+        except InfraError as error:
+            return error
+        time.sleep(0.01)
+    pytest.fail("nothing is wrong")
+
+
+def test_all_is_heard_from_the_moment_the_power_comes_on(adapter: Adapter, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    path = describe(tmp_path / "lab", str(adapter.name), power=f'cycle = ["touch", "{said}"]')
+    with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
+        assert not said.exists(), "there was power before the port was open"
+        machine.start()
+        adapter.say(b"first words\r\n")
+        assert recorder.read(0, timeout=_LIMIT).startswith(b"first")
+        assert machine.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (b"[  9.1] reboot: Power down\r\n", EndCause.GUEST_SHUTDOWN),
+        (b"[  9.1] reboot: System halted\r\n", EndCause.GUEST_SHUTDOWN),
+        (b"[  9.1] reboot: Restarting system\r\n", EndCause.GUEST_RESET),
+    ],
+)
+def test_last_words_are_the_end(
+    board: Board, adapter: Adapter, tmp_path: Path, words: bytes, cause: EndCause
+) -> None:
+    with machine_of(board) as machine, recorder_of(machine, tmp_path) as recorder:
+        machine.start()
+        for byte in words:  # a slow line cuts them anywhere
+            adapter.say(bytes([byte]))
+        wait_for(machine.poll)
+        end = machine.poll()
+        assert end is not None
+        assert end.cause == cause
+        wait_for(lambda: recorder.ended)
+        assert recorder.read(0) == words
+
+
+def test_nothing_heard_is_said_with_the_likely_causes_in_order(board: Board, tmp_path: Path) -> None:
+    with machine_of(board) as machine, recorder_of(machine, tmp_path):
+        machine.start()
+        error = error_of(machine)
+    assert "said nothing" in error.message
+    order = [error.hint.index(word) for word in ("power", "cable", "speed", "console=")]
+    assert order == sorted(order)
+    assert error.outcome == Outcome.INFRA
+
+
+def test_silence_by_design_is_waited_for(board: Board, tmp_path: Path) -> None:
+    with machine_of(board, quiet=1.0) as machine, recorder_of(machine, tmp_path):
+        machine.start()
+        began = time.monotonic()
+        error_of(machine)
+        assert time.monotonic() - began > 1.2
+
+
+def test_another_speed_is_recognised(
+    board: Board, adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_machine, "_GARBLED", 0.2)
+    with machine_of(board) as machine, recorder_of(machine, tmp_path):
+        machine.start()
+        adapter.say(at_another_speed(TEXT, 9600, 115200)[0][:2000])
+        error = error_of(machine)
+    assert "garbage at 115200 baud" in error.message
+    assert "serial.speed" in error.hint
+
+
+def test_noise_before_text_is_forgiven(
+    board: Board, adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_machine, "_GARBLED", 0.2)
+    with machine_of(board) as machine, recorder_of(machine, tmp_path) as recorder:
+        machine.start()
+        adapter.say(b"\0\xff\xf8" * 20 + TEXT)
+        wait_for(lambda: recorder.size >= 60 + len(TEXT))
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            assert machine.poll() is None
+            time.sleep(0.02)
+
+
+def test_an_adapter_that_comes_back_is_followed_and_the_gap_is_told(
+    board: Board, adapter: Adapter, tmp_path: Path
+) -> None:
+    gaps: list[Gap] = []
+    with machine_of(board, gaps) as machine, recorder_of(machine, tmp_path) as recorder:
+        machine.start()
+        adapter.say(b"before ")
+        wait_for(lambda: recorder.size == 7)
+        adapter.unplug()
+        time.sleep(0.5)
+        adapter.plug()
+        wait_for(lambda: machine.poll() is None and gaps)
+        adapter.say(b"after")
+        wait_for(lambda: recorder.size == 12)
+        assert recorder.read(0) == b"before after"
+        recorder.write(b"typed")
+        assert adapter.hear() == b"typed"
+    assert [gap.offset for gap in gaps] == [7]
+    assert gaps[0].seconds >= 0.4
+
+
+def test_an_adapter_that_stays_away_ends_the_run(adapter: Adapter, tmp_path: Path) -> None:
+    path = describe(tmp_path / "lab", str(adapter.name), serial="reattach = 0.5")
+    with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
+        machine.start()
+        adapter.say(b"before")
+        wait_for(lambda: recorder.size)
+        adapter.unplug()
+        error = error_of(machine)
+        assert "vanished" in error.message
+        wait_for(lambda: recorder.ended)
+        with pytest.raises(InfraError, match="serial port is gone"):
+            recorder.write(b"x")
+
+
+def test_time_on_the_wire_is_not_the_boards(adapter: Adapter, tmp_path: Path) -> None:
+    path = describe(tmp_path / "lab", str(adapter.name), serial="speed = 9600")
+    with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
+        machine.start()
+        before = machine.usage().guest
+        adapter.say(b"x" * 960)  # a second at 9600 baud
+        wait_for(lambda: recorder.size == 960)
+        time.sleep(1.5)
+        assert 0.2 < machine.usage().guest - before < 1.4
+
+
+def test_a_port_in_use_is_named_with_its_holder(board: Board, adapter: Adapter) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; f = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()",
+            adapter.name,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout
+        holder.stdout.readline()
+        with pytest.raises(InfraError, match=rf"in use by python.* \(process {holder.pid}\)"):
+            open_port(board.document.serial)
+    finally:
+        holder.communicate()
+    open_port(board.document.serial).close()
+
+
+@pytest.mark.parametrize(
+    ("port", "kind", "words"),
+    [
+        ("/dev/nothing-here", ConfigError, "there is no serial port /dev/nothing-here"),
+        ("/dev/null", ConfigError, "/dev/null is no serial port"),
+        ("socket://127.0.0.1:1", InfraError, "cannot reach the serial port"),
+    ],
+)
+def test_what_is_no_port_is_said_in_a_sentence(
+    tmp_path: Path, port: str, kind: type[HarnessError], words: str
+) -> None:
+    board = load_board(describe(tmp_path, port))
+    with pytest.raises(kind, match=words) as caught:
+        open_port(board.document.serial)
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_a_port_may_be_far_away(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        path = describe(tmp_path / "lab", f"socket://127.0.0.1:{server.getsockname()[1]}")
+        with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
+            far, _ = server.accept()
+            machine.start()
+            far.sendall(b"hello")
+            wait_for(lambda: recorder.size == 5)
+            recorder.write(b"typed")
+            assert far.recv(5) == b"typed"
+            far.close()
+
+
+@pytest.mark.parametrize("command", [BASH, DASH], ids=["bash", "dash"])
+def test_a_shell_is_typed_to_by_its_echo(
+    board: Board, adapter: Adapter, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    guest = PtyTransport(command, cwd=str(tmp_path))
+    longest, over = 0, list[bool]()
+
+    def cable() -> None:
+        nonlocal longest
+        while not over:
+            ready, _, _ = select.select([guest.fileno(), adapter.far], [], [], 0.1)
+            if guest.fileno() in ready and (data := guest.read(4096)):
+                adapter.say(data)
+            if adapter.far in ready:
+                typed = adapter.hear()
+                longest = max(longest, len(typed))
+                guest.write(typed)
+
+    thread = Thread(target=cable)
+    try:
+        with machine_of(board) as machine, recorder_of(machine, tmp_path) as recorder:
+            thread.start()
+            machine.start()
+            shell = Shell(recorder, 0)
+            shell.enter(timeout=60)
+            assert shell.warnings == () or "echo" not in " ".join(shell.warnings)
+            reply = shell.run("echo $((6 * 7)); exit 3", timeout=60)
+            over.append(True)
+            thread.join()
+    finally:
+        over.append(True)
+        guest.close()
+    assert (reply.status, reply.text) == (3, "42\n")
+    assert longest <= 16, "more than a FIFO holds was sent without waiting for the echo"
+
+
+@pytest.mark.parametrize(
+    ("power", "kind", "words"),
+    [
+        ('cycle = ["sh", "-c", "echo no such outlet >&2; exit 3"]', InfraError, "status 3.*no such outlet"),
+        ('cycle = ["/no/such/program"]', ConfigError, "cannot run: /no/such/program"),
+        ('cycle = ["sleep", "60"]\nlimit = 0.2', InfraError, "did not end within"),
+        ("manual = true", ConfigError, "no terminal to ask anybody"),
+    ],
+)
+def test_a_switch_that_fails_is_said(
+    tmp_path: Path, power: str, kind: type[HarnessError], words: str
+) -> None:
+    describe(tmp_path / "lab", "/dev/null", power=power)
+    done = subprocess.run(
+        ["setsid", sys.executable, "-m", "harness", "board", "power", "bench", "cycle"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == kind.outcome.exit_code
+    assert re.search(words, done.stderr, re.DOTALL), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_person_is_the_switch(tmp_path: Path) -> None:
+    board = load_board(describe(tmp_path, "/dev/null", power="manual = true"))
+    asked: list[str] = []
+    switch = Switch(board, asked.append)
+    switch.cycle()
+    switch.leave()  # nobody is bothered for that
+    assert len(asked) == 1
+    assert "bench" in asked[0]
+
+
+def test_off_pause_on_is_a_cycle(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    power = f'on = ["sh", "-c", "echo on >>{log}"]\noff = ["sh", "-c", "echo off >>{log}"]\npause = 0.01'
+    switch = Switch(load_board(describe(tmp_path, "/dev/null", power=power)), lambda _: None)
+    switch.cycle()
+    switch.leave()
+    assert log.read_text().split() == ["off", "on", "off"]
+
+
+def test_a_lease_is_shown_and_goes_with_its_holder(tmp_path: Path) -> None:
+    board = load_board(describe(tmp_path / "lab", "/dev/null"))
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from harness.board.document import load_board\nfrom harness.board.lease import leased\n"
+        "with leased(load_board(Path(sys.argv[1])), 'a test'):\n    print(flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, board.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        assert holder.stdout
+        holder.stdout.readline()
+        shown = holder_of(board)
+        assert shown is not None
+        assert (shown.pid, shown.purpose) == (holder.pid, "a test")
+        with (
+            pytest.raises(InfraError, match=rf"process {holder.pid}, since .*: a test"),
+            leased(board, "another"),
+        ):
+            pass
+    finally:
+        holder.kill()  # no handler runs
+        holder.communicate()
+    assert holder_of(board) is None
+    with leased(board, "mine"):
+        mine = holder_of(board)
+        assert mine is not None
+        assert mine.pid == os.getpid()
+    assert holder_of(board) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"port": "ttyUSB0"}, "key serial.port: 'ttyUSB0' is no device and no address"),
+        ({"power": 'on = ["true"]'}, "key power: "),
+        ({"power": 'manual = true\ncycle = ["true"]'}, "key power: "),
+        ({"power": ""}, "key power: "),
+        ({"more": 'memory = "much"'}, "key memory: "),
+        ({"more": "cpu = 16"}, "key cpu"),
+        ({"more": 'colour = "red"'}, "key colour is not known"),
+        ({"serial": 'flow = "xonxoff"'}, "key serial.flow"),
+        ({"serial": "speed = -1"}, "key serial.speed"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    path = describe(tmp_path, changes.pop("port", "/dev/ttyS0"), **changes)
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        load_board(path)
+    assert str(path) in caught.value.message
+
+
+def test_boards_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert boards() == []
+    describe(tmp_path / "lab", "/dev/ttyS0", name="one")
+    describe(tmp_path / "lab", "/dev/ttyS1", name="two")
+    assert [board.name for board in boards()] == ["one", "two"]
+    assert find_board("two").document.serial.port == "/dev/ttyS1"
+    with pytest.raises(ConfigError, match="there is no board 'three'") as caught:
+        find_board("three")
+    assert "one, two" in caught.value.hint
+    listed = CliRunner().invoke(program(), ["board", "list"])
+    assert listed.exit_code == 0
+    assert "two" in listed.output
+
+
+@pytest.mark.parametrize("option", ["--cpu=486", "--memory=2G", "--medium=cd", "--append=x", "--until=sysb"])
+def test_options_for_qemu_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    describe(tmp_path / "lab", "/dev/ttyS0")
+    result = CliRunner().invoke(program(), ["run", "--machine", "board:bench", option])
+    assert isinstance(result.exception, ConfigError)
+    assert option.partition("=")[0] in result.exception.message
