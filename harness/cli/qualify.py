@@ -64,10 +64,10 @@ def qualify(
         pipeline.check_host(wishes.running, wishes.cache, progress)
         debian = DebianSource(Store(wishes.cache), progress, mirror=mirror, refresh=refresh)
         # All of them, before the first boots: a slip in the last name shows at once.
-        at_hand = [catalogue.obtain(name, debian) for name in dict.fromkeys(kernels)]
-        for kernel in at_hand:
+        at_hand = {name: catalogue.obtain(name, debian) for name in kernels}
+        for name, kernel in at_hand.items():
             with progress.task(f"qualifying {Path(kernel.name).name}"):
-                found.append(qualification.qualify(kernel, wishes, progress))
+                found.append(qualification.qualify(name, kernel, wishes, progress))
     if as_json:
         print_json({"kernels": found})
     else:

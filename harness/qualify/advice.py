@@ -48,11 +48,13 @@ class Known:
         image: What its file says.
         symbols: Its configuration without CONFIG_; None where it is not known.
         answers: What it answered; empty for a kernel that never got so far.
+        modules: Whether it came with modules.
     """
 
     image: KernelImage
     symbols: Mapping[str, str] | None
     answers: Mapping[str, Answer]
+    modules: bool = True
 
 
 def advise(known: Known, plans: Mapping[str, tuple[str, Needs]]) -> list[Advice]:
@@ -76,6 +78,9 @@ def _judge(known: Known, needs: Needs, role: str) -> tuple[bool | None, tuple[st
     for module, features in ((False, part.built_in), (True, part.modular)):
         for feature in features:
             what, word = load_features()[feature].what, seen.get(feature, Word.UNTESTED)
+            as_module = _module_of(feature, symbols)
+            if module and word == Word.NO and not known.modules:
+                word = Word.UNTESTED  # nobody had them to load
             if word == Word.UNTESTED:
                 built_in, modular = ((), (feature,)) if module else ((feature,), ())
                 lacks = lacking(image, symbols, built_in=built_in, modular=modular)
@@ -84,9 +89,9 @@ def _judge(known: Known, needs: Needs, role: str) -> tuple[bool | None, tuple[st
                 if not lacks and symbols is None:
                     unknown.append(f"nobody knows whether it has {what}")
             elif word == Word.NO:
-                bad.append(f"it lacks {what}")
+                bad.append(f"{what}: not built in{as_module}" if as_module else f"it lacks {what}")
             elif word == Word.MODULE and not module:
-                bad.append(f"{what}: only as a module{_module_of(feature, symbols)}")
+                bad.append(f"{what}: only as a module{as_module}")
     if needs.memory:
         lacks = lacking(image, symbols, memory=parse_size(needs.memory))
         bad += [each.what for each in lacks if each.strict]

@@ -111,18 +111,19 @@ class Wishes:
     refresh: bool = False
 
 
-def qualify(kernel: Kernel, wishes: Wishes, progress: Progress) -> Qualification:
-    """Find out what a kernel can do.
+def qualify(name: str, kernel: Kernel, wishes: Wishes, progress: Progress) -> Qualification:
+    """Find out what a kernel can do, which `catalogue.obtain` gave for this name.
 
     Raises:
         ConfigError: It cannot be booted by QEMU, or this host has no QEMU.
         InfraError: The archive or QEMU failed.
     """
-    return _Qualifier(kernel, wishes, progress).qualify()
+    return _Qualifier(name, kernel, wishes, progress).qualify()
 
 
 class _Qualifier:
-    def __init__(self, kernel: Kernel, wishes: Wishes, progress: Progress) -> None:
+    def __init__(self, name: str, kernel: Kernel, wishes: Wishes, progress: Progress) -> None:
+        self._name = name
         self._kernel = kernel
         self._wishes = wishes
         self._progress = progress
@@ -142,7 +143,8 @@ class _Qualifier:
             if self._wishes.memory:
                 memory = smallest(lambda size: self._comes_up(recipe, size, stages["kernel"]), LADDER)
         found = inspection.examine(kernel.image.path)
-        known = Known(kernel.image, found.config.symbols if found.config else None, answers)
+        symbols = found.config.symbols if found.config else None
+        known = Known(kernel.image, symbols, answers, modules=kernel.modules is not None)
         plans = {name: plan for name, plan in needs_files().items() if name != recipe.plan.stem}
         return Qualification(
             kernel=kernel.name,
@@ -199,7 +201,7 @@ class _Qualifier:
         running = running or wishes.running
         building = BuildOptions(
             cache=wishes.cache,
-            kernel=_named(self._kernel),
+            kernel=self._name,
             mirror=wishes.mirror,
             refresh=wishes.refresh,
             names=pipeline.needed_images(recipe, running),
@@ -208,13 +210,6 @@ class _Qualifier:
         run = pipeline.boot(built, running, cache=wishes.cache, listeners=[], progress=self._progress)
         self._records.append(str(run.directory))
         return run
-
-
-def _named(kernel: Kernel) -> str:
-    """The kernel as a name that `catalogue.obtain` takes."""
-    if kernel.package is None and kernel.modules is not None and "/" in kernel.name:
-        return f"{kernel.name},modules={kernel.modules}"
-    return kernel.name
 
 
 def _booting(recipe: Recipe, initramfs: str, *, drives: bool = True) -> Recipe:

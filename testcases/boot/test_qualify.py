@@ -42,7 +42,7 @@ def ask(harness_cache: Path, tmp_path: Path) -> Callable[..., Qualification]:
         running = pipeline.RunOptions(runs=tmp_path / "runs", append=append)
         wishes = Wishes(cache=harness_cache, running=running, relay=False, memory=memory)
         kernel = catalogue.obtain(name, DebianSource(Store(harness_cache), Quiet()))
-        return qualify(kernel, wishes, Quiet())
+        return qualify(name, kernel, wishes, Quiet())
 
     return run
 

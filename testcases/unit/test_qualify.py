@@ -256,6 +256,18 @@ def test_a_module_is_not_enough_where_nothing_loads_it() -> None:
     assert why == "IDE disks of a PC (PIIX): only as a module (CONFIG_ATA_PIIX=m)"
 
 
+def test_what_might_be_a_module_of_a_kernel_that_came_without() -> None:
+    answers = {**INIT, "ide": Answer(Word.NO), "ext4": Answer(Word.NO)}
+    for symbols, fits, words in (
+        (EVERYTHING | {"ATA_PIIX": "m", "EXT4_FS": "m"}, False, ["not built in (CONFIG_ATA_PIIX=m)"]),
+        (EVERYTHING | {"EXT4_FS": "n", "EXT3_FS": "n"}, False, ["it lacks IDE", "it lacks ext4"]),
+    ):
+        (found,) = advise(Known(image(), symbols, answers, modules=False), {"own": ("a plan", NEEDS)})
+        assert found.fits is fits
+        assert len(found.why) == len(words)
+        assert all(word in why for word, why in zip(words, found.why, strict=True))
+
+
 def test_the_configuration_counts_where_nothing_was_seen() -> None:
     assert judged({}) == (True, ())
     fits, why = judged({"ext4": Answer(Word.UNTESTED, "no partition")}, EVERYTHING | {"EXT4_FS": "n"})
