@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 from typer.testing import CliRunner
 
@@ -51,7 +52,13 @@ def adapter(tmp_path: Path) -> Iterator[Adapter]:
 
 @pytest.fixture
 def board(adapter: Adapter, tmp_path: Path) -> Board:
-    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="first-byte = 0.3\nreattach = 5"))
+    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="reattach = 20"))
+
+
+@pytest.fixture
+def silent(adapter: Adapter, tmp_path: Path) -> Board:
+    """A board that is not waited for."""
+    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="first-byte = 0.3"))
 
 
 def machine_of(board: Board, gaps: list[Gap] | None = None, *, quiet: float = 0.0) -> BoardMachine:
@@ -117,8 +124,8 @@ def test_last_words_are_the_end(
         assert recorder.read(0) == words
 
 
-def test_nothing_heard_is_said_with_the_likely_causes_in_order(board: Board, tmp_path: Path) -> None:
-    with machine_of(board) as machine, recorder_of(machine, tmp_path):
+def test_nothing_heard_is_said_with_the_likely_causes_in_order(silent: Board, tmp_path: Path) -> None:
+    with machine_of(silent) as machine, recorder_of(machine, tmp_path):
         machine.start()
         error = error_of(machine)
     assert "said nothing" in error.message
@@ -127,8 +134,8 @@ def test_nothing_heard_is_said_with_the_likely_causes_in_order(board: Board, tmp
     assert error.outcome == Outcome.INFRA
 
 
-def test_silence_by_design_is_waited_for(board: Board, tmp_path: Path) -> None:
-    with machine_of(board, quiet=1.0) as machine, recorder_of(machine, tmp_path):
+def test_silence_by_design_is_waited_for(silent: Board, tmp_path: Path) -> None:
+    with machine_of(silent, quiet=1.0) as machine, recorder_of(machine, tmp_path):
         machine.start()
         began = time.monotonic()
         error_of(machine)
@@ -418,3 +425,38 @@ def test_options_for_qemu_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     result = CliRunner().invoke(program(), ["run", "--machine", "board:bench", option])
     assert isinstance(result.exception, ConfigError)
     assert option.partition("=")[0] in result.exception.message
+
+
+def test_check_says_what_can_be_reached_and_switches_nothing(
+    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    switched = tmp_path / "switched"
+    describe(tmp_path / "lab", str(adapter.name), power=f'cycle = ["touch", "{switched}"]')
+    good = CliRunner().invoke(program(), ["board", "check", "bench"])
+    assert good.exit_code == 0, good.output
+    assert "opens at 115200 baud" in good.output
+    assert not switched.exists()
+    describe(tmp_path / "lab", str(adapter.name), power='cycle = ["no-such-switch"]')
+    bad = CliRunner().invoke(program(), ["board", "check", "bench"])
+    assert isinstance(bad.exception, ConfigError)
+    assert "no-such-switch" in bad.exception.message
+
+
+def test_a_terminal_on_the_port(adapter: Adapter, tmp_path: Path) -> None:
+    describe(tmp_path / "lab", str(adapter.name))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    words = ["-m", "harness", "board", "console", "bench"]
+    child = pexpect.spawn(sys.executable, words, cwd=str(tmp_path), env=environment, timeout=_LIMIT)
+    child.expect("Ctrl-] leaves")
+    adapter.say(b"login: ")
+    child.expect("login: ")
+    child.send("root")
+    typed = b""
+    while typed != b"root":
+        typed += adapter.hear()
+        assert b"root".startswith(typed)
+    child.send("\x1d")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
