@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import select
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
@@ -254,8 +256,6 @@ def test_what_is_no_port_is_said_in_a_sentence(
 
 
 def test_a_port_may_be_far_away(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         path = describe(tmp_path / "lab", f"socket://127.0.0.1:{server.getsockname()[1]}")
         with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
@@ -266,6 +266,50 @@ def test_a_port_may_be_far_away(tmp_path: Path) -> None:
             recorder.write(b"typed")
             assert far.recv(5) == b"typed"
             far.close()
+
+
+def test_a_port_may_be_shared_by_rfc2217(adapter: Adapter, tmp_path: Path) -> None:
+    """The server is pyserial's own, on a port of this host."""
+    import serial
+    import serial.rfc2217
+
+    lines = dict.fromkeys(("cts", "dsr", "ri", "cd", "rts", "dtr"), False)
+    port_without_lines: Any = type("Port", (serial.Serial,), lines)  # a pseudo terminal has none
+    with (
+        port_without_lines(str(adapter.name), timeout=0.05) as port,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        over = list[bool]()
+
+        def share() -> None:
+            far, _ = server.accept()
+            far.settimeout(0.05)
+            with far, far.makefile("wb", buffering=0) as out:
+                known: Any = serial.rfc2217.PortManager  # its stubs mean something else
+                manager = known(port, out)
+                while not over:
+                    if data := port.read(port.in_waiting or 1):
+                        out.write(b"".join(manager.escape(data)))
+                    with suppress(TimeoutError):
+                        port.write(b"".join(manager.filter(far.recv(1024))))
+
+        thread = Thread(target=share)
+        thread.start()
+        address = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
+        path = describe(tmp_path / "lab", address, serial="speed = 57600")
+        try:
+            with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
+                machine.start()
+                assert port.baudrate == 57600
+                adapter.say(b"hello")
+                wait_for(lambda: recorder.size == 5)
+                recorder.write(b"typed")
+                typed = b""
+                while typed != b"typed":
+                    typed += adapter.hear()
+        finally:
+            over.append(True)
+            thread.join()
 
 
 @pytest.mark.parametrize("command", [BASH, DASH], ids=["bash", "dash"])
