@@ -69,12 +69,14 @@ def _needs(built: Build, options: RunOptions, role: str, command_line: str) -> I
 
     known = seed(built.kernels[role].image)
     cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
-    yield from (finding for finding in check_kernel(known, cpu) if finding.good is False)
+    # Nothing loads modules for a seed kernel that mounts its root itself, and nothing has to unpack archives.
+    bare = role == "seed" and built.recipe.boot.initramfs is None
+    yield from (finding for finding in check_kernel(known, cpu, archives=not bare) if finding.good is False)
     needs = load_plan(built.recipe.plan).needs.of(role)
     yield from check_needs(
         known,
-        built_in=needs.built_in,
-        modular=needs.modular,
+        built_in=(*needs.built_in, *(needs.modular if bare else ())),
+        modular=() if bare else needs.modular,
         memory=options.memory or built.recipe.boot.memory_bytes,
         command_line=command_line,
     )

@@ -38,12 +38,11 @@ def open_port(serial: Serial) -> pyserial.Serial:
         _check_free(path)
     try:
         # Options that only a device has are not for addresses.
-        port = pyserial.serial_for_url(
-            path, do_not_open=True, timeout=POLL, write_timeout=_WRITE, baudrate=serial.speed
-        )
+        port = pyserial.serial_for_url(path, do_not_open=True, timeout=POLL, baudrate=serial.speed)
         port.rtscts = serial.flow == "rtscts"
         if path.startswith("/"):
             port.exclusive = True
+            port.write_timeout = _WRITE
         port.open()
     except (OSError, ValueError) as error:  # pyserial's own is an OSError
         raise _refusal(path, error) from error

@@ -36,7 +36,6 @@ COMMANDS = {
     "checkpoint": "checkpoint.app",
     "distfiles": "distfiles.app",
     "board": "board.app",
-    "report": "bare_metal.report",
     "runs": "records.list_runs",
     "log": "records.log",
     "replay": "records.replay",

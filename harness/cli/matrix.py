@@ -12,8 +12,7 @@ from harness.cli.options import CacheOption, JsonOption, RunsOption, cache_direc
 from harness.cli.printing import err, out, print_json, print_wide
 
 if TYPE_CHECKING:
-    from harness.matrix.display import MatrixDisplay
-    from harness.matrix.local import LocalWorkers
+    from harness.matrix.display import MatrixDisplay, Watched
     from harness.matrix.queue import Job
 
 app = typer.Typer(
@@ -91,6 +90,12 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the last one where it stopped.")
     ] = False,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Let the workers of this Dask cluster run the cells: tcp://HOST:8786."
+        ),
+    ] = "",
     runs: RunsOption = Path("runs"),
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -102,7 +107,12 @@ def run(
     from harness.report.progress import TerminalProgress
 
     options = session.Options(
-        runs=runs.absolute(), cache=cache_directory(cache), expression=select, jobs=jobs, resume=resume
+        runs=runs.absolute(),
+        cache=cache_directory(cache),
+        expression=select,
+        jobs=jobs,
+        resume=resume,
+        scheduler=scheduler,
     )
     if not resume:
         planned = session.plan(file, options)
@@ -114,7 +124,7 @@ def run(
     with ExitStack() as stack:
         progress = stack.enter_context(TerminalProgress(err()))
 
-        def watching(workers: LocalWorkers, total: int, done: int) -> MatrixDisplay:
+        def watching(workers: Watched, total: int, done: int) -> MatrixDisplay:
             return stack.enter_context(MatrixDisplay(err(), workers, total, done))
 
         matrix, ended = session.run(file, options, progress, watching)

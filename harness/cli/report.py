@@ -12,13 +12,34 @@ from harness.cli.printing import err, out, print_json
 
 
 def report(
+    run: Annotated[
+        str, typer.Argument(help="For --bare-metal: a run as in `harness log`.", metavar="[RUN]")
+    ] = "",
     html: Annotated[
-        Path, typer.Option("--html", metavar="DIR", help="Write the pages here; what changed is made anew.")
-    ] = Path("report"),
+        Path | None,
+        typer.Option("--html", metavar="DIR", help="Write the pages here; what changed is made anew."),
+    ] = None,
+    bare_metal: Annotated[
+        bool,
+        typer.Option(
+            "--bare-metal",
+            help="One run as Markdown to paste: machine, firmware, memory map, stages, verdict, log.",
+        ),
+    ] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write static pages about all runs: overview, cells, runs with their consoles, produced files."""
+    """Write static pages about all runs: overview, cells, runs with their consoles; or one run to paste."""
+    from harness.errors import ConfigError
+
+    if bare_metal:
+        _paste(run or "last", runs)
+        return
+    if run or html is None:
+        raise ConfigError(
+            "no form of report is asked for",
+            hint="--html DIR writes pages about all runs, RUN --bare-metal prints one run to paste",
+        )
     from harness.report.progress import TerminalProgress
     from harness.report.site.build import build
 
@@ -38,6 +59,14 @@ def report(
     if built.removed:
         text += f", {built.removed} removed"
     out().print(f"{html / 'index.html'}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _paste(run: str, runs: Path) -> None:
+    from harness.report.bare_metal import report as lines_of
+    from harness.report.reading import find_run, read_run
+
+    for line in lines_of(read_run(find_run(run, runs))):
+        out().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def serve(

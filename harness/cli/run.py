@@ -183,6 +183,7 @@ def run(
         on_failure=on_failure == "shell",
     )
     wishes.check()
+    _size(disk_size or None, "--disk-size")
     with boarding.aboard(board, f"harness run {recipe}"), TerminalProgress(err()) as progress:
         payload = chosen(
             recipe,
@@ -264,7 +265,7 @@ def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:
         show_run(out(), document, load_plan(plan), done.directory)
 
 
-def _size(text: str | None) -> int | None:
+def _size(text: str | None, option: str = "--memory") -> int | None:
     from harness.size import parse_size
 
     if text is None:
@@ -272,7 +273,7 @@ def _size(text: str | None) -> int | None:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--memory'") from error
+        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 
 
 def _label(text: str) -> tuple[str, str]:

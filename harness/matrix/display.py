@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.live import Live
 from rich.table import Table
@@ -12,16 +12,38 @@ from rich.text import Text
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from rich.console import Console
 
-    from harness.matrix.local import LocalWorkers
     from harness.matrix.queue import Job, Result
     from harness.matrix.session import Planned
 
 _LETTERS = {Outcome.PASS: "✓", Outcome.INFRA: "!", Outcome.INTERRUPTED: "!"}
+
+
+class Going(Protocol):
+    """A run that goes on."""
+
+    @property
+    def job(self) -> Job:
+        """The cell."""
+
+    @property
+    def began(self) -> float:
+        """When, in monotonic seconds."""
+
+    def says(self) -> str:
+        """The last thing that it said."""
+
+
+class Watched(Protocol):
+    """Whoever does the runs."""
+
+    @property
+    def running(self) -> Sequence[Going]:
+        """What goes on, the oldest first."""
 
 
 class MatrixDisplay:
@@ -34,7 +56,7 @@ class MatrixDisplay:
         done: How many are done already.
     """
 
-    def __init__(self, console: Console, workers: LocalWorkers, total: int, done: int = 0) -> None:
+    def __init__(self, console: Console, workers: Watched, total: int, done: int = 0) -> None:
         self._console = console
         self._workers = workers
         self._total = total

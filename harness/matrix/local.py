@@ -72,8 +72,7 @@ class Child:
 
     def says(self) -> str:
         """The last thing that it said, such as the stage that ended."""
-        words = _tail(self.log).strip().rpartition("\n")[2]
-        return " ".join(words.split())
+        return last_words(self.log)
 
     def result(self) -> Result:
         """What came of it, once it has ended."""
@@ -204,6 +203,11 @@ def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> 
     words = [word for option in options.items() for word in option]
     words += [word for key, value in given.items() for word in ("--label", f"{key}={value}")]
     return [sys.executable, "-m", "harness", "run", cell.recipe, *words, "--json"]
+
+
+def last_words(log: Path) -> str:
+    """The last line that a run said, such as the stage that ended; "" where there is none yet."""
+    return " ".join(_tail(log).strip().rpartition("\n")[2].split())
 
 
 def _tail(path: Path) -> str:

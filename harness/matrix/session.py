@@ -14,6 +14,7 @@ from harness.errors import ConfigError, HarnessError, InfraError, Interrupted
 from harness.machine import accelerator
 from harness.machine.protocol import Firmware, Medium
 from harness.matrix.cells import load_matrix, replace_cell
+from harness.matrix.cluster import ClusterWorkers
 from harness.matrix.controller import adopt, carry_out, expected
 from harness.matrix.local import LocalWorkers, Place
 from harness.matrix.queue import Queue
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from harness.progress import Progress
     from harness.report.history import PastRun
 
-    Watching = Callable[[LocalWorkers, int, int], Audience]
+    Watching = Callable[[LocalWorkers | ClusterWorkers, int, int], Audience]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Options:
         expression: Which cells; "" for all.
         jobs: No more than so many runs at once; None for as many as the host has places for.
         resume: Whether to go on with the newest matrix of this name.
+        scheduler: Address of a Dask scheduler whose workers do the runs; "" for this host.
     """
 
     runs: Path
@@ -53,6 +55,7 @@ class Options:
     expression: str = ""
     jobs: int | None = None
     resume: bool = False
+    scheduler: str = ""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -133,7 +136,7 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
         logs = home / matrix
         places.writable_directory(logs, "matrix", hint)
         place = Place(runs=options.runs, cache=options.cache, logs=logs)
-        with LocalWorkers(place, options.jobs) as workers:
+        with _workers(place, options) as workers:
             shared = Shared(options.cache, options.runs, progress)
             done = sum(job.state == "done" for job in jobs)
             try:
@@ -144,6 +147,12 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
         queue.end(matrix)
         recorded = runs_of_matrix(options.runs, matrix)
         return matrix, [_with_record(job, recorded) for job in queue.jobs(matrix)]
+
+
+def _workers(place: Place, options: Options) -> LocalWorkers | ClusterWorkers:
+    if options.scheduler:
+        return ClusterWorkers(options.scheduler, place, options.jobs)
+    return LocalWorkers(place, options.jobs)
 
 
 def changes(path: Path, runs: Path) -> list[Change]:

@@ -118,7 +118,10 @@ class TakenOverRecord(msgspec.Struct, frozen=True):
 
 
 class ProducedRecord(msgspec.Struct, frozen=True):
-    """What the guest had in the plan's directories when a stage listed them; `size` in bytes."""
+    """What the guest had in the plan's directories when a stage listed them; `size` in bytes.
+
+    Without a stage it is what was new in the payload's root, which is a directory of the host's, in the end.
+    """
 
     stage: str
     files: int

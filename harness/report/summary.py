@@ -77,7 +77,8 @@ def _show_outputs(console: Console, document: RunDocument) -> None:
     if (made := document.produced) is not None:
         files = "1 file" if made.files == 1 else f"{made.files} files"
         text = f"produced {files}, {format_size(made.size)}: manifest.sha256"
-        console.print(f"{text} ({_way(made.seconds, fast=made.fast)})", soft_wrap=True, highlight=False)
+        how = _way(made.seconds, fast=made.fast) if made.stage else f"{made.seconds:.1f} s, from its root"
+        console.print(f"{text} ({how})", soft_wrap=True, highlight=False)
     for file in document.fetched:
         text = f"fetched  {file.path}, {format_size(file.size)}: {file.file}"
         text += f" ({_way(file.seconds, fast=file.fast)})"

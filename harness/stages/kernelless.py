@@ -27,7 +27,7 @@ _REFUSED = Failure(
 
 
 def without_kernel(plan: Plan) -> Plan:
-    """Leave out what the plan's table `native` names; the end is that of the first process.
+    """Leave out what the plan's table `native` names; the end is that of the first process, or a line.
 
     Raises:
         ConfigError: The plan has no such table.
@@ -49,8 +49,8 @@ def without_kernel(plan: Plan) -> Plan:
         plan,
         stages=(*most, last),
         failures=(_REFUSED, *plan.failures),
-        end=EndCause.EXITED,
-        end_line="",
+        end="line" if plan.native.end_line else EndCause.EXITED,
+        end_line=plan.native.end_line,
         not_applicable=left_out,
         order=tuple(stage.name for stage in plan.stages),
     )

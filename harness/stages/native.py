@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 class Native(toml.Table, frozen=True):
     """What of a plan holds on a machine without a kernel of its own; what is named here does not.
 
-    There the run ends when the first process does, with status 0.
+    There the run ends when the first process does, with status 0; with `end_line`, when that line comes.
 
     Attributes:
         not_applicable: Stages, and checks as "stage.check".
         last_words: Typed to the shell when all is done.
+        end_line: Pattern of the line that is the right end, where the first process stays.
     """
 
     not_applicable: tuple[str, ...] = ()
     last_words: str = ""
+    end_line: str = ""
 
 
 def native_problems(native: Native | None, stages: Sequence[str], checks: Sequence[str]) -> Iterator[str]:

@@ -130,7 +130,8 @@ def _check_names(path: Path, document: _Document) -> None:
 def _check_end(path: Path, document: _Document) -> None:
     if (document.end == "line") != bool(document.end_line):
         raise ConfigError(f'{path}: key end-line: it goes with end = "line", and that with it')
-    _check_patterns(path, (), (), {"end-line": document.end_line})
+    native = document.native.end_line if document.native else ""
+    _check_patterns(path, (), (), {"end-line": document.end_line, "native.end-line": native})
 
 
 def _check_patterns(

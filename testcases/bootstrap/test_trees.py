@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.payload import assemble, distfiles, recognise
+from harness.stages import products
 from testcases.bootstrap import miniature
+from testcases.unit.test_native import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,41 @@ def test_a_miniature_tree_boots_to_its_end(
     assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == before, (
         "the checkout is as it was"
     )
+
+
+@pytest.mark.parametrize(
+    ("era", "machine", "left_out"),
+    [
+        ("live-bootstrap-2022-kexec", "chroot", ["kernel", "kexec", "sysb"]),
+        ("live-bootstrap-2024-steps", "chroot", ["kernel", "linux"]),
+        ("live-bootstrap-2024-steps", "bwrap", ["kernel", "linux"]),
+    ],
+)
+def test_a_miniature_tree_runs_without_a_kernel_of_its_own(
+    era: str,
+    machine: str,
+    left_out: list[str],
+    *,
+    built_parts: dict[str, bytes],
+    harness_cache: Path,
+    tmp_path: Path,
+) -> None:
+    if reason := unavailable(machine):
+        pytest.skip(reason)
+    tree = ERAS[era](tmp_path, built_parts)
+    words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
+    assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 0
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", "--machine", machine)
+    assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
+    assert document["not_applicable"] == left_out
+    assert {stage["status"] for stage in document["stages"]} == {"passed", "not applicable"}
+    built = [package["name"] for package in document["packages"] if package["done"]]
+    assert built.count("hello-1.0") >= 2  # sysc installs it once more in one of them
+    assert built[-1].startswith("bash-")
+    assert not {"kexec-tools-2.0.22", "linux-4.14.341", "linux-4.9.10"} & {*built}
+    made = products.read(next((tmp_path / "runs").glob("*/run.json")).parent)
+    assert made is not None
+    assert any(path.endswith("/usr/src/repo/hello-1.0_1.tar.bz2") for path in made)
 
 
 def test_a_missing_distfile_is_named_by_the_verdict(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import select
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pexpect
 import pytest
 from typer.testing import CliRunner
 
@@ -51,7 +54,13 @@ def adapter(tmp_path: Path) -> Iterator[Adapter]:
 
 @pytest.fixture
 def board(adapter: Adapter, tmp_path: Path) -> Board:
-    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="first-byte = 0.3\nreattach = 5"))
+    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="reattach = 20"))
+
+
+@pytest.fixture
+def silent(adapter: Adapter, tmp_path: Path) -> Board:
+    """A board that is not waited for."""
+    return load_board(describe(tmp_path / "lab", str(adapter.name), serial="first-byte = 0.3"))
 
 
 def machine_of(board: Board, gaps: list[Gap] | None = None, *, quiet: float = 0.0) -> BoardMachine:
@@ -117,8 +126,8 @@ def test_last_words_are_the_end(
         assert recorder.read(0) == words
 
 
-def test_nothing_heard_is_said_with_the_likely_causes_in_order(board: Board, tmp_path: Path) -> None:
-    with machine_of(board) as machine, recorder_of(machine, tmp_path):
+def test_nothing_heard_is_said_with_the_likely_causes_in_order(silent: Board, tmp_path: Path) -> None:
+    with machine_of(silent) as machine, recorder_of(machine, tmp_path):
         machine.start()
         error = error_of(machine)
     assert "said nothing" in error.message
@@ -127,8 +136,8 @@ def test_nothing_heard_is_said_with_the_likely_causes_in_order(board: Board, tmp
     assert error.outcome == Outcome.INFRA
 
 
-def test_silence_by_design_is_waited_for(board: Board, tmp_path: Path) -> None:
-    with machine_of(board, quiet=1.0) as machine, recorder_of(machine, tmp_path):
+def test_silence_by_design_is_waited_for(silent: Board, tmp_path: Path) -> None:
+    with machine_of(silent, quiet=1.0) as machine, recorder_of(machine, tmp_path):
         machine.start()
         began = time.monotonic()
         error_of(machine)
@@ -247,8 +256,6 @@ def test_what_is_no_port_is_said_in_a_sentence(
 
 
 def test_a_port_may_be_far_away(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         path = describe(tmp_path / "lab", f"socket://127.0.0.1:{server.getsockname()[1]}")
         with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
@@ -259,6 +266,50 @@ def test_a_port_may_be_far_away(tmp_path: Path) -> None:
             recorder.write(b"typed")
             assert far.recv(5) == b"typed"
             far.close()
+
+
+def test_a_port_may_be_shared_by_rfc2217(adapter: Adapter, tmp_path: Path) -> None:
+    """The server is pyserial's own, on a port of this host."""
+    import serial
+    import serial.rfc2217
+
+    lines = dict.fromkeys(("cts", "dsr", "ri", "cd", "rts", "dtr"), False)
+    port_without_lines: Any = type("Port", (serial.Serial,), lines)  # a pseudo terminal has none
+    with (
+        port_without_lines(str(adapter.name), timeout=0.05) as port,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        over = list[bool]()
+
+        def share() -> None:
+            far, _ = server.accept()
+            far.settimeout(0.05)
+            with far, far.makefile("wb", buffering=0) as out:
+                known: Any = serial.rfc2217.PortManager  # its stubs mean something else
+                manager = known(port, out)
+                while not over:
+                    if data := port.read(port.in_waiting or 1):
+                        out.write(b"".join(manager.escape(data)))
+                    with suppress(TimeoutError):
+                        port.write(b"".join(manager.filter(far.recv(1024))))
+
+        thread = Thread(target=share)
+        thread.start()
+        address = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
+        path = describe(tmp_path / "lab", address, serial="speed = 57600")
+        try:
+            with machine_of(load_board(path)) as machine, recorder_of(machine, tmp_path) as recorder:
+                machine.start()
+                assert port.baudrate == 57600
+                adapter.say(b"hello")
+                wait_for(lambda: recorder.size == 5)
+                recorder.write(b"typed")
+                typed = b""
+                while typed != b"typed":
+                    typed += adapter.hear()
+        finally:
+            over.append(True)
+            thread.join()
 
 
 @pytest.mark.parametrize("command", [BASH, DASH], ids=["bash", "dash"])
@@ -418,3 +469,38 @@ def test_options_for_qemu_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     result = CliRunner().invoke(program(), ["run", "--machine", "board:bench", option])
     assert isinstance(result.exception, ConfigError)
     assert option.partition("=")[0] in result.exception.message
+
+
+def test_check_says_what_can_be_reached_and_switches_nothing(
+    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    switched = tmp_path / "switched"
+    describe(tmp_path / "lab", str(adapter.name), power=f'cycle = ["touch", "{switched}"]')
+    good = CliRunner().invoke(program(), ["board", "check", "bench"])
+    assert good.exit_code == 0, good.output
+    assert "opens at 115200 baud" in good.output
+    assert not switched.exists()
+    describe(tmp_path / "lab", str(adapter.name), power='cycle = ["no-such-switch"]')
+    bad = CliRunner().invoke(program(), ["board", "check", "bench"])
+    assert isinstance(bad.exception, ConfigError)
+    assert "no-such-switch" in bad.exception.message
+
+
+def test_a_terminal_on_the_port(adapter: Adapter, tmp_path: Path) -> None:
+    describe(tmp_path / "lab", str(adapter.name))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    words = ["-m", "harness", "board", "console", "bench"]
+    child = pexpect.spawn(sys.executable, words, cwd=str(tmp_path), env=environment, timeout=_LIMIT)
+    child.expect("Ctrl-] leaves")
+    adapter.say(b"login: ")
+    child.expect("login: ")
+    child.send("root")
+    typed = b""
+    while typed != b"root":
+        typed += adapter.hear()
+        assert b"root".startswith(typed)
+    child.send("\x1d")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0

@@ -299,11 +299,13 @@ def test_readme_has_all_commands() -> None:
         "benchmarks",
         "history",
         "matrix",
+        "report",
     ],
 )
 def test_options_exist(name: str) -> None:
     text = README if name == "README" else page(name)
-    known = {*set().union(*commands().values()), "--help"}
+    of_dask = {"--nthreads", "--resources"}
+    known = {*set().union(*commands().values()), "--help", *of_dask}
     for code in code_of(text):
         if "benchmarks/" not in code and not code.lstrip().startswith("pytest "):  # programs of their own
             assert set(re.findall(r"(?:^|[ \"])(--[a-z][a-z-]+)", code)) <= known, code

@@ -95,8 +95,8 @@ def check_needs(
         yield Finding(False if lack.strict else None, lack.what, lack.hint)
 
 
-def check_kernel(kernel: Seed, cpu: str) -> Iterator[Finding]:
-    """Check that a processor model of QEMU can run a kernel."""
+def check_kernel(kernel: Seed, cpu: str, *, archives: bool = True) -> Iterator[Finding]:
+    """Check that a processor model of QEMU can run a kernel; with `archives`, that it takes an initramfs."""
     image = kernel.image
     name = f"kernel {image.path.name} ({image.version or 'of no version'}, {image.bits}-bit)"
     if image.bits == 64 and _is_narrow(cpu):
@@ -107,7 +107,7 @@ def check_kernel(kernel: Seed, cpu: str) -> Iterator[Finding]:
         )
     else:
         yield Finding(True, name)
-    if kernel.lacks("BLK_DEV_INITRD"):
+    if archives and kernel.lacks("BLK_DEV_INITRD"):
         yield Finding(
             False, f"{name} is built without BLK_DEV_INITRD: it ignores every initramfs", "build it with it"
         )

@@ -31,3 +31,11 @@ if [ "${CHROOT}" = False ]; then
     echo "kexecing into sysb"
     exec kexec -e
 fi
+
+# In chroot mode transition directly into System C.
+mkdir -p /sysc_image/usr/src /sysc_image/proc /sysc_image/dev
+cp -a /usr/bin /sysc_image/usr/
+cp bootstrap.cfg helpers.sh SHA256SUMS.pkgs /sysc_image/usr/src/
+cp -a /sysc/. /sysc_image/usr/src/
+mv /sysc_image/usr/src/init /sysc_image/init
+exec chroot /sysc_image /init

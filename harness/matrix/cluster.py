@@ -1,0 +1,254 @@
+"""Cells on the workers of a Dask cluster: each is a task that owns a `harness run`, and ends it if cancelled.
+
+The directory of records has to be the same on all hosts, by the same path; it is how records and what runs
+say come back. The cache may be shared or each host's own: its entries are named by content, and what one
+lacks it builds.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from harness.errors import ConfigError, InfraError
+from harness.matrix import local
+from harness.matrix.queue import Job, Result
+from harness.outcome import Outcome
+from harness.size import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from harness.matrix.cells import Cell
+
+_PATIENCE = 15.0  # seconds for the scheduler to answer
+_LOOK = 0.5  # seconds between looks at whether a task is still wanted
+_GRACE = 30.0  # seconds for a run to stop its guest
+_FRESH = 3.0  # seconds for which what is known of the workers counts
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A cell that the cluster has; attributes as of `local.Child`."""
+
+    job: Job
+    future: Any
+    log: Path
+    began: float
+
+    def says(self) -> str:
+        """The last thing that it said, as far as its directory is shared."""
+        return local.last_words(self.log)
+
+
+class ClusterWorkers:
+    """Runs cells as tasks of a cluster, no more than its workers have threads. A context manager.
+
+    Args:
+        address: The scheduler's, such as "tcp://10.0.0.1:8786".
+        place: Where records are, on every host.
+        jobs: No more than so many at once; None for as many as there are threads.
+    """
+
+    def __init__(self, address: str, place: local.Place, jobs: int | None = None) -> None:
+        self._address = address
+        self._place = place
+        self._jobs = jobs
+        self._remotes: dict[str, Remote] = {}  # by key
+        self._known: dict[str, Any] = {}
+        self._when = 0.0
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ConfigError: The library is missing, or the address is none.
+            InfraError: The scheduler does not answer, or has no workers.
+        """
+        try:
+            from distributed import Client
+        except ImportError as error:
+            hint = "install it with pip install 'bootstrap-harness[dask]'"
+            raise ConfigError("--scheduler needs the Python package distributed", hint=hint) from error
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        try:
+            self._client: Any = Client(self._address, timeout=_PATIENCE)
+        except (OSError, TimeoutError) as error:
+            raise InfraError(
+                f"the scheduler {self._address} does not answer",
+                hint="look whether it runs, with `dask scheduler`, and whether this host may connect to it",
+            ) from error
+        except ValueError as error:
+            raise ConfigError(
+                f"{self._address} is no address of a scheduler: {error}", hint="write it as tcp://HOST:8786"
+            ) from error
+        if not self._workers:
+            self._client.close()
+            raise InfraError(
+                f"the scheduler {self._address} has no workers",
+                hint=f"start some with `dask worker {self._address} --resources 'mem=8e9'`",
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancel what still goes on; the tasks then stop their guests."""
+        self._client.cancel([remote.future for remote in self._remotes.values()], force=True)
+        self._remotes.clear()
+        self._client.close()
+
+    @property
+    def free(self) -> int:
+        """Threads of workers that are free; none when so many run as were asked for."""
+        threads = sum(int(worker["nthreads"]) for worker in self._workers.values())
+        return min(threads, self._jobs or threads) - len(self._remotes)
+
+    def places_for(self, job: Job) -> int:
+        """A thread; memory and the like are the scheduler's to count.
+
+        Raises:
+            ConfigError: No worker says that it has what the cell needs: it would wait for ever.
+        """
+        wanted = needs(job.cell)
+        announced = {name: dict(worker["resources"]) for name, worker in self._workers.items()}
+        if not any(_fits(wanted, has) for has in announced.values()):
+            there = "; ".join(f"{name}: {_listed(has)}" for name, has in sorted(announced.items()))
+            raise ConfigError(
+                f"no worker has all that {job.cell.name} needs: {_listed(wanted)}",
+                hint=f"workers announce what they have with --resources; there is {there or 'none'}",
+            )
+        return 1
+
+    @property
+    def running(self) -> Sequence[Remote]:
+        """What the cluster has, the oldest first."""
+        return list(self._remotes.values())
+
+    def start(self, job: Job) -> None:
+        """Hand a cell to the cluster."""
+        key = f"{job.matrix}-{job.position}-{job.attempt}"
+        log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
+        future = self._client.submit(
+            carry, job, local.command(job, self._place), log, key=key, pure=False, resources=needs(job.cell)
+        )
+        self._remotes[key] = Remote(job, future, log, time.monotonic())
+
+    def wait(self, timeout: float) -> list[tuple[Job, Result]]:
+        """Wait until a run ends, no longer than so many seconds, and return those that have."""
+        from distributed import wait
+
+        if self._remotes:
+            try:
+                futures = [remote.future for remote in self._remotes.values()]
+                wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
+            except TimeoutError:
+                return []
+        else:
+            time.sleep(timeout)
+        done = [key for key, remote in self._remotes.items() if remote.future.done()]
+        ended = []
+        for key in done:
+            remote = self._remotes.pop(key)
+            ended.append((remote.job, _result(remote)))
+        return ended
+
+    @property
+    def _workers(self) -> dict[str, Any]:
+        if time.monotonic() - self._when > _FRESH:
+            self._known = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+            self._when = time.monotonic()
+        return self._known
+
+
+def needs(cell: Cell) -> dict[str, float]:
+    """The resources that a cell takes of a worker, by the names that workers announce; memory in bytes."""
+    found = {"mem": float(cell.memory)}
+    if cell.accelerator == "kvm":
+        found["kvm"] = 1.0
+    if cell.machine == "chroot":
+        found["root"] = 1.0
+    elif cell.machine.startswith("board:"):
+        found[cell.machine] = 1.0
+    return found
+
+
+def carry(job: Job, words: Sequence[str], log: Path) -> Result:
+    """On a worker: do a cell's run, and stop it when nobody wants it any more.
+
+    Args:
+        job: The cell.
+        words: The command line, with the Python of the controller.
+        log: For what the run says, in a directory that all hosts share.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    if not log.parent.is_dir():
+        return Result(
+            Outcome.INFRA,
+            f"worker {worker.name} does not see {log.parent}: the directory of records has to be shared",
+        )
+    with log.open("wb") as said, log.with_suffix(".json").open("wb") as answer:
+        process = subprocess.Popen(
+            # It ends with the worker, however that ends, and then stops its guest.
+            ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, *words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=answer,
+            stderr=said,
+            start_new_session=True,
+        )
+    child = local.Child(job, process, log, time.monotonic(), 1)
+    try:
+        while process.poll() is None:
+            try:
+                process.wait(_LOOK)
+            except subprocess.TimeoutExpired:
+                task = worker.state.tasks.get(key)
+                if task is None or task.state not in {"executing", "long-running"}:
+                    return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
+    finally:
+        _stop(process)
+    return child.result()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _result(remote: Remote) -> Result:
+    took = round(time.monotonic() - remote.began, 3)
+    if remote.future.cancelled():
+        return Result(Outcome.INFRA, "the cluster cancelled the run", "", took)
+    error = remote.future.exception()
+    if error is not None:
+        return Result(Outcome.INFRA, f"the cluster lost the run: {type(error).__name__}: {error}", "", took)
+    result = remote.future.result()
+    if not isinstance(result, Result):
+        return Result(Outcome.BUG, f"a worker answered {result!r}", "", took)
+    return result
+
+
+def _fits(wanted: Mapping[str, float], has: Mapping[str, float]) -> bool:
+    return all(has.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    words = [
+        f"{name}={format_size(amount) if name == 'mem' else f'{amount:g}'}"
+        for name, amount in sorted(resources.items())
+    ]
+    return ", ".join(words) or "nothing announced"
