@@ -284,9 +284,7 @@ def test_without_either_nobody_knows() -> None:
 def test_advice_in_words() -> None:
     lines = list(advice_lines([qualification({**INIT, "ide": Answer(Word.MODULE)})]))
     assert any(line.startswith("  ✓ fits live-bootstrap-sysabc: ") for line in lines)
-    bad = next(
-        number for number, line in enumerate(lines) if line.startswith("  ✗ not needs-live-bootstrap-disk")
-    )
+    bad = next(number for number, line in enumerate(lines) if line.startswith("  ✗ not live-bootstrap-steps"))
     assert "IDE disks of a PC (PIIX): only as a module" in lines[bad + 1]
     assert lines[-1] == "  records: runs/one"
 
