@@ -282,10 +282,10 @@ def test_without_either_nobody_knows() -> None:
 
 
 def test_advice_in_words() -> None:
-    lines = list(advice_lines([qualification({**INIT, "ide": Answer(Word.MODULE)})]))
-    assert any(line.startswith("  ✓ fits live-bootstrap-sysabc: ") for line in lines)
+    lines = list(advice_lines([qualification({**INIT, "kexec-load-32": Answer(Word.NO)})]))
+    assert any(line.startswith("  ✓ fits stage0-posix: ") for line in lines)
     bad = next(number for number, line in enumerate(lines) if line.startswith("  ✗ not live-bootstrap-steps"))
-    assert "IDE disks of a PC (PIIX): only as a module" in lines[bad + 1]
+    assert "it lacks kexec" in lines[bad + 1]
     assert lines[-1] == "  records: runs/one"
 
 
