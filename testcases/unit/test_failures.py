@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ROWS = tomllib.loads((Path(__file__).parent / "logs/failures.toml").read_text(encoding="utf-8"))
 NAMES = (
     "relay",
+    "qualify",
     "stage0-posix",
     "builder-hex0",
     "live-bootstrap-sysabc",
@@ -46,6 +47,7 @@ PANIC = "[  283.000000] Kernel panic - not syncing: Attempted to kill init! exit
 # The lines with which the stages of each plan begin, as they were seen.
 BEGINS: dict[str, dict[str, str]] = {
     "relay": {"sysa": ""},
+    "qualify": {"kernel": BANNER, "questions": "probe init yes 6.1.0-50-686", "jump": "probe done"},
     "stage0-posix": {
         "kernel": BANNER,
         "seed": " +> ./bootstrap-seeds/POSIX/x86/kaem-optional-seed ./x86/mescc-tools-seed-kaem.kaem ",
@@ -79,6 +81,7 @@ BEGINS: dict[str, dict[str, str]] = {
     },
 }
 ENDS = {
+    "qualify": "probe: end\r\n",
     "stage0-posix": f" +> exec ./x86/bin/kaem --verbose --strict --file ./after.kaem \r\n{PANIC}\r\n",
     "builder-hex0": "Build finished.\r\nERROR: no hda writes!\r\n",
     "live-bootstrap-sysabc": "Bootstrapping completed.\r\nbash: no job control in this shell\r\nbash-5.1# ",
