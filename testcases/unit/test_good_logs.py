@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.outcome import Outcome
@@ -183,6 +183,8 @@ NOISE = {
         transcripts,
     )
 }  # fmt: skip
+KERNEL = re.compile(rb"(?:\[ *\d+\.\d{6}\][^\n]*\n)+")
+A_PROMPT = re.compile(rb"(?:bash-[0-9.]+|/[\w./-]* )# ?")
 PLANS = {name: load_plan(path) for name, path in plan_files().items()}
 
 
@@ -201,6 +203,16 @@ def noisy(plan: str, noise: bytes) -> bytes:
         log = before(plan, stage) if not log else log + BEGINS[plan][stage].encode() + b"\r\n"
         log += noise
     return log + ENDS[plan].encode()
+
+
+def shows_a_prompt(noise: bytes) -> bool:
+    """Whether a kernel message comes just behind what is a prompt then, as far as anybody can tell."""
+    line = b""
+    for said in KERNEL.split(noise)[:-1]:
+        line = (line + said).rpartition(b"\n")[2]
+        if A_PROMPT.fullmatch(line):
+            return True
+    return False
 
 
 def made(name: str, seed: int = 0) -> bytes:
@@ -233,7 +245,9 @@ def test_kernel_in_the_middle_of_the_lines_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, plan: str, name: str, seed: int
 ) -> None:
     directory = tmp_path_factory.mktemp("log")
-    check(plan, noisy(plan, interrupted(made(name, seed), seed, 20)), directory)
+    noise = interrupted(made(name, seed), seed, 20)
+    assume(not shows_a_prompt(noise))
+    check(plan, noisy(plan, noise), directory)
 
 
 @pytest.mark.parametrize("plan", PLANS)
