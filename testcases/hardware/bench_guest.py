@@ -133,7 +133,7 @@ class Bench:
             removable=removable,
         )
         link = f"/dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_{serial}-0:0"
-        return self.ok(f"udevadm wait --timeout=60 --settle {link}; readlink -f {link}").split()[-1]
+        return self.ok(f"udevadm wait --timeout=300 --settle {link}; readlink -f {link}").split()[-1]
 
     def unplug(self, serial: str) -> None:
         """Pull a stick out; harmless when it is out already."""
@@ -216,7 +216,7 @@ def bench(cache: Path, directory: Path, files: dict[str, Path]) -> Iterator[Benc
         shell.enter(timeout=_LIMIT)
         guest = Bench(shell, monitor, directory)
         label = "/dev/disk/by-label/tools"
-        guest.ok(f"udevadm wait --timeout=60 --settle {label}; mount {label} /opt; ldconfig")
+        guest.ok(f"udevadm wait --timeout=300 --settle {label}; mount {label} /opt; ldconfig")
         guest.ok("mkdir -p /dev/pts; mount -t devpts devpts /dev/pts")
         guest.ok("ln -s /opt/harness /usr/bin; mkfifo /run/flash.in /run/flash.status")
         guest.ok("PYTHONPATH=/opt/python python3 /opt/serve.py </dev/null >/run/serve.log 2>&1 &")

@@ -140,7 +140,7 @@ def test_a_stick_is_flashed_and_no_other_disk_is_opened_for_writing(
         assert not other.backing.read_bytes().strip(b"\0")
         contents = [each["kind"] for each in listed(guest)["STICK-GOOD"]["contents"]]
         assert "iso9660" in contents
-        guest.ok(f"udevadm wait --timeout=60 --settle {stick.node}1")  # it reads the table anew
+        guest.ok(f"udevadm wait --timeout=300 --settle {stick.node}1")  # it reads the table anew
         assert "is a partition of" in refused(guest, f"{stick.node}1", "STICK-GOOD")
         built = with_image(hello, "stick", stick.backing)
         options = pipeline.RunOptions(runs=tmp_path, medium=Medium.USB_XHCI, firmware=Firmware.BIOS)
