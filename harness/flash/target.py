@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # linux/fs.h
 _BLKROGET = 0x125E
+_BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
 _BLKSSZGET = 0x1268
 _BLKDISCARD = 0x1277
@@ -126,6 +127,11 @@ class Target:
         with suppress(OSError):  # only root may; what is read with O_DIRECT comes from the disk all the same
             fcntl.ioctl(self.descriptor, _BLKFLSBUF, 0)
         os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def reread_partitions(self) -> None:
+        """Have the kernel look at the new partition table; for who is not root, udev does so on closing."""
+        with suppress(OSError):
+            fcntl.ioctl(self.descriptor, _BLKRRPART, 0)
 
     def failure(self, what: str, offset: int, error: OSError) -> InfraError:
         """What an error of the disk means to a person."""

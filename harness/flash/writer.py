@@ -135,6 +135,7 @@ class _Work:
             with progress.task("reading back") as task:
                 self._verify(sums, buffers, _Meter(task, _total(parts) + _total(zeros)))
             front_sums = self._write_head(head, buffers)
+            target.reread_partitions()
         finished = time.monotonic()
         return Flashed(
             size=size,

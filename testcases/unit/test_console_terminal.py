@@ -167,6 +167,9 @@ def test_interrupt_key_stops_the_harness_where_keys_go_nowhere(tmp_path: Path) -
         wait_for(screen, b"login: ")
         screen.write(b"\x03")
         wait_for(screen, b"stopped")
+        until = time.monotonic() + 10  # it says so before it has put the terminal back
+        while is_raw(user) and time.monotonic() < until:
+            time.sleep(0.01)
         assert not is_raw(user)
 
 
