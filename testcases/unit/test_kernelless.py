@@ -130,11 +130,13 @@ def test_a_terminal_carries_bytes_both_ways_and_ends() -> None:
 
 
 def test_the_time_of_children_that_have_ended_counts() -> None:
-    busy = "import subprocess,sys,time\nsubprocess.run([sys.executable,'-c','[i*i for i in range(10**6)]'])\n"
-    with subprocess.Popen([sys.executable, "-c", f"{busy}time.sleep(60)"]) as process:
+    # The child counts its own seconds: a fixed amount of work is over too soon on a fast processor.
+    child = "import time\nwhile time.process_time() < 0.3: pass"
+    parent = f"import subprocess,sys,time\nsubprocess.run([sys.executable, '-c', {child!r}])\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
         meter = TreeMeter(process.pid)
         deadline = time.monotonic() + 60
-        while meter.read().cpu < 0.05 or (sample := meter.sample()) is None or not sample.halted:
+        while meter.read().cpu < 0.25 or (sample := meter.sample()) is None or not sample.halted:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         used = meter.read()
