@@ -3,7 +3,7 @@
     keeper.py LIMIT CLIENT WORD…
 
 labgrid knows users and no processes: a place stays acquired when the process that wanted it dies. This one
-waits for the end of its standard input, which comes with the end of whoever holds the other side, however that
+waits for the end of its standard input, which comes with the end of whoever holds the other side, however it
 comes. It writes a line when the place is acquired. Its status is that of the client, which has LIMIT seconds.
 """
 
