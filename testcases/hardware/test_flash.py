@@ -1,4 +1,4 @@
-"""`harness flash` and boards, on real udev and USB: sticks refused, exchanged, pulled out; serial adapters."""
+"""`harness flash` and boards on real udev and USB: sticks refused, exchanged, pulled out; serial adapters."""
 
 from __future__ import annotations
 
