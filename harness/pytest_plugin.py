@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from harness import pipeline, places
+from harness import boarding, pipeline, places
+from harness.board.document import find_board
 from harness.errors import HarnessError, InfraError
-from harness.machine.protocol import Firmware, Medium
+from harness.machine.protocol import Firmware, MachineKind, Medium
 from harness.matrix.cells import Cell, load_matrix
 from harness.matrix.selection import KEYS, select
 from harness.outcome import Outcome
@@ -43,7 +44,11 @@ _CELLS = pytest.StashKey[tuple[Cell, ...]]()
 _RETRIED = pytest.StashKey[set[Path]]()  # records of runs that came after one that the host had failed
 
 # Sections of the summary, letters and words for reports that have these properties.
-_STATUS = {"flaky": ("flaky", "~", "FLAKY"), "not reached": ("not reached", "n", "NOT REACHED")}
+_STATUS = {
+    "flaky": ("flaky", "~", "FLAKY"),
+    "not reached": ("not reached", "n", "NOT REACHED"),
+    "not applicable": ("not applicable", "-", "NOT APPLICABLE"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,7 +114,7 @@ def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
     """Repeat a test for each cell and, of all plans together, each stage or check."""
     runs = []
     for cell in cells:
-        marks = [pytest.mark.xdist_group(cell.name)]
+        marks = [pytest.mark.xdist_group(cell.board or cell.name)]  # a board has one run at a time
         if cell.allowed:
             marks.append(pytest.mark.xfail(reason=cell.allowed, strict=False))
         runs.append(pytest.param(cell, id=cell.name, marks=marks))
@@ -172,11 +177,9 @@ def pytest_report_teststatus(
     if not isinstance(report, pytest.TestReport):
         return None
     status = dict(report.user_properties).get("status")
-    if report.when == "call" and isinstance(status, str):
-        wanted = {"flaky": "passed", "not reached": "skipped"}
-        if report.outcome == wanted.get(status):
-            return _STATUS[status]
-    return None
+    if report.when != "call" or not isinstance(status, str):
+        return None
+    return _STATUS[status] if report.outcome == ("passed" if status == "flaky" else "skipped") else None
 
 
 @pytest.fixture(scope="session")
@@ -229,25 +232,42 @@ def _cell_run(cell: Cell, options: pipeline.RunOptions, cache: Path, retried: se
 
 
 def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
+    chosen = options.accelerator if cell.kind == MachineKind.QEMU else "auto"
     running = replace(
         options,
-        accelerator=cell.accelerator if options.accelerator == "auto" else options.accelerator,
-        memory=cell.memory,
+        machine=cell.kind,
+        accelerator=chosen if chosen != "auto" else cell.accelerator or "auto",
+        memory=cell.memory or None,
         medium=Medium(cell.medium),
         firmware=Firmware(cell.firmware),
         patience=options.patience * cell.patience,
         labels={"cell": cell.name} if cell.accelerator != "auto" else {},
     )
+    board = find_board(cell.board) if cell.board else None
+    if board is not None:
+        running = boarding.on_board(running, board)
     recipe = load_recipe(cell.recipe)
-    names = pipeline.needed_images(recipe, running)
-    building = pipeline.BuildOptions(cache=cache, kernel=cell.kernel, names=names)
-    built = pipeline.build(recipe, building, Quiet())
-    return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
+    building = pipeline.BuildOptions(
+        cache=cache,
+        kernel=cell.kernel or None,
+        names=pipeline.needed_images(recipe, running),
+        kernels=cell.kind.has_kernel,
+    )
+    with boarding.aboard(board, f"pytest, {cell.name}"):
+        built = pipeline.build(recipe, building, Quiet())
+        if board is not None:
+            boarding.equip(board, built, Quiet())
+        return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
 
 
 def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:
     request.node.user_properties.append(("status", "not reached"))
     pytest.skip(f"not reached: {run.result.verdict.reason}")
+
+
+def _not_applicable(request: pytest.FixtureRequest) -> NoReturn:
+    request.node.user_properties.append(("status", "not applicable"))
+    pytest.skip("not applicable: the machine has no kernel of its own")
 
 
 @pytest.fixture
@@ -258,6 +278,8 @@ def require_stage(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callabl
         stage = next(stage for stage in bootstrap_run.result.stages if stage.name == name)
         if stage.status == StageStatus.RESUMED:
             pytest.skip(f"not in this run: {bootstrap_run.result.verdict.reason}")
+        if stage.status == StageStatus.NOT_APPLICABLE:
+            _not_applicable(request)
         if stage.status == StageStatus.NOT_REACHED:
             _not_reached(request, bootstrap_run)
         if stage.status == StageStatus.FAILED:
@@ -277,6 +299,8 @@ def require_check(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callabl
                     message = explain_check(bootstrap_run.result, check, bootstrap_run.directory)
                     pytest.fail(message, pytrace=False)
                 return
+        if {wanted[0], ".".join(wanted)} & set(bootstrap_run.result.not_applicable):
+            _not_applicable(request)
         _not_reached(request, bootstrap_run)
 
     return require

@@ -12,6 +12,7 @@ import msgspec
 
 from harness import toml
 from harness.errors import ConfigError
+from harness.machine.protocol import MachineKind
 from harness.matrix.document import Document, Include
 from harness.recipe import load_recipe
 from harness.report.index import cell_name
@@ -32,10 +33,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe: Its name, or the path of its file.
-        kernel: The seed kernel, by name or path.
-        machine: Its kind.
-        accelerator: "auto", "kvm" or "tcg".
-        memory: Bytes.
+        kernel: The seed kernel, by name or path; "" where the machine has none of its own.
+        machine: "qemu", "chroot", "bwrap" or "board:NAME".
+        accelerator: "auto", "kvm" or "tcg"; "" where there is none to choose.
+        memory: Bytes; 0 on a board, which has what it has.
         medium: What is booted.
         firmware: What runs before it.
         patience: Multiplies all time budgets.
@@ -51,6 +52,16 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
     patience: float = 1.0
     allowed: str = ""
+
+    @property
+    def kind(self) -> MachineKind:
+        """What kind of machine it runs on."""
+        return _kind(self.machine)
+
+    @property
+    def board(self) -> str:
+        """The board's name; "" for other machines."""
+        return self.machine.partition(":")[2]
 
     @property
     def name(self) -> str:
@@ -111,11 +122,12 @@ def load_matrix(path: Path, today: date) -> Matrix:
             recipes[name].boot  # noqa: B018 - without one there is nothing to run
         except ConfigError as error:
             raise ConfigError(f"{path}: key {key}: {error.message}", hint=error.hint) from error
+    _check_includes(path, document)
     _check_rules(path, document)
     cells: dict[str, Cell] = {}
     for one in (*_combined(document, recipes), *document.include):
-        for cell in _cells(one, recipes[one.recipe], path):
-            cells.setdefault(cell.name, cell)
+        cell = _cell(one, recipes[one.recipe], path)
+        cells.setdefault(cell.name, cell)  # what a machine cannot choose makes several the same
     for number, excluded in enumerate(document.exclude):
         gone = [name for name, cell in cells.items() if _fits(cell, excluded)]
         if not gone:
@@ -181,17 +193,35 @@ def _combined(document: Document, recipes: dict[str, Recipe]) -> Iterator[Includ
             )
 
 
-def _cells(one: Include, recipe: Recipe, path: Path) -> Iterator[Cell]:
-    kernel = one.kernel or recipe.kernels.seed
-    yield Cell(
-        recipe=_located(one.recipe, path),
-        kernel=str(path.parent / kernel) if "/" in kernel else kernel,
+def _cell(one: Include, recipe: Recipe, path: Path) -> Cell:
+    located, kind = _located(one.recipe, path), _kind(one.machine)
+    memory = parse_size(one.memory) if one.memory else recipe.boot.memory_bytes
+    bare = Cell(
+        recipe=located,
+        kernel="",
         machine=one.machine,
-        accelerator=one.accelerator,
-        memory=parse_size(one.memory) if one.memory else recipe.boot.memory_bytes,
-        medium=one.medium,
-        firmware=one.firmware,
+        accelerator="",
+        memory=memory,
+        medium="direct",
+        firmware="bios",
     )
+    if not kind.has_kernel:
+        try:
+            recipe.native  # noqa: B018 - without one it has no root to run in
+        except ConfigError as error:
+            raise ConfigError(f"{path}: on {one.machine}: {error.message}", hint=error.hint) from error
+        return bare
+    kernel = one.kernel or recipe.kernels.seed
+    kernel = str(path.parent / kernel) if "/" in kernel else kernel
+    if kind == MachineKind.BOARD:
+        return replace_cell(bare, kernel=kernel, memory=0)
+    return replace_cell(
+        bare, kernel=kernel, accelerator=one.accelerator, medium=one.medium, firmware=one.firmware
+    )
+
+
+def _kind(machine: str) -> MachineKind:
+    return MachineKind(machine.partition(":")[0])
 
 
 def _fits(cell: Cell, match: Match) -> bool:
@@ -212,6 +242,24 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError:
         return -1
+
+
+def _check_includes(path: Path, document: Document) -> None:
+    """Keys that a machine has no use for are mistakes where they are said of one cell."""
+    for number, one in enumerate(document.include):
+        kind = _kind(one.machine)
+        unfit = {
+            "kernel": one.kernel is not None and not kind.has_kernel,
+            "accelerator": one.accelerator != "auto" and kind != MachineKind.QEMU,
+            "memory": one.memory is not None and kind == MachineKind.BOARD,
+            "medium": one.medium != "direct" and kind != MachineKind.QEMU,
+            "firmware": one.firmware != "bios" and kind != MachineKind.QEMU,
+        }
+        for key in (key for key, given in unfit.items() if given):
+            raise ConfigError(
+                f"{path}: key include[{number}].{key} is not for the machine {one.machine}",
+                hint="leave it out; docs/matrix.md says what each machine has",
+            )
 
 
 def _check_rules(path: Path, document: Document) -> None:

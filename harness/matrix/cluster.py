@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import ConfigError, InfraError
+from harness.machine.protocol import MachineKind
 from harness.matrix import local
 from harness.matrix.queue import Job, Result
 from harness.outcome import Outcome
@@ -169,12 +170,12 @@ class ClusterWorkers:
 
 def needs(cell: Cell) -> dict[str, float]:
     """The resources that a cell takes of a worker, by the names that workers announce; memory in bytes."""
-    found = {"mem": float(cell.memory)}
+    found = {"mem": float(cell.memory)} if cell.memory else {}
     if cell.accelerator == "kvm":
         found["kvm"] = 1.0
-    if cell.machine == "chroot":
+    if cell.machine == MachineKind.CHROOT:
         found["root"] = 1.0
-    elif cell.machine.startswith("board:"):
+    elif cell.board:
         found[cell.machine] = 1.0
     return found
 

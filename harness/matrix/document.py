@@ -9,7 +9,8 @@ import msgspec
 
 from harness import toml
 
-Machine = Literal["qemu"]
+# The kinds of MachineKind; a board with its name.
+Machine = Annotated[str, msgspec.Meta(pattern=r"^(qemu|chroot|bwrap|board:[^/]+)$")]
 AcceleratorName = Literal["auto", "kvm", "tcg"]
 MediumName = Literal["direct", "cd", "usb-xhci", "usb-ehci"]
 FirmwareName = Literal["bios", "uefi"]
@@ -18,7 +19,10 @@ Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Axes(toml.Table, frozen=True):
-    """What is combined, each with each. Kernels and memory that are not given are the recipe's own."""
+    """What is combined, each with each, as far as a machine has it.
+
+    Kernels and memory that are not given are the recipe's own.
+    """
 
     recipes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     kernels: tuple[str, ...] = ()

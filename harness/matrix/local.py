@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from harness.board.document import find_board
 from harness.errors import InfraError
 from harness.machine import admission
 from harness.matrix.queue import Job, Result
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
+
+    from harness.matrix.cells import Cell
 
 _GRACE = 30.0  # seconds for a run to stop its guest and finish its record
 _OUTCOMES = {outcome.exit_code: outcome for outcome in Outcome}
@@ -102,7 +105,7 @@ class LocalWorkers:
     def __init__(self, place: Place, jobs: int | None = None) -> None:
         self._place = place
         self._places = admission.places()
-        self._jobs = jobs or self._places
+        self._jobs = jobs
         self._children: dict[int, Child] = {}  # by pidfd
 
     def __enter__(self) -> Self:
@@ -128,19 +131,21 @@ class LocalWorkers:
         self._children.clear()
 
     @property
-    def free(self) -> int:
-        """Places that are free; none when so many run as were asked for."""
-        if len(self._children) >= self._jobs:
-            return 0
+    def free(self) -> int | None:
+        """Places that are free; None when so many run as were asked for."""
+        if self._jobs is not None and len(self._children) >= self._jobs:
+            return None
         return self._places - sum(child.places for child in self._children.values())
 
     def places_for(self, job: Job) -> int:
         """How many places a cell takes.
 
         Raises:
-            ConfigError: The host can never carry it.
+            ConfigError: The host can never carry it, or has no such board.
         """
-        return admission.places_for(job.cell.memory)
+        if job.cell.board:
+            find_board(job.cell.board)
+        return places_for(job.cell)
 
     @property
     def running(self) -> list[Child]:
@@ -186,21 +191,31 @@ class LocalWorkers:
         return ended
 
 
+def places_for(cell: Cell) -> int:
+    """How many of this host's places for guests a cell takes; none on a board.
+
+    Raises:
+        ConfigError: The host can never carry it.
+    """
+    return 0 if cell.board else admission.places_for(cell.memory)
+
+
 def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> list[str]:
     """The `harness run` that does a cell."""
     cell = job.cell
     given = {"matrix": job.matrix, "cell": cell.name, "attempt": str(job.attempt), **(labels or {})}
     options = {
+        "--machine": cell.machine,
         "--kernel": cell.kernel,
         "--accelerator": cell.accelerator,
-        "--memory": str(cell.memory),
+        "--memory": str(cell.memory or ""),
         "--medium": cell.medium,
         "--firmware": cell.firmware,
         "--patience": str(cell.patience),
         "--runs": str(place.runs),
         "--cache": str(place.cache),
     }
-    words = [word for option in options.items() for word in option]
+    words = [word for option, value in options.items() if value for word in (option, value)]
     words += [word for key, value in given.items() for word in ("--label", f"{key}={value}")]
     return [sys.executable, "-m", "harness", "run", cell.recipe, *words, "--json"]
 
