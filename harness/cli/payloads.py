@@ -67,8 +67,8 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         ConfigError: It needs a checkout and there is none, or the other way round; or the checkout is not
             whole, or not what was named; or distfiles cannot be had.
     """
-    from harness.payload import stage0
-    from harness.recipe import load_recipe
+    from harness.payload import load_eras, stage0
+    from harness.recipe import load_recipe, recipe_files
 
     tree = wanted.tree
     mine = name in stage0.RECIPES
@@ -92,6 +92,11 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         )
         return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
     if tree is None:
+        if name not in recipe_files() and name in {era.payload for era in load_eras()}:
+            raise ConfigError(
+                f"{name} is a checkout of yours, and none is named",
+                hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
+            )
         return Payload(recipe=load_recipe(name))
 
     from harness.cli.trees import prepare

@@ -205,7 +205,7 @@ def run(
         running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
         progress.package_estimates = package_estimates(running.runs, wanted.name)
         running.part.check(load_plan(wanted.plan), running.firmware)
-        pipeline.check_host(running, building.cache, progress)
+        pipeline.check_host(running, building, progress)
         building = replace(
             building,
             names=pipeline.needed_images(wanted, running),
