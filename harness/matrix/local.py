@@ -217,7 +217,8 @@ def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> 
     }
     words = [word for option, value in options.items() if value for word in (option, value)]
     words += [word for key, value in given.items() for word in ("--label", f"{key}={value}")]
-    return [sys.executable, "-m", "harness", "run", cell.recipe, *words, "--json"]
+    what = cell.checkout.words if cell.checkout else [cell.recipe]
+    return [sys.executable, "-m", "harness", "run", *what, *words, "--json"]
 
 
 def last_words(log: Path) -> str:
