@@ -177,7 +177,7 @@ class Trials:
 
     def _process(self, candidate: str, attempt: int, own: Sequence[str], log: Path) -> Result:
         labels = {"matrix": self.id, "cell": self.cell(candidate), "attempt": str(attempt)}
-        words = local.run_words(self.recipe, [*own, *self.options], self.place, labels)
+        words = local.run_words([self.recipe], [*own, *self.options], self.place, labels)
         began = time.monotonic()
         process = local.spawn(words, log)
         try:

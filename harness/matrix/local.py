@@ -186,14 +186,16 @@ def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> 
         "--patience": str(cell.patience),
     }
     words = [word for option, value in options.items() if value for word in (option, value)]
-    return run_words(cell.recipe, words, place, given)
+    return run_words(cell.checkout.words if cell.checkout else [cell.recipe], words, place, given)
 
 
-def run_words(recipe: str, options: Sequence[str], place: Place, labels: Mapping[str, str]) -> list[str]:
-    """A `harness run` whose answer is for programs."""
+def run_words(
+    what: Sequence[str], options: Sequence[str], place: Place, labels: Mapping[str, str]
+) -> list[str]:
+    """A `harness run` whose answer is for programs; `what` begins with the recipe."""
     words = [*options, "--runs", str(place.runs), "--cache", str(place.cache)]
     words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    return [sys.executable, "-m", "harness", "run", recipe, *words, "--json"]
+    return [sys.executable, "-m", "harness", "run", *what, *words, "--json"]
 
 
 def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

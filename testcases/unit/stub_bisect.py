@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def stub() -> None:
     def run_words(
-        recipe: str, options: Sequence[str], place: local.Place, labels: Mapping[str, str]
+        what: Sequence[str], options: Sequence[str], place: local.Place, labels: Mapping[str, str]
     ) -> list[str]:
         given = dict(zip(options[::2], options[1::2], strict=True))
         if "--tree" in given:
@@ -31,7 +31,7 @@ def stub() -> None:
             behaves = known[Path(given["--kernel"]).stem]
         words = ["--kernel", behaves, "--runs", str(place.runs), "--cache", str(place.cache)]
         words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-        return [sys.executable, "-m", "testcases.unit.stub_run", recipe, *words, "--json"]
+        return [sys.executable, "-m", "testcases.unit.stub_run", *what, *words, "--json"]
 
     def kernels(self: DebianSource, suite: str, architecture: str) -> tuple[str, ...]:
         flavours = ("686", "686-pae", "rt-686-pae")

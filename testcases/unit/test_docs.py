@@ -75,6 +75,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("boards", "### `[medium]`", (board.BoardMedium,)),
     ("matrix", "## The file", (matrix.Document,)),
     ("matrix", "### `[axes]`", (matrix.Axes,)),
+    ("matrix", "### `[checkout.NAME]`", (matrix.Checkout,)),
     ("matrix", "### `[[include]]`", (matrix.Include,)),
     ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
     ("matrix", "### `[[rule]]`", (matrix.Rule,)),
