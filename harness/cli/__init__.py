@@ -49,6 +49,7 @@ _PANELS = {
         "verdict": "verdict.verdict",
         "history": "history.history",
         "compare": "history.compare",
+        "bisect": "bisect.bisect",
         "report": "report.report",
         "serve": "report.serve",
         "prune": "history.prune",

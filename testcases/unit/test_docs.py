@@ -307,6 +307,7 @@ def test_readme_has_all_commands() -> None:
         "flashing",
         "boards",
         "benchmarks",
+        "bisect",
         "history",
         "matrix",
         "report",

@@ -56,6 +56,7 @@ ORDER = [
     "doctor rebuild",
     "recheck",
     "matrix",
+    "bisect",
     "cli pytest_plugin",
     "__main__",
 ]
