@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 # Part of every key: raise it when the same inputs give other bits than before.
 _FORMAT = 7
 _MANIFEST = "manifest.json"
-_SUFFIXES = {"none": "", "gzip": ".gz", "xz": ".xz", "zstd": ".zst", "lz4": ".lz4"}
+_SUFFIXES = {
+    "none": "",
+    "gzip": ".gz",
+    "xz": ".xz",
+    "zstd": ".zst",
+    "lz4": ".lz4",
+    "bzip2": ".bz2",
+    "lzma": ".lzma",
+    "lzo": ".lzo",
+}
 
 
 @dataclass(frozen=True, slots=True)
