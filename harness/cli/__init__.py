@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "run.run",
     "shell": "run.run",
     "build": "build.build",
+    "script": "script.script",
     "lock": "build.lock",
     "kernel": "kernel.app",
     "qualify": "qualify.qualify",
