@@ -8,13 +8,13 @@ lacks it builds.
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import ConfigError, InfraError
+from harness.machine.protocol import MachineKind
 from harness.matrix import local
 from harness.matrix.queue import Job, Result
 from harness.outcome import Outcome
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 15.0  # seconds for the scheduler to answer
 _LOOK = 0.5  # seconds between looks at whether a task is still wanted
-_GRACE = 30.0  # seconds for a run to stop its guest
 _FRESH = 3.0  # seconds for which what is known of the workers counts
 
 
@@ -169,12 +168,12 @@ class ClusterWorkers:
 
 def needs(cell: Cell) -> dict[str, float]:
     """The resources that a cell takes of a worker, by the names that workers announce; memory in bytes."""
-    found = {"mem": float(cell.memory)}
+    found = {"mem": float(cell.memory)} if cell.memory else {}
     if cell.accelerator == "kvm":
         found["kvm"] = 1.0
-    if cell.machine == "chroot":
+    if cell.machine == MachineKind.CHROOT:
         found["root"] = 1.0
-    elif cell.machine.startswith("board:"):
+    elif cell.board:
         found[cell.machine] = 1.0
     return found
 
@@ -196,37 +195,16 @@ def carry(job: Job, words: Sequence[str], log: Path) -> Result:
             Outcome.INFRA,
             f"worker {worker.name} does not see {log.parent}: the directory of records has to be shared",
         )
-    with log.open("wb") as said, log.with_suffix(".json").open("wb") as answer:
-        process = subprocess.Popen(
-            # It ends with the worker, however that ends, and then stops its guest.
-            ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, *words[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=said,
-            start_new_session=True,
-        )
+    process = local.spawn([sys.executable, *words[1:]], log)
     child = local.Child(job, process, log, time.monotonic(), 1)
     try:
-        while process.poll() is None:
-            try:
-                process.wait(_LOOK)
-            except subprocess.TimeoutExpired:
-                task = worker.state.tasks.get(key)
-                if task is None or task.state not in {"executing", "long-running"}:
-                    return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
+        while not local.ends(process, _LOOK):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state not in {"executing", "long-running"}:
+                return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
     finally:
-        _stop(process)
+        local.stop(process)
     return child.result()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _result(remote: Remote) -> Result:

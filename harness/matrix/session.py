@@ -229,7 +229,7 @@ class Shared:
     cache: Path
     runs: Path
     progress: Progress
-    _built: dict[tuple[str, str, bool], HarnessError | None] = field(default_factory=dict)
+    _built: dict[tuple[object, ...], HarnessError | None] = field(default_factory=dict)
 
     def build(self, job: Job) -> None:
         """Build what a cell boots, unless that was done, or tried, for another one.
@@ -238,7 +238,9 @@ class Shared:
             HarnessError: It cannot be built.
         """
         cell = job.cell
-        key = (cell.recipe, cell.kernel, cell.medium != "direct")
+        if cell.checkout:  # its run prepares it: what is equal is built once all the same
+            return
+        key = (cell.recipe, cell.kernel, cell.kind, cell.medium != "direct")
         if key not in self._built:
             self._built[key] = self._try(cell)
         error = self._built[key]
@@ -266,9 +268,15 @@ class Shared:
     def _build(self, cell: Cell) -> None:
         recipe = load_recipe(cell.recipe)
         running = pipeline.RunOptions(
-            runs=self.runs, medium=Medium(cell.medium), firmware=Firmware(cell.firmware)
+            runs=self.runs,
+            machine=cell.kind,
+            medium=Medium.BOARD if cell.board else Medium(cell.medium),
+            firmware=Firmware(cell.firmware),
         )
-        names = pipeline.needed_images(recipe, running)
-        pipeline.build(
-            recipe, pipeline.BuildOptions(cache=self.cache, kernel=cell.kernel, names=names), self.progress
+        building = pipeline.BuildOptions(
+            cache=self.cache,
+            kernel=cell.kernel or None,
+            names=pipeline.needed_images(recipe, running),
+            kernels=cell.kind.has_kernel,
         )
+        pipeline.build(recipe, building, self.progress)

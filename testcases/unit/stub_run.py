@@ -24,7 +24,17 @@ OUTCOMES = {"p": Outcome.PASS, "f": Outcome.FAIL, "k": Outcome.PANIC, "i": Outco
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe")
-    for name in ("kernel", "accelerator", "memory", "medium", "firmware", "patience", "cache", "runs"):
+    for name in (
+        "machine",
+        "kernel",
+        "accelerator",
+        "memory",
+        "medium",
+        "firmware",
+        "patience",
+        "cache",
+        "runs",
+    ):
         parser.add_argument(f"--{name}")
     parser.add_argument("--label", action="append")
     parser.add_argument("--json", action="store_true")

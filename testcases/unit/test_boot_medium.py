@@ -79,7 +79,7 @@ def test_a_recipe_without_a_medium_is_told(medium: str | None) -> None:
 def test_the_command_line_of_a_medium_cannot_be_changed_and_nothing_is_built(tmp_path: Path) -> None:
     options = pipeline.RunOptions(runs=tmp_path, medium=Medium.CD, append="quiet")
     with pytest.raises(ConfigError, match="--append cannot change it"):
-        pipeline.check_host(options, tmp_path / "cache", Quiet())
+        pipeline.check_host(options, pipeline.BuildOptions(cache=tmp_path / "cache"), Quiet())
     assert not (tmp_path / "cache").exists()
 
 

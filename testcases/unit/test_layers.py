@@ -33,6 +33,7 @@ ORDER = [
     "image",
     "payload",
     "building",
+    "scripting",
     # Onto a real disk.
     "flash",
     # How it is booted and followed. The console comes first: a machine hands out a transport.
@@ -56,6 +57,7 @@ ORDER = [
     "doctor rebuild",
     "recheck",
     "matrix",
+    "bisect",
     "cli pytest_plugin",
     "__main__",
 ]

@@ -1,4 +1,4 @@
-"""Which recipe a command line means: one that stands for itself, or one that runs the user's checkout."""
+"""Which recipe is meant by a name and options: one that stands for itself, or one that runs a checkout."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
+from harness.payload import stage0
+from harness.payload.era import load_eras
+from harness.recipe import load_recipe, recipe_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.machine.protocol import MachineKind
+    from harness.payload.era import ModeName
     from harness.progress import Progress
     from harness.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the command line says about a payload.
+    """What a user says about a payload.
 
     Attributes:
         tree: The user's checkout.
-        machine: Where it runs.
+        mode: Where it runs.
         arch: Of stage0-posix.
         builder: A checkout of builder-hex0.
         instrument: Whether a script is added that tells more.
@@ -33,7 +36,7 @@ class Wanted:
     """
 
     tree: Path | None
-    machine: MachineKind
+    mode: ModeName
     arch: str = "x86"
     builder: Path | None = None
     instrument: bool = False
@@ -67,9 +70,6 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         ConfigError: It needs a checkout and there is none, or the other way round; or the checkout is not
             whole, or not what was named; or distfiles cannot be had.
     """
-    from harness.payload import stage0
-    from harness.recipe import load_recipe
-
     tree = wanted.tree
     mine = name in stage0.RECIPES
     unfit = {
@@ -92,14 +92,18 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         )
         return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
     if tree is None:
+        if name not in recipe_files() and name in {era.payload for era in load_eras()}:
+            raise ConfigError(
+                f"{name} is a checkout of yours, and none is named",
+                hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
+            )
         return Payload(recipe=load_recipe(name))
-
-    from harness.cli.trees import prepare
+    from harness.payload.prepared import prepare  # runs of other recipes need none of it
 
     ready = prepare(
         tree,
         name,
-        wanted.machine.value,
+        wanted.mode,
         cache,
         progress,
         kernel=wanted.kernel,
