@@ -163,7 +163,7 @@ class Board:
             return self.path.with_suffix(".lease")
         coordinator = place.coordinator or os.environ.get("LG_COORDINATOR", "")
         name = quote(f"{place.place}@{coordinator}", safe="@:")
-        return places.cache_root() / "labgrid" / f"{name}.lease"
+        return places.runtime_root() / f"{name}.lease"
 
     @property
     def port(self) -> str:

@@ -82,6 +82,7 @@ def harness(harness_cache: Path, directory: Path) -> Callable[..., subprocess.Po
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "HARNESS_CACHE": str(harness_cache),
+            "XDG_RUNTIME_DIR": str(directory),
         }
         return subprocess.Popen(
             [sys.executable, "-m", "harness", *words],
