@@ -167,9 +167,9 @@ class Board:
 
     @property
     def port(self) -> str:
-        """Where its console is heard, in words."""
+        """Where its console is heard, for people."""
         place = self.document.labgrid
-        return self.document.serial.port or (f"the port of labgrid's place {place.place}" if place else "")
+        return self.document.serial.port or (f"labgrid:{place.place}" if place else "")
 
 
 def boards(lab: Path = LAB) -> list[Board]:
