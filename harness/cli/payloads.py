@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.machine.protocol import MachineKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.machine.protocol import MachineKind
+    from harness.payload.era import ModeName
     from harness.progress import Progress
     from harness.recipe import Recipe
+
+WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class Wanted:
         arch: Of stage0-posix.
         builder: A checkout of builder-hex0.
         instrument: Whether a script is added that tells more.
-        kernel: The seed kernel.
+        kernel: The seed kernel, or `WITHOUT_LINUX`.
         jobs: Build jobs of a tree's guest.
         disk_size: Of a tree's disk, instead of its era's.
         incomplete: Whether distfiles may be missing.
@@ -78,6 +81,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         "--jobs": wanted.jobs != 1 and (mine or tree is None),
         "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
         "--incomplete": wanted.incomplete and (mine or tree is None),
+        f"--kernel {WITHOUT_LINUX}": wanted.kernel == WITHOUT_LINUX and (mine or tree is None),
     }
     for option in (option for option, given in unfit.items() if given):
         raise ConfigError(f"the recipe {name} has no use for {option}", hint=f"leave it out: {option}")
@@ -99,7 +103,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
     ready = prepare(
         tree,
         name,
-        wanted.machine.value,
+        _mode(wanted),
         cache,
         progress,
         kernel=wanted.kernel,
@@ -108,3 +112,15 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         incomplete=wanted.incomplete,
     )
     return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes)
+
+
+def _mode(wanted: Wanted) -> ModeName:
+    """The way of an era's that is meant by machine and kernel."""
+    if wanted.kernel != WITHOUT_LINUX:
+        return wanted.machine.value
+    if wanted.machine != MachineKind.QEMU:
+        raise ConfigError(
+            f"--kernel {WITHOUT_LINUX} is for --machine qemu, and {wanted.machine} was asked for",
+            hint="leave out one of the two",
+        )
+    return WITHOUT_LINUX
