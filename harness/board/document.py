@@ -163,13 +163,13 @@ class Board:
             return self.path.with_suffix(".lease")
         coordinator = place.coordinator or os.environ.get("LG_COORDINATOR", "")
         name = quote(f"{place.place}@{coordinator}", safe="@:")
-        return places.cache_root() / "labgrid" / f"{name}.lease"
+        return places.runtime_root() / f"{name}.lease"
 
     @property
     def port(self) -> str:
-        """Where its console is heard, in words."""
+        """Where its console is heard, for people."""
         place = self.document.labgrid
-        return self.document.serial.port or (f"the port of labgrid's place {place.place}" if place else "")
+        return self.document.serial.port or (f"labgrid:{place.place}" if place else "")
 
 
 def boards(lab: Path = LAB) -> list[Board]:

@@ -47,13 +47,15 @@ def acquired(place: Labgrid) -> Iterator[None]:
     )
     assert keeper.stdout is not None  # noqa: S101 - it is a pipe
     try:
-        if not keeper.stdout.readline():
+        given = bool(keeper.stdout.readline())
+        if not given:
             _use_all_the_same(place, keeper.communicate()[1])
         yield
     except BaseException:
         keeper.communicate()  # the end of its input is what it waits for
         raise
-    if keeper.returncode is None and (problem := keeper.communicate()[1]) and keeper.returncode:
+    problem = keeper.communicate()[1]
+    if given and keeper.returncode:
         raise InfraError(
             f"labgrid's place {place.place} was not released: {_said(problem)}", hint=_hint(place)
         )

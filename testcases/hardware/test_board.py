@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.image.factory import Build
 
 ROOT = bench_guest.ROOT
+KERNELS = ("debian-6.1-i686", "debian-6.1-x86_64")
 BOARD = """
 summary = "QEMU, as a board"
 budgets = 2
@@ -73,7 +74,7 @@ def media(harness_cache: Path) -> dict[str, Build]:
         kernel: pipeline.build(
             recipe, pipeline.BuildOptions(cache=harness_cache, names=names, kernel=kernel), Quiet()
         )
-        for kernel in ("debian-6.1-i686", "debian-6.1-x86_64")
+        for kernel in KERNELS
     }
 
 
@@ -111,11 +112,8 @@ def run_on_board(
         return harness(place, cache, *words), min(board.uart.output.count, board.uart.typed.count)
 
 
-@pytest.mark.parametrize(
-    ("firmware", "kernel"),
-    [(Firmware.BIOS, "debian-6.1-i686"), (Firmware.UEFI, "debian-6.1-x86_64")],
-    ids=["bios-i686", "uefi-x86_64"],
-)
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("firmware", Firmware)
 def test_a_flashed_stick_takes_a_board_through_the_relay_to_gcc(  # noqa: PLR0917 - its fixtures
     media: dict[str, Build],
     sticks: dict[str, Path],
@@ -131,6 +129,7 @@ def test_a_flashed_stick_takes_a_board_through_the_relay_to_gcc(  # noqa: PLR091
     machine = document["machine"]
     assert (machine["kind"], machine["board"], machine["firmware"]) == ("board", "emulated", firmware)
     assert document["facts"]["seed_kernel"].endswith("-amd64" if kernel.endswith("64") else "-686")
+    assert ("acpi" in document["facts"]) == (firmware == Firmware.UEFI)  # told to the kernel behind kexec
     assert {check["name"] for check in document["checks"] if check["passed"]} >= {"exit-status", "nonce"}
     assert damages, "the line did no damage, and the run proves less than it seems"
     assert "no speed: Linux takes the firmware's" in " ".join(done.stderr.split())  # console=ttyS0

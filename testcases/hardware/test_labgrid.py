@@ -82,6 +82,7 @@ def harness(harness_cache: Path, directory: Path) -> Callable[..., subprocess.Po
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "HARNESS_CACHE": str(harness_cache),
+            "XDG_RUNTIME_DIR": str(directory),
         }
         return subprocess.Popen(
             [sys.executable, "-m", "harness", *words],
@@ -116,7 +117,7 @@ def test_what_can_be_reached_is_checked(bench: Lab, harness: Callable[..., subpr
     status, said, complained = ended(harness("board", "check", "bench"))
     assert status == 0, complained
     assert "✓ labgrid gives us the place bench" in said
-    assert "✓ serial port the port of labgrid's place bench opens at 115200 baud" in said
+    assert "✓ serial port labgrid:bench opens at 115200 baud" in said
     assert bench.holder() == "None"
 
 
