@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,14 +22,16 @@ from harness.board.document import find_board
 from harness.errors import HarnessError, InfraError
 from harness.machine.protocol import Firmware, MachineKind, Medium
 from harness.matrix.cells import Cell, load_matrix
+from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
 from harness.outcome import Outcome
+from harness.payload.chosen import Payload, Wanted, chosen
 from harness.progress import Quiet
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
 from harness.slices import Slice
 from harness.stages.plan import Plan
-from harness.stages.plan_file import load_plan
+from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -127,7 +130,10 @@ def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
         metafunc.parametrize("check", list(checks), ids=["-".join(check) for check in checks])
 
 
+@cache
 def _plan_of(cell: Cell) -> Plan:
+    if cell.checkout:
+        return load_plan(find_plan(outline(cell.checkout, cell.kind, cell.kernel).plan))
     return load_plan(load_recipe(cell.recipe).plan)
 
 
@@ -242,11 +248,14 @@ def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
         firmware=Firmware(cell.firmware),
         patience=options.patience * cell.patience,
         labels={"cell": cell.name} if cell.accelerator != "auto" else {},
+        instrumented=cell.checkout is not None and cell.checkout.instrument,
     )
     board = find_board(cell.board) if cell.board else None
     if board is not None:
         running = boarding.on_board(running, board)
-    recipe = load_recipe(cell.recipe)
+    payload = _payload(cell, cache)
+    recipe = payload.recipe
+    running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
     building = pipeline.BuildOptions(
         cache=cache,
         kernel=cell.kernel or None,
@@ -258,6 +267,23 @@ def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
         if board is not None:
             boarding.equip(board, built, Quiet())
         return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
+
+
+def _payload(cell: Cell, cache: Path) -> Payload:
+    if cell.checkout is None:
+        return Payload(recipe=load_recipe(cell.recipe))
+    checkout = cell.checkout
+    wanted = Wanted(
+        tree=Path(checkout.tree),
+        mode=cell.kind.value,
+        arch=checkout.arch,
+        builder=Path(checkout.builder) if checkout.builder else None,
+        instrument=checkout.instrument,
+        kernel=cell.kernel or None,
+        jobs=checkout.jobs,
+        incomplete=checkout.incomplete,
+    )
+    return chosen(checkout.recipe, wanted, cache, Quiet())
 
 
 def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:

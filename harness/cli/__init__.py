@@ -33,6 +33,7 @@ _PANELS = {
     },
     "Images": {
         "build": "build.build",
+        "script": "script.script",
         "image": "image.app",
         "lock": "build.lock",
         "distfiles": "distfiles.app",
@@ -49,6 +50,7 @@ _PANELS = {
         "verdict": "verdict.verdict",
         "history": "history.history",
         "compare": "history.compare",
+        "bisect": "bisect.bisect",
         "report": "report.report",
         "serve": "report.serve",
         "prune": "history.prune",

@@ -150,8 +150,8 @@ def run(
     """Do a whole run."""
     from harness import boarding, fitness, pipeline
     from harness.attendance import Attendance, Wishes
-    from harness.cli.payloads import Wanted, chosen
     from harness.machine.protocol import Firmware, Medium
+    from harness.payload.chosen import Wanted, chosen
     from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
@@ -189,7 +189,7 @@ def run(
             recipe,
             Wanted(
                 tree=tree,
-                machine=running.machine,
+                mode=running.machine.value,
                 arch=arch,
                 builder=builder_hex0,
                 instrument=instrument,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.network import network_words
-from harness.machine.protocol import Bus
+from harness.machine.protocol import Bus, Firmware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # The VGA device stays: it is the only witness of what decompressors and firmware say.
 DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std")
 
-_OVERLAY_OPTIONS = ",format=qcow2,if=ide,cache=unsafe"
+_OVERLAY = re.compile(r"file=.*,format=qcow2,(?P<attached>.*),cache=unsafe")
 _PORT = ("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=bulk,name={BULK_PORT}")
 _CONTROLLERS = {
     Bus.AHCI: "ich9-ahci,id=ahci",
@@ -83,9 +84,22 @@ def command_words(
         command += ["-cpu", spec.cpu]
     command += [*firmware_words(spec.firmware, directory), *boot_words(spec.boot)]
     if spec.disk is not None:
-        # What is written need not survive this host: the overlay goes with the run.
-        command += ["-drive", f"file={_quoted(overlay)}{_OVERLAY_OPTIONS}"]
+        command += _disk_words(overlay, spec.firmware)
     return (*command, *_drive_words(spec.drives))
+
+
+def _disk_words(overlay: Path, firmware: Firmware) -> list[str]:
+    """The machine's own disk: on IDE with a BIOS, on SATA with UEFI.
+
+    OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them, and
+    else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
+    """
+    attached, device = "if=ide", list[str]()
+    if firmware == Firmware.UEFI:
+        attached = "if=none,id=disk"
+        device = ["-device", "ich9-ahci,id=sata", "-device", "ide-hd,bus=sata.0,drive=disk"]
+    # What is written need not survive this host: the overlay goes with the run.
+    return ["-drive", f"file={_quoted(overlay)},format=qcow2,{attached},cache=unsafe", *device]
 
 
 def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
@@ -124,9 +138,9 @@ def for_people(command: Sequence[str], disk: Path | None) -> str:
             next(words)
         elif "chardev=bulk" in word:
             by_hand.append(word.replace("chardev=bulk,", ""))  # a port that nobody listens to
-        elif word.startswith("file=") and word.endswith(_OVERLAY_OPTIONS) and disk is not None:
+        elif (overlay := _OVERLAY.fullmatch(word)) and disk is not None:
             # The overlay is gone by then.
-            by_hand.append(f"file={_quoted(disk)},format=raw,if=ide,snapshot=on")
+            by_hand.append(f"file={_quoted(disk)},format=raw,{overlay['attached']},snapshot=on")
         elif word != "-S":
             by_hand.append(word)
     ran, pasted = shlex.join(command), shlex.join(by_hand)

@@ -8,7 +8,6 @@ lacks it builds.
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 15.0  # seconds for the scheduler to answer
 _LOOK = 0.5  # seconds between looks at whether a task is still wanted
-_GRACE = 30.0  # seconds for a run to stop its guest
 _FRESH = 3.0  # seconds for which what is known of the workers counts
 
 
@@ -197,37 +195,16 @@ def carry(job: Job, words: Sequence[str], log: Path) -> Result:
             Outcome.INFRA,
             f"worker {worker.name} does not see {log.parent}: the directory of records has to be shared",
         )
-    with log.open("wb") as said, log.with_suffix(".json").open("wb") as answer:
-        process = subprocess.Popen(
-            # It ends with the worker, however that ends, and then stops its guest.
-            ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, *words[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=said,
-            start_new_session=True,
-        )
+    process = local.spawn([sys.executable, *words[1:]], log)
     child = local.Child(job, process, log, time.monotonic(), 1)
     try:
-        while process.poll() is None:
-            try:
-                process.wait(_LOOK)
-            except subprocess.TimeoutExpired:
-                task = worker.state.tasks.get(key)
-                if task is None or task.state not in {"executing", "long-running"}:
-                    return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
+        while not local.ends(process, _LOOK):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state not in {"executing", "long-running"}:
+                return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
     finally:
-        _stop(process)
+        local.stop(process)
     return child.result()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _result(remote: Remote) -> Result:

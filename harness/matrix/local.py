@@ -21,7 +21,7 @@ from harness.matrix.queue import Job, Result
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -79,19 +79,7 @@ class Child:
 
     def result(self) -> Result:
         """What came of it, once it has ended."""
-        took = round(time.monotonic() - self.began, 3)
-        status = self.process.returncode
-        if status < 0:
-            name = signal.Signals(-status).name
-            return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
-        outcome = _OUTCOMES.get(status, Outcome.BUG)
-        try:
-            answer = msgspec.json.decode(self.log.with_suffix(".json").read_bytes(), type=_Answer)
-        except (OSError, msgspec.DecodeError):
-            last = _tail(self.log).strip().rpartition("\n")[2]
-            return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
-        reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
-        return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
+        return result_of(self.process.returncode, self.log, time.monotonic() - self.began)
 
 
 class LocalWorkers:
@@ -159,23 +147,7 @@ class LocalWorkers:
             InfraError: No process can be had, or no file for what it says.
         """
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
-        try:
-            with ExitStack() as stack:
-                said = stack.enter_context(log.open("wb"))
-                answer = stack.enter_context(log.with_suffix(".json").open("wb"))
-                process = subprocess.Popen(
-                    # It ends with us, however we end, and then stops its guest.
-                    ["setpriv", "--pdeathsig", "TERM", "--", *command(job, self._place)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=answer,
-                    stderr=said,
-                    start_new_session=True,  # Ctrl-C is for us
-                )
-        except OSError as error:
-            raise InfraError(
-                f"cannot start a run with {log} for what it says: {error.strerror}",
-                hint="free some space, or choose another place with --runs DIR",
-            ) from error
+        process = spawn(command(job, self._place), log)
         places = self.places_for(job)
         self._children[os.pidfd_open(process.pid)] = Child(job, process, log, time.monotonic(), places)
 
@@ -212,12 +184,83 @@ def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> 
         "--medium": cell.medium,
         "--firmware": cell.firmware,
         "--patience": str(cell.patience),
-        "--runs": str(place.runs),
-        "--cache": str(place.cache),
     }
     words = [word for option, value in options.items() if value for word in (option, value)]
-    words += [word for key, value in given.items() for word in ("--label", f"{key}={value}")]
-    return [sys.executable, "-m", "harness", "run", cell.recipe, *words, "--json"]
+    return run_words(cell.checkout.words if cell.checkout else [cell.recipe], words, place, given)
+
+
+def run_words(
+    what: Sequence[str], options: Sequence[str], place: Place, labels: Mapping[str, str]
+) -> list[str]:
+    """A `harness run` whose answer is for programs; `what` begins with the recipe."""
+    words = [*options, "--runs", str(place.runs), "--cache", str(place.cache)]
+    words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    return [sys.executable, "-m", "harness", "run", *what, *words, "--json"]
+
+
+def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a `harness run`, which says to people in `log` what it does, and leaves its answer beside it.
+
+    Raises:
+        InfraError: No process can be had, or no file for what it says.
+    """
+    try:
+        with ExitStack() as stack:
+            said = stack.enter_context(log.open("wb"))
+            answer = stack.enter_context(log.with_suffix(".json").open("wb"))
+            return subprocess.Popen(
+                # It ends with us, however we end, and then stops its guest.
+                ["setpriv", "--pdeathsig", "TERM", "--", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is for us
+            )
+    except OSError as error:
+        raise InfraError(
+            f"cannot start a run with {log} for what it says: {error.strerror}",
+            hint="free some space, or choose another place with --runs DIR",
+        ) from error
+
+
+def ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a run ends within so many seconds."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a run that still goes on, with its guest; the record says that it was stopped."""
+    if process.poll() is None:
+        process.terminate()
+        if not ends(process, _GRACE):
+            process.kill()
+            process.wait()
+
+
+def result_of(status: int, log: Path, seconds: float) -> Result:
+    """What came of a run that has ended.
+
+    Args:
+        status: Of its process.
+        log: What it said to people; its answer lies beside it.
+        seconds: How long it took.
+    """
+    took = round(seconds, 3)
+    if status < 0:
+        name = signal.Signals(-status).name
+        return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
+    outcome = _OUTCOMES.get(status, Outcome.BUG)
+    try:
+        answer = msgspec.json.decode(log.with_suffix(".json").read_bytes(), type=_Answer)
+    except (OSError, msgspec.DecodeError):
+        last = _tail(log).strip().rpartition("\n")[2]
+        return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
+    reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
+    return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
 
 
 def last_words(log: Path) -> str:

@@ -238,6 +238,8 @@ class Shared:
             HarnessError: It cannot be built.
         """
         cell = job.cell
+        if cell.checkout:  # its run prepares it: what is equal is built once all the same
+            return
         key = (cell.recipe, cell.kernel, cell.kind, cell.medium != "direct")
         if key not in self._built:
             self._built[key] = self._try(cell)
