@@ -89,6 +89,7 @@ class _Document(toml.Table, frozen=True):
     payload: str
     present: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     mode: dict[ModeName, Mode]
+    like: str = ""
     absent: tuple[str, ...] = ()
     saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     lacking: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
@@ -169,11 +170,11 @@ def load_era(path: Path) -> Era:
 def _whole(path: Path, behind: tuple[str, ...] = ()) -> dict[str, Any]:
     """All keys of an era: its own, and those of the era that it is like; of modes, each counts as a whole."""
     own = toml.read(path)
-    name = own.pop("like", None)
-    if name is None:
+    name = own.get("like", "")
+    if name == "":
         return own
     other = path.with_name(f"{name}.toml")
-    if not isinstance(name, str) or not other.is_file() or name in (*behind, path.stem):
+    if not other.is_file() or name in (*behind, path.stem):
         raise ConfigError(f"{path}: key like: there is no other era {name!r} beside it")
     base = _whole(other, (*behind, path.stem))
     modes = {**base.get("mode", {}), **own.get("mode", {})}
