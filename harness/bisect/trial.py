@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from harness import checkpoints
+from harness import checkpoints, places
 from harness.bisect.search import Grade
 from harness.errors import ConfigError
 from harness.matrix import local
@@ -172,7 +172,10 @@ class Trials:
         return result
 
     def _saved(self) -> bool:
-        stages = {one.state.boundary.stage for one in checkpoints.saved(Store(self.place.cache))}
+        stages = {
+            one.state.boundary.stage
+            for one in checkpoints.saved(Store(self.place.cache or places.cache_root()))
+        }
         return self.checkpoint in stages
 
     def _process(self, candidate: str, attempt: int, own: Sequence[str], log: Path) -> Result:

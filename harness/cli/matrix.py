@@ -98,6 +98,12 @@ def run(
             metavar="ADDRESS", help="Let the workers of this Dask cluster run the cells: tcp://HOST:8786."
         ),
     ] = "",
+    send: Annotated[
+        bool,
+        typer.Option(
+            "--send-artifacts", help="Send those workers what they boot, each into the cache of its own host."
+        ),
+    ] = False,
     runs: RunsOption = Path("runs"),
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -115,7 +121,10 @@ def run(
         jobs=jobs,
         resume=resume,
         scheduler=scheduler,
+        send=send,
     )
+    if send and not scheduler:
+        raise typer.BadParameter("it is for the workers of --scheduler", param_hint="'--send-artifacts'")
     if not resume:
         planned = session.plan(file, options)
         for note in planned.matrix.notes:

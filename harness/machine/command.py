@@ -24,6 +24,13 @@ DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std")
 
 _OVERLAY = re.compile(r"file=.*,format=qcow2,(?P<attached>.*),cache=unsafe")
 _PORT = ("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=bulk,name={BULK_PORT}")
+_CONTROLLERS = {
+    Bus.AHCI: "ich9-ahci,id=ahci",
+    Bus.USB: "qemu-xhci,id=xhci",
+    Bus.USB_EHCI: "usb-ehci,id=ehci",
+    Bus.USB_UHCI: "piix3-usb-uhci,id=uhci",
+    Bus.USB_OHCI: "pci-ohci,id=ohci",
+}
 _NOT_PASTED = {"-chardev", "-mon", "-incoming"}  # their words are file descriptors, which only we have
 
 
@@ -97,10 +104,9 @@ def _disk_words(overlay: Path, firmware: Firmware) -> list[str]:
 
 def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
     buses = {drive.bus for drive in drives}
-    if Bus.AHCI in buses:
-        yield from ("-device", "ich9-ahci,id=ahci")
-    if Bus.USB in buses:
-        yield from ("-device", "qemu-xhci,id=xhci")
+    for bus, controller in _CONTROLLERS.items():
+        if bus in buses:
+            yield from ("-device", controller)
     ports = dict.fromkeys(Bus, 0)
     for number, drive in enumerate(drives):
         node, port = f"drive{number}", ports[drive.bus]
@@ -112,6 +118,9 @@ def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
             Bus.NVME: f"nvme,serial={node}",
             Bus.VIRTIO: "virtio-blk-pci",
             Bus.USB: "usb-storage,bus=xhci.0",
+            Bus.USB_EHCI: "usb-storage,bus=ehci.0",
+            Bus.USB_UHCI: "usb-storage,bus=uhci.0",
+            Bus.USB_OHCI: "usb-storage,bus=ohci.0",
         }[drive.bus]
         yield from ("-drive", f"file={_quoted(drive.image)},format=raw,if=none,id={node},snapshot=on")
         yield from ("-device", f"{device},drive={node}")

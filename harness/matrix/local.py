@@ -38,12 +38,12 @@ class Place:
 
     Attributes:
         runs: Directory of the records.
-        cache: The cache directory.
+        cache: The cache directory; None for that of whoever does the run.
         logs: Directory for what the processes say.
     """
 
     runs: Path
-    cache: Path
+    cache: Path | None
     logs: Path
 
 
@@ -193,7 +193,8 @@ def run_words(
     what: Sequence[str], options: Sequence[str], place: Place, labels: Mapping[str, str]
 ) -> list[str]:
     """A `harness run` whose answer is for programs; `what` begins with the recipe."""
-    words = [*options, "--runs", str(place.runs), "--cache", str(place.cache)]
+    words = [*options, "--runs", str(place.runs)]
+    words += ["--cache", str(place.cache)] if place.cache else []
     words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     return [sys.executable, "-m", "harness", "run", *what, *words, "--json"]
 

@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from harness import places
 from harness.outcome import Outcome
+from harness.store import Store, seal
 from testcases.unit.records import leave_run
 
 OUTCOMES = {"p": Outcome.PASS, "f": Outcome.FAIL, "k": Outcome.PANIC, "i": Outcome.INFRA}
@@ -34,6 +36,7 @@ def main() -> None:
         "patience",
         "cache",
         "runs",
+        "lock",
     ):
         parser.add_argument(f"--{name}")
     parser.add_argument("--label", action="append")
@@ -41,6 +44,10 @@ def main() -> None:
     options = parser.parse_args()
     labels = dict(label.split("=", 1) for label in options.label)
     runs = Path(options.runs)
+    if options.lock:  # what is booted was sent into our own store
+        store = Store(places.cache_root())
+        assert not seal.damage(store.place("initramfs", {"of": options.kernel}))
+        note(runs, f"{store.cache.name} has {options.kernel}")
     seconds, _, ends = options.kernel.partition("-")
     attempt = int(labels["attempt"])
     end = ends[min(attempt, len(ends)) - 1]
