@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
 from harness.machine.protocol import DiskBoot, MediumBoot
+from harness.size import format_size, parse_size
 from harness.stages.plan_file import load_plan
 from harness.starting import start_of
 
@@ -33,6 +34,7 @@ def check_images(built: Build, options: RunOptions) -> tuple[str, ...]:
         return ()
     spec = start_of(built, options)
     if isinstance(spec, DiskBoot):
+        _check_memory(built, options)
         return ()  # what it holds is checked where it is made
     if isinstance(spec, MediumBoot):
         with open_image(spec.image) as image:
@@ -62,6 +64,18 @@ def check_images(built: Build, options: RunOptions) -> tuple[str, ...]:
             f"{kernel}: {finding.what} ({finding.hint})" for finding in findings if finding.good is None
         ]
     return tuple(remarks)
+
+
+def _check_memory(built: Build, options: RunOptions) -> None:
+    """Without a kernel of Linux there is nobody who would say that memory is short."""
+    plan = built.recipe.plan
+    needed = load_plan(plan).needs.memory
+    memory = options.memory or built.recipe.boot.memory_bytes
+    if needed and memory < parse_size(needed):
+        raise ConfigError(
+            f"the plan {plan.stem} needs {needed} of memory, and the machine has {format_size(memory)}",
+            hint=f"leave out --memory, or give --memory {needed}; --force boots it all the same",
+        )
 
 
 def _needs(built: Build, options: RunOptions, role: str, command_line: str) -> Iterator[Finding]:

@@ -133,7 +133,7 @@ def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
 @cache
 def _plan_of(cell: Cell) -> Plan:
     if cell.checkout:
-        return load_plan(find_plan(outline(cell.checkout, cell.kind).plan))
+        return load_plan(find_plan(outline(cell.checkout, cell.kind, cell.kernel).plan))
     return load_plan(load_recipe(cell.recipe).plan)
 
 

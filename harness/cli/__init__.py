@@ -33,6 +33,7 @@ _PANELS = {
     },
     "Images": {
         "build": "build.build",
+        "script": "script.script",
         "image": "image.app",
         "lock": "build.lock",
         "distfiles": "distfiles.app",

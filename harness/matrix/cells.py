@@ -228,7 +228,7 @@ def _of_checkout(one: Include, checkout: Checkout, path: Path) -> Cell:
     """Its kernel is the one that goes with it, unless another is named."""
     kind = _kind(one.machine)
     try:
-        known = outline(checkout, kind)
+        known = outline(checkout, kind, one.kernel or "")
     except ConfigError as error:
         raise ConfigError(f"{path}: key checkout.{one.recipe}: {error.message}", hint=error.hint) from error
     bare = Cell(

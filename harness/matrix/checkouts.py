@@ -10,6 +10,7 @@ import msgspec
 from harness.errors import ConfigError
 from harness.natively import DEFAULT_MEMORY
 from harness.payload import recognise, stage0
+from harness.payload.chosen import mode_of
 from harness.size import parse_size
 
 if TYPE_CHECKING:
@@ -40,8 +41,13 @@ def located(checkout: Checkout, home: Path) -> Checkout:
     )
 
 
-def outline(checkout: Checkout, kind: MachineKind) -> Outline:
+def outline(checkout: Checkout, kind: MachineKind, kernel: str) -> Outline:
     """Look at a checkout.
+
+    Args:
+        checkout: It.
+        kind: What it is to run on.
+        kernel: The seed kernel; "" for the one that goes with it.
 
     Raises:
         ConfigError: It is not whole, not what its table says, or is not run on such a machine.
@@ -60,6 +66,6 @@ def outline(checkout: Checkout, kind: MachineKind) -> Outline:
             f"{tree} is {found.era.payload} ({found.era.name}), and not {checkout.recipe}",
             hint=f'write recipe = "{found.era.payload}"',
         )
-    tables: dict[str, Any] = found.mode(kind.value).recipe
+    tables: dict[str, Any] = found.mode(mode_of(kind.value, kernel)).recipe
     memory = tables.get("boot", {}).get("memory", DEFAULT_MEMORY)
     return Outline(tables["plan"], parse_size(memory))

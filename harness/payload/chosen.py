@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
 from harness.payload import stage0
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.progress import Progress
     from harness.recipe import Recipe
 
+WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -29,7 +31,7 @@ class Wanted:
         arch: Of stage0-posix.
         builder: A checkout of builder-hex0.
         instrument: Whether a script is added that tells more.
-        kernel: The seed kernel.
+        kernel: The seed kernel, or `WITHOUT_LINUX`.
         jobs: Build jobs of a tree's guest.
         disk_size: Of a tree's disk, instead of its era's.
         incomplete: Whether distfiles may be missing.
@@ -78,6 +80,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         "--jobs": wanted.jobs != 1 and (mine or tree is None),
         "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
         "--incomplete": wanted.incomplete and (mine or tree is None),
+        f"--kernel {WITHOUT_LINUX}": wanted.kernel == WITHOUT_LINUX and (mine or tree is None),
     }
     for option in (option for option, given in unfit.items() if given):
         raise ConfigError(f"the recipe {name} has no use for {option}", hint=f"leave it out: {option}")
@@ -103,7 +106,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
     ready = prepare(
         tree,
         name,
-        wanted.mode,
+        mode_of(wanted.mode, wanted.kernel),
         cache,
         progress,
         kernel=wanted.kernel,
@@ -112,3 +115,19 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         incomplete=wanted.incomplete,
     )
     return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes)
+
+
+def mode_of(machine: ModeName, kernel: str | None) -> ModeName:
+    """The way of an era's that is meant by a kind of machine and a seed kernel.
+
+    Raises:
+        ConfigError: They do not go together.
+    """
+    if kernel != WITHOUT_LINUX:
+        return machine
+    if machine != "qemu":
+        raise ConfigError(
+            f"--kernel {WITHOUT_LINUX} is for --machine qemu, and {machine} was asked for",
+            hint="leave out one of the two",
+        )
+    return WITHOUT_LINUX

@@ -135,6 +135,17 @@ def test_processes_for_each_core_make_the_same_pages(
     assert made[0] == made[1]
 
 
+def test_what_a_bisection_tried_is_listed_and_not_among_what_is_bad_now(runs: Path, tmp_path: Path) -> None:
+    leave_run(runs, "20260101-000000-relay-aaaa", sysa=1.0)
+    labels = {"matrix": "bisect-1", "cell": "relay/bisect/6.1.0-1-686"}
+    leave_run(runs, "20260101-000001-relay-bbbb", outcome=Outcome.PANIC, labels=labels, sysa=1.0)
+    report(tmp_path)
+    page = (tmp_path / "report/index.html").read_text()
+    assert "Not good now" not in page
+    assert "20260101-000001-relay-bbbb" in page  # among the newest
+    assert len(list((tmp_path / "report/cells").iterdir())) == 2
+
+
 def test_a_record_that_went_takes_its_pages_along(runs: Path, tmp_path: Path) -> None:
     leave_run(runs, "20260101-000000-relay-aaaa")
     gone = leave_run(runs, "20260101-000001-relay-bbbb", kernel="debian-5.10-i686")
