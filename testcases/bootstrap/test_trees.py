@@ -157,7 +157,7 @@ def test_the_commit_that_broke_a_package_is_found(
     assert [one["name"] for one in found["culprits"]] == [commits[2]]
     assert (found["good"]["name"], found["good"]["outcome"]) == (commits[1], "PASS")
     assert (found["bad"]["name"], found["bad"]["outcome"]) == (commits[2], "FAIL")
-    assert "hello-1.0" in found["bad"]["reason"]
+    assert "exit status 1" in found["bad"]["reason"]
     assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == ""
 
 
