@@ -16,7 +16,7 @@ import pytest
 from harness import roots
 from harness.errors import ConfigError, InfraError
 from harness.machine import native
-from harness.machine.protocol import EndCause, MachineKind, NativeSpec
+from harness.machine.protocol import EndCause, MachineKind, NativeCall, NativeSpec
 
 from .mini_stage0 import PRODUCT, SAYS, seed, tree
 
@@ -261,7 +261,7 @@ def test_a_machine_that_is_left_early_ends_its_payload(tmp_path: Path) -> None:
     (root / "x86/bin").mkdir(parents=True)
     (root / "init").write_bytes(seed(hangs=True))
     (root / "init").chmod(0o755)
-    spec = NativeSpec(MachineKind.CHROOT, root, ("/init",), {}, 1 << 30)
+    spec = NativeSpec(MachineKind.CHROOT, root, (NativeCall(("/init",), {}),), 1 << 30)
     with native.NativeMachine(spec, root, os.open("/dev/null", os.O_RDONLY), tmp_path) as machine:
         machine.start()
         wait_for(lambda: (root / "x86/bin/mini").exists() and processes_in(root))
