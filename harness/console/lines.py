@@ -19,8 +19,8 @@ _LOOKAHEAD = 2  # so many \r may still turn out to belong to a \n
 # Control sequences of ECMA-48: CSI, the strings (OSC, DCS, SOS, PM, APC) up to BEL or ST, the short ones.
 # Their ends are optional: a sequence that nobody closes, or that is still arriving, ends with its line.
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
-# printk's timestamp, and the caller that CONFIG_PRINTK_CALLER adds (kernel/printk/printk.c, print_time).
-STAMP = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[CT]\d+\])? ")
+# printk's timestamp with its seconds, and the caller that CONFIG_PRINTK_CALLER adds (kernel/printk/printk.c).
+STAMP = re.compile(r"\[ *([0-9]+\.[0-9]{6})\](?:\[ *[CT][0-9]+\])? ")
 _CONTROLS = bytes({*range(32), 127} - set(b"\t\n"))
 
 

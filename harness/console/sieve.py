@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import re2
 
@@ -30,6 +30,18 @@ _START = f"^(?:{STAMP.pattern})?"
 _CARET = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|(\^)")
 
 
+class Candidate(NamedTuple):
+    """A line to look at.
+
+    Attributes:
+        number: Of the line, counted from 0.
+        start: Where it begins in the text.
+    """
+
+    number: int
+    start: int
+
+
 class Sieve:
     """All patterns as one RE2 automaton: its speed does not depend on how many they are.
 
@@ -44,8 +56,8 @@ class Sieve:
         alternatives = (*_ALWAYS, *map(_for_blocks, patterns))
         self._automaton = re2.compile(f"(?m){'|'.join(alternatives)}".encode(), _OPTIONS)
 
-    def candidates(self, text: bytes) -> list[int]:
-        r"""Return the numbers of the lines to look at, counted from 0.
+    def candidates(self, text: bytes) -> list[Candidate]:
+        r"""Return the lines to look at.
 
         Args:
             text: Lines without control characters but tabs, each ended by `\n`.
@@ -54,7 +66,7 @@ class Sieve:
         number = position = 0
         while (match := self._automaton.search(text, position)) and (hit := match.start()) < len(text):
             number += text.count(b"\n", position, hit)
-            found.append(number)
+            found.append(Candidate(number, text.rfind(b"\n", 0, hit) + 1))
             number += 1
             position = text.index(b"\n", hit) + 1
         return found

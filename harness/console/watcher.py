@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from harness.console.lines import STAMP, Block, Line, LineCleaner
-from harness.console.sieve import Sieve
+from harness.console.lines import MAX_LINE, STAMP, Block, Line, LineCleaner
+from harness.console.sieve import Candidate, Sieve
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterable, Iterator
 
-_KERNEL_LINES = 20  # the kernel rarely says more in the middle of a line; what it interrupts is kept so long
 _MOST_WRAPPED = 200  # lines; what a console wrapped is joined up to so many
 _LONGEST_PROMPT = 1024  # raw bytes; a longer unterminated line is no prompt, and costs nothing
+_STAMP = re.compile(STAMP.pattern.encode())
+# Behind these no program goes on with what it was saying: at time 0 a kernel has only begun, and the others
+# are a kernel's last words (kernel/reboot.c, kernel/panic.c, kernel/kexec_core.c).
+_CUTS_OFF = re.compile(
+    rf"\[ *0\.000000\]|{STAMP.pattern}(?:reboot: |Kernel panic - |(?:kexec(?:_core)?: )?Starting new kernel)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +48,25 @@ class Sighting:
         marker: The marker.
         line: Where; the text is what the pattern matched on, healed where a kernel message interrupted it.
         groups: The named groups that took part in the match.
+        certain: False where the line may as well be a part of a longer one that a kernel message cut.
     """
 
     marker: Marker
     line: Line
     groups: dict[str, str]
+    certain: bool = True
 
 
 class Watcher:
     """Cleans console bytes and matches markers.
 
     The caller feeds bytes, asks `look` with the markers that are valid at that moment until everything was
-    looked at (see `pending`), and then `match_tail` once.
+    looked at (see `pending`), and when the console has paused, `match_tail`.
+
+    A kernel message in the middle of a line is looked through: what a program said before it is kept until
+    the rest has come, and what the whole says counts. Where only a part says something, nobody can tell: it
+    is a piece of a line, or the line before the message never got an end. Such sightings are not `certain`.
+    A line may also quote a kernel message; its timestamp is then not later than that of the last message.
 
     Args:
         offset: Raw offset of the first byte that will be fed.
@@ -73,10 +85,11 @@ class Watcher:
         self.pending = False
         self._markers: tuple[Marker, ...] = ()  # of the sieve
         self._sieve: Sieve | None = None
-        self._candidates: list[int] | None = None  # what the sieve let through of the block
+        self._candidates: list[Candidate] | None = None  # what the sieve let through of the block
+        self._passed = 0  # up to where the block's text was searched for timestamps
         self._wrapped: list[Line] = []  # full lines that may go on in the next one
         self._head: Line | None = None  # what a kernel message interrupted
-        self._kernel_lines = 0  # since then
+        self._stamp = -1.0  # the last kernel timestamp of a message, in seconds
         self._prompted: tuple[str, int] | None = None  # key and line start: one prompt is one sighting
 
     @property
@@ -86,7 +99,8 @@ class Watcher:
 
     def feed(self, data: bytes) -> Block:
         """Take the next raw bytes, once nothing is pending, and return the lines that they completed."""
-        self._block, self._next, self._candidates = self._cleaner.feed(data), 0, None
+        self._pass_over(None)
+        self._block, self._next, self._candidates, self._passed = self._cleaner.feed(data), 0, None, 0
         self.pending = bool(self._block)
         return self._block
 
@@ -95,23 +109,36 @@ class Watcher:
 
         The same as `match` on each line, but lines that no marker can match are passed over together.
         """
-        while (number := self._next_candidate(markers)) is not None:
-            self._next = number + 1
-            if sightings := self.match(self._block.line(number), markers):
+        while (candidate := self._next_candidate(markers)) is not None:
+            self._pass_over(candidate)
+            self._next = candidate.number + 1
+            if sightings := self.match(self._block.line(candidate.number), markers):
                 return sightings
         self.pending = False
         return []
 
-    def _next_candidate(self, markers: tuple[Marker, ...]) -> int | None:
+    def _next_candidate(self, markers: tuple[Marker, ...]) -> Candidate | None:
         if self.wraps or self._wrapped or self._head:  # every line may be the rest of the one before
-            return self._next if self._next < len(self._block) else None
+            return Candidate(self._next, self._passed) if self._next < len(self._block) else None
         if self._sieve is None or markers != self._markers:
             self._markers, self._sieve = markers, Sieve(marker.pattern for marker in markers)
             self._candidates = None
         if self._candidates is None:
             self._candidates = self._sieve.candidates(self._block.text)
-        place = bisect_left(self._candidates, self._next)
+        place = bisect_left(self._candidates, (self._next,))
         return self._candidates[place] if place < len(self._candidates) else None
+
+    def _pass_over(self, candidate: Candidate | None) -> None:
+        """Note the last timestamp in front of lines that show nothing, up to a candidate if there is one."""
+        text = self._block.text
+        end = len(text) if candidate is None else candidate.start
+        while end > self._passed:
+            start = text.rfind(b"\n[", self._passed, end) + 1 or self._passed
+            if stamp := _STAMP.match(text, start, end):
+                self._stamp = float(stamp[1])
+                break
+            end = start - 1
+        self._passed = len(text) if candidate is None else text.index(b"\n", candidate.start) + 1
 
     def finish(self) -> list[Line]:
         """Return the last lines: the stream has ended."""
@@ -145,49 +172,70 @@ class Watcher:
             return [sighting] if sighting else []
         return [sighting for sighting in self._sightings(line, markers) if sighting]
 
-    def match_tail(self, markers: Iterable[Marker]) -> Sighting | None:
-        """Return the prompt that the unterminated rest of the console shows, once."""
-        if not 0 < self._cleaner.tail_size <= _LONGEST_PROMPT:
-            return None
-        prompts = [marker for marker in markers if marker.prompt]
-        if not prompts:
+    @property
+    def standing(self) -> Line | None:
+        """What a program has begun to say and not ended, if it is short enough for a prompt."""
+        tail = self._tail
+        standing = _both(self._head, tail) if self._head and tail else tail
+        return standing if standing and standing.text else None
+
+    @property
+    def _tail(self) -> Line | None:
+        """The console's unterminated rest, up to the kernel message in it."""
+        if self._cleaner.tail_size > _LONGEST_PROMPT:
             return None
         tail = self._cleaner.tail
-        text = tail.text
-        if stamp := STAMP.search(text):
-            tail = tail._replace(text=text[: stamp.start()])
-        joined = self._joined(tail)
-        return (self._sight(joined, prompts) if joined else None) or self._sight(tail, prompts)
+        stamp = STAMP.search(tail.text)
+        return tail._replace(text=tail.text[: stamp.start()]) if stamp else tail
+
+    def match_tail(self, markers: Iterable[Marker]) -> Sighting | None:
+        """Return the prompt that stands at the end of the console, once.
+
+        For a console that has paused: a program that only prints what looks like a prompt goes on at once,
+        also behind a kernel message. A prompt may stand alone behind a message, too, if what came before it
+        never got an end.
+        """
+        prompts = [marker for marker in markers if marker.prompt]
+        standing, tail = (self.standing, self._tail) if prompts else (None, None)
+        found = self._sight(standing, prompts) if standing else None
+        return found or (self._sight(tail, prompts) if tail and tail.text else None)
 
     def _sightings(self, line: Line, markers: tuple[Marker, ...]) -> Iterator[Sighting | None]:
-        stamps = [stamp.start() for stamp in STAMP.finditer(line.text)]
-        if not stamps:
-            joined, head = self._joined(line), self._head
-            self._head = None
-            if joined and head:
-                if sighting := self._sight(joined, markers):
-                    yield sighting
-                    return
-                yield self._sight(head, markers)
-            yield self._sight(line, markers)
+        messages = self._messages(line.text)
+        if not messages:
+            head, self._head = self._head, None
+            if head is None:
+                yield self._sight(line, markers)
+            elif sighting := self._sight(_both(head, line), markers):
+                yield sighting
+            else:
+                yield self._sight_part(head, markers)
+                yield self._sight_part(line, markers)
             return
-        if stamps[0] > 0:
-            yield from self._interrupted(line._replace(text=line.text[: stamps[0]]), markers)
-        for start, end in pairwise([*stamps, len(line.text)]):
-            yield self._sight_kernel(line._replace(text=line.text[start:end]), markers)
-        self._kernel_lines += len(stamps)
-        if self._kernel_lines > _KERNEL_LINES and self._head:
-            yield self._sight(self._head, markers)
-            self._head = None
+        if messages[0] > 0:
+            before = line._replace(text=line.text[: messages[0]])
+            self._head = _both(self._head, before) if self._head else before
+        for start, end in pairwise([*messages, len(line.text)]):
+            message = line._replace(text=line.text[start:end])
+            if self._head and (_CUTS_OFF.match(message.text) or len(self._head.text) > MAX_LINE):
+                yield self._sight(self._head, markers)
+                self._head = None
+            yield self._sight_kernel(message, markers)
 
-    def _interrupted(self, head: Line, markers: tuple[Marker, ...]) -> Iterator[Sighting | None]:
-        """Keep the part of a line before a kernel message; only a prompt can be complete already."""
-        self._head = self._joined(head) or head
-        self._kernel_lines = 0
-        yield self._sight(self._head, [marker for marker in markers if marker.prompt])
+    def _messages(self, text: str) -> list[int]:
+        """Where kernel messages begin in a line."""
+        places = []
+        for stamp in STAMP.finditer(text):
+            seconds = float(stamp[1])
+            if stamp.start() == 0 or seconds == 0 or seconds > self._stamp:
+                places.append(stamp.start())
+                self._stamp = seconds
+        return places
 
-    def _joined(self, line: Line) -> Line | None:
-        return Line(self._head.text + line.text, self._head.start, line.end) if self._head else None
+    def _sight_part(self, line: Line, markers: tuple[Marker, ...]) -> Sighting | None:
+        """Look at a part of a line as if it were one; no prompt, because after those the console pauses."""
+        sighting = self._sight(line, [marker for marker in markers if not marker.prompt])
+        return replace(sighting, certain=False) if sighting else None
 
     def _sight_kernel(self, line: Line, markers: tuple[Marker, ...]) -> Sighting | None:
         stamp = STAMP.match(line.text)
@@ -205,3 +253,7 @@ class Watcher:
                 groups = {name: text for name, text in match.groupdict().items() if text is not None}
                 return Sighting(marker, line, groups)
         return None
+
+
+def _both(head: Line, rest: Line) -> Line:
+    return Line(head.text + rest.text, head.start, rest.end)

@@ -13,7 +13,7 @@ from harness.size import parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Compression = Literal["none", "gzip", "xz", "zstd", "lz4"]
+Compression = Literal["none", "gzip", "xz", "zstd", "lz4", "bzip2", "lzma", "lzo"]
 Filesystem = Literal["ext2", "ext3", "ext4", "swap", "none"]
 Label = Annotated[str, msgspec.Meta(max_length=16)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12})?$")]

@@ -55,13 +55,13 @@ class Current:
     def keep(self, trouble: Trouble) -> None:
         """Keep what was seen; of very many, the last clues and the first failures."""
         if len(self.troubles) >= _MOST:
-            clues = [it for it in self.troubles if it.failure.clue]
-            cries = [it for it in self.troubles if not it.failure.clue]
+            clues = [it for it in self.troubles if it.clue]
+            cries = [it for it in self.troubles if not it.clue]
             self.troubles = [*clues[-_MOST // 4 :], *cries[: _MOST // 4]]
         self.troubles.append(trouble)
 
     def explanations(self, offset: int) -> list[Trouble]:
         """Failures, and the clues that are near enough to the first of them, or to this offset."""
-        cries = (it.sighting.line.start for it in self.troubles if not it.failure.clue)
+        cries = (it.sighting.line.start for it in self.troubles if not it.clue)
         nearest = next(cries, offset) - _REACH
-        return [it for it in self.troubles if not it.failure.clue or it.sighting.line.start >= nearest]
+        return [it for it in self.troubles if not it.clue or it.sighting.line.start >= nearest]

@@ -46,6 +46,11 @@ class Trouble:
     sighting: Sighting
     before: tuple[Sighting, ...] = ()
 
+    @property
+    def clue(self) -> bool:
+        """Whether it only explains a failure that follows."""
+        return self.failure.clue or not self.sighting.certain
+
 
 def passed(plan: Plan) -> Verdict:
     """All of the plan came true, as far as it applies."""

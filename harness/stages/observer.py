@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from harness.console.watcher import Sighting, Watcher
 from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.stages import diagnosis, events, judge
 from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.current import Current
+from harness.stages.hearing import BREATH, Hearing
 from harness.stages.judge import Trouble
-from harness.stages.recent import Recent
 from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from harness.console.recorder import Console
-    from harness.console.watcher import Marker
+    from harness.console.watcher import Marker, Sighting
     from harness.machine.protocol import End, Observed
     from harness.stages.events import Listener
     from harness.stages.plan import Plan, Stage
 
 _POLL = 0.2  # seconds between looks at the machine and the clocks
-_BREATH = 0.01  # seconds between looks at a console that says little, or nothing any more
-_FEW = 1024  # bytes that are little
+_PAUSE = 0.02  # seconds after which what was said without an end may be the prompt that is waited for
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
 _LAST_BREATH = 0.5  # seconds between the end of a machine's monitor and that of its console
 _GOODBYE = 5.0  # seconds that a machine may outlive its console
@@ -61,11 +60,8 @@ class Observer:
         self._listener = listener
         self.facts: dict[str, str] = {}
         self.stages: list[StageResult] = []  # those that have ended
-        self.offset = 0  # of the next raw byte to read
-        self._watcher = Watcher()
-        self._recent = Recent(recorder)
+        self._hearing = Hearing(recorder, listener)
         self._looked = 0.0  # when machine and clocks were last looked at, in host seconds
-        self._heard = False  # whether anything came since then
         self._deaf_since: float | None = None  # when the console was first seen closed, in host seconds
         self._now = self._current(plan.stages[0], 0)
         self._markers: tuple[Marker, ...] = ()
@@ -75,6 +71,11 @@ class Observer:
     def stage(self) -> Stage:
         """The stage that the run is in."""
         return self._now.stage
+
+    @property
+    def offset(self) -> int:
+        """Of the next raw byte to hear."""
+        return self._hearing.offset
 
     @property
     def boundary(self) -> Boundary:
@@ -91,8 +92,7 @@ class Observer:
             self._listener.event(events.StageBegan(stage.name, stage.start))
             self._listener.event(events.StageEnded(resumed))
         self.facts = boundary.facts | self.facts  # each run has a nonce of its own
-        self.offset, self._watcher = boundary.offset, Watcher(boundary.offset)
-        self._recent.end = boundary.offset
+        self._hearing.resume(boundary.offset)
         self._now = self._current(self._plan.stage(boundary.stages[-1].name), boundary.offset)
 
     def restart_clocks(self) -> None:
@@ -101,7 +101,7 @@ class Observer:
 
     def enter(self, stage: Stage) -> None:
         """Wait until a stage begins; the one before it ends there."""
-        offset = self._watcher.start
+        offset = self._hearing.watcher.start
         if marker := self._plan.begin_marker(stage):
             sighting = self._await(marker)
             self.facts |= sighting.groups
@@ -110,7 +110,7 @@ class Observer:
             self.leave(StageStatus.PASSED, offset)
         self._now = self._current(stage, offset)
         self._markers = self._plan.markers(stage)
-        self._watcher.wraps = stage.wraps
+        self._hearing.watcher.wraps = stage.wraps
         self._listener.event(events.StageBegan(stage.name, offset))
 
     def leave(self, status: StageStatus, end: int | None = None) -> None:
@@ -131,8 +131,8 @@ class Observer:
 
     def skip(self) -> None:
         """Let what went by be nobody's budget and nobody's failure: a person was at the console."""
-        while self._hear(0.0):
-            self._watcher.look(())
+        while self._hearing.hear(0.0):
+            self._hearing.watcher.look(())
         self._now = self._current(self._now.stage, self._now.offset)
 
     def clock(self) -> float:
@@ -162,8 +162,8 @@ class Observer:
             what,
             machine=self._machine,
             wait=self._wait,
-            seen=self._now.explanations(self.offset),
-            recent=self._recent,
+            seen=self._now.explanations(self._hearing.offset),
+            recent=self._hearing.recent,
         )
 
     def _current(self, stage: Stage, offset: int) -> Current:
@@ -184,16 +184,16 @@ class Observer:
         """Watch the console until the goal is seen."""
         markers = (goal, *self._markers)
         while True:
-            heard = self._hear(self._poll)
+            self._hearing.hear(_PAUSE if goal.prompt and self._hearing.unfinished else self._poll)
             found = None
-            for sighting in self._watcher.look(markers):
-                if sighting.marker is goal:
-                    found = sighting
-                else:
+            for sighting in self._hearing.watcher.look(markers):
+                if sighting.marker is not goal:
                     self._take(sighting)
-            if found is None and not self._watcher.pending:
-                found = self._watcher.match_tail([goal])
-            if found is None and not heard:
+                elif sighting.certain:
+                    found = sighting
+            if found is None and self._hearing.has_paused(_PAUSE):
+                found = self._hearing.watcher.match_tail([goal])
+            if found is None:
                 self._take_prompt()
             # A failure that was seen decides: the goal may be what a broken guest falls back to.
             if found is not None and self._now.last_words_until is None:
@@ -202,44 +202,30 @@ class Observer:
 
     def _listen(self, timeout: float) -> None:
         """Take everything that the console has, for failures and notes only."""
-        while self._hear(timeout):
-            for sighting in self._watcher.look(self._markers):
+        while self._hearing.hear(timeout):
+            for sighting in self._hearing.watcher.look(self._markers):
                 self._take(sighting)
             timeout = 0.0
         self._take_prompt()
 
     def _take_prompt(self) -> None:
-        """The console has paused: what stands there without a newline may be the prompt of a failure."""
-        if sighting := self._watcher.match_tail(self._markers):
+        """Where the console has paused, what stands there without an end may be the prompt of a failure."""
+        paused = self._hearing.has_paused(self._poll)
+        if paused and (sighting := self._hearing.watcher.match_tail(self._markers)):
             self._take(sighting)
 
-    def _hear(self, timeout: float) -> bool:
-        """Take what has come, once all before it was looked at; whether there is anything to look at."""
-        if self._watcher.pending:
-            return True
-        data = self._recorder.read(self.offset, timeout=timeout)
-        if timeout and len(data) < _FEW and (data or self._recorder.ended):
-            # Bytes come one by one, or no more will come that could wake us.
-            time.sleep(min(timeout, _BREATH))
-            data += self._recorder.read(self.offset + len(data))
-        if data:
-            self.offset += len(data)
-            self._recent.end = self.offset
-            self._heard = True
-            if block := self._watcher.feed(data):
-                self._recent.keep(block)
-                self._listener.heard(block)
-        return bool(data)
-
     def _take(self, sighting: Sighting) -> None:
-        """Take what a line shows: the first failure or note that counts, and all that is kept in mind."""
+        """Take what a line shows: the first failure or note that counts, and all that is kept in mind.
+
+        What nobody can tell to be a whole line is no note, and as a failure only a clue.
+        """
         counted = False
         for marker in self._markers[self._markers.index(sighting.marker) :]:
             match = marker.pattern.search(sighting.line.text)
             if match is None:
                 continue
             groups = {name: text for name, text in match.groupdict().items() if text is not None}
-            found = Sighting(marker, sighting.line, groups)
+            found = replace(sighting, marker=marker, groups=groups)
             if marker.key == "milestone":
                 self._now.extend(self._machine.usage().guest + self._now.stage.budget * self._scale)
             elif marker.key.startswith("context:"):
@@ -252,21 +238,23 @@ class Observer:
         now, key = self._now, sighting.marker.key
         failure = self._plan.failure_of(sighting.marker)
         before = [self._context.get(f"context:{pattern}") for pattern in failure.context] if failure else []
-        if None in before:
+        if None in before or not (failure or sighting.certain):
             return False
         self._listener.event(events.Seen(key, sighting.line.text, sighting.line.start))
-        now.sightings[key] += 1
-        if failure is None or now.sightings[key] < failure.times:
+        times = now.sightings[key] + 1
+        now.sightings[key] += sighting.certain
+        if failure is None or times < failure.times:
             self.facts |= sighting.groups
             return True
-        now.keep(Trouble(failure, sighting, tuple(line for line in before if line)))
-        if not failure.clue and now.last_words_until is None:
+        trouble = Trouble(failure, sighting, tuple(line for line in before if line))
+        now.keep(trouble)
+        if not trouble.clue and now.last_words_until is None:
             now.last_words_until = self._machine.usage().guest + _LAST_WORDS
         return True
 
     def _look(self, *, silence: bool) -> None:
         """Look at the machine and at the clocks, now and then."""
-        pause = min(self._poll, _BREATH) if self._recorder.ended else self._poll
+        pause = min(self._poll, BREATH) if self._recorder.ended else self._poll
         if time.monotonic() - self._looked < pause:
             return
         self._looked = time.monotonic()
@@ -275,9 +263,9 @@ class Observer:
                 f"cannot record the console in {self._recorder.raw}: {self._recorder.failure.strerror}",
                 hint="free some space, or choose another directory with --runs",
             )
-        if (end := self._machine.poll()) and self._heard_out():
+        if (end := self._machine.poll()) and self._hearing.is_over:
             self._judge_end(end)
-        if self._heard_out() and end is None:
+        if self._hearing.is_over and end is None:
             self._deaf_since = self._deaf_since or self._looked
             if self._looked - self._deaf_since > _GOODBYE:
                 raise InfraError(
@@ -287,15 +275,15 @@ class Observer:
 
     def _look_at_clocks(self, *, silence: bool) -> None:
         now, guest = self._now, self._machine.usage().guest
-        if self._heard:
+        if self._hearing.news:
             now.heard, now.stirred = guest, max(now.stirred, guest)
-            self._heard, now.lively = False, True
+            self._hearing.news, now.lively = False, True
         if now.last_words_until is not None and guest > now.last_words_until:
-            raise Decided(judge.failed(self._plan, now.stage, self._now.explanations(self.offset)))
+            raise Decided(judge.failed(self._plan, now.stage, self._now.explanations(self._hearing.offset)))
         if silence and guest - now.stirred > now.stage.silence * self._scale:
             if not self._gets_on():
                 verdict = self._diagnosed(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
-                if self._goes_on() and self._recorder.size == self.offset:
+                if self._goes_on() and self._recorder.size == self._hearing.offset:
                     raise Decided(verdict)
                 return  # it spoke or ended while we looked at it, and shall be heard
             now.stirred = guest
@@ -322,27 +310,23 @@ class Observer:
         """Wait for so long, or until the console says something."""
         self._recorder.read(self._recorder.size, timeout=seconds)
 
-    def _heard_out(self) -> bool:
-        """Whether every line was taken by who waits for it: the machine may end before we read that far."""
-        return self._recorder.ended and self.offset == self._recorder.size and not self._watcher.pending
-
     def _judge_end(self, end: End) -> NoReturn:
         """The machine has ended and was heard out: take what it left unfinished, and decide."""
         goal, said = self._plan.end_marker, False
-        for line in self._watcher.finish():
-            for sighting in self._watcher.match(line, (*([goal] if goal else []), *self._markers)):
-                if sighting.marker is goal:
-                    said = True
-                else:
+        for line in self._hearing.watcher.finish():
+            for sighting in self._hearing.watcher.match(line, (*([goal] if goal else []), *self._markers)):
+                if sighting.marker is not goal:
                     self._take(sighting)
+                elif sighting.certain:
+                    said = True
         now, last = self._now, self._plan.stages[-1]
         expected = now.stage is last and (said or end.cause == self._plan.end)
-        seen = self._now.explanations(self.offset)
-        if any(not trouble.failure.clue for trouble in seen) or (seen and not expected):
+        seen = self._now.explanations(self._hearing.offset)
+        if any(not trouble.clue for trouble in seen) or (seen and not expected):
             raise Decided(judge.failed(self._plan, now.stage, seen))
         if expected:
             self._pass()
-        raise Decided(judge.ended(now.stage, end, self._recent.lines))
+        raise Decided(judge.ended(now.stage, end, self._hearing.recent.lines))
 
     def _pass(self) -> NoReturn:
         raise Decided(judge.passed(self._plan))

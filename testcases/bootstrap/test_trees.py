@@ -134,6 +134,36 @@ def test_a_miniature_tree_runs_without_a_kernel_of_its_own(
     assert any(path.endswith("/usr/src/repo/hello-1.0_1.tar.bz2") for path in made)
 
 
+def test_the_commit_that_broke_a_package_is_found(
+    built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+) -> None:
+    machine = "chroot" if os.geteuid() == 0 else "bwrap"
+    if reason := unavailable(machine):
+        pytest.skip(reason)
+    tree = miniature.steps_era(tmp_path, built_parts)
+    words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
+    assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 0
+    script = tree.path / "steps/hello-1.0/pass1.sh"
+    whole = script.read_text("utf-8")
+    commits = [miniature.git(tree.path, "rev-parse", "HEAD").strip()]
+    for text in (f"{whole}# a remark\n", f"{whole}exit 1\n", f"{whole}# a remark\nexit 1\n"):
+        script.write_text(text, "utf-8")
+        miniature.git(tree.path, "commit", "-qam", "a change")
+        commits.append(miniature.git(tree.path, "rev-parse", "HEAD").strip())
+    status, said = harness(
+        *("bisect", "live-bootstrap", "--tree", str(tree.path), "--good", commits[0], "--bad", "HEAD"),
+        *("--runs", str(tmp_path / "runs"), "--cache", str(harness_cache), "--json"),
+        *("--", "--machine", machine),
+    )
+    found = json.loads(said)
+    assert status == 0, found
+    assert [one["name"] for one in found["culprits"]] == [commits[2]]
+    assert (found["good"]["name"], found["good"]["outcome"]) == (commits[1], "PASS")
+    assert (found["bad"]["name"], found["bad"]["outcome"]) == (commits[2], "FAIL")
+    assert "hello-1.0" in found["bad"]["reason"]
+    assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == ""
+
+
 def test_a_missing_distfile_is_named_by_the_verdict(
     built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import re
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +16,9 @@ from harness.console.lines import STAMP, Block
 from harness.console.sieve import Sieve
 from harness.console.watcher import Marker, Sighting, Watcher
 from harness.stages.plan_file import load_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Patterns as plans have them, and every kind of which RE2 has ideas of its own.
 PATTERNS = [
@@ -51,7 +55,15 @@ WORDS += [
     "٣",
     "random: crng init done",
 ]
-STAMPS = ["[    0.000000] ", "[   12.345678] ", "[    1.000000][    T1] ", "[ 1.0] ", "["]
+STAMPS = [
+    "[    0.000000] ",
+    "[   12.345678] ",
+    "[   ٣.345678] ",
+    "[    0.900000] reboot: ",
+    "[    1.000000][    T1] ",
+    "[ 1.0] ",
+    "[",
+]
 ENDS = ["\n", "\r\n", "\r\r\n", "\r"]
 PIECES = st.sampled_from([*WORDS, *STAMPS, *ENDS, *ENDS, "\x1b[1m", "\t", "\0"])
 STREAMS = st.lists(PIECES, max_size=40).map("".join)
@@ -59,6 +71,14 @@ STREAMS = st.lists(PIECES, max_size=40).map("".join)
 
 def markers(patterns: list[str]) -> tuple[Marker, ...]:
     return tuple(Marker(f"m{n}", re.compile(p), prompt=n % 5 == 4) for n, p in enumerate(patterns))
+
+
+def numbers(patterns: Iterable[re.Pattern[str]], text: bytes) -> list[int]:
+    """The numbers of the lines that a sieve lets through."""
+    candidates = Sieve(patterns).candidates(text)
+    starts = [0, *(newline.end() for newline in re.finditer(rb"\n", text))]
+    assert [candidate.start for candidate in candidates] == [starts[number] for number, _ in candidates]
+    return [candidate.number for candidate in candidates]
 
 
 @settings(max_examples=600)
@@ -75,7 +95,7 @@ def markers(patterns: list[str]) -> tuple[Marker, ...]:
 def test_no_line_is_lost_that_a_pattern_matches(patterns: list[str], stream: str) -> None:
     compiled = [re.compile(pattern) for pattern in patterns]
     block = Block(stream.encode() + b"\n", 0)
-    candidates = Sieve(compiled).candidates(block.text)
+    candidates = numbers(compiled, block.text)
     assert candidates == sorted(set(candidates))
     assert all(0 <= number < len(block) for number in candidates)
     for number, line in enumerate(block):
@@ -85,11 +105,11 @@ def test_no_line_is_lost_that_a_pattern_matches(patterns: list[str], stream: str
 
 
 def test_flags_that_are_no_part_of_the_pattern_count_as_well() -> None:
-    assert Sieve([re.compile("panic", re.IGNORECASE)]).candidates(b"x\nPANIC\n") == [0, 1]
+    assert numbers([re.compile("panic", re.IGNORECASE)], b"x\nPANIC\n") == [0, 1]
 
 
 def test_no_match_reaches_over_the_end_of_a_line() -> None:
-    assert Sieve([re.compile(r"begin[^x]+end")]).candidates(b"begin a\nb end\nbegin c end\n") == [2]
+    assert numbers([re.compile(r"begin[^x]+end")], b"begin a\nb end\nbegin c end\n") == [2]
 
 
 def test_lines_of_no_interest_are_passed_over() -> None:
@@ -97,9 +117,9 @@ def test_lines_of_no_interest_are_passed_over() -> None:
     text = b"checking for error... no\n[    1.000000] random: crng init done\ngcc -c panic.c\n" * 100
     for stage in plan.stages:
         wanted = (*plan.failure_markers(stage), *plan.note_markers(stage))
-        sieve = Sieve(marker.pattern for marker in wanted)
-        assert sieve.candidates(text) == []
-        assert sieve.candidates(text + b"Kernel panic - not syncing: x\n") == [300]
+        patterns = [marker.pattern for marker in wanted]
+        assert numbers(patterns, text) == []
+        assert numbers(patterns, text + b"Kernel panic - not syncing: x\n") == [300]
 
 
 def plainly(stream: bytes, first: tuple[Marker, ...], second: tuple[Marker, ...]) -> list[Sighting]:
@@ -135,6 +155,9 @@ def quickly(
 @example(["ready"], [r"^\[ *0\.000000\] Linux"], "ready\nx\n[    0.000000] Linux\n", [])
 @example(["ready"], [], "rea[    1.000000] random: crng init done\ndy\n", [])
 @example(["ready"], [], "x\nrea[    1.000000] x[    2.000000] y\ndy\n", [9])
+@example(["^ready"], [], "[    2.000000] y\nx\nlog: [    1.000000] x\nready\n", [])
+@example(["^ready"], [], "[    2.000000] y\nx\nlog: [    1.000000] x\nready\n", [18])
+@example(["^ready"], [], "\0[    2.000000] y\nx\nlog: [    1.000000] x\nready\n", [18])
 def test_looking_at_blocks_sees_what_matching_lines_sees(
     first: list[str], second: list[str], stream: str, cuts: list[int]
 ) -> None:

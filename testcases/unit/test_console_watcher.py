@@ -16,6 +16,11 @@ LINUX = Marker("linux", re.compile(r"^Linux version (?P<version>\S+)(?P<never>x)
 PROMPT = Marker("prompt", re.compile(r"^bash-[\d.]+# $"), prompt=True)
 MARKERS = (READY, CRNG, LINUX, PROMPT)
 KERNEL = b"[    2.123456] random: crng init done\r\n"
+LATER = b"[    2.123457] random: crng init done\r\n"
+
+
+def messages(count: int) -> list[bytes]:
+    return [b"[%12.6f] random: crng init done\r\n" % (2 + number / 1e6) for number in range(1, count + 1)]
 
 
 def watched(stream: bytes, size: int = 65536) -> list[Sighting]:
@@ -57,8 +62,8 @@ LINE = b"relay: sysa ready\r\n"
 @given(st.lists(st.integers(0, len(LINE)), min_size=1, max_size=4), st.integers(1, 60))
 def test_kernel_may_interrupt_anywhere(places: list[int], size: int) -> None:
     stream = LINE
-    for place in sorted(places, reverse=True):
-        stream = stream[:place] + KERNEL + stream[place:]
+    for place, message in zip(sorted(places, reverse=True), reversed(messages(len(places))), strict=True):
+        stream = stream[:place] + message + stream[place:]
     sightings = watched(b"relay: begins\r\n" + stream + b"relay: goes on\r\n", size)
     assert [s.groups for s in sightings if s.marker is READY] == [{"system": "sysa"}]
     assert len([s for s in sightings if s.marker is CRNG]) == len(places)
@@ -75,15 +80,61 @@ def test_half_a_word_is_no_match() -> None:
     assert seen == ["sysa"]
 
 
-def test_interrupted_line_whose_newline_was_lost() -> None:
-    stream = b"relay: sysa ready" + KERNEL + b"relay: sysb ready\n"
-    assert [s.groups.get("system") for s in watched(stream)] == [None, "sysa", "sysb"]
-    assert keys(b"relay: sysa ready" + KERNEL) == ["crng", "ready"]
+def told(stream: bytes) -> list[tuple[str, bool]]:
+    return [(sighting.marker.key, sighting.certain) for sighting in watched(stream)]
 
 
-def test_interrupted_line_is_not_kept_for_ever() -> None:
-    assert keys(b"relay: sysa" + KERNEL * 30 + b" ready\n") == ["crng"] * 30
-    assert keys(b"relay: sysa ready" + KERNEL * 21) == ["crng"] * 21 + ["ready"]
+def test_parts_of_a_line_are_not_certain() -> None:
+    """A piece of a line that the kernel cut, or a line behind one that never got an end: nobody can tell."""
+    assert told(b"it said relay: " + KERNEL + b"relay: sysa ready\n") == [("crng", True), ("ready", False)]
+    assert told(b"relay: sysa ready" + KERNEL + b", they said\n") == [("crng", True), ("ready", False)]
+    lost = told(b"relay: sysa ready" + KERNEL + b"relay: sysb ready\n")
+    assert lost == [("crng", True), ("ready", False), ("ready", False)]
+
+
+def test_whole_line_is_certain_although_parts_of_it_are_markers_too() -> None:
+    ready = b"relay: sysa ready"
+    assert told(ready + KERNEL + b"\r\n") == [("crng", True), ("ready", True)]
+    assert told(b"" + KERNEL + ready + b"\r\n") == [("crng", True), ("ready", True)]
+    assert told(b"x" + KERNEL + b"y\r\n" + ready + b"\r\n") == [("crng", True), ("ready", True)]
+    assert told(ready + KERNEL) == [("crng", True), ("ready", True)]  # nothing came after it
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"[    0.000000] Linux version 6.1.0",
+        b"[    3.000000] reboot: Power down",
+        b"[    3.000000] kexec_core: Starting new kernel",
+        b"[    3.000000][    T1] Kernel panic - not syncing: x",
+    ],
+)
+def test_nothing_goes_on_behind_the_end_of_a_kernel(words: bytes) -> None:
+    for line in (b"relay: sysa ready", b"bash-5.2# "):
+        sightings = watched(line + words + b"\r\nrelay: sysb ready\r\n")
+        assert all(sighting.certain for sighting in sightings)
+        found = [sighting.line.text for sighting in sightings if sighting.marker is not LINUX]
+        assert found == [line.decode(), "relay: sysb ready"]
+
+
+def test_line_that_quotes_a_kernel_message_is_whole() -> None:
+    stream = KERNEL + b"host kernel: " + KERNEL + b"relay: sysa ready\r\n"
+    assert told(stream) == [("crng", True), ("ready", True)]
+    assert told(LATER + b"x\r\nhost kernel: " + KERNEL + b"relay: sysa ready\r\n")[1:] == [("ready", True)]
+    assert told(KERNEL + b"relay: sy" + LATER + b"sa ready\r\n")[1:] == [("crng", True), ("ready", True)]
+
+
+def test_interrupted_line_is_kept_whatever_the_kernel_says_meanwhile() -> None:
+    chatter = b"".join(messages(500))
+    assert keys(b"relay: sysa" + chatter + b" ready\n") == ["crng"] * 500 + ["ready"]
+
+
+def test_line_that_is_interrupted_for_ever_does_not_fill_the_memory() -> None:
+    watcher = Watcher()
+    for message in messages(300):
+        for line in watcher.feed(b"x" * 1000 + message):
+            watcher.match(line, MARKERS)
+        assert watcher._head is None or len(watcher._head.text) < MAX_LINE + 2000
 
 
 def test_whole_and_halves_are_one_sighting() -> None:
@@ -106,6 +157,13 @@ def test_interrupted_prompt(place: int) -> None:
     assert keys(prompt[:place] + KERNEL + prompt[place:], 1).count("prompt") == 1
     assert "prompt" in keys(prompt + KERNEL)
     assert "prompt" in keys(prompt + KERNEL[:25])
+    assert "prompt" in keys(b"unfinished" + KERNEL + prompt)
+
+
+def test_what_only_looks_like_a_prompt_before_a_kernel_message() -> None:
+    assert keys(b"bash-5.2# " + KERNEL + b"make -k check\r\n") == ["crng"]
+    assert keys(b"bash-5.2# " + KERNEL + LATER + b"make -k check\r\n") == ["crng", "crng"]
+    assert keys(b"bash-5.2# " + KERNEL + b"\r\n") == ["crng", "prompt"]
 
 
 def test_ordinary_marker_on_the_line_of_a_prompt() -> None:

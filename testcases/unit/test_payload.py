@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from harness import fitness
-from harness.cli import payloads, program
+from harness.cli import program
 from harness.errors import ConfigError
 from harness.image.factory import Build
-from harness.machine.protocol import MachineKind
-from harness.payload import assemble, distfiles, era_files, load_eras, packages, recognise
+from harness.payload import assemble, chosen, distfiles, era_files, load_eras, packages, recognise
 from harness.payload.assembly import Choices, config_values, groups_of
-from harness.payload.era import Mode, load_era
+from harness.payload.era import Mode, ModeName, load_era
 from harness.payload.mirror import Mirror
 from harness.payload.source_lists import calls, parse_line
 from harness.progress import Quiet
@@ -153,15 +152,15 @@ def test_a_tree_that_is_older_than_a_mode_does_not_offer_it(steps: miniature.Min
 
 
 def test_builder_hex0_is_a_kernel_of_trees_in_qemu_alone(steps: miniature.Miniature, tmp_path: Path) -> None:
-    def wanted(machine: MachineKind, tree: Path | None) -> payloads.Wanted:
-        return payloads.Wanted(tree=tree, machine=machine, kernel="builder-hex0", incomplete=tree is not None)
+    def wanted(mode: ModeName, tree: Path | None) -> chosen.Wanted:
+        return chosen.Wanted(tree=tree, mode=mode, kernel="builder-hex0", incomplete=tree is not None)
 
-    made = payloads.chosen("live-bootstrap", wanted(MachineKind.QEMU, steps.path), tmp_path, Quiet())
+    made = chosen.chosen("live-bootstrap", wanted("qemu", steps.path), tmp_path, Quiet())
     assert (made.recipe.document.kernels, made.recipe.boot.memory) == (None, "4G")
     with pytest.raises(ConfigError, match="is for --machine qemu, and chroot was asked for"):
-        payloads.chosen("live-bootstrap", wanted(MachineKind.CHROOT, steps.path), tmp_path, Quiet())
+        chosen.chosen("live-bootstrap", wanted("chroot", steps.path), tmp_path, Quiet())
     with pytest.raises(ConfigError, match="no use for --kernel builder-hex0"):
-        payloads.chosen("relay", wanted(MachineKind.QEMU, None), tmp_path, Quiet())
+        chosen.chosen("relay", wanted("qemu", None), tmp_path, Quiet())
 
 
 def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(steps: miniature.Miniature) -> None:

@@ -53,9 +53,10 @@ ENDLESS = replace(
     stages=(*WATCHED.stages, msgspec.structs.replace(WATCHED.stages[0], name="never", begins="^never$")),
 )
 KERNEL_MESSAGES = (
-    b"[   12.345678] random: crng init done\r\n",
-    b"[    3.601499][    T1] clocksource: Switched to clocksource tsc\r\n",
+    b"[%12.6f] random: crng init done\r\n",
+    b"[%12.6f][    T1] clocksource: Switched to clocksource tsc\r\n",
 )
+STAMP = re.compile(rb"(?m)^\[ *(\d+\.\d{6})\]")
 BEGUN = {
     "sysa": "",
     "kexec": "relay: sysa: jumping into the sysb kernel",
@@ -117,16 +118,24 @@ def check_good(log: bytes, seed: int) -> None:
 
 
 def interrupted(log: bytes, seed: int, count: int) -> bytes:
-    """The log with kernel messages in the middle of what user space says, and between lines."""
+    """The log with kernel messages in the middle of what user space says, and between lines.
+
+    Like a kernel's, their clock does not go back, unless another kernel begins.
+    """
     random = Random(seed)  # noqa: S311 - tests must be repeatable
     places = [
         place
         for match in re.finditer(rb"[^\n]+\n?", log)
         for place in (range(match.start(), match.end()) if b"[ " not in match[0] else [match.start()])
     ]
-    for place in sorted(random.choices(places, k=count), reverse=True):
-        log = log[:place] + random.choice(KERNEL_MESSAGES) + log[place:]
-    return log
+    pieces, done, seconds = list[bytes](), 0, 0.0
+    for place in sorted(random.choices(places, k=count)):
+        for stamp in STAMP.finditer(log, done, place):
+            seconds = max(seconds, float(stamp[1])) if float(stamp[1]) else 0.0
+        seconds += 1e-6
+        pieces += [log[done:place], random.choice(KERNEL_MESSAGES) % seconds]
+        done = place
+    return b"".join((*pieces, log[done:]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,7 +157,7 @@ MARKED = b"relay: sysa: jumping into the sysb kernel\r\n"
 @pytest.mark.parametrize("place", [0, 1, 20, len(MARKED) - 2, len(MARKED) - 1])
 def test_begin_of_a_stage_may_be_interrupted_anywhere(place: int) -> None:
     start = GOOD.index(MARKED) + place
-    check_good(GOOD[:start] + KERNEL_MESSAGES[0] + GOOD[start:], place)
+    check_good(GOOD[:start] + KERNEL_MESSAGES[0] % 12.345678 + GOOD[start:], place)
 
 
 def test_good_run_byte_by_byte() -> None:
