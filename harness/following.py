@@ -219,7 +219,7 @@ def _machine_record(spec: MachineSpec | NativeSpec, version: str, board: Board |
             accelerator=spec.accelerator,
             cpu="",
             memory=spec.memory,
-            command_line=shlex.join(spec.program),
+            command_line="; ".join(shlex.join(call.program) for call in spec.calls),
             medium="none",
             firmware="none",
             qemu="",

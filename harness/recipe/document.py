@@ -72,15 +72,27 @@ class Boot(toml.Table, frozen=True):
         return parse_size(self.memory)
 
 
+class NativeCall(toml.Table, frozen=True):
+    """A program that follows when the one before it has ended well, with the directory `root` as its root."""
+
+    root: Annotated[str, msgspec.Meta(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
+    program: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    environment: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+
+
 class Native(toml.Table, frozen=True):
     """How the payload runs without a kernel of its own, under chroot or bubblewrap.
 
     The files of `image` become the root, and `program` is started in it with `environment` and nothing else.
+    `inner` is a directory that the payload itself goes into with chroot(1): bwrap gives it the right to,
+    and `/dev`, `/proc` and `/tmp` in there. What is in `then` follows, under bwrap only.
     """
 
     image: Name
     program: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     environment: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    inner: Annotated[str, msgspec.Meta(pattern=r"^([\w-][\w.-]*(/[\w-][\w.-]*)*)?$")] = ""
+    then: tuple[NativeCall, ...] = ()
 
 
 class Document(toml.Table, frozen=True):

@@ -28,7 +28,8 @@ SEEDS = {path.stem: path for path in sorted((TREES / "seeds").glob("*.hex0"))}
 PROOFS = ("M2-Planet/cc.c", "M2-Mesoplanet/cc.c", "M2libc/bootstrappable.c", "mescc-tools/hex2.c",
           "mescc-tools/blood-elf.c", "mescc-tools-extra/sha256sum.c")  # fmt: skip
 SCRIPTS = {
-    "2022": 'config.write("FORCE_TIMESTAMPS=" "CHROOT=" "UPDATE_CHECKSUMS=" "DISK=")\n',
+    "2022": 'config.write("FORCE_TIMESTAMPS=" "CHROOT=" "UPDATE_CHECKSUMS=" "DISK=")\n'
+    "run('bwrap', '--dir', '/sysc_image/dev')\n",
     "2024": "".join(
         f'config.write(f"{key}=")\n'
         for key in ("ARCH", "ARCH_DIR", "CHROOT", "JOBS", "QEMU", "DISK", "KERNEL_BOOTSTRAP")
@@ -73,6 +74,14 @@ def parts(cache: Path) -> dict[str, bytes]:
         "bash-5.1.txt": b"bash\n",
         "natively-1.0.txt": b"natively\n",
     }
+
+
+def two_calls_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
+    """A tree like those of early 2023, where sysc can be a run of its own."""
+    made = kexec_era(directory, given)
+    _write(made.path / "rootfs.py", SCRIPTS["2022"] + 'config.write("CHROOT_ONLY_SYSA=")\n')
+    git(made.path, "commit", "-qam", "two calls")
+    return made
 
 
 def kexec_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:

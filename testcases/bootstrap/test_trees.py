@@ -28,6 +28,7 @@ REAL = [path for path in os.environ.get("HARNESS_TREES", "").split(":") if path]
 ROOT = Path(__file__).resolve().parents[2]
 ERAS: dict[str, Callable[..., miniature.Miniature]] = {
     "live-bootstrap-2022-kexec": miniature.kexec_era,
+    "live-bootstrap-2023-sysa-alone": miniature.two_calls_era,
     "live-bootstrap-2024-steps": miniature.steps_era,
 }
 pytestmark = pytest.mark.timeout(1800)
@@ -100,6 +101,8 @@ def test_a_miniature_tree_boots_to_its_end(
     ("era", "machine", "left_out"),
     [
         ("live-bootstrap-2022-kexec", "chroot", ["kernel", "kexec", "sysb"]),
+        ("live-bootstrap-2022-kexec", "bwrap", ["kernel", "kexec", "sysb"]),
+        ("live-bootstrap-2023-sysa-alone", "bwrap", ["kernel", "kexec", "sysb"]),
         ("live-bootstrap-2024-steps", "chroot", ["kernel", "linux"]),
         ("live-bootstrap-2024-steps", "bwrap", ["kernel", "linux"]),
     ],
@@ -193,7 +196,8 @@ def test_a_real_tree_is_known_and_becomes_recipes(real: Path) -> None:
     tree = recognise(real)
     needed = distfiles.needed(tree)
     assert len({distfile.sha256 for distfile in needed}) > 80
-    for mode in tree.era.modes:
+    assert "qemu" in tree.modes
+    for mode in tree.modes:
         assert assemble(tree, mode).images
 
 

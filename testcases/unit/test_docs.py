@@ -46,6 +46,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
     ("recipes", "### `[native]`", (recipe.Native,)),
+    ("recipes", "Keys of `[[native.then]]`", (recipe.NativeCall,)),
     ("recipes", "Keys of `[[boot.drive]]`", (recipe.Drive,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
