@@ -1,6 +1,6 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint shell setup setup-dib setup-kernel clean
+.PHONY: help run test lint shell setup setup-dib setup-kernel setup-labgrid clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,9 @@ setup-dib: ## the same, and what images of kind dib need
 
 setup-kernel: ## the same, and what building kernels needs
 	@ci/setup --kernel
+
+setup-labgrid: ## the same, and labgrid, in an environment of its own
+	@ci/setup --labgrid
 
 clean: ## remove the environment and tools' caches; runs/ and the image cache stay
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -58,6 +58,23 @@ def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
         ConfigError: The recipe or an option asks for what cannot be had.
         InfraError: The archive, a tool or the disk failed.
     """
+    return factory.build(
+        recipe,
+        workshop(options, progress),
+        seed=options.kernel,
+        second=options.second,
+        only=options.only,
+        names=options.names,
+        kernels=options.kernels,
+    )
+
+
+def workshop(options: BuildOptions, progress: Progress) -> Workshop:
+    """Where images are made, and what from.
+
+    Raises:
+        ConfigError: An option or SOURCE_DATE_EPOCH makes no sense.
+    """
     store = Store(options.cache)
     debian = DebianSource(
         store,
@@ -67,16 +84,7 @@ def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
         refresh=options.refresh,
     )
     downloads = Downloads(store, progress)
-    workshop = Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
-    return factory.build(
-        recipe,
-        workshop,
-        seed=options.kernel,
-        second=options.second,
-        only=options.only,
-        names=options.names,
-        kernels=options.kernels,
-    )
+    return Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
 
 
 def _source_date() -> int:

@@ -11,6 +11,7 @@ from harness.errors import ConfigError
 from harness.kernel import config
 from harness.machine.protocol import DirectBoot, DiskBoot, MediumBoot
 from harness.places import data_root
+from harness.size import format_size, parse_size
 from harness.stages.plan_file import load_plan
 from harness.starting import start_of
 
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 
 _PROGRAM = Path(__file__).parent
 # Where the checks are, and the facts that they go by.
-_CHECKS = ("*.py", "image/*.py", "image/cpio/*.py", "image/inspect/*.py", "kernel/*.py", "stages/*.py")
+_CHECKS = (
+    "*.py",
+    "compression/*.py",
+    "image/*.py",
+    "image/cpio/*.py",
+    "image/inspect/*.py",
+    "kernel/*.py",
+    "stages/*.py",
+)
 _FACTS = "kernels/features/*.toml"
 
 
@@ -44,6 +53,7 @@ def check_images(built: Build, options: RunOptions, store: Store) -> tuple[str, 
         return ()
     spec = start_of(built, options)
     if isinstance(spec, DiskBoot):
+        _check_memory(built, options)
         return ()  # what it holds is checked where it is made
 
     def build(directory: Path) -> None:
@@ -57,7 +67,6 @@ def check_images(built: Build, options: RunOptions, store: Store) -> tuple[str, 
 def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) -> dict[str, object]:
     """All that the answer depends on."""
     booted = spec.image if isinstance(spec, MediumBoot) else spec.initramfs
-    needs = load_plan(built.recipe.plan).needs
     return {
         "checks": _version_of_checks(),
         "image": next((image.sha256 for image in built.images.values() if image.path == booted), ""),
@@ -71,7 +80,7 @@ def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) ->
             for role, kernel in built.kernels.items()
         },
         "bare": built.recipe.boot.initramfs is None,
-        "needs": {role: repr(needs.of(role)) for role in built.kernels},
+        "needs": repr(load_plan(built.recipe.plan).needs),
     }
 
 
@@ -121,6 +130,18 @@ def _check(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) -> 
             f"{kernel}: {finding.what} ({finding.hint})" for finding in findings if finding.good is None
         ]
     return tuple(remarks)
+
+
+def _check_memory(built: Build, options: RunOptions) -> None:
+    """Without a kernel of Linux there is nobody who would say that memory is short."""
+    plan = built.recipe.plan
+    needed = load_plan(plan).needs.memory
+    memory = options.memory or built.recipe.boot.memory_bytes
+    if needed and memory < parse_size(needed):
+        raise ConfigError(
+            f"the plan {plan.stem} needs {needed} of memory, and the machine has {format_size(memory)}",
+            hint=f"leave out --memory, or give --memory {needed}; --force boots it all the same",
+        )
 
 
 def _needs(built: Build, options: RunOptions, role: str, command_line: str) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.slices import Slice
 
 # Where neither recipe nor user says how much a process may take.
-_MEMORY = "2G"
+DEFAULT_MEMORY = "2G"
 
 
 def check(kind: MachineKind, part: Slice, unfit: Mapping[str, bool]) -> None:
@@ -60,7 +60,7 @@ def spec(built: Build, kind: MachineKind, memory: int | None) -> NativeSpec:
     """
     recipe = built.recipe
     boots = recipe.document.boot
-    limit = memory or (boots.memory_bytes if boots else parse_size(_MEMORY))
+    limit = memory or (boots.memory_bytes if boots else parse_size(DEFAULT_MEMORY))
     check_fits(limit)
     wanted = recipe.native
     return NativeSpec(kind, built.images[wanted.image].path, wanted.program, wanted.environment, limit)

@@ -1,4 +1,4 @@
-"""Where things are: the project's own data, the user's cache."""
+"""Where things are: the project's own data, the user's cache and leases."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def cache_root() -> Path:
     """The cache directory: `$HARNESS_CACHE`, else the XDG cache directory of the user."""
     chosen = os.environ.get("HARNESS_CACHE")
     return Path(chosen).absolute() if chosen else platformdirs.user_cache_path("bootstrap-harness")
+
+
+def runtime_root() -> Path:
+    """The user's directory for what processes tell each other: in `$XDG_RUNTIME_DIR`, or in their cache."""
+    chosen = os.environ.get("XDG_RUNTIME_DIR")
+    if chosen:
+        return Path(chosen).absolute() / "bootstrap-harness"
+    return platformdirs.user_cache_path("bootstrap-harness") / "run"
 
 
 def writable_directory(path: Path, what: str, hint: str) -> Path:

@@ -11,23 +11,27 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from harness import pipeline, places
+from harness import boarding, pipeline, places
+from harness.board.document import find_board
 from harness.errors import HarnessError, InfraError
-from harness.machine.protocol import Firmware, Medium
+from harness.machine.protocol import Firmware, MachineKind, Medium
 from harness.matrix.cells import Cell, load_matrix
+from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
 from harness.outcome import Outcome
+from harness.payload.chosen import Payload, Wanted, chosen
 from harness.progress import Quiet
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
 from harness.slices import Slice
 from harness.stages.plan import Plan
-from harness.stages.plan_file import load_plan
+from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -43,7 +47,11 @@ _CELLS = pytest.StashKey[tuple[Cell, ...]]()
 _RETRIED = pytest.StashKey[set[Path]]()  # records of runs that came after one that the host had failed
 
 # Sections of the summary, letters and words for reports that have these properties.
-_STATUS = {"flaky": ("flaky", "~", "FLAKY"), "not reached": ("not reached", "n", "NOT REACHED")}
+_STATUS = {
+    "flaky": ("flaky", "~", "FLAKY"),
+    "not reached": ("not reached", "n", "NOT REACHED"),
+    "not applicable": ("not applicable", "-", "NOT APPLICABLE"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,7 +117,7 @@ def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
     """Repeat a test for each cell and, of all plans together, each stage or check."""
     runs = []
     for cell in cells:
-        marks = [pytest.mark.xdist_group(cell.name)]
+        marks = [pytest.mark.xdist_group(cell.board or cell.name)]  # a board has one run at a time
         if cell.allowed:
             marks.append(pytest.mark.xfail(reason=cell.allowed, strict=False))
         runs.append(pytest.param(cell, id=cell.name, marks=marks))
@@ -122,7 +130,10 @@ def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
         metafunc.parametrize("check", list(checks), ids=["-".join(check) for check in checks])
 
 
+@cache
 def _plan_of(cell: Cell) -> Plan:
+    if cell.checkout:
+        return load_plan(find_plan(outline(cell.checkout, cell.kind, cell.kernel).plan))
     return load_plan(load_recipe(cell.recipe).plan)
 
 
@@ -172,11 +183,9 @@ def pytest_report_teststatus(
     if not isinstance(report, pytest.TestReport):
         return None
     status = dict(report.user_properties).get("status")
-    if report.when == "call" and isinstance(status, str):
-        wanted = {"flaky": "passed", "not reached": "skipped"}
-        if report.outcome == wanted.get(status):
-            return _STATUS[status]
-    return None
+    if report.when != "call" or not isinstance(status, str):
+        return None
+    return _STATUS[status] if report.outcome == ("passed" if status == "flaky" else "skipped") else None
 
 
 @pytest.fixture(scope="session")
@@ -229,25 +238,62 @@ def _cell_run(cell: Cell, options: pipeline.RunOptions, cache: Path, retried: se
 
 
 def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
+    chosen = options.accelerator if cell.kind == MachineKind.QEMU else "auto"
     running = replace(
         options,
-        accelerator=cell.accelerator if options.accelerator == "auto" else options.accelerator,
-        memory=cell.memory,
+        machine=cell.kind,
+        accelerator=chosen if chosen != "auto" else cell.accelerator or "auto",
+        memory=cell.memory or None,
         medium=Medium(cell.medium),
         firmware=Firmware(cell.firmware),
         patience=options.patience * cell.patience,
         labels={"cell": cell.name} if cell.accelerator != "auto" else {},
+        instrumented=cell.checkout is not None and cell.checkout.instrument,
     )
-    recipe = load_recipe(cell.recipe)
-    names = pipeline.needed_images(recipe, running)
-    building = pipeline.BuildOptions(cache=cache, kernel=cell.kernel, names=names)
-    built = pipeline.build(recipe, building, Quiet())
-    return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
+    board = find_board(cell.board) if cell.board else None
+    if board is not None:
+        running = boarding.on_board(running, board)
+    payload = _payload(cell, cache)
+    recipe = payload.recipe
+    running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
+    building = pipeline.BuildOptions(
+        cache=cache,
+        kernel=cell.kernel or None,
+        names=pipeline.needed_images(recipe, running),
+        kernels=cell.kind.has_kernel,
+    )
+    with boarding.aboard(board, f"pytest, {cell.name}"):
+        built = pipeline.build(recipe, building, Quiet())
+        if board is not None:
+            boarding.equip(board, built, Quiet())
+        return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
+
+
+def _payload(cell: Cell, cache: Path) -> Payload:
+    if cell.checkout is None:
+        return Payload(recipe=load_recipe(cell.recipe))
+    checkout = cell.checkout
+    wanted = Wanted(
+        tree=Path(checkout.tree),
+        mode=cell.kind.value,
+        arch=checkout.arch,
+        builder=Path(checkout.builder) if checkout.builder else None,
+        instrument=checkout.instrument,
+        kernel=cell.kernel or None,
+        jobs=checkout.jobs,
+        incomplete=checkout.incomplete,
+    )
+    return chosen(checkout.recipe, wanted, cache, Quiet())
 
 
 def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:
     request.node.user_properties.append(("status", "not reached"))
     pytest.skip(f"not reached: {run.result.verdict.reason}")
+
+
+def _not_applicable(request: pytest.FixtureRequest) -> NoReturn:
+    request.node.user_properties.append(("status", "not applicable"))
+    pytest.skip("not applicable: the machine has no kernel of its own")
 
 
 @pytest.fixture
@@ -258,6 +304,8 @@ def require_stage(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callabl
         stage = next(stage for stage in bootstrap_run.result.stages if stage.name == name)
         if stage.status == StageStatus.RESUMED:
             pytest.skip(f"not in this run: {bootstrap_run.result.verdict.reason}")
+        if stage.status == StageStatus.NOT_APPLICABLE:
+            _not_applicable(request)
         if stage.status == StageStatus.NOT_REACHED:
             _not_reached(request, bootstrap_run)
         if stage.status == StageStatus.FAILED:
@@ -277,6 +325,8 @@ def require_check(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callabl
                     message = explain_check(bootstrap_run.result, check, bootstrap_run.directory)
                     pytest.fail(message, pytrace=False)
                 return
+        if {wanted[0], ".".join(wanted)} & set(bootstrap_run.result.not_applicable):
+            _not_applicable(request)
         _not_reached(request, bootstrap_run)
 
     return require

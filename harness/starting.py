@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from harness.attendance import Attendance
     from harness.board.document import Board
+    from harness.building import BuildOptions
     from harness.image.factory import Build
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -85,7 +86,7 @@ class RunOptions:
     notes: tuple[str, ...] = ()
 
 
-def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
+def check_host(options: RunOptions, building: BuildOptions, progress: Progress) -> None:
     """Find out, before anything is downloaded, whether and how this host can boot what is built.
 
     Raises:
@@ -94,6 +95,8 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
     """
     if not options.machine.has_kernel:
         unfit = {
+            "--kernel": building.kernel is not None,
+            "--second": building.second is not None,
             "--accelerator": options.accelerator != "auto",
             "--cpu": options.cpu is not None,
             "--append": bool(options.append),
@@ -119,7 +122,7 @@ def check_host(options: RunOptions, cache: Path, progress: Progress) -> None:
         return
     if options.firmware == Firmware.UEFI:
         find_ovmf()
-    chosen = accelerator.choose(options.accelerator, Store(cache))
+    chosen = accelerator.choose(options.accelerator, Store(building.cache))
     if options.accelerator == "auto" and chosen == Accelerator.TCG:
         progress.note("KVM does not work here (`harness doctor` says why); using TCG, which is slower")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -32,14 +32,32 @@ def load(path: Path, kind: type[T], given: Mapping[str, str] | None = None) -> T
     Raises:
         ConfigError: The file cannot be read, is no TOML, or a key is missing, unknown or of the wrong type.
     """
+    document = read(path)
+    return typed(path, _filled(document, given) if given else document, kind)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML file as plain values.
+
+    Raises:
+        ConfigError: The file cannot be read, or is no TOML.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def typed(path: Path, document: object, kind: type[T]) -> T:
+    """Make a value of the given type of what was read from a file.
+
+    Raises:
+        ConfigError: A key is missing, unknown or of the wrong type; the message names file and key.
+    """
     try:
-        return msgspec.convert(_filled(document, given) if given else document, kind)
+        return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         problem = _name_key(str(error))
         raise ConfigError(f"{path}: {problem}", hint="docs/ describes the keys of each file") from error

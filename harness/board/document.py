@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import msgspec
 
-from harness import toml
+from harness import places, toml
 from harness.errors import ConfigError
 from harness.size import parse_size
 
@@ -23,14 +25,15 @@ class Serial(toml.Table, frozen=True):
     """The port on which the board's console is heard.
 
     Attributes:
-        port: A device by a name that survives re-plugging, or `rfc2217://HOST:PORT`, or `socket://HOST:PORT`.
+        port: A device by a name that survives re-plugging, or `rfc2217://HOST:PORT`, or `socket://HOST:PORT`;
+            without it, that of the place of labgrid.
         speed: In baud; 8 bits, no parity, 1 stop bit.
         flow: Flow control; "rtscts" where these wires exist. Never XON/XOFF: build output holds such bytes.
         first_byte: Seconds after power-on within which anything must be heard.
         reattach: Seconds within which an adapter that vanished must be back.
     """
 
-    port: str
+    port: str = ""
     speed: Annotated[int, msgspec.Meta(gt=0)] = 115200
     flow: Literal["none", "rtscts"] = "none"
     first_byte: Positive = 180
@@ -38,7 +41,7 @@ class Serial(toml.Table, frozen=True):
 
 
 class Power(toml.Table, frozen=True):
-    """How the board is switched: by commands, or by a person.
+    """How the board is switched: by commands, or by a person. For a place of labgrid, by its client.
 
     Attributes:
         manual: Whether a person does it, who is asked on the terminal.
@@ -57,6 +60,31 @@ class Power(toml.Table, frozen=True):
     pause: Positive = 5
     limit: Positive = 60
     afterwards: Literal["off", "on"] = "off"
+
+
+class Labgrid(toml.Table, frozen=True):
+    """A place of labgrid, which is acquired for a run, and has the port and the switch that are not given.
+
+    Attributes:
+        place: Its name, as `labgrid-client places` shows it.
+        coordinator: HOST or HOST:PORT; that of the environment (`LG_COORDINATOR`), or this host, without it.
+        client: Words of labgrid's client, which is in an environment of its own.
+        port: Name of the serial port, for a place that has several.
+        power: Name of the power port, likewise.
+        limit: Seconds that the client may take.
+    """
+
+    place: Annotated[str, msgspec.Meta(min_length=1)]
+    coordinator: str = ""
+    client: Command = ("labgrid-client",)
+    port: str = ""
+    power: str = ""
+    limit: Positive = 60
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """A command of the client about this place."""
+        where = ("--coordinator", self.coordinator) if self.coordinator else ()
+        return (*self.client, *where, "--place", self.place, *words)
 
 
 class BoardMedium(toml.Table, frozen=True):
@@ -84,6 +112,7 @@ class BoardDocument(toml.Table, frozen=True):
         summary: What it is, for people.
         serial: Its console.
         power: Its switch.
+        labgrid: The place that stands in for port and switch, if labgrid has it.
         cpu: Width of its processor in bits: it starts no kernel that is wider.
         memory: How much it has, such as "4G".
         firmware: What it starts with.
@@ -93,8 +122,9 @@ class BoardDocument(toml.Table, frozen=True):
     """
 
     summary: str
-    serial: Serial
-    power: Power
+    serial: Serial = Serial()
+    power: Power = Power()
+    labgrid: Labgrid | None = None
     cpu: Literal[32, 64] = 64
     memory: str = "1G"
     firmware: Literal["bios", "uefi"] = "bios"
@@ -124,8 +154,22 @@ class Board:
 
     @property
     def lease(self) -> Path:
-        """The file that says who has the board."""
-        return self.path.with_suffix(".lease")
+        """The file that says who has the board.
+
+        labgrid knows users, not processes: all that a user has on this host share one file for a place.
+        """
+        place = self.document.labgrid
+        if place is None:
+            return self.path.with_suffix(".lease")
+        coordinator = place.coordinator or os.environ.get("LG_COORDINATOR", "")
+        name = quote(f"{place.place}@{coordinator}", safe="@:")
+        return places.runtime_root() / f"{name}.lease"
+
+    @property
+    def port(self) -> str:
+        """Where its console is heard, for people."""
+        place = self.document.labgrid
+        return self.document.serial.port or (f"labgrid:{place.place}" if place else "")
 
 
 def boards(lab: Path = LAB) -> list[Board]:
@@ -162,12 +206,23 @@ def load_board(path: Path) -> Board:
         ConfigError: A key is wrong; the message names file and key.
     """
     document = toml.load(path, BoardDocument)
-    if not document.serial.port.startswith(_KINDS):
+    place = document.labgrid
+    if not document.serial.port and place is None:
+        raise ConfigError(
+            f"{path}: key serial.port is missing",
+            hint="docs/boards.md has examples; a place of labgrid has one",
+        )
+    if document.serial.port and not document.serial.port.startswith(_KINDS):
         raise ConfigError(
             f"{path}: key serial.port: {document.serial.port!r} is no device and no address",
             hint="give a path such as /dev/serial/by-id/…, rfc2217://HOST:PORT or socket://HOST:PORT",
         )
     power = document.power
+    if place is not None and not (power.manual or power.on or power.off or power.cycle):
+        named = ("--name", place.power) if place.power else ()
+        on, off = (place.command("power", *named, what) for what in ("on", "off"))
+        power = msgspec.structs.replace(power, on=on, off=off)
+        document = msgspec.structs.replace(document, power=power)
     commands = bool(power.cycle) or bool(power.on and power.off)
     if power.manual == bool(power.on or power.off or power.cycle) or not (power.manual or commands):
         raise ConfigError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.board import labgrid
 from harness.errors import ConfigError, InfraError
 from harness.store.locks import held_if_free
 
@@ -38,10 +39,12 @@ def leased(board: Board, purpose: str) -> Iterator[None]:
     """Have a board alone; it is free again when this process ends, however it does.
 
     Raises:
-        ConfigError: The lease cannot be written.
-        InfraError: Somebody else has the board.
+        ConfigError: The lease cannot be written, or labgrid knows no such place.
+        InfraError: Somebody else has the board, or labgrid cannot be reached.
     """
+    place = board.document.labgrid
     try:
+        board.lease.parent.mkdir(parents=True, exist_ok=True)
         with held_if_free(board.lease) as free:
             if not free:
                 raise InfraError(
@@ -53,7 +56,8 @@ def leased(board: Board, purpose: str) -> Iterator[None]:
             # In place: the lock is on this very file.
             board.lease.write_bytes(msgspec.json.encode(holder) + b"\n")
             try:
-                yield
+                with labgrid.acquired(place) if place else nullcontext():
+                    yield
             finally:
                 board.lease.write_bytes(b"")
     except PermissionError as error:

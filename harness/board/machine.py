@@ -66,9 +66,7 @@ class BoardMachine:
         self._told = told
         self._patience = self._serial.first_byte * board.document.budgets + quiet
         self._switch = Switch(board, ask)
-        self._line = SerialLine(
-            partial(open_port, self._serial), reattach=self._serial.reattach, heard=self._hear
-        )
+        self._line = SerialLine(partial(open_port, board), reattach=self._serial.reattach, heard=self._hear)
         self._cleanup = ExitStack()
         self._since: float | None = None  # when it got power
         self._heard = 0.0  # when the last byte came
@@ -79,7 +77,7 @@ class BoardMachine:
         self._tail = b""
         self._cause: EndCause | None = None
         self._end: End | None = None
-        self.command: tuple[str, ...] = (self._serial.port, str(self._serial.speed))
+        self.command: tuple[str, ...] = (board.port, str(self._serial.speed))
 
     def __enter__(self) -> Self:
         """Open the port, before there is power: no byte of a boot is missed.
@@ -205,6 +203,6 @@ class BoardMachine:
         return InfraError(
             f"board {self._board.name} said nothing for {seconds:.0f} s after power-on",
             hint="the likely causes in order: it has no power (`harness board power`); the cable is not on "
-            f"{serial.port}, or TX and RX are not crossed; the speed is not {serial.speed}; "
+            f"{self._board.port}, or TX and RX are not crossed; the speed is not {serial.speed}; "
             "the kernel's command line has no console=ttyS0 of this speed",
         )

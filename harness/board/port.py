@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.board import labgrid
 from harness.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
     import serial as pyserial
 
-    from harness.board.document import Serial
+    from harness.board.document import Board
 
 POLL = 0.1  # seconds that a read waits at most
 _WRITE = 60.0  # seconds within which a port takes what is typed
 _RULE = "join the group of the device (`ls -l` shows it; on Debian `dialout`), and log in anew"
 
 
-def open_port(serial: Serial) -> pyserial.Serial:
-    """Open a port for ourselves alone.
+def open_port(board: Board) -> pyserial.Serial:
+    """Open a board's port for ourselves alone.
 
     Raises:
         ConfigError: There is no such device, it is no serial port, or it may not be opened.
@@ -33,7 +34,9 @@ def open_port(serial: Serial) -> pyserial.Serial:
     """
     import serial as pyserial
 
-    path = serial.port
+    serial, place = board.document.serial, board.document.labgrid
+    # Asked for anew each time: labgrid shares an adapter that was plugged in again under another number.
+    path = serial.port or (labgrid.address(place, serial.speed) if place else "")
     if path.startswith("/"):
         _check_free(path)
     try:

@@ -71,13 +71,17 @@ class Switch:
             )
 
 
-def run(command: Sequence[str], limit: float, what: str) -> None:
+def run(command: Sequence[str], limit: float, what: str, hint: str = _HINT) -> str:
     """Run a command of the lab.
 
     Args:
         command: Its words; no shell sees them.
         limit: Seconds that it may take.
         what: What it is, in words.
+        hint: What to do when it fails.
+
+    Returns:
+        What it said on its standard output.
 
     Raises:
         ConfigError: There is no such program.
@@ -94,12 +98,13 @@ def run(command: Sequence[str], limit: float, what: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InfraError(f"the {what} did not end within {limit:.0f} s: {command[0]}", hint=_HINT) from error
+        raise InfraError(f"the {what} did not end within {limit:.0f} s: {command[0]}", hint=hint) from error
     except OSError as error:
-        raise ConfigError(f"the {what} cannot run: {command[0]}: {error.strerror}", hint=_HINT) from error
+        raise ConfigError(f"the {what} cannot run: {command[0]}: {error.strerror}", hint=hint) from error
     if done.returncode != 0:
-        failed = command_failed(command, done.returncode, done.stderr or done.stdout, hint=_HINT)
+        failed = command_failed(command, done.returncode, done.stderr or done.stdout, hint=hint)
         raise InfraError(f"the {what} failed: {failed.message}", hint=failed.hint)
+    return done.stdout
 
 
 def ask_on_terminal(request: str) -> None:

@@ -22,33 +22,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-# Where each command is: a function, or the `app` of a group.
-COMMANDS = {
-    "run": "run.run",
-    "shell": "run.run",
-    "build": "build.build",
-    "lock": "build.lock",
-    "kernel": "kernel.app",
-    "qualify": "qualify.qualify",
-    "flash": "flash.flash",
-    "image": "image.app",
-    "store": "store.app",
-    "checkpoint": "checkpoint.app",
-    "distfiles": "distfiles.app",
-    "board": "board.app",
-    "runs": "records.list_runs",
-    "log": "records.log",
-    "replay": "records.replay",
-    "watch": "records.watch",
-    "history": "history.history",
-    "compare": "history.compare",
-    "prune": "history.prune",
-    "report": "report.report",
-    "serve": "report.serve",
-    "matrix": "matrix.app",
-    "verdict": "verdict.verdict",
-    "doctor": "host.doctor",
-    "list": "host.list_everything",
+# Where each command is, under the headings of the help: a function, or the `app` of a group.
+_PANELS = {
+    "Run": {
+        "run": "run.run",
+        "shell": "run.run",
+        "matrix": "matrix.app",
+        "watch": "records.watch",
+        "checkpoint": "checkpoint.app",
+    },
+    "Images": {
+        "build": "build.build",
+        "script": "script.script",
+        "image": "image.app",
+        "lock": "build.lock",
+        "distfiles": "distfiles.app",
+        "store": "store.app",
+    },
+    "Kernels": {
+        "kernel": "kernel.app",
+        "qualify": "qualify.qualify",
+    },
+    "Results": {
+        "runs": "records.list_runs",
+        "log": "records.log",
+        "replay": "records.replay",
+        "verdict": "verdict.verdict",
+        "history": "history.history",
+        "compare": "history.compare",
+        "bisect": "bisect.bisect",
+        "report": "report.report",
+        "serve": "report.serve",
+        "prune": "history.prune",
+    },
+    "Machines": {
+        "flash": "flash.flash",
+        "board": "board.app",
+        "doctor": "host.doctor",
+        "list": "host.list_everything",
+    },
 }
 _HELP = {
     "run": "Build a recipe's images, boot them, follow the run and verify its end.",
@@ -72,13 +84,14 @@ def program(given: Sequence[str] = ()) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_globals)
     called = next((word for word in given if not word.startswith("-")), "")
-    for name in [called] if called in COMMANDS else COMMANDS:
-        module, _, attribute = COMMANDS[name].partition(".")
+    commands = [(panel, name, place) for panel, some in _PANELS.items() for name, place in some.items()]
+    for panel, name, place in [each for each in commands if each[1] == called] or commands:
+        module, _, attribute = place.partition(".")
         command = getattr(import_module(f"harness.cli.{module}"), attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, help=_HELP.get(name))(command)
+            app.command(name, help=_HELP.get(name), rich_help_panel=panel)(command)
     return app
 
 

@@ -12,6 +12,7 @@ from harness.cli.printing import err, out, print_json, print_wide
 
 if TYPE_CHECKING:
     from harness.board.document import Board
+    from harness.board.lease import Holder
 
 app = typer.Typer(help="List, check, hear and switch the boards of lab/*.toml.", no_args_is_help=True)
 
@@ -38,9 +39,8 @@ def list_boards(as_json: JsonOption = False) -> None:
     from rich.table import Table
 
     from harness.board.document import LAB, boards
-    from harness.board.lease import holder_of
 
-    found = [(board, holder_of(board)) for board in boards()]
+    found = [(board, *_holder(board)) for board in boards()]
     if as_json:
         print_json(
             {
@@ -48,11 +48,12 @@ def list_boards(as_json: JsonOption = False) -> None:
                     {
                         "name": board.name,
                         "summary": board.document.summary,
-                        "port": board.document.serial.port,
+                        "port": board.port,
                         "speed": board.document.serial.speed,
                         "holder": holder,
+                        "place": place,
                     }
-                    for board, holder in found
+                    for board, holder, place in found
                 ]
             }
         )
@@ -61,12 +62,25 @@ def list_boards(as_json: JsonOption = False) -> None:
         _say(f"there are no boards in {LAB}/; docs/boards.md says how to describe one")
         return
     table = Table("board", "what it is", "port", "baud", "in use by", box=None, pad_edge=False)
-    for board, holder in found:
-        serial = board.document.serial
-        table.add_row(
-            board.name, board.document.summary, serial.port, str(serial.speed), str(holder or "nobody")
-        )
+    for board, holder, place in found:
+        speed = str(board.document.serial.speed)
+        table.add_row(board.name, board.document.summary, board.port, speed, str(holder or place or "nobody"))
     print_wide(table)
+
+
+def _holder(board: Board) -> tuple[Holder | None, str]:
+    """Who has a board here, and whom labgrid names as having its place ("" where neither applies)."""
+    from harness.board import labgrid
+    from harness.board.lease import holder_of
+    from harness.errors import HarnessError
+
+    holder, place = holder_of(board), board.document.labgrid
+    if place is None:
+        return holder, ""
+    try:
+        return holder, labgrid.holder(place)
+    except HarnessError as error:  # the others are listed all the same
+        return holder, f"nobody can say: {error.message.splitlines()[0]}"
 
 
 @app.command("check")
@@ -83,8 +97,10 @@ def check(name: BoardArgument) -> None:
     board = find_board(name)
     document = board.document
     with leased(board, "harness board check"):
-        open_port(document.serial).close()
-        _say(f"✓ serial port {document.serial.port} opens at {document.serial.speed} baud")
+        if document.labgrid is not None:
+            _say(f"✓ labgrid gives us the place {document.labgrid.place}")
+        open_port(board).close()
+        _say(f"✓ serial port {board.port} opens at {document.serial.speed} baud")
         power = document.power
         for command in filter(None, (power.on, power.off, power.cycle)):
             if shutil.which(command[0]) is None:
@@ -145,7 +161,7 @@ def _talk(board: Board, *, cycle: bool) -> None:
     from harness.console.terminal import Terminal
 
     serial = board.document.serial
-    line = SerialLine(partial(open_port, serial), reattach=serial.reattach, heard=lambda _: None)
+    line = SerialLine(partial(open_port, board), reattach=serial.reattach, heard=lambda _: None)
     with (
         tempfile.TemporaryDirectory() as place,
         line,
@@ -154,7 +170,7 @@ def _talk(board: Board, *, cycle: bool) -> None:
         keyboard = Keyboard(recorder, takeover=False, taken=lambda _: None)
         keyboard.turn(Phase.YOURS)
         err().print(
-            f"{board.name} on {serial.port} at {serial.speed} baud; Ctrl-] leaves",
+            f"{board.name} on {board.port} at {serial.speed} baud; Ctrl-] leaves",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -33,14 +33,16 @@ def doctor(cache: CacheOption = None, as_json: JsonOption = False) -> None:
 
 
 def list_everything(as_json: JsonOption = False) -> None:
-    """List the recipes, kernels and machines that there are."""
+    """List the recipes, eras, kernels and machines that there are."""
     from rich.text import Text
 
     from harness.kernel import catalogue
     from harness.machine.protocol import Accelerator
+    from harness.payload import load_eras
     from harness.recipe import load_recipe, recipe_files
 
     recipes = {name: load_recipe(name).summary for name in recipe_files()}
+    eras = {era.name: era.summary for era in load_eras()}
     kernels = {name: catalogue.load_line(name).summary for name in catalogue.kernel_files()}
     machines = {
         "qemu": f"QEMU's PC, accelerators {Accelerator.KVM} and {Accelerator.TCG}",
@@ -48,11 +50,12 @@ def list_everything(as_json: JsonOption = False) -> None:
         "bwrap": "the same by bubblewrap, without root",
         "board:NAME": "a real one of lab/NAME.toml: `harness board list`",
     }
-    everything = {"recipes": recipes, "kernels": kernels, "machines": machines}
+    everything = {"recipes": recipes, "eras": eras, "kernels": kernels, "machines": machines}
     if as_json:
         print_json(everything)
         return
     for kind, entries in everything.items():
         out().print(Text(kind, "bold"))
+        width = max(map(len, entries))
         for name, summary in entries.items():
-            out().print(f"  {name:<20} {summary}", soft_wrap=True, highlight=False, markup=False)
+            out().print(f"  {name:<{width}}  {summary}", soft_wrap=True, highlight=False, markup=False)

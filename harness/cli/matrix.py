@@ -45,16 +45,19 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show the cells of a matrix, and how long they would probably take; run nothing."""
-    from harness.machine.admission import places, places_for
+    from harness.machine.admission import places
     from harness.matrix import session
     from harness.matrix.backlog import Task, simulate
     from harness.matrix.display import plan_table
+    from harness.matrix.local import places_for
 
     options = session.Options(
         runs=runs.absolute(), cache=cache_directory(cache), expression=select, jobs=jobs
     )
     planned = session.plan(file, options)
-    tasks = [Task(cell.name, planned.seconds[cell.name], places_for(cell.memory)) for cell in planned.cells]
+    tasks = [
+        Task(cell.name, planned.seconds[cell.name], places_for(cell), cell.board) for cell in planned.cells
+    ]
     at_once = min(jobs or places(), places())
     seconds = simulate(tasks, [max(at_once, *(task.places for task in tasks))])
     if as_json:
@@ -73,13 +76,12 @@ def plan(
     print_wide(plan_table(planned))
     for note in planned.matrix.notes:
         _warn(note)
-    unknown = len(planned.cells) - len(planned.known)
+    many, unknown = len(planned.cells), len(planned.cells) - len(planned.known)
     guess = f"; {unknown} of them (?) were not run before" if unknown else ""
-    out().print(
-        f"\n{len(planned.cells)} cells, about {_span(seconds)} with {at_once} at once{guess}",
-        highlight=False,
-        soft_wrap=True,
+    about = (
+        f"about {_span(seconds)} with {at_once} at once{guess}" if seconds else "none of them was run before"
     )
+    out().print(f"\n{many} cells, {about}", highlight=False, soft_wrap=True)
 
 
 @app.command("run")
@@ -96,6 +98,12 @@ def run(
             metavar="ADDRESS", help="Let the workers of this Dask cluster run the cells: tcp://HOST:8786."
         ),
     ] = "",
+    send: Annotated[
+        bool,
+        typer.Option(
+            "--send-artifacts", help="Send those workers what they boot, each into the cache of its own host."
+        ),
+    ] = False,
     runs: RunsOption = Path("runs"),
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -113,7 +121,10 @@ def run(
         jobs=jobs,
         resume=resume,
         scheduler=scheduler,
+        send=send,
     )
+    if send and not scheduler:
+        raise typer.BadParameter("it is for the workers of --scheduler", param_hint="'--send-artifacts'")
     if not resume:
         planned = session.plan(file, options)
         for note in planned.matrix.notes:

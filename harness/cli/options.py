@@ -32,7 +32,7 @@ KernelOption = Annotated[
     str | None,
     typer.Option(
         help="Seed kernel: a name of the catalogue, your own vmlinuz as PATH or PATH,modules=DIR, or the "
-        ".toml file of one.",
+        ".toml file of one; with --tree also builder-hex0, which starts live-bootstrap without Linux.",
         autocompletion=kernel_names,
     ),
 ]

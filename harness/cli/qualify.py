@@ -61,7 +61,7 @@ def qualify(
     )
     found = []
     with TerminalProgress(err()) as progress:
-        pipeline.check_host(wishes.running, wishes.cache, progress)
+        pipeline.check_host(wishes.running, pipeline.BuildOptions(cache=wishes.cache), progress)
         debian = DebianSource(Store(wishes.cache), progress, mirror=mirror, refresh=refresh)
         # All of them, before the first boots: a slip in the last name shows at once.
         at_hand = {name: catalogue.obtain(name, debian) for name in kernels}

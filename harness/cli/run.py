@@ -150,8 +150,8 @@ def run(
     """Do a whole run."""
     from harness import boarding, fitness, pipeline
     from harness.attendance import Attendance, Wishes
-    from harness.cli.payloads import Wanted, chosen
     from harness.machine.protocol import Firmware, Medium
+    from harness.payload.chosen import Wanted, chosen
     from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
@@ -190,7 +190,7 @@ def run(
             recipe,
             Wanted(
                 tree=tree,
-                machine=running.machine,
+                mode=running.machine.value,
                 arch=arch,
                 builder=builder_hex0,
                 instrument=instrument,
@@ -206,7 +206,7 @@ def run(
         running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
         progress.package_estimates = package_estimates(running.runs, wanted.name)
         running.part.check(load_plan(wanted.plan), running.firmware)
-        pipeline.check_host(running, building.cache, progress)
+        pipeline.check_host(running, building, progress)
         building = replace(
             building,
             names=pipeline.needed_images(wanted, running),

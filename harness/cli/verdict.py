@@ -48,7 +48,12 @@ def verdict(
         wanted = load_plan(find_plan(plan))
         shown = replay(wanted, log)
     else:
-        reading = read_run(find_run(str(log), runs))
+        try:
+            reading = read_run(find_run(str(log), runs))
+        except ConfigError as error:
+            raise ConfigError(
+                f"{log} is no console log, and no run either: {error.message}", hint=error.hint
+            ) from error
         wanted = load_plan(find_plan(plan or reading.document.plan))
         arrivals = Arrivals(reading.directory / "console.idx")
         shown = replay(wanted, reading.raw, seconds_at=arrivals.seconds_at)

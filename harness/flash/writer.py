@@ -128,13 +128,13 @@ class _Work:
                 for each in zeros:
                     target.zero(each.start, each.length)
                     meter.add(each.length)
-                sums = [Sum(r.start, r.end, self._write(r, buffers, meter)) for r in parts]
-                sums += [Sum(r.start, r.end, _zeros_sum(r.length), zero=True) for r in zeros]
+                self._write(parts, buffers, meter)
                 target.flush()
             wrote = time.monotonic()
             with progress.task("reading back") as task:
-                self._verify(sums, buffers, _Meter(task, _total(parts) + _total(zeros)))
-            front_sums = self._write_head(head, buffers)
+                meter = _Meter(task, _total(parts) + _total(zeros))
+                sums = self._verify(parts, buffers, meter, zeros)
+            sums += self._write_head(head, buffers)
             target.reread_partitions()
         finished = time.monotonic()
         return Flashed(
@@ -144,7 +144,7 @@ class _Work:
             discarded=_total(forgotten),
             write_seconds=wrote - began,
             verify_seconds=finished - wrote,
-            ranges=tuple(sorted([*front_sums, *sums], key=lambda each: each.start)),
+            ranges=tuple(sorted(sums, key=lambda each: each.start)),
         )
 
     def _write_head(self, head: Range, buffers: _Buffers) -> list[Sum]:
@@ -153,11 +153,10 @@ class _Work:
         boot = Range(0, min(BLOCK, head.end))
         done: list[Sum] = []
         try:
-            for part in between([boot], 0, head.end), [boot]:
-                sums = [Sum(r.start, r.end, self._write(r, buffers, silent)) for r in part]
+            for parts in list(between([boot], 0, head.end)), [boot]:
+                self._write(parts, buffers, silent)
                 self._target.flush()
-                self._verify(sums, buffers, silent)
-                done += sums
+                done += self._verify(parts, buffers, silent)
         except BaseException:
             with suppress(InfraError):  # a disk that is gone has all of that block by now, or nothing
                 self._target.zero(head.start, head.length)
@@ -165,47 +164,49 @@ class _Work:
             raise
         return done
 
-    def _write(self, part: Range, buffers: _Buffers, meter: _Meter) -> str:
-        """Write a part of the image; its sha256."""
-        digest = hashlib.sha256()
+    def _write(self, parts: Sequence[Range], buffers: _Buffers, meter: _Meter) -> None:
+        """Write parts of the image. Nothing is hashed meanwhile: the disk shall not wait for that."""
 
         def read(chunk: Range, buffer: memoryview) -> memoryview:
-            view = buffer[: chunk.length]
-            _read_image(self._image, view, chunk.start)
-            digest.update(view)
-            return view
+            return _read_image(self._image, buffer[: chunk.length], chunk.start)
 
-        for chunk, view in buffers.ahead(pieces([part], CHUNK), read):
+        for chunk, view in buffers.ahead(pieces(parts, CHUNK), read):
             self._target.write(view, chunk.start)
             meter.add(chunk.length)
-        return digest.hexdigest()
 
-    def _verify(self, sums: Sequence[Sum], buffers: _Buffers, meter: _Meter) -> None:
-        """Read back what was written."""
-        bad = [
-            each
-            for each in sums
-            if self._read_back(Range(each.start, each.end), buffers, meter) != each.sha256
-        ]
-        if bad:
-            raise InfraError(
-                f"{self._target.path} gives back something else than was written to it: "
-                f"{len(bad)} of {len(sums)} ranges, the first at byte {bad[0].start}",
-                hint="it is worn out, or has less memory than it says; take another",
-            )
-
-    def _read_back(self, part: Range, buffers: _Buffers, meter: _Meter) -> str:
-        digest = hashlib.sha256()
+    def _verify(
+        self, parts: Sequence[Range], buffers: _Buffers, meter: _Meter, zeros: Sequence[Range] = ()
+    ) -> list[Sum]:
+        """Read back parts and what was made zeros, and compare the sha256 of each with that of the image."""
 
         def read(chunk: Range, buffer: memoryview) -> memoryview:
             view = buffer[: chunk.length]
             self._target.read(view, chunk.start)
             return view
 
-        for chunk, view in buffers.ahead(pieces([part], CHUNK), read):
-            digest.update(view)
-            meter.add(chunk.length)
-        return digest.hexdigest()
+        ranges = [*parts, *zeros]
+        found = [(hashlib.sha256(), hashlib.sha256()) for _ in ranges]
+        digests = (pair for part, pair in zip(ranges, found, strict=True) for _ in pieces([part], CHUNK))
+        expected = memoryview(bytearray(CHUNK))
+        with ThreadPoolExecutor(1, "hash") as thread:
+            chunks = buffers.ahead(pieces(ranges, CHUNK), read)
+            for (disk, image), (chunk, view) in zip(digests, chunks, strict=True):
+                hashing = thread.submit(disk.update, view)
+                image.update(_read_image(self._image, expected[: chunk.length], chunk.start))
+                hashing.result()
+                meter.add(chunk.length)
+        sums = [
+            Sum(part.start, part.end, disk.hexdigest(), zero=number >= len(parts))
+            for number, (part, (disk, _)) in enumerate(zip(ranges, found, strict=True))
+        ]
+        bad = [each for each, (_, image) in zip(sums, found, strict=True) if each.sha256 != image.hexdigest()]
+        if bad:
+            raise InfraError(
+                f"{self._target.path} gives back something else than was written to it: "
+                f"{len(bad)} of {len(sums)} ranges, the first at byte {bad[0].start}",
+                hint="it is worn out, or has less memory than it says; take another",
+            )
+        return sums
 
 
 class _Buffers:
@@ -263,15 +264,9 @@ def _total(ranges: Sequence[Range]) -> int:
     return sum(each.length for each in ranges)
 
 
-def _zeros_sum(length: int) -> str:
-    digest, block = hashlib.sha256(), bytes(1 << 20)
-    for start in range(0, length, len(block)):
-        digest.update(block[: length - start])
-    return digest.hexdigest()
-
-
-def _read_image(image: int, into: memoryview, offset: int) -> None:
+def _read_image(image: int, buffer: memoryview, offset: int) -> memoryview:
     """Fill a buffer from the image; behind its end there are zeros up to the end of a block."""
+    into = buffer
     while into:
         try:
             done = os.preadv(image, [into], offset)
@@ -281,5 +276,6 @@ def _read_image(image: int, into: memoryview, offset: int) -> None:
             if len(into) >= BLOCK:
                 raise InfraError("the image became shorter while it was written", hint="start over")
             into[:] = bytes(len(into))
-            return
+            break
         into, offset = into[done:], offset + done
+    return buffer

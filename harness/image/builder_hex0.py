@@ -3,7 +3,8 @@
 The form is that of builder-hex0's README (https://github.com/ironmeld/builder-hex0) and of what its shell
 reads: a boot sector, made from hex0; the second stage as hex0 source, which the first compiles; and from the
 next sector on a script. In the script `src 0 PATH` makes a directory, `src SIZE PATH` is followed by that
-many bytes of a file, and a zero byte is the end.
+many bytes of a file, and a zero byte is the end. Its first release (the one file builder-hex0-x86.hex0 of
+live-bootstrap 2e289933) had one stage of several sectors, behind which the script begins.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ _MOST_FILES = 14332  # that its filesystem has room for, as its README says
 
 
 def describe(image: BuilderHex0, recipe: Recipe) -> dict[str, str]:
-    """The hashes of both stages: they determine the disk beside its contents.
+    """The hashes of its stages: they determine the disk beside its contents.
 
     Raises:
         ConfigError: One cannot be read.
     """
-    sources = {"stage1": image.stage1, "stage2": image.stage2}
-    return {key: hashlib.sha256(_read(recipe, key, path)).hexdigest() for key, path in sources.items()}
+    stages = {"stage1": image.stage1, "stage2": image.stage2}
+    return {key: hashlib.sha256(_read(recipe, key, path)).hexdigest() for key, path in stages.items() if path}
 
 
 def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Path) -> list[Written]:
@@ -48,16 +49,11 @@ def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Pa
             can load, there are too many files, or all together is larger than the disk.
         InfraError: The disk cannot be written.
     """
-    sector = binary(_read(recipe, "stage1", image.stage1), image.stage1)
-    if len(sector) != _SECTOR or not sector.endswith(b"\x55\xaa"):
-        raise ConfigError(
-            f"{image.stage1} makes {len(sector)} bytes, and no boot sector of {_SECTOR} that ends in 55 aa",
-            hint="give the hex0 source of builder-hex0's stage 1",
-        )
+    stages = _stages(image, recipe)
     written: list[Written] = []
     try:
         with path.open("wb") as file:
-            file.write(sector + _read(recipe, "stage2", image.stage2))
+            file.write(stages)
             file.write(bytes(-file.tell() % _SECTOR))
             file.write(b"src 0 .\n")  # the root: `cd ..` from a directory below it fails otherwise
             for entry in in_order(entries).values():
@@ -81,6 +77,24 @@ def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Pa
     return written
 
 
+def _stages(image: BuilderHex0, recipe: Recipe) -> bytes:
+    """What the script comes behind: the program that the BIOS starts, and the source that it compiles."""
+    first = _read(recipe, "stage1", image.stage1)
+    if not _boots(first):  # a boot sector that is one already is no hex0: its last byte is not ASCII
+        first = binary(first, image.stage1)
+    if not _boots(first) or (image.stage2 and len(first) != _SECTOR):
+        size = f" of {_SECTOR}" if image.stage2 else ""
+        raise ConfigError(
+            f"{image.stage1} makes {len(first)} bytes, and no boot sector{size} that ends in 55 aa",
+            hint="give builder-hex0's stage 1, as hex0 or as it is",
+        )
+    return first + (_read(recipe, "stage2", image.stage2) if image.stage2 else b"")
+
+
+def _boots(data: bytes) -> bool:
+    return data[_SECTOR - 2 : _SECTOR] == b"\x55\xaa"
+
+
 def binary(source: bytes, name: str) -> bytes:
     """What hex0 stands for: pairs of hexadecimal digits; what follows on # or ; is a comment.
 
@@ -95,9 +109,9 @@ def binary(source: bytes, name: str) -> bytes:
 
 def _content(entry: Entry) -> bytes:
     name = os.fsencode(entry.path)
-    if not name.isascii() or any(letter <= ord(" ") for letter in name):
+    if not name.isascii() or any(letter < ord(" ") for letter in name):
         raise ConfigError(
-            f"builder-hex0 loads no file whose name has spaces or is not ASCII: {entry.path!r}",
+            f"builder-hex0 loads no file whose name has control characters or is not ASCII: {entry.path!r}",
             hint="leave it out with drop",
         )
     if entry.is_directory:

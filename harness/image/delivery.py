@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,36 @@ def deliver(artifact: Artifact, directory: Path) -> Delivered:
     with _replaced(delivered.sbom) as unfinished:
         unfinished.write_text(sbom.document(manifest.read(artifact.manifest)), encoding="utf-8")
     return delivered
+
+
+def put(content: Path | bytes, path: Path, sha256: str) -> bool:
+    """Put a file where the user wants it, whole or not at all; one that is there and right stays.
+
+    Args:
+        content: The file, or its bytes.
+        path: Where it goes.
+        sha256: Of its content, in hex.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        ConfigError: The directory cannot be made or written to.
+        InfraError: Its disk is full or fails.
+    """
+    places.writable_directory(path.parent, "output", _HINT)
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                return False
+    except OSError:
+        pass  # it is written, and what is in the way is named then
+    with _replaced(path) as unfinished:
+        if isinstance(content, bytes):
+            unfinished.write_bytes(content)
+        else:
+            copy(content, unfinished)
+    return True
 
 
 def copy(source: Path, target: Path) -> None:

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 # Part of every key: raise it when the same inputs give other bits than before.
 _FORMAT = 7
 _MANIFEST = "manifest.json"
-_SUFFIXES = {"none": "", "gzip": ".gz", "xz": ".xz", "zstd": ".zst", "lz4": ".lz4"}
+_SUFFIXES = {
+    "none": "",
+    "gzip": ".gz",
+    "xz": ".xz",
+    "zstd": ".zst",
+    "lz4": ".lz4",
+    "bzip2": ".bz2",
+    "lzma": ".lzma",
+    "lzo": ".lzo",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +84,52 @@ def build(
         ConfigError: The recipe asks for what cannot be had, or the kernel is none.
         InfraError: A download or a tool failed, or the disk is full.
     """
-    return _Factory(recipe, workshop, seed, second).build(only, names, wants_kernels=kernels)
+    return Factory(recipe, workshop, seed, second).build(only, names, wants_kernels=kernels)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An image that was built, or found in the store.
+
+    Attributes:
+        image: What the recipe asks for.
+        artifact: What came of it.
+        factory: Where it was made: it has the recipe, and all that the image refers to.
+    """
+
+    image: Image
+    artifact: Artifact
+    factory: Factory
 
 
 @dataclass
-class _Factory:
-    """The work on one recipe; artifacts and kernels are made when they are first asked for."""
+class Factory:
+    """The work on one recipe; artifacts and kernels are made when they are first asked for.
+
+    Attributes:
+        recipe: The recipe.
+        workshop: Where and what from.
+        seed: The seed kernel instead of the recipe's.
+        second: The kernel behind kexec, likewise.
+        above: The recipes that wait for an image of this one.
+        others: The work on recipes that this one takes images of.
+        kernels: What there is so far, by role or name.
+        images: What there is so far, by name.
+        made: All images so far, of other recipes too, each behind those that it was made from.
+    """
 
     recipe: Recipe
     workshop: Workshop
     seed: str | None
     second: str | None = None
     above: tuple[Path, ...] = ()
-    others: dict[Path, _Factory] = field(default_factory=dict)
+    others: dict[Path, Factory] = field(default_factory=dict)
     kernels: dict[str, Kernel] = field(default_factory=dict)
     images: dict[str, Artifact] = field(default_factory=dict)
+    made: list[Made] = field(default_factory=list)
 
-    def build(self, only: str | None, names: tuple[str, ...], *, wants_kernels: bool) -> Build:
+    def build(self, only: str | None, names: tuple[str, ...] = (), *, wants_kernels: bool) -> Build:
+        """Build images; arguments and errors are those of `build`."""
         wanted = [image for image in self.recipe.images if only in {None, _kind(image)}]
         if names:
             wanted = [image for image in wanted if image.name in names]
@@ -111,7 +149,9 @@ class _Factory:
         if recipe:
             return self._other(recipe).image(name)
         if name not in self.images:
-            self.images[name] = self._artifact(self.recipe.image(name))
+            image = self.recipe.image(name)
+            self.images[name] = self._artifact(image)
+            self.made.append(Made(image, self.images[name], self))
         return self.images[name]
 
     def kernel(self, name: str) -> Kernel:
@@ -129,14 +169,14 @@ class _Factory:
         seed = self.kernel("seed")
         return self.second or kernels.behind.get(seed.name) or catalogue.choose_second(kernels.second, seed)
 
-    def _other(self, name: str) -> _Factory:
+    def _other(self, name: str) -> Factory:
         path = str(self.recipe.base / name) if name.endswith(".toml") else name
         other = r.load_recipe(path)
         if other.path in {*self.above, self.recipe.path}:
             raise ConfigError(f"{self.recipe.path} and {other.path} each need an image of the other")
         if other.path not in self.others:
             above = (*self.above, self.recipe.path)
-            self.others[other.path] = _Factory(other, self.workshop, None, above=above)
+            self.others[other.path] = Factory(other, self.workshop, None, above=above, made=self.made)
         return self.others[other.path]
 
     def _require_host(self, wanted: Iterable[Image]) -> None:
@@ -235,7 +275,7 @@ class _Factory:
                 from harness.image import initramfs
 
                 behind = [self.image(name).path for name in image.behind]
-                tree = self._tree(image.contents, path)
+                tree = self._checked_tree(image.contents, path)
                 return initramfs.write(
                     tree,
                     path,
@@ -247,23 +287,27 @@ class _Factory:
                 from harness.image import disk
 
                 places = image.partition or (image,)
-                trees = [self._tree(place.contents, path) for place in places]
+                trees = [self._checked_tree(place.contents, path) for place in places]
                 return disk.write(image, trees, path, work=work, mtime=self.workshop.mtime)
             case r.Iso():
                 from harness.image import iso
 
-                return iso.write(image, self, self._tree(image.contents, path), path, work=work)
+                return iso.write(image, self, self._checked_tree(image.contents, path), path, work=work)
             case r.BuilderHex0():
                 from harness.image import builder_hex0
 
-                return builder_hex0.write(image, self.recipe, self._tree(image.contents, path), path)
+                return builder_hex0.write(image, self.recipe, self._checked_tree(image.contents, path), path)
             case r.Dib():
                 from harness.image import dib
 
                 return dib.write(image, self, path, work=work)
 
-    def _tree(self, added: Sequence[Content], path: Path) -> list[Entry]:
-        tree = contents.tree(added, self)
+    def tree(self, added: Sequence[Content]) -> list[Entry]:
+        """What contents of an image add, as one tree."""
+        return contents.tree(added, self)
+
+    def _checked_tree(self, added: Sequence[Content], path: Path) -> list[Entry]:
+        tree = self.tree(added)
         needed = sum(_size(entry) for entry in tree)
         free = shutil.disk_usage(path.parent).free
         if needed > free:

@@ -30,7 +30,7 @@ def write(
     Args:
         entries: What goes in.
         path: The file to write.
-        compression: "none", "gzip", "xz", "zstd" or "lz4", for what `entries` become.
+        compression: "none", or one of `compression.MAGICS`, for what `entries` become.
         behind: Archives that stand in front, as they are.
         mtime: Time of what is in it, in seconds since 1970.
 

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import harness
@@ -62,8 +63,10 @@ def compressor(compression: str) -> dict[str, str]:
             import lz4
 
             return {"lz4": str(lz4.library_version_string())}
-        case "xz":
-            return {"xz": f"that of Python {platform.python_version()}"}
+        case "lzo":
+            return {"lzallright": metadata.version("lzallright")}
+        case "xz" | "lzma" | "bzip2":
+            return {compression: f"that of Python {platform.python_version()}"}
     return {}
 
 

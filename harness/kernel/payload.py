@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 LIMIT = 512 << 20  # bytes of an unpacked kernel; Debian's have 30 to 70 MB
 _PACKED_MAX = 256 << 20
 _APPENDED = 4
-_READABLE = frozenset({"gzip", "xz", "zstd", "lz4", "lzma", "bzip2"})
 
 
 def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
@@ -41,7 +40,7 @@ def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
             f"{name} does not say where its payload is (boot protocol 2.{image.protocol[1]})",
             hint="only kernels since Linux 2.6.26 do; boot it as it is",
         )
-    if image.payload not in _READABLE:
+    if image.payload not in compression.MAGICS.values():
         raise ConfigError(
             f"the payload of {name} is packed in a way that cannot be read here ({image.payload})",
             hint="boot it as it is; for the features that it has, put its configuration beside it as "

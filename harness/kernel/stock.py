@@ -55,6 +55,18 @@ def fetch(place: DebianKernel, debian: DebianSource, store: Store) -> StockKerne
         InfraError: It cannot be downloaded.
     """
     packages = debian.kernel(place.suite, place.architecture, place.package)
+    if not store.has("kernel", _inputs(packages)):  # or its packages are not needed any more
+        packages = _assembled(place, packages, debian, store)
+    image = packages[0]
+    release = image.name.removeprefix("linux-image-")
+    entry = store.place("kernel", _inputs(packages))
+    return StockKernel(entry / f"vmlinuz-{release}", entry / "lib/modules" / release, image)
+
+
+def _assembled(
+    place: DebianKernel, packages: tuple[Package, ...], debian: DebianSource, store: Store
+) -> tuple[Package, ...]:
+    """Put a kernel together, and return what it consists of, which may be its successor's packages."""
     try:
         roots = debian.unpack(place.suite, place.architecture, packages)
     except GoneError as error:
@@ -72,9 +84,12 @@ def fetch(place: DebianKernel, debian: DebianSource, store: Store) -> StockKerne
     def build(directory: Path) -> None:
         _assemble([roots[package.name] for package in packages], release, directory, image)
 
-    inputs = {"format": _FORMAT, "packages": [[package.name, package.sha256] for package in packages]}
-    entry = store.get("kernel", inputs, build)
-    return StockKernel(entry / f"vmlinuz-{release}", entry / "lib/modules" / release, image)
+    store.get("kernel", _inputs(packages), build)
+    return packages
+
+
+def _inputs(packages: tuple[Package, ...]) -> dict[str, object]:
+    return {"format": _FORMAT, "packages": [[package.name, package.sha256] for package in packages]}
 
 
 def _gone(place: DebianKernel, packages: tuple[Package, ...], debian: DebianSource) -> ConfigError:

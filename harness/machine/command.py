@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.network import network_words
-from harness.machine.protocol import Bus
+from harness.machine.protocol import Bus, Firmware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 # The VGA device stays: it is the only witness of what decompressors and firmware say.
 DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std")
 
-_OVERLAY_OPTIONS = ",format=qcow2,if=ide,cache=unsafe"
+_OVERLAY = re.compile(r"file=.*,format=qcow2,(?P<attached>.*),cache=unsafe")
 _PORT = ("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=bulk,name={BULK_PORT}")
+_CONTROLLERS = {
+    Bus.AHCI: "ich9-ahci,id=ahci",
+    Bus.USB: "qemu-xhci,id=xhci",
+    Bus.USB_EHCI: "usb-ehci,id=ehci",
+    Bus.USB_UHCI: "piix3-usb-uhci,id=uhci",
+    Bus.USB_OHCI: "pci-ohci,id=ohci",
+}
 _NOT_PASTED = {"-chardev", "-mon", "-incoming"}  # their words are file descriptors, which only we have
 
 
@@ -76,17 +84,29 @@ def command_words(
         command += ["-cpu", spec.cpu]
     command += [*firmware_words(spec.firmware, directory), *boot_words(spec.boot)]
     if spec.disk is not None:
-        # What is written need not survive this host: the overlay goes with the run.
-        command += ["-drive", f"file={_quoted(overlay)}{_OVERLAY_OPTIONS}"]
+        command += _disk_words(overlay, spec.firmware)
     return (*command, *_drive_words(spec.drives))
+
+
+def _disk_words(overlay: Path, firmware: Firmware) -> list[str]:
+    """The machine's own disk: on IDE with a BIOS, on SATA with UEFI.
+
+    OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them, and
+    else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
+    """
+    attached, device = "if=ide", list[str]()
+    if firmware == Firmware.UEFI:
+        attached = "if=none,id=disk"
+        device = ["-device", "ich9-ahci,id=sata", "-device", "ide-hd,bus=sata.0,drive=disk"]
+    # What is written need not survive this host: the overlay goes with the run.
+    return ["-drive", f"file={_quoted(overlay)},format=qcow2,{attached},cache=unsafe", *device]
 
 
 def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
     buses = {drive.bus for drive in drives}
-    if Bus.AHCI in buses:
-        yield from ("-device", "ich9-ahci,id=ahci")
-    if Bus.USB in buses:
-        yield from ("-device", "qemu-xhci,id=xhci")
+    for bus, controller in _CONTROLLERS.items():
+        if bus in buses:
+            yield from ("-device", controller)
     ports = dict.fromkeys(Bus, 0)
     for number, drive in enumerate(drives):
         node, port = f"drive{number}", ports[drive.bus]
@@ -98,6 +118,9 @@ def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
             Bus.NVME: f"nvme,serial={node}",
             Bus.VIRTIO: "virtio-blk-pci",
             Bus.USB: "usb-storage,bus=xhci.0",
+            Bus.USB_EHCI: "usb-storage,bus=ehci.0",
+            Bus.USB_UHCI: "usb-storage,bus=uhci.0",
+            Bus.USB_OHCI: "usb-storage,bus=ohci.0",
         }[drive.bus]
         yield from ("-drive", f"file={_quoted(drive.image)},format=raw,if=none,id={node},snapshot=on")
         yield from ("-device", f"{device},drive={node}")
@@ -115,9 +138,9 @@ def for_people(command: Sequence[str], disk: Path | None) -> str:
             next(words)
         elif "chardev=bulk" in word:
             by_hand.append(word.replace("chardev=bulk,", ""))  # a port that nobody listens to
-        elif word.startswith("file=") and word.endswith(_OVERLAY_OPTIONS) and disk is not None:
+        elif (overlay := _OVERLAY.fullmatch(word)) and disk is not None:
             # The overlay is gone by then.
-            by_hand.append(f"file={_quoted(disk)},format=raw,if=ide,snapshot=on")
+            by_hand.append(f"file={_quoted(disk)},format=raw,{overlay['attached']},snapshot=on")
         elif word != "-S":
             by_hand.append(word)
     ran, pasted = shlex.join(command), shlex.join(by_hand)

@@ -168,13 +168,16 @@ class MediumBoot:
 
 
 class Bus(StrEnum):
-    """The controller that a drive hangs on."""
+    """The controller that a drive hangs on; of USB, xHCI unless another one is named."""
 
     IDE = "ide"
     AHCI = "ahci"
     NVME = "nvme"
     VIRTIO = "virtio"
     USB = "usb"
+    USB_EHCI = "usb-ehci"
+    USB_UHCI = "usb-uhci"
+    USB_OHCI = "usb-ohci"
 
 
 @dataclass(frozen=True, slots=True)

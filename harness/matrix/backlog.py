@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 T = TypeVar("T")
 
@@ -23,12 +23,14 @@ class Task(Generic[T]):
     Attributes:
         what: What.
         seconds: How long it probably takes.
-        places: How many of a worker's places it needs.
+        places: How many of a worker's places it needs; 0 for what is done elsewhere.
+        alone: Name of what only one task at a time may have, such as a board; "" for nothing.
     """
 
     what: T
     seconds: float
     places: int = 1
+    alone: str = ""
 
 
 class Backlog(Generic[T]):
@@ -38,23 +40,35 @@ class Backlog(Generic[T]):
     """
 
     def __init__(self, tasks: Iterable[Task[T]]) -> None:
-        self._by_places: dict[int, list[tuple[float, int, Task[T]]]] = {}
+        self._heaps: dict[tuple[int, str], list[tuple[float, int, Task[T]]]] = {}  # by places and `alone`
         self._count = 0
         for task in tasks:
             self.add(task)
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_places.values()))
+        return sum(map(len, self._heaps.values()))
 
     def add(self, task: Task[T]) -> None:
         """Let a task wait."""
-        heap = self._by_places.setdefault(task.places, [])
-        heapq.heappush(heap, (-task.seconds * task.places, self._count, task))
+        heap = self._heaps.setdefault((task.places, task.alone), [])
+        heapq.heappush(heap, (-task.seconds * max(1, task.places), self._count, task))
         self._count += 1
 
-    def take(self, free: int) -> Task[T] | None:
-        """Take the most expensive task that needs no more than so many places; None if none waits."""
-        heaps = [heap for places, heap in self._by_places.items() if places <= free and heap]
+    def take(self, free: int, taken: Collection[str] = ()) -> Task[T] | None:
+        """Take the most expensive task that needs no more than so many places, and nothing that is taken.
+
+        Args:
+            free: Places.
+            taken: Names of what running tasks have alone.
+
+        Returns:
+            The task; None if none waits.
+        """
+        heaps = [
+            heap
+            for (places, alone), heap in self._heaps.items()
+            if heap and places <= free and alone not in taken
+        ]
         return heapq.heappop(min(heaps, key=lambda heap: heap[0][:2]))[2] if heaps else None
 
 
@@ -72,19 +86,22 @@ def simulate(tasks: Iterable[Task[T]], workers: Sequence[int], actual: dict[T, f
     backlog = Backlog(tasks)
     free = list(workers)
     idle = list(range(len(free)))
-    ends: list[tuple[float, int, int]] = []  # when, on which worker, how many places
+    ends: list[tuple[float, int, int, str]] = []  # when, on which worker, how many places, what it has alone
+    taken: set[str] = set()
     now = 0.0
     while True:
         for worker in idle:
-            while free[worker] and (task := backlog.take(free[worker])):
+            while task := backlog.take(free[worker], taken):
                 free[worker] -= task.places
+                taken |= {task.alone} - {""}
                 took = task.seconds if actual is None else actual[task.what]
-                heapq.heappush(ends, (now + took, worker, task.places))
+                heapq.heappush(ends, (now + took, worker, task.places, task.alone))
         if not ends:
             break
-        now, worker, places = heapq.heappop(ends)
+        now, worker, places, alone = heapq.heappop(ends)
         free[worker] += places
-        idle = [worker]
+        taken.discard(alone)
+        idle = list(range(len(free))) if alone else [worker]  # another one may have waited for it
     if len(backlog):
         raise ValueError("a task needs more places than any worker has")
     return now

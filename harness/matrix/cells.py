@@ -12,13 +12,15 @@ import msgspec
 
 from harness import toml
 from harness.errors import ConfigError
-from harness.matrix.document import Document, Include
+from harness.machine.protocol import MachineKind
+from harness.matrix.checkouts import located, outline
+from harness.matrix.document import Checkout, Document, Include
 from harness.recipe import load_recipe
 from harness.report.index import cell_name
 from harness.size import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import date
 
     from harness.matrix.document import Match
@@ -31,15 +33,16 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a matrix.
 
     Attributes:
-        recipe: Its name, or the path of its file.
-        kernel: The seed kernel, by name or path.
-        machine: Its kind.
-        accelerator: "auto", "kvm" or "tcg".
-        memory: Bytes.
+        recipe: Its name, or the path of its file; for a checkout, what the matrix calls it.
+        kernel: The seed kernel, by name or path; "" where the machine has none of its own.
+        machine: "qemu", "chroot", "bwrap" or "board:NAME".
+        accelerator: "auto", "kvm" or "tcg"; "" where there is none to choose.
+        memory: Bytes; 0 on a board, which has what it has.
         medium: What is booted.
         firmware: What runs before it.
         patience: Multiplies all time budgets.
         allowed: Why it may fail today; "" if it may not.
+        checkout: What is run, where that is no recipe by itself.
     """
 
     recipe: str
@@ -51,6 +54,17 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
     patience: float = 1.0
     allowed: str = ""
+    checkout: Checkout | None = None
+
+    @property
+    def kind(self) -> MachineKind:
+        """What kind of machine it runs on."""
+        return _kind(self.machine)
+
+    @property
+    def board(self) -> str:
+        """The board's name; "" for other machines."""
+        return self.machine.partition(":")[2]
 
     @property
     def name(self) -> str:
@@ -104,18 +118,25 @@ def load_matrix(path: Path, today: date) -> Matrix:
     """
     path = path.absolute()
     document = toml.load(path, Document)
+    checkouts = {name: located(each, path.parent) for name, each in document.checkout.items()}
     recipes: dict[str, Recipe] = {}
     for key, name in _recipe_names(document):
+        if name in checkouts:
+            continue
         try:
             recipes[name] = load_recipe(_located(name, path))
             recipes[name].boot  # noqa: B018 - without one there is nothing to run
         except ConfigError as error:
             raise ConfigError(f"{path}: key {key}: {error.message}", hint=error.hint) from error
+    _check_includes(path, document)
     _check_rules(path, document)
     cells: dict[str, Cell] = {}
     for one in (*_combined(document, recipes), *document.include):
-        for cell in _cells(one, recipes[one.recipe], path):
-            cells.setdefault(cell.name, cell)
+        if one.recipe in checkouts:
+            cell = _of_checkout(one, checkouts[one.recipe], path)
+        else:
+            cell = _cell(one, recipes[one.recipe], path)
+        cells.setdefault(cell.name, cell)  # what a machine cannot choose makes several the same
     for number, excluded in enumerate(document.exclude):
         gone = [name for name, cell in cells.items() if _fits(cell, excluded)]
         if not gone:
@@ -168,8 +189,10 @@ def _combined(document: Document, recipes: dict[str, Recipe]) -> Iterator[Includ
     for recipe, machine, accelerator, medium, firmware in product(
         axes.recipes, axes.machines, axes.accelerators, axes.media, axes.firmware
     ):
-        own = recipes[recipe].kernels
-        for kernel, memory in product(axes.kernels or own.qualified or (own.seed,), axes.memory or (None,)):
+        own: Sequence[str | None] = (None,)
+        if recipe in recipes:
+            own = recipes[recipe].kernels.qualified or own
+        for kernel, memory in product(axes.kernels or own, axes.memory or (None,)):
             yield Include(
                 recipe=recipe,
                 kernel=kernel,
@@ -181,17 +204,61 @@ def _combined(document: Document, recipes: dict[str, Recipe]) -> Iterator[Includ
             )
 
 
-def _cells(one: Include, recipe: Recipe, path: Path) -> Iterator[Cell]:
-    kernel = one.kernel or recipe.kernels.seed
-    yield Cell(
+def _cell(one: Include, recipe: Recipe, path: Path) -> Cell:
+    memory = parse_size(one.memory) if one.memory else recipe.boot.memory_bytes
+    bare = Cell(
         recipe=_located(one.recipe, path),
-        kernel=str(path.parent / kernel) if "/" in kernel else kernel,
+        kernel="",
         machine=one.machine,
-        accelerator=one.accelerator,
-        memory=parse_size(one.memory) if one.memory else recipe.boot.memory_bytes,
-        medium=one.medium,
-        firmware=one.firmware,
+        accelerator="",
+        memory=memory,
+        medium="direct",
+        firmware="bios",
     )
+    if not bare.kind.has_kernel:
+        try:
+            recipe.native  # noqa: B018 - without one it has no root to run in
+        except ConfigError as error:
+            raise ConfigError(f"{path}: on {one.machine}: {error.message}", hint=error.hint) from error
+        return bare
+    return _with_kernel(bare, one, _beside(one.kernel or recipe.kernels.seed, path))
+
+
+def _of_checkout(one: Include, checkout: Checkout, path: Path) -> Cell:
+    """Its kernel is the one that goes with it, unless another is named."""
+    kind = _kind(one.machine)
+    try:
+        known = outline(checkout, kind, one.kernel or "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: key checkout.{one.recipe}: {error.message}", hint=error.hint) from error
+    bare = Cell(
+        recipe=one.recipe,
+        kernel="",
+        machine=one.machine,
+        accelerator="",
+        memory=parse_size(one.memory) if one.memory else known.memory,
+        medium="direct",
+        firmware="bios",
+        checkout=checkout,
+    )
+    return _with_kernel(bare, one, _beside(one.kernel or "", path)) if kind.has_kernel else bare
+
+
+def _with_kernel(bare: Cell, one: Include, kernel: str) -> Cell:
+    if bare.board:
+        return replace_cell(bare, kernel=kernel, memory=0)
+    return replace_cell(
+        bare, kernel=kernel, accelerator=one.accelerator, medium=one.medium, firmware=one.firmware
+    )
+
+
+def _beside(kernel: str, path: Path) -> str:
+    """Kernels by path are relative to the matrix file."""
+    return str(path.parent / kernel) if "/" in kernel else kernel
+
+
+def _kind(machine: str) -> MachineKind:
+    return MachineKind(machine.partition(":")[0])
 
 
 def _fits(cell: Cell, match: Match) -> bool:
@@ -212,6 +279,24 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError:
         return -1
+
+
+def _check_includes(path: Path, document: Document) -> None:
+    """Keys that a machine has no use for are mistakes where they are said of one cell."""
+    for number, one in enumerate(document.include):
+        kind = _kind(one.machine)
+        unfit = {
+            "kernel": one.kernel is not None and not kind.has_kernel,
+            "accelerator": one.accelerator != "auto" and kind != MachineKind.QEMU,
+            "memory": one.memory is not None and kind == MachineKind.BOARD,
+            "medium": one.medium != "direct" and kind != MachineKind.QEMU,
+            "firmware": one.firmware != "bios" and kind != MachineKind.QEMU,
+        }
+        for key in (key for key, given in unfit.items() if given):
+            raise ConfigError(
+                f"{path}: key include[{number}].{key} is not for the machine {one.machine}",
+                hint="leave it out; docs/matrix.md says what each machine has",
+            )
 
 
 def _check_rules(path: Path, document: Document) -> None:

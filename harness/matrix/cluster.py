@@ -2,45 +2,53 @@
 
 The directory of records has to be the same on all hosts, by the same path; it is how records and what runs
 say come back. The cache may be shared or each host's own: its entries are named by content, and what one
-lacks it builds.
+lacks it builds, or is sent through the scheduler.
 """
 
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import ConfigError, InfraError
+from harness.machine.protocol import MachineKind
 from harness.matrix import local
+from harness.matrix.cargo import Lacking, send, unload
 from harness.matrix.queue import Job, Result
 from harness.outcome import Outcome
 from harness.size import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from harness.matrix.cargo import Cargo
     from harness.matrix.cells import Cell
+    from harness.store import Store
 
 _PATIENCE = 15.0  # seconds for the scheduler to answer
 _LOOK = 0.5  # seconds between looks at whether a task is still wanted
-_GRACE = 30.0  # seconds for a run to stop its guest
 _FRESH = 3.0  # seconds for which what is known of the workers counts
+_SENT = 5  # times that a cell's artifacts are sent before it is given up
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A cell that the cluster has; attributes as of `local.Child`."""
+    """A cell that the cluster has; attributes as of `local.Child`.
+
+    Attributes:
+        sent: How often artifacts were sent for it.
+    """
 
     job: Job
     future: Any
     log: Path
     began: float
+    sent: int = 0
 
     def says(self) -> str:
         """The last thing that it said, as far as its directory is shared."""
@@ -54,12 +62,25 @@ class ClusterWorkers:
         address: The scheduler's, such as "tcp://10.0.0.1:8786".
         place: Where records are, on every host.
         jobs: No more than so many at once; None for as many as there are threads.
+        cargo: Says what a cell needs, where workers are sent what they lack, into caches of their own; None
+            where they build it.
+        store: Where that lies here.
     """
 
-    def __init__(self, address: str, place: local.Place, jobs: int | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        place: local.Place,
+        jobs: int | None = None,
+        *,
+        cargo: Callable[[Job], Cargo | None] | None = None,
+        store: Store | None = None,
+    ) -> None:
         self._address = address
         self._place = place
         self._jobs = jobs
+        self._cargo = cargo
+        self._store = store
         self._remotes: dict[str, Remote] = {}  # by key
         self._known: dict[str, Any] = {}
         self._when = 0.0
@@ -133,12 +154,21 @@ class ClusterWorkers:
 
     def start(self, job: Job) -> None:
         """Hand a cell to the cluster."""
-        key = f"{job.matrix}-{job.position}-{job.attempt}"
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
+        self._submit(job, log, time.monotonic())
+
+    def _submit(self, job: Job, log: Path, began: float, sent: int = 0, worker: str = "") -> None:
+        key = f"{job.matrix}-{job.position}-{job.attempt}-{sent}"
+        words = local.command(job, self._place)
+        cargo = self._cargo(job) if self._cargo else None
+        if cargo:
+            words += ["--lock", str(cargo.lock)]
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        names = cargo.names if cargo else ()
         future = self._client.submit(
-            carry, job, local.command(job, self._place), log, key=key, pure=False, resources=needs(job.cell)
+            carry, job, words, log, names, key=key, pure=False, resources=needs(job.cell), **where
         )
-        self._remotes[key] = Remote(job, future, log, time.monotonic())
+        self._remotes[key] = Remote(job, future, log, began, sent)
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
         """Wait until a run ends, no longer than so many seconds, and return those that have."""
@@ -156,7 +186,17 @@ class ClusterWorkers:
         ended = []
         for key in done:
             remote = self._remotes.pop(key)
-            ended.append((remote.job, _result(remote)))
+            result = _result(remote)
+            if not isinstance(result, Lacking):
+                ended.append((remote.job, result))
+            elif remote.sent < _SENT:
+                if self._store:
+                    send(self._client, self._store, result)
+                self._submit(remote.job, remote.log, remote.began, remote.sent + 1, result.worker)
+            else:
+                why = result.why or "they vanish from its cache"
+                reason = f"artifacts do not get to the worker {result.worker}: {why}"
+                ended.append((remote.job, Result(Outcome.INFRA, reason)))
         return ended
 
     @property
@@ -169,23 +209,24 @@ class ClusterWorkers:
 
 def needs(cell: Cell) -> dict[str, float]:
     """The resources that a cell takes of a worker, by the names that workers announce; memory in bytes."""
-    found = {"mem": float(cell.memory)}
+    found = {"mem": float(cell.memory)} if cell.memory else {}
     if cell.accelerator == "kvm":
         found["kvm"] = 1.0
-    if cell.machine == "chroot":
+    if cell.machine == MachineKind.CHROOT:
         found["root"] = 1.0
-    elif cell.machine.startswith("board:"):
+    elif cell.board:
         found[cell.machine] = 1.0
     return found
 
 
-def carry(job: Job, words: Sequence[str], log: Path) -> Result:
+def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) -> Result | Lacking:
     """On a worker: do a cell's run, and stop it when nobody wants it any more.
 
     Args:
         job: The cell.
         words: The command line, with the Python of the controller.
         log: For what the run says, in a directory that all hosts share.
+        names: Entries that the worker's store has to have first.
     """
     from distributed import get_worker
 
@@ -196,40 +237,21 @@ def carry(job: Job, words: Sequence[str], log: Path) -> Result:
             Outcome.INFRA,
             f"worker {worker.name} does not see {log.parent}: the directory of records has to be shared",
         )
-    with log.open("wb") as said, log.with_suffix(".json").open("wb") as answer:
-        process = subprocess.Popen(
-            # It ends with the worker, however that ends, and then stops its guest.
-            ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, *words[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=said,
-            start_new_session=True,
-        )
+    if lacking := unload(worker.address, names):
+        return lacking
+    process = local.spawn([sys.executable, *words[1:]], log)
     child = local.Child(job, process, log, time.monotonic(), 1)
     try:
-        while process.poll() is None:
-            try:
-                process.wait(_LOOK)
-            except subprocess.TimeoutExpired:
-                task = worker.state.tasks.get(key)
-                if task is None or task.state not in {"executing", "long-running"}:
-                    return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
+        while not local.ends(process, _LOOK):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state not in {"executing", "long-running"}:
+                return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
     finally:
-        _stop(process)
+        local.stop(process)
     return child.result()
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _result(remote: Remote) -> Result:
+def _result(remote: Remote) -> Result | Lacking:
     took = round(time.monotonic() - remote.began, 3)
     if remote.future.cancelled():
         return Result(Outcome.INFRA, "the cluster cancelled the run", "", took)
@@ -237,7 +259,7 @@ def _result(remote: Remote) -> Result:
     if error is not None:
         return Result(Outcome.INFRA, f"the cluster lost the run: {type(error).__name__}: {error}", "", took)
     result = remote.future.result()
-    if not isinstance(result, Result):
+    if not isinstance(result, Result | Lacking):
         return Result(Outcome.BUG, f"a worker answered {result!r}", "", took)
     return result
 

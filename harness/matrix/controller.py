@@ -36,8 +36,8 @@ class Workers(Protocol):
     """Whoever does the runs."""
 
     @property
-    def free(self) -> int:
-        """Places that are free now."""
+    def free(self) -> int | None:
+        """Places that are free now; None while no more runs may begin."""
 
     def places_for(self, job: Job) -> int:
         """How many places a cell takes."""
@@ -110,13 +110,13 @@ def carry_out(
                     raise
                 result = Result(error.outcome, error.message)
                 audience.ended(_settle(queue, queue.lease(job), result, final=True), result, again=False)
-    running: dict[int, Job] = {}
+    running: dict[int, Task[Job]] = {}
     slept = 0.0
     while len(backlog) or running:
-        while task := backlog.take(workers.free):
+        while (free := workers.free) is not None and (task := backlog.take(free, _taken(running.values()))):
             job = queue.lease(task.what)
             workers.start(job)
-            running[job.position] = job
+            running[job.position] = task
             audience.began(job)
         for job, result in workers.wait(_MOMENT):
             del running[job.position]
@@ -129,7 +129,7 @@ def carry_out(
         if slept > LEASE / 6:
             slept = 0.0
             if running:
-                queue.beat(next(iter(running.values())).matrix)
+                queue.beat(next(iter(running.values())).what.matrix)
         audience.moment()
 
 
@@ -156,8 +156,12 @@ def worst(jobs: Iterable[Job]) -> Outcome:
     return next((outcome for outcome in _WORST if outcome in ends), Outcome.PASS)
 
 
+def _taken(running: Iterable[Task[Job]]) -> set[str]:
+    return {task.alone for task in running if task.alone}
+
+
 def _task(job: Job, workers: Workers) -> Task[Job]:
-    return Task(job, job.estimate or 0.0, workers.places_for(job))
+    return Task(job, job.estimate or 0.0, workers.places_for(job), job.cell.board)
 
 
 def _settle(queue: Queue, job: Job, result: Result, *, final: bool = False) -> Job:

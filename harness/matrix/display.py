@@ -127,7 +127,7 @@ def plan_table(planned: Planned) -> Table:
         table.add_row(
             Text(cell.name),
             f"{seconds:.0f}{mark}" if seconds else "?",
-            f"{cell.memory >> 20}M",
+            f"{cell.memory >> 20}M" if cell.memory else "",
             Text(cell.allowed),
         )
     return table

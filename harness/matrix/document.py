@@ -9,7 +9,8 @@ import msgspec
 
 from harness import toml
 
-Machine = Literal["qemu"]
+# The kinds of MachineKind; a board with its name.
+Machine = Annotated[str, msgspec.Meta(pattern=r"^(qemu|chroot|bwrap|board:[^/]+)$")]
 AcceleratorName = Literal["auto", "kvm", "tcg"]
 MediumName = Literal["direct", "cd", "usb-xhci", "usb-ehci"]
 FirmwareName = Literal["bios", "uefi"]
@@ -17,8 +18,46 @@ Size = Annotated[str, msgspec.Meta(pattern=r"^\d+[KMGT]?$")]
 Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+class Checkout(toml.Table, frozen=True):
+    """A checkout of a bootstrap, which cells run like a recipe; keys as options of `harness run`.
+
+    Attributes:
+        recipe: What is named after `harness run`.
+        tree: Where it is.
+        arch: Of stage0-posix.
+        builder: A checkout of builder-hex0; "" for none.
+        instrument: Whether a script is added that tells more.
+        incomplete: Whether distfiles may be missing.
+        jobs: Build jobs of its guest.
+    """
+
+    recipe: str
+    tree: str
+    arch: Literal["x86", "AMD64"] = "x86"
+    builder: str = ""
+    instrument: bool = False
+    incomplete: bool = False
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
+
+    @property
+    def words(self) -> list[str]:
+        """The same on the command line, as far as it is not what holds without a word."""
+        flags = {"--instrument": self.instrument, "--incomplete": self.incomplete}
+        return [
+            self.recipe,
+            *("--tree", self.tree),
+            *(("--arch", self.arch) if self.arch != "x86" else ()),
+            *(("--builder", self.builder) if self.builder else ()),
+            *(("--jobs", str(self.jobs)) if self.jobs != 1 else ()),
+            *(flag for flag, given in flags.items() if given),
+        ]
+
+
 class Axes(toml.Table, frozen=True):
-    """What is combined, each with each. Kernels and memory that are not given are the recipe's own."""
+    """What is combined, each with each, as far as a machine has it.
+
+    Kernels and memory that are not given are the recipe's own.
+    """
 
     recipes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     kernels: tuple[str, ...] = ()
@@ -73,6 +112,7 @@ class Document(toml.Table, frozen=True):
 
     summary: str
     axes: Axes
+    checkout: dict[str, Checkout] = {}  # noqa: RUF012 - msgspec copies it
     include: tuple[Include, ...] = ()
     exclude: tuple[Exclude, ...] = ()
     rule: tuple[Rule, ...] = ()

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from harness.board.document import find_board
 from harness.errors import InfraError
 from harness.machine import admission
 from harness.matrix.queue import Job, Result
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from harness.matrix.cells import Cell
 
 _GRACE = 30.0  # seconds for a run to stop its guest and finish its record
 _OUTCOMES = {outcome.exit_code: outcome for outcome in Outcome}
@@ -35,12 +38,12 @@ class Place:
 
     Attributes:
         runs: Directory of the records.
-        cache: The cache directory.
+        cache: The cache directory; None for that of whoever does the run.
         logs: Directory for what the processes say.
     """
 
     runs: Path
-    cache: Path
+    cache: Path | None
     logs: Path
 
 
@@ -76,19 +79,7 @@ class Child:
 
     def result(self) -> Result:
         """What came of it, once it has ended."""
-        took = round(time.monotonic() - self.began, 3)
-        status = self.process.returncode
-        if status < 0:
-            name = signal.Signals(-status).name
-            return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
-        outcome = _OUTCOMES.get(status, Outcome.BUG)
-        try:
-            answer = msgspec.json.decode(self.log.with_suffix(".json").read_bytes(), type=_Answer)
-        except (OSError, msgspec.DecodeError):
-            last = _tail(self.log).strip().rpartition("\n")[2]
-            return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
-        reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
-        return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
+        return result_of(self.process.returncode, self.log, time.monotonic() - self.began)
 
 
 class LocalWorkers:
@@ -102,7 +93,7 @@ class LocalWorkers:
     def __init__(self, place: Place, jobs: int | None = None) -> None:
         self._place = place
         self._places = admission.places()
-        self._jobs = jobs or self._places
+        self._jobs = jobs
         self._children: dict[int, Child] = {}  # by pidfd
 
     def __enter__(self) -> Self:
@@ -128,19 +119,21 @@ class LocalWorkers:
         self._children.clear()
 
     @property
-    def free(self) -> int:
-        """Places that are free; none when so many run as were asked for."""
-        if len(self._children) >= self._jobs:
-            return 0
+    def free(self) -> int | None:
+        """Places that are free; None when so many run as were asked for."""
+        if self._jobs is not None and len(self._children) >= self._jobs:
+            return None
         return self._places - sum(child.places for child in self._children.values())
 
     def places_for(self, job: Job) -> int:
         """How many places a cell takes.
 
         Raises:
-            ConfigError: The host can never carry it.
+            ConfigError: The host can never carry it, or has no such board.
         """
-        return admission.places_for(job.cell.memory)
+        if job.cell.board:
+            find_board(job.cell.board)
+        return places_for(job.cell)
 
     @property
     def running(self) -> list[Child]:
@@ -154,23 +147,7 @@ class LocalWorkers:
             InfraError: No process can be had, or no file for what it says.
         """
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
-        try:
-            with ExitStack() as stack:
-                said = stack.enter_context(log.open("wb"))
-                answer = stack.enter_context(log.with_suffix(".json").open("wb"))
-                process = subprocess.Popen(
-                    # It ends with us, however we end, and then stops its guest.
-                    ["setpriv", "--pdeathsig", "TERM", "--", *command(job, self._place)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=answer,
-                    stderr=said,
-                    start_new_session=True,  # Ctrl-C is for us
-                )
-        except OSError as error:
-            raise InfraError(
-                f"cannot start a run with {log} for what it says: {error.strerror}",
-                hint="free some space, or choose another place with --runs DIR",
-            ) from error
+        process = spawn(command(job, self._place), log)
         places = self.places_for(job)
         self._children[os.pidfd_open(process.pid)] = Child(job, process, log, time.monotonic(), places)
 
@@ -186,23 +163,105 @@ class LocalWorkers:
         return ended
 
 
+def places_for(cell: Cell) -> int:
+    """How many of this host's places for guests a cell takes; none on a board.
+
+    Raises:
+        ConfigError: The host can never carry it.
+    """
+    return 0 if cell.board else admission.places_for(cell.memory)
+
+
 def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> list[str]:
     """The `harness run` that does a cell."""
     cell = job.cell
     given = {"matrix": job.matrix, "cell": cell.name, "attempt": str(job.attempt), **(labels or {})}
     options = {
+        "--machine": cell.machine,
         "--kernel": cell.kernel,
         "--accelerator": cell.accelerator,
-        "--memory": str(cell.memory),
+        "--memory": str(cell.memory or ""),
         "--medium": cell.medium,
         "--firmware": cell.firmware,
         "--patience": str(cell.patience),
-        "--runs": str(place.runs),
-        "--cache": str(place.cache),
     }
-    words = [word for option in options.items() for word in option]
-    words += [word for key, value in given.items() for word in ("--label", f"{key}={value}")]
-    return [sys.executable, "-m", "harness", "run", cell.recipe, *words, "--json"]
+    words = [word for option, value in options.items() if value for word in (option, value)]
+    return run_words(cell.checkout.words if cell.checkout else [cell.recipe], words, place, given)
+
+
+def run_words(
+    what: Sequence[str], options: Sequence[str], place: Place, labels: Mapping[str, str]
+) -> list[str]:
+    """A `harness run` whose answer is for programs; `what` begins with the recipe."""
+    words = [*options, "--runs", str(place.runs)]
+    words += ["--cache", str(place.cache)] if place.cache else []
+    words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    return [sys.executable, "-m", "harness", "run", *what, *words, "--json"]
+
+
+def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a `harness run`, which says to people in `log` what it does, and leaves its answer beside it.
+
+    Raises:
+        InfraError: No process can be had, or no file for what it says.
+    """
+    try:
+        with ExitStack() as stack:
+            said = stack.enter_context(log.open("wb"))
+            answer = stack.enter_context(log.with_suffix(".json").open("wb"))
+            return subprocess.Popen(
+                # It ends with us, however we end, and then stops its guest.
+                ["setpriv", "--pdeathsig", "TERM", "--", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is for us
+            )
+    except OSError as error:
+        raise InfraError(
+            f"cannot start a run with {log} for what it says: {error.strerror}",
+            hint="free some space, or choose another place with --runs DIR",
+        ) from error
+
+
+def ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a run ends within so many seconds."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a run that still goes on, with its guest; the record says that it was stopped."""
+    if process.poll() is None:
+        process.terminate()
+        if not ends(process, _GRACE):
+            process.kill()
+            process.wait()
+
+
+def result_of(status: int, log: Path, seconds: float) -> Result:
+    """What came of a run that has ended.
+
+    Args:
+        status: Of its process.
+        log: What it said to people; its answer lies beside it.
+        seconds: How long it took.
+    """
+    took = round(seconds, 3)
+    if status < 0:
+        name = signal.Signals(-status).name
+        return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
+    outcome = _OUTCOMES.get(status, Outcome.BUG)
+    try:
+        answer = msgspec.json.decode(log.with_suffix(".json").read_bytes(), type=_Answer)
+    except (OSError, msgspec.DecodeError):
+        last = _tail(log).strip().rpartition("\n")[2]
+        return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
+    reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
+    return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
 
 
 def last_words(log: Path) -> str:

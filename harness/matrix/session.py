@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from harness import pipeline, places
 from harness.errors import ConfigError, HarnessError, InfraError, Interrupted
 from harness.machine import accelerator
 from harness.machine.protocol import Firmware, Medium
+from harness.matrix.cargo import Cargo
 from harness.matrix.cells import load_matrix, replace_cell
 from harness.matrix.cluster import ClusterWorkers
 from harness.matrix.controller import adopt, carry_out, expected
@@ -23,6 +24,7 @@ from harness.recipe import load_recipe
 from harness.report.history import cell_seconds, runs_of_matrix
 from harness.store import Store
 from harness.store.locks import held_if_free
+from harness.store.uses import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +50,7 @@ class Options:
         jobs: No more than so many runs at once; None for as many as the host has places for.
         resume: Whether to go on with the newest matrix of this name.
         scheduler: Address of a Dask scheduler whose workers do the runs; "" for this host.
+        send: Whether those workers are sent what they boot, into caches of their own.
     """
 
     runs: Path
@@ -56,6 +59,7 @@ class Options:
     jobs: int | None = None
     resume: bool = False
     scheduler: str = ""
+    send: bool = False
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -135,9 +139,8 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
             jobs = queue.jobs(matrix)
         logs = home / matrix
         places.writable_directory(logs, "matrix", hint)
-        place = Place(runs=options.runs, cache=options.cache, logs=logs)
-        with _workers(place, options) as workers:
-            shared = Shared(options.cache, options.runs, progress)
+        shared = Shared(options.cache, options.runs, progress, logs if options.send else None)
+        with _workers(logs, options, shared) as workers:
             done = sum(job.state == "done" for job in jobs)
             try:
                 carry_out(queue, jobs, workers, watching(workers, len(jobs), done), shared.build)
@@ -149,10 +152,15 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
         return matrix, [_with_record(job, recorded) for job in queue.jobs(matrix)]
 
 
-def _workers(place: Place, options: Options) -> LocalWorkers | ClusterWorkers:
-    if options.scheduler:
+def _workers(logs: Path, options: Options, shared: Shared) -> LocalWorkers | ClusterWorkers:
+    cache = None if options.send else options.cache
+    place = Place(runs=options.runs, cache=cache, logs=logs)
+    if not options.scheduler:
+        return LocalWorkers(place, options.jobs)
+    if not options.send:
         return ClusterWorkers(options.scheduler, place, options.jobs)
-    return LocalWorkers(place, options.jobs)
+    store = Store(options.cache)
+    return ClusterWorkers(options.scheduler, place, options.jobs, cargo=shared.cargo, store=store)
 
 
 def changes(path: Path, runs: Path) -> list[Change]:
@@ -224,12 +232,15 @@ class Shared:
         cache: The cache directory.
         runs: Directory of the records.
         progress: Where building is shown.
+        locks: Directory for files with the packages that went in; None where nobody wants them.
     """
 
     cache: Path
     runs: Path
     progress: Progress
-    _built: dict[tuple[str, str, bool], HarnessError | None] = field(default_factory=dict)
+    locks: Path | None = None
+    _built: dict[tuple[object, ...], HarnessError | None] = field(default_factory=dict)
+    _cargo: dict[tuple[object, ...], Cargo] = field(default_factory=dict)
 
     def build(self, job: Job) -> None:
         """Build what a cell boots, unless that was done, or tried, for another one.
@@ -238,12 +249,18 @@ class Shared:
             HarnessError: It cannot be built.
         """
         cell = job.cell
-        key = (cell.recipe, cell.kernel, cell.medium != "direct")
+        if cell.checkout:  # its run prepares it: what is equal is built once all the same
+            return
+        key = _key(cell)
         if key not in self._built:
             self._built[key] = self._try(cell)
         error = self._built[key]
         if error is not None:
             raise error
+
+    def cargo(self, job: Job) -> Cargo | None:
+        """What a cell boots, as entries of the store; None where its run builds that."""
+        return self._cargo.get(_key(job.cell))
 
     def _try(self, cell: Cell) -> HarnessError | None:
         for last in (False, True):
@@ -266,9 +283,26 @@ class Shared:
     def _build(self, cell: Cell) -> None:
         recipe = load_recipe(cell.recipe)
         running = pipeline.RunOptions(
-            runs=self.runs, medium=Medium(cell.medium), firmware=Firmware(cell.firmware)
+            runs=self.runs,
+            machine=cell.kind,
+            medium=Medium.BOARD if cell.board else Medium(cell.medium),
+            firmware=Firmware(cell.firmware),
         )
-        names = pipeline.needed_images(recipe, running)
-        pipeline.build(
-            recipe, pipeline.BuildOptions(cache=self.cache, kernel=cell.kernel, names=names), self.progress
+        building = pipeline.BuildOptions(
+            cache=self.cache,
+            kernel=cell.kernel or None,
+            names=pipeline.needed_images(recipe, running),
+            kernels=cell.kind.has_kernel,
         )
+        built = pipeline.build(recipe, building, self.progress)
+        if self.locks is not None:
+            lock = self.locks / f"{len(self._cargo):05}.lock.json"
+            lock.write_text(built.lock.to_json(), encoding="utf-8")
+            with watched() as names:  # what it takes when all is there, with just these packages
+                pipeline.build(recipe, replace(building, lock=lock), self.progress)
+            self._cargo[_key(cell)] = Cargo(tuple(sorted(names)), lock)
+
+
+def _key(cell: Cell) -> tuple[object, ...]:
+    """Equal for cells that boot the same."""
+    return cell.recipe, cell.kernel, cell.kind, cell.medium != "direct"

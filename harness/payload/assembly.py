@@ -1,11 +1,13 @@
 """From a tree and a mode to a recipe: an era's tables, filled in with what is in this tree.
 
-An era's recipe has, beside the contents of all recipes, three of its own that become several of those:
+An era's recipe has, beside the contents of all recipes, some of its own that become several of those:
 
 - `{ add = "distfiles", of = "sysa", path = "sysa/distfiles" }`: the files that the era's list names;
 - `{ add = "package-directories", of = "sysa", path = "after" }`: for the trees of 2021, the directories of
   the packages that the script names, with their distfiles below `src`;
-- `{ add = "config", path = "sysa/bootstrap.cfg" }`: the configuration.
+- `{ add = "config", path = "sysa/bootstrap.cfg" }`: the configuration;
+- `{ add = "path-list", path = "sysa/list.txt", behind = "{tree}/first.txt", below = ["sysa"] }`: the lines of
+  a file of the tree, and behind them the absolute paths of all files that the contents before it put there.
 
 In texts, `{tree}` is the checkout and `{jobs}` the number of build jobs, beside the mode's own settings.
 """
@@ -13,14 +15,18 @@ In texts, `{tree}` is the checkout and `{jobs}` the number of build jobs, beside
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.errors import ConfigError
+from harness.image.names import matches
 from harness.payload import source_lists
 from harness.recipe import Document, Recipe, problems
+from harness.sources.checkout import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +132,10 @@ class _Filling:
         if isinstance(value, dict):
             return {key: self.value(inner) for key, inner in value.items()}
         if isinstance(value, list):
-            return [filled for inner in value for filled in self._item(inner)]
+            filled: list[Any] = []
+            for inner in value:
+                filled.extend(self._item(inner, filled))
+            return filled
         return self.text(value) if isinstance(value, str) else value
 
     def text(self, text: str) -> str:
@@ -136,7 +145,7 @@ class _Filling:
             known["disk_size"] = self.choices.disk_size
         return re.sub(r"\{([a-z_]+)\}", lambda match: known.get(match[1], match[0]), text)
 
-    def _item(self, item: Any) -> Iterator[Any]:
+    def _item(self, item: Any, before: Sequence[Any]) -> Iterator[Any]:
         kind = item.get("add") if isinstance(item, dict) else None
         if kind == "distfiles":
             yield {"add": "directory", "path": item.get("path")}
@@ -146,6 +155,8 @@ class _Filling:
             yield from self._packages(item)
         elif kind == "config":
             yield {"add": "text", "path": item.get("path"), "text": config_text(self.tree.era, self)}
+        elif kind == "path-list":
+            yield {"add": "text", "path": item.get("path"), "text": self._path_list(item, before)}
         elif kind == "checkout":
             yield {**self.value(item), **self._checked_out()}
         else:
@@ -179,6 +190,13 @@ class _Filling:
             **self._checked_out(),
         }
 
+    def _path_list(self, item: Mapping[str, Any], before: Sequence[Any]) -> str:
+        """A list of files as the trees' scripts of 2023 write one for the filesystem of the next kernel."""
+        first = Path(self.text(str(item["behind"]))).read_text("utf-8")
+        below = tuple(f"{name}/" for name in item["below"])
+        paths = sorted(path for content in before for path in _files(content) if path.startswith(below))
+        return first + "".join(f"/{path}\n" for path in paths)
+
     def _checked_out(self) -> dict[str, object]:
         """What goes for all checkouts; the submodules that are needed were looked for with the tree.
 
@@ -208,6 +226,22 @@ def _group(era: Era, item: Mapping[str, Any]) -> Distfiles:
         if group.name == item.get("of"):
             return group
     raise ConfigError(f"{era.path}: there are no distfiles {item.get('of')!r}")
+
+
+def _files(content: Mapping[str, Any]) -> Iterator[str]:
+    """The paths of the files that a content, once filled in, puts into an image."""
+    path = str(content["path"]) if "path" in content else ""
+    if content["add"] == "checkout":
+        drop = tuple(content.get("drop", ()))
+
+        def left(name: str) -> bool:
+            return bool(drop) and matches(name, drop)
+
+        found = look(Path(content["source"]), dirty=bool(content["dirty"]), partial=True, leave=left)
+        names = (file.path for file in found.files if not stat.S_ISDIR(file.mode) and not left(file.path))
+        yield from (f"{path}/{name}".lstrip("/") for name in names)
+    elif content["add"] != "directory":
+        yield path
 
 
 def _download(distfile: Distfile, directory: str) -> dict[str, object]:

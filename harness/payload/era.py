@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from harness import places, toml
+from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ModeName = Literal["qemu", "chroot", "bwrap", "board"]
+ModeName = Literal["qemu", "builder-hex0", "chroot", "bwrap", "board"]
 
 
 class Distfiles(toml.Table, frozen=True):
@@ -71,11 +72,16 @@ class Mode(toml.Table, frozen=True):
         own_kernel: Replaces the recipe's table `boot` when the seed kernel is a file of the user's: such a
             kernel comes without modules.
         settings: Placeholders for the configuration.
+        saying: Words that certain files of a tree must have for it to offer the mode, by the files' paths:
+            where it came later than the era, or its layout did.
+        submodule: What must be checked out beside what the era needs.
     """
 
     recipe: dict[str, Any]
     own_kernel: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
     settings: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    submodule: tuple[Submodule, ...] = ()
 
 
 class _Document(toml.Table, frozen=True):
@@ -83,7 +89,9 @@ class _Document(toml.Table, frozen=True):
     payload: str
     present: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     mode: dict[ModeName, Mode]
+    like: str = ""
     absent: tuple[str, ...] = ()
+    saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     lacking: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     manifest: str = ""
     stale: tuple[str, ...] = ()
@@ -103,6 +111,7 @@ class Era:
         payload: What it is an era of, such as "live-bootstrap".
         present: Shell patterns of paths that a tree of it has, each at least once.
         absent: Shell patterns of paths that it has not.
+        saying: Words that certain of its files have, by their paths.
         lacking: Words that certain of its files have not, by their paths.
         manifest: The file of `build: PACKAGE` lines that says what is built, in order, if there is one.
         stale: Shell patterns of what an earlier run by the tree's own scripts leaves.
@@ -118,6 +127,7 @@ class Era:
     payload: str
     present: tuple[str, ...]
     absent: tuple[str, ...]
+    saying: dict[str, str]
     lacking: dict[str, str]
     manifest: str
     stale: tuple[str, ...]
@@ -133,12 +143,12 @@ def era_files() -> dict[str, Path]:
 
 
 def load_era(path: Path) -> Era:
-    """Read an era.
+    """Read an era; what it leaves out of the era that it is like is as there.
 
     Raises:
         ConfigError: The file is wrong; the message names file and key.
     """
-    document = toml.load(path, _Document)
+    document = toml.typed(path, _whole(path), _Document)
     return Era(
         name=path.stem,
         path=path,
@@ -146,6 +156,7 @@ def load_era(path: Path) -> Era:
         payload=document.payload,
         present=document.present,
         absent=document.absent,
+        saying=document.saying,
         lacking=document.lacking,
         manifest=document.manifest,
         stale=document.stale,
@@ -154,6 +165,20 @@ def load_era(path: Path) -> Era:
         config=document.config,
         modes=document.mode,
     )
+
+
+def _whole(path: Path, behind: tuple[str, ...] = ()) -> dict[str, Any]:
+    """All keys of an era: its own, and those of the era that it is like; of modes, each counts as a whole."""
+    own = toml.read(path)
+    name = own.get("like", "")
+    if name == "":
+        return own
+    other = path.with_name(f"{name}.toml")
+    if not other.is_file() or name in (*behind, path.stem):
+        raise ConfigError(f"{path}: key like: there is no other era {name!r} beside it")
+    base = _whole(other, (*behind, path.stem))
+    modes = {**base.get("mode", {}), **own.get("mode", {})}
+    return {**base, **own, "mode": modes}
 
 
 def load_eras() -> tuple[Era, ...]:

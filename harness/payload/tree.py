@@ -10,12 +10,19 @@ from harness.payload.era import load_eras
 from harness.sources.checkout import stray_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.payload.era import Era, Mode, ModeName
+    from harness.payload.era import Era, Mode, ModeName, Submodule
 
 _SHOWN = 3  # of what was looked for and not found, per era
+_ASKED: dict[ModeName, str] = {
+    "qemu": "--machine qemu",
+    "builder-hex0": "--kernel builder-hex0",
+    "chroot": "--machine chroot",
+    "bwrap": "--machine bwrap",
+    "board": "--machine board:NAME",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +43,20 @@ class Tree:
         """How it is run in a mode.
 
         Raises:
-            ConfigError: The era does not offer it.
+            ConfigError: Neither its era nor the tree itself offers it, or what it needs is not checked out.
         """
-        if name not in self.era.modes:
-            offered = ", ".join(self.era.modes) or "none"
+        lacks = [] if name in self.era.modes else ["its era has none"]
+        if not lacks:
+            mode = self.era.modes[name]
+            lacks = [*_unsaid(self.path, mode.saying)]
+        if lacks:
+            offered = [f"{each} ({_ASKED[each]})" for each in self.era.modes if each != name]
             raise ConfigError(
-                f"{self.path} ({self.era.name}) does not offer the mode {name}",
-                hint=f"its modes: {offered}; choose with --mode",
+                f"{self.path} ({self.era.name}) does not offer the mode {name}: {', '.join(lacks)}",
+                hint=f"its modes: {', '.join(offered) or 'none'}",
             )
-        return self.era.modes[name]
+        _check_submodules(self.path, mode.submodule)
+        return mode
 
 
 def recognise(path: Path, eras: Sequence[Era] | None = None) -> Tree:
@@ -71,7 +83,7 @@ def recognise(path: Path, eras: Sequence[Era] | None = None) -> Tree:
         names = " and ".join(era.name for era in fitting)
         raise ConfigError(f"{path} fits the eras {names}", hint="an era's file needs another key absent")
     era = fitting[0]
-    _check_submodules(path, era)
+    _check_submodules(path, era.submodules)
     stray = stray_files(path)
     if stray is None:
         _check_stale(path, era)
@@ -85,14 +97,24 @@ def _misfits(path: Path, era: Era) -> Iterator[str]:
     for pattern in era.absent:
         if _has(path, pattern):
             yield f"{pattern} is there"
+    yield from _unsaid(path, era.saying)
     for name, words in era.lacking.items():
-        file = path / name
-        if file.is_file() and words in file.read_text("utf-8", errors="replace"):
+        if _says(path / name, words):
             yield f"{name} says {words}"
 
 
 def _has(path: Path, pattern: str) -> bool:
     return next(path.glob(pattern), None) is not None
+
+
+def _says(file: Path, words: str) -> bool:
+    return file.is_file() and words in file.read_text("utf-8", errors="replace")
+
+
+def _unsaid(path: Path, saying: Mapping[str, str]) -> Iterator[str]:
+    for name, words in saying.items():
+        if not _says(path / name, words):
+            yield f"{name} does not say {words}"
 
 
 def _refusal(path: Path, known: Sequence[Era], lacks: dict[str, tuple[str, ...]]) -> ConfigError:
@@ -111,8 +133,8 @@ def _refusal(path: Path, known: Sequence[Era], lacks: dict[str, tuple[str, ...]]
     )
 
 
-def _check_submodules(path: Path, era: Era) -> None:
-    missing = [module for module in era.submodules if not _has(path, f"{module.path}/{module.proof}")]
+def _check_submodules(path: Path, modules: Sequence[Submodule]) -> None:
+    missing = [module for module in modules if not _has(path, f"{module.path}/{module.proof}")]
     if missing:
         names = ", ".join(module.path for module in missing)
         what = "submodule is" if len(missing) == 1 else "submodules are"

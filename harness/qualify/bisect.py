@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,20 +26,30 @@ class Bounds(msgspec.Struct, frozen=True):
     too_little: int | None
 
 
-def smallest(works: Callable[[int], bool], ladder: Sequence[int] = LADDER) -> Bounds:
-    """Find the least rung that works by halving, where all above one that works do.
+def smallest(
+    works: Callable[[int], bool], ladder: Sequence[int] = LADDER, *, guess: float | None = None
+) -> Bounds:
+    """Find the least rung that works, where all above one that works do.
 
     Args:
-        works: Whether it works with so much; called once for about log2(len(ladder)) rungs.
+        works: Whether it works with so much; called at most once for a rung.
         ladder: Candidates, rising.
+        guess: What is probably enough: two calls if it is, and few if it is nearly so. From there, steps that
+            double lead past the limit, and halving leads back to it. Without a guess, all is halved.
     """
     low, high = -1, len(ladder)  # ladder[low] fails, ladder[high] works, as far as these exist
+    at = (low + high) // 2 if guess is None else min(bisect_left(ladder, guess), high - 1)
+    step = None if guess is None else 1
     while high - low > 1:
-        middle = (low + high) // 2
-        if works(ladder[middle]):
-            high = middle
+        if works(ladder[at]):
+            high = at
         else:
-            low = middle
+            low = at
+        if step is not None and (low < 0 or high == len(ladder)):
+            at = max(high - step, low + 1) if low < 0 else min(low + step, high - 1)
+            step *= 2
+        else:
+            at = (low + high) // 2
     return Bounds(
         least=ladder[high] if high < len(ladder) else None,
         too_little=ladder[low] if low >= 0 else None,

@@ -13,9 +13,10 @@ from harness.errors import ConfigError
 from harness.kernel import inspection
 from harness.outcome import Outcome
 from harness.qualify.advice import Advice, Known, advise
-from harness.qualify.bisect import LADDER, Bounds, smallest
+from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.recipe import load_recipe
+from harness.size import parse_size
 from harness.stages.plan_file import needs_files
 from harness.stages.verdict import StageStatus, Verdict
 
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from harness.stages.verdict import StageResult
 
 _RECIPES = {32: "qualify", 64: "qualify-x86_64"}
-_HIDDEN = (
-    "xz",
-    "lz4",
-    "zstd",
-)  # compressions that are asked for again where the one before them is not known
-_PATIENCE = 5.0  # how many times as long as the first boot one with little memory may take
-_BUDGET = 150.0  # of the plan's first stage, in seconds
+# Compressions that are asked for again where one before them is not known.
+_HIDDEN = ("xz", "lz4", "zstd", "bzip2", "lzma", "lzo")
+# For how many times the first boot's whole way to its first process one with little memory may be silent. It
+# has less to unpack and to look for, and says nothing until it is unpacked itself: a third of the way.
+_PATIENCE = 1.25
+_SILENCE = 60.0  # that the plan's first stage allows, in seconds
+_LEAST_PATIENCE = 0.08
+_WORKING = 12  # MiB that the smallest probe takes, packed, unpacked and at work
 _MIB = 1 << 20
 
 
@@ -141,7 +143,10 @@ class _Qualifier:
             answers |= self._hidden(recipe, answers)
             answers |= _jump(answers, run.result.verdict)
             if self._wishes.memory:
-                memory = smallest(lambda size: self._comes_up(recipe, size, stages["kernel"]), LADDER)
+                memory = smallest(
+                    lambda size: self._comes_up(recipe, size, stages["kernel"]),
+                    guess=_enough(recipe, answers),
+                )
         found = inspection.examine(kernel.image.path)
         symbols = found.config.symbols if found.config else None
         known = Known(kernel.image, symbols, answers, modules=kernel.modules is not None)
@@ -173,8 +178,8 @@ class _Qualifier:
         return found
 
     def _comes_up(self, recipe: Recipe, size: int, first: StageResult) -> bool:
-        """Whether the kernel comes to its first process with so many MiB, in a few times the first's time."""
-        patience = min(1.0, max(_PATIENCE * first.cpu / _BUDGET, 0.1))
+        """Whether the kernel comes to its first process with so many MiB."""
+        patience = min(1.0, max(_PATIENCE * first.cpu / _SILENCE, _LEAST_PATIENCE))
         running = replace(self._wishes.running, memory=size * _MIB, patience=patience)
         try:
             run = self._boot(_booting(recipe, "small", drives=False), running)
@@ -210,6 +215,15 @@ class _Qualifier:
         run = pipeline.boot(built, running, cache=wishes.cache, listeners=[], progress=self._progress)
         self._records.append(str(run.directory))
         return run
+
+
+def _enough(recipe: Recipe, answers: Mapping[str, Answer]) -> float | None:
+    """How many MiB are probably enough: what the kernel keeps for itself, and the probe's."""
+    said = answers.get("memory", Answer(Word.NO)).detail.split()
+    if not said or not said[0].isdecimal():
+        return None
+    left = int(said[0]) << 10
+    return (parse_size(recipe.boot.memory) - left) / _MIB + _WORKING
 
 
 def _booting(recipe: Recipe, initramfs: str, *, drives: bool = True) -> Recipe:

@@ -42,7 +42,7 @@ class Drive(toml.Table, frozen=True):
     """A further disk, by the controller that it hangs on; what the guest writes to it is dropped."""
 
     image: Name
-    bus: Literal["ide", "ahci", "nvme", "virtio", "usb"]
+    bus: Literal["ide", "ahci", "nvme", "virtio", "usb", "usb-ehci", "usb-uhci", "usb-ohci"]
 
 
 class Boot(toml.Table, frozen=True):

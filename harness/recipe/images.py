@@ -13,7 +13,7 @@ from harness.size import parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Compression = Literal["none", "gzip", "xz", "zstd", "lz4"]
+Compression = Literal["none", "gzip", "xz", "zstd", "lz4", "bzip2", "lzma", "lzo"]
 Filesystem = Literal["ext2", "ext3", "ext4", "swap", "none"]
 Label = Annotated[str, msgspec.Meta(max_length=16)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12})?$")]
@@ -112,13 +112,14 @@ class Dib(toml.Table, frozen=True, tag_field="kind", tag="dib"):
 class BuilderHex0(toml.Table, frozen=True, tag_field="kind", tag="builder-hex0"):
     """A disk that a BIOS boots without any Linux: builder-hex0, the files that it loads, and its commands.
 
-    `stage1` and `stage2` are the hex0 sources of its two stages, as paths; `commands` follow on the files.
+    `stage1` is the boot sector, as hex0 or as it is, and `stage2` the hex0 source that it compiles, as paths;
+    without `stage2`, `stage1` is all of it. `commands` follow on the files.
     """
 
     name: Name
     stage1: str
-    stage2: str
     commands: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    stage2: str = ""
     size: str = "64M"
     contents: tuple[Content, ...] = ()
 

@@ -89,8 +89,7 @@ def _machine(reading: Reading, seen: dict[str, list[str]]) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
     if machine is not None:
-        where = f"board {machine.board}" if machine.board else f"QEMU {machine.qemu}, {machine.accelerator}"
-        yield f"| run on | {where}, {format_size(machine.memory)} of memory |"
+        yield f"| run on | {machine.title}, {format_size(machine.memory)} of memory |"
         yield f"| firmware | {machine.firmware}, boot medium: {machine.medium} |"
         yield f"| command line | `{machine.command_line}` |"
     for name in _FACTS:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError
+from harness.machine.protocol import Accelerator
 from harness.report.reading import RunState, read_run
 from harness.store.locks import held
 
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from harness.report.reading import Reading
-    from harness.report.record import RunDocument
+    from harness.report.record import MachineRecord, RunDocument
 
 PLACE = Path(".index", "history.db")
 
-_VERSION = 1
+_VERSION = 2
 _PATIENCE = 10.0  # seconds to wait for another writer
 _BATCH = 500  # records per transaction, so that nobody waits long
 _RECENT = 5  # seconds; time stamps are coarse, so what changed so recently is looked at again
@@ -104,9 +106,9 @@ def cell_name(
     Args:
         recipe: Its name.
         kernel: The seed kernel, by name or path; "" where the machine has none of its own.
-        machine: Its kind.
-        accelerator: "kvm", "tcg", "auto" where it is not known yet, or "".
-        memory: Bytes; 0 where it is not known.
+        machine: Its kind; a board with its name, as "board:NAME".
+        accelerator: "kvm", "tcg", "auto" where it is not known yet, or "" where there is none.
+        memory: Bytes; 0 where it is not known, or not ours to choose.
         medium: What is booted; "direct" is not mentioned.
         firmware: What runs before; "bios" is not mentioned.
     """
@@ -163,8 +165,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version of the harness (format {version}, ours is {_VERSION})",
             hint="update the harness; or remove the file, which is made again from the records",
         )
-    if version < _VERSION:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+    if version < _VERSION:  # nothing of an older one is kept: the records have it all
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        dropped = "".join(f"DROP TABLE {name};" for (name,) in tables)
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {dropped} {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"
+        )
 
 
 def _forget(path: Path) -> None:
@@ -245,16 +251,7 @@ def _row(reading: Reading) -> tuple[str | int | float, ...]:
         kind,
         accelerator,
         memory,
-        document.labels.get("cell")
-        or cell_name(
-            recipe=document.recipe,
-            kernel=seed,
-            machine=kind,
-            accelerator=accelerator,
-            memory=memory,
-            medium=machine.medium if machine else "direct",
-            firmware=machine.firmware if machine else "bios",
-        ),
+        document.labels.get("cell") or _cell(document.recipe, seed, machine),
         _inputs(document),
         str(reading.state),
         str(verdict.outcome) if verdict else "",
@@ -264,6 +261,23 @@ def _row(reading: Reading) -> tuple[str | int | float, ...]:
         document.labels.get("matrix", ""),
         int(attempt) if (attempt := document.labels.get("attempt", "")).isdecimal() else 0,
         document.taken_over is not None,
+    )
+
+
+def _cell(recipe: str, seed: str, machine: MachineRecord | None) -> str:
+    name = partial(cell_name, recipe=recipe, kernel=seed, medium="direct", firmware="bios")
+    if machine is None:
+        return name(machine="", accelerator="", memory=0)
+    if machine.board:  # it is as it is: what a run cannot choose names no cell
+        return name(machine=f"board:{machine.board}", accelerator="", memory=0)
+    if machine.accelerator == Accelerator.NATIVE:
+        return name(machine=machine.kind, accelerator="", memory=machine.memory)
+    return name(
+        machine=machine.kind,
+        accelerator=machine.accelerator,
+        memory=machine.memory,
+        medium=machine.medium,
+        firmware=machine.firmware,
     )
 
 

@@ -80,6 +80,11 @@ class MachineRecord(msgspec.Struct, frozen=True):
     network: str = "none"
     board: str = ""
 
+    @property
+    def title(self) -> str:
+        """What it is, such as "QEMU 7.2.22, tcg", "board shelf" or "chroot"."""
+        return f"QEMU {self.qemu}, {self.accelerator}" if self.qemu else f"{self.kind} {self.board}".strip()
+
 
 class HostRecord(msgspec.Struct, frozen=True):
     """The host that carried it; `memory` in bytes."""

@@ -120,12 +120,7 @@ def _show_inputs(console: Console, document: RunDocument) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     machine = document.machine
     if machine is not None:
-        name = (
-            f"QEMU {machine.qemu}, {machine.accelerator}"
-            if machine.qemu
-            else f"{machine.kind} {machine.board}".strip()
-        )
-        text = f"machine  {name}, {machine.memory >> 20} MiB"
+        text = f"machine  {machine.title}, {machine.memory >> 20} MiB"
         if machine.unpacked:
             text += ", seed kernel started unpacked"
         console.print(text, soft_wrap=True, highlight=False, markup=False)

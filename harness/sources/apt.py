@@ -220,6 +220,11 @@ class AptRoot:
                         hint="resolve again with --refresh (and without --lock)",
                     )
                 hint = "check the network and the machine's apt sources"
+                if "does not have a Release file" in stderr:
+                    hint = (
+                        f"check the name of the suite {self.suite}; the archive is not there, "
+                        "or no longer has it (--mirror names another one)"
+                    )
                 raise command_failed(full, process.returncode, stderr, hint=hint)
 
     def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
-import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, command_failed
+from harness.errors import ConfigError
+from harness.sources.git import ask, git, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -159,9 +158,7 @@ def stray_files(directory: Path) -> tuple[str, ...] | None:
     prefix = _prefix(directory)
     if prefix is None:
         return None
-    output = _git(
-        directory, "status", "--porcelain", "-z", "--ignored", "--untracked-files=normal", "--", "."
-    )
+    output = git(directory, "status", "--porcelain", "-z", "--ignored", "--untracked-files=normal", "--", ".")
     kinds = ("?? ", "!! ")
     found = (record[3:].removeprefix(prefix) for record in _records(output) if record.startswith(kinds))
     return tuple(sorted(found))
@@ -169,7 +166,7 @@ def stray_files(directory: Path) -> tuple[str, ...] | None:
 
 def _tracked(directory: Path, status: _Status, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:
     differing += [*status.changed, *status.untracked]
-    for record in _records(_git(directory, "ls-files", "-s", "-v", "-z")):
+    for record in _records(git(directory, "ls-files", "-s", "-v", "-z")):
         head, path = record.split("\t", 1)
         tag, mode, blob, _ = head.split(" ")
         if mode == _GITLINK:
@@ -272,16 +269,16 @@ def _sorted(files: Iterable[CheckedOut]) -> tuple[CheckedOut, ...]:
 
 def _prefix(directory: Path) -> str | None:
     """The directory's place in its repository, such as "a/b/"; None where there is no repository."""
-    result = _run(directory, "rev-parse", "--show-prefix")
+    result = ask(directory, "rev-parse", "--show-prefix")
     if result.returncode == 0:
         return os.fsdecode(result.stdout.removesuffix(b"\n"))
     if b"not a git repository" in result.stderr:
         return None
-    raise _refusal(directory, result)
+    raise refusal(directory, result)
 
 
 def _status(directory: Path, prefix: str, *, dirty: bool) -> _Status:
-    output = _git(
+    output = git(
         directory,
         # Submodules count when their commit is another one; what is in them is looked at separately.
         *("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--ignore-submodules=dirty"),
@@ -301,32 +298,6 @@ def _status(directory: Path, prefix: str, *, dirty: bool) -> _Status:
             fields = record.split(" ", before)
             changed[fields[before].removeprefix(prefix)] = fields[mode]
     return _Status(commit, changed, tuple(untracked))
-
-
-def _git(directory: Path, *arguments: str) -> bytes:
-    result = _run(directory, *arguments)
-    if result.returncode != 0:
-        raise _refusal(directory, result)
-    return result.stdout
-
-
-def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    if shutil.which("git") is None:
-        raise ConfigError("git is not installed, and it knows what belongs to a checkout", hint="install git")
-    # Whoever called us may be git itself, in a hook, which points to a repository of its own.
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(directory), *arguments]
-    return subprocess.run(command, env={**clean, "LC_ALL": "C"}, capture_output=True, check=False)
-
-
-def _refusal(directory: Path, result: subprocess.CompletedProcess[bytes]) -> Exception:
-    stderr = os.fsdecode(result.stderr)
-    if "dubious ownership" in stderr:
-        return ConfigError(
-            f"git does not trust the checkout {directory}, because it belongs to another user",
-            hint=f"if you do: git config --global --add safe.directory {directory}",
-        )
-    return command_failed(result.args, result.returncode, stderr)
 
 
 def _records(output: bytes) -> Iterator[str]:

@@ -16,6 +16,9 @@ class KernelNeeds(toml.Table, frozen=True):
     built_in: tuple[str, ...] = ()
     modular: tuple[str, ...] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.built_in or self.modular)
+
 
 class Needs(toml.Table, frozen=True):
     """What a plan needs.
@@ -34,8 +37,10 @@ class Needs(toml.Table, frozen=True):
         """What the kernel in a role must have: "seed" or "second"."""
         return self.seed if role == "seed" else self.second
 
-    def __bool__(self) -> bool:
-        return self != NO_NEEDS
+    @property
+    def of_kernels(self) -> bool:
+        """Whether it needs more than memory."""
+        return bool(self.seed or self.second)
 
 
 NO_NEEDS = Needs()

@@ -45,7 +45,8 @@ def needs_files() -> dict[str, tuple[str, Needs]]:
     """What every plan of the project needs of kernels, and every file of needs that no plan includes yet.
 
     Returns:
-        Summary and needs, by name; a file of needs without a summary is a part of others.
+        Summary and needs, by name; a file of needs without a summary is a part of others. Plans that boot
+        without a kernel are not among them.
     """
     plans = {name: toml.load(path, _Document) for name, path in plan_files().items()}
     found = {name: (document.summary, load_plan(find_plan(name)).needs) for name, document in plans.items()}
@@ -54,7 +55,7 @@ def needs_files() -> dict[str, tuple[str, Needs]]:
         if path.stem not in said:
             included = toml.load(path, _Included)
             found[path.stem] = (included.summary, included.needs)
-    return {name: (summary, needs) for name, (summary, needs) in found.items() if summary and needs}
+    return {name: found[name] for name, (summary, needs) in found.items() if summary and needs.of_kernels}
 
 
 def find_plan(name: str) -> Path:

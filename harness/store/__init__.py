@@ -28,6 +28,7 @@ UNFINISHED = ".unfinished"
 _HINT = "choose another cache with --cache DIR or the environment variable HARNESS_CACHE"
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 _FULL = 64 << 10  # bytes: with less than this left, a program that failed has met a full disk
+_NAMED = 3  # files in a message
 _USE_IS_NEWS = 60.0  # seconds after which another use of an entry is written down
 
 
@@ -81,6 +82,35 @@ class Store:
         """Whether `get` would find the entry; if so, it stays there for as long as this process lives."""
         return self._take(self._entry(kind, inputs))
 
+    def holds(self, name: str) -> bool:
+        """The same for an entry by its name, such as "initramfs/0a1b…"."""
+        return self._take(self.entries / name)
+
+    def adopt(self, name: str, fill: Callable[[Path], None]) -> None:
+        """Take an entry as another store has it, unless it is there by now.
+
+        Args:
+            name: Of the entry, such as "initramfs/0a1b…".
+            fill: Fills the empty directory that it is given, with the entry's seal.
+
+        Raises:
+            InfraError: What came is not what was sealed, or the disk is full.
+        """
+        entry = self.entries / name
+        kind, _, digest = name.partition("/")
+
+        def checked(directory: Path) -> None:
+            fill(directory)
+            if problems := seal.damage(directory):
+                raise InfraError(
+                    f"{name} came damaged from another store: {'; '.join(problems[:_NAMED])}",
+                    hint="look at it there with `harness store verify`",
+                )
+
+        with self._explained(), self.lock(f"{kind}-{digest}"):
+            if not self._take(entry):
+                self._fill(entry, checked)
+
     def place(self, kind: str, inputs: Mapping[str, object]) -> Path:
         """The directory that `get` would return, whether or not it is there."""
         return self._entry(kind, inputs)
@@ -126,6 +156,14 @@ class Store:
     def _build(
         self, entry: Path, inputs: Mapping[str, object], build: Callable[[Path], Mapping[str, str] | None]
     ) -> None:
+        def fill(directory: Path) -> None:
+            known = build(directory) or {}
+            (directory / "inputs.json").write_text(_document(inputs), encoding="utf-8")
+            seal.seal(directory, known)
+
+        self._fill(entry, fill)
+
+    def _fill(self, entry: Path, fill: Callable[[Path], None]) -> None:
         # The entry's lock is ours, so whatever lies here is nobody's: a crashed builder's, or damaged.
         self._sweep(entry.parent)
         unfinished = entry.with_name(f"{entry.name}{UNFINISHED}")
@@ -135,9 +173,7 @@ class Store:
         try:
             with self._explained():  # while the disk is as full as it was
                 unfinished.mkdir(parents=True)
-                known = build(unfinished) or {}
-                (unfinished / "inputs.json").write_text(_document(inputs), encoding="utf-8")
-                seal.seal(unfinished, known)
+                fill(unfinished)
                 unfinished.rename(entry)
         except BaseException:
             remove(unfinished)

@@ -10,13 +10,17 @@ import atexit
 import fcntl
 import os
 import secrets
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.store.locks import held_if_free
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_watching: list[set[str]] = []  # of whoever wants to know which entries are given
 
 
 class Uses:
@@ -36,6 +40,8 @@ class Uses:
 
     def note(self, name: str) -> None:
         """Remember that an entry is used until this process ends."""
+        for names in _watching:
+            names.add(name)
         if name not in self._noted:
             os.write(self._file, f"{name}\n".encode())
             self._noted.add(name)
@@ -43,6 +49,17 @@ class Uses:
     def _forget(self, owner: int) -> None:
         if os.getpid() == owner:  # a forked process ends without taking our uses along
             self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def watched() -> Iterator[set[str]]:
+    """The names of all entries that this process is given meanwhile, such as "initramfs/0a1b…"."""
+    names: set[str] = set()
+    _watching.append(names)
+    try:
+        yield names
+    finally:
+        _watching.remove(names)
 
 
 def uses_of_this_process(directory: Path) -> Uses:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import pipeline
+from harness.errors import HarnessError
+from harness.kernel import built, catalogue
 from harness.progress import Quiet
+from harness.sources.debian import DebianSource
+from harness.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,10 +33,10 @@ def verdict_of(harness_cache: Path, tmp_path: Path) -> Callable[..., Verdict]:
     """Boots what was built, with budgets that a healthy relay keeps, and returns the verdict."""
 
     def boot(
-        built: Build, *, listeners: Sequence[Listener] = (), patience: float = 0.5, **options: Any
+        images: Build, *, listeners: Sequence[Listener] = (), patience: float = 0.5, **options: Any
     ) -> Verdict:
         running = pipeline.RunOptions(runs=tmp_path / "runs", patience=patience, **options)
-        run = pipeline.boot(built, running, cache=harness_cache, listeners=list(listeners), progress=Quiet())
+        run = pipeline.boot(images, running, cache=harness_cache, listeners=list(listeners), progress=Quiet())
         verdict = run.result.verdict
         assert verdict.hint, "every verdict but PASS says what to do next"
         assert verdict.evidence, "every verdict but PASS rests on something"
@@ -42,3 +46,20 @@ def verdict_of(harness_cache: Path, tmp_path: Path) -> Callable[..., Verdict]:
         return verdict
 
     return boot
+
+
+@pytest.fixture
+def require(harness_cache: Path) -> Callable[[str], str]:
+    """Skips unless the store has a kernel that is built here; returns its name."""
+
+    def look(name: str) -> str:
+        store = Store(harness_cache)
+        try:
+            there = built.is_built(catalogue.order(name, DebianSource(store, Quiet())), store)
+        except HarnessError as error:
+            pytest.skip(f"nobody knows whether {name} is built: {error.message}")
+        if not there:
+            pytest.skip(f"{name} is not built: `harness kernel build {name}`")
+        return name
+
+    return look

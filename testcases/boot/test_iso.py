@@ -51,15 +51,18 @@ def follow(harness_cache: Path, tmp_path: Path) -> Callable[..., RunDocument]:
     return boot
 
 
-@pytest.mark.parametrize("medium", [Medium.CD, Medium.USB_XHCI])
+@pytest.mark.parametrize(
+    ("medium", "firmware"), [(Medium.CD, Firmware.UEFI), (Medium.USB_XHCI, Firmware.BIOS)]
+)
 def test_the_relay_runs_to_its_end_from_a_medium(
-    relay: Build, follow: Callable[..., RunDocument], medium: Medium
+    relay: Build, follow: Callable[..., RunDocument], medium: Medium, firmware: Firmware
 ) -> None:
-    document = follow(relay, medium, Firmware.BIOS)
+    document = follow(relay, medium, firmware)
     assert document.verdict is not None
     assert document.verdict.outcome == Outcome.PASS, document.verdict
     assert document.machine is not None
-    assert (document.machine.medium, document.machine.firmware) == (medium, "bios")
+    assert (document.machine.medium, document.machine.firmware) == (medium, firmware)
+    assert ("acpi" in document.facts) == (firmware == Firmware.UEFI)  # told to the kernel behind kexec
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_two_kernels_boot_as_a_matrix(tmp_path: Path, harness_cache: Path) -> None:
+def test_kernels_and_the_hosts_own_run_as_a_matrix(tmp_path: Path, harness_cache: Path) -> None:
     (tmp_path / "hello").symlink_to(ROOT / "benchmarks/hello")
     file = tmp_path / "two.toml"
     file.write_text(
-        'summary = "two kernels"\n[axes]\nrecipes = ["hello/recipes/hello.toml"]\n'
+        'summary = "two kernels, and none"\n[axes]\nrecipes = ["hello/recipes/hello.toml"]\n'
         'kernels = ["debian-6.1-i686", "debian-5.10-i686"]\naccelerators = ["tcg"]\n'
+        f'[[include]]\nrecipe = "relay"\nmachine = "{"chroot" if os.geteuid() == 0 else "bwrap"}"\n'
     )
     options = ["--runs", str(tmp_path / "runs"), "--cache", str(harness_cache), "--json"]
     command = [sys.executable, "-m", "harness", "matrix", "run", str(file), *options]

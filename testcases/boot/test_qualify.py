@@ -26,12 +26,17 @@ DISKS = {
     "NVMe disk": MODULE,
     "virtio disk": MODULE,
     "USB disk (xHCI)": MODULE,
+    "USB disk (EHCI)": MODULE,
+    "USB disk (UHCI)": MODULE,
+    "USB disk (OHCI)": MODULE,
     "MBR partitions": "✓",
     "ext2": MODULE,
     "ext3": MODULE,
     "ext4": MODULE,
 }
-COMPRESSIONS = dict.fromkeys((f"initramfs: {name}" for name in ("gzip", "xz", "lz4", "zstd")), "✓")
+COMPRESSIONS = dict.fromkeys(
+    (f"initramfs: {name}" for name in ("gzip", "xz", "lz4", "zstd", "bzip2", "lzma", "lzo")), "✓"
+)
 
 
 @pytest.fixture

@@ -10,13 +10,10 @@ import pytest
 
 from harness import pipeline
 from harness.errors import HarnessError
-from harness.kernel import built, catalogue
 from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.recipe import load_recipe
 from harness.report.record import RunDocument
-from harness.sources.debian import DebianSource
-from harness.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,23 +22,6 @@ if TYPE_CHECKING:
 
 INSIDE = Path(__file__).parent / "tiny/recipes/inside.toml"
 WIDTHS = pytest.mark.parametrize("width", ["i686", "x86_64"])
-
-
-@pytest.fixture
-def require(harness_cache: Path) -> Callable[[str], str]:
-    """Skips unless the store has a kernel; returns its name."""
-
-    def look(name: str) -> str:
-        store = Store(harness_cache)
-        try:
-            there = built.is_built(catalogue.order(name, DebianSource(store, Quiet())), store)
-        except HarnessError as error:
-            pytest.skip(f"nobody knows whether {name} is built: {error.message}")
-        if not there:
-            pytest.skip(f"{name} is not built: `harness kernel build {name}`")
-        return name
-
-    return look
 
 
 @pytest.fixture

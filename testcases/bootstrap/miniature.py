@@ -30,7 +30,8 @@ PROOFS = ("M2-Planet/cc.c", "M2-Mesoplanet/cc.c", "M2libc/bootstrappable.c", "me
 SCRIPTS = {
     "2022": 'config.write("FORCE_TIMESTAMPS=" "CHROOT=" "UPDATE_CHECKSUMS=" "DISK=")\n',
     "2024": "".join(
-        f'config.write(f"{key}=")\n' for key in ("ARCH", "ARCH_DIR", "CHROOT", "JOBS", "QEMU", "DISK")
+        f'config.write(f"{key}=")\n'
+        for key in ("ARCH", "ARCH_DIR", "CHROOT", "JOBS", "QEMU", "DISK", "KERNEL_BOOTSTRAP")
     ),
 }
 
@@ -60,12 +61,14 @@ def parts(cache: Path) -> dict[str, bytes]:
     wanted = recipe.load_recipe(str(HERE / "parts.toml"))
     built = build(wanted, BuildOptions(cache=cache), Quiet())
     busybox = _members(built.images["parts"].path)["bin/busybox"][1]
+    linux = _members(built.images["linux"].path)
     return {
         "busybox-1.35.0": busybox,
         "kexec-tools-2.0.22.tar.gz": _tar(
             _members(built.images["kexec"].path), {"sbin/kexec": "usr/bin/kexec"}
         ),
-        "linux.tar.gz": _tar(_members(built.images["linux"].path), {}),
+        "linux.tar.gz": _tar(linux, {}),
+        "vmlinuz": linux["boot/vmlinuz"][1],
         "hello-1.0.txt": b"hello\n",
         "bash-5.1.txt": b"bash\n",
         "natively-1.0.txt": b"natively\n",
@@ -98,12 +101,17 @@ def steps_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
     tree, mirror = directory / "live-bootstrap", directory / "mirror"
     shutil.copytree(TREES / "2024", tree)
     _stage0(tree / "seed/stage0-posix")
-    for name in ("rootfs.py", "lib/generator.py", "lib/target.py"):
-        _write(tree / name, SCRIPTS["2024"] if name == "rootfs.py" else "")
+    shutil.copytree(TREES / "builder-hex0", tree / "builder-hex0")
+    shutil.copy(SEEDS["kaem"], tree / "seed/stage0-posix/x86/kaem-minimal.hex0")
+    shutil.copy(SEEDS["hex0"], tree / "seed/stage0-posix/x86/hex0_x86.hex0")
+    _write(tree / "rootfs.py", SCRIPTS["2024"])
+    _write(tree / "lib/generator.py", "cmd = ['hex0', '/x86/kaem-minimal.hex0']\n")
+    _write(tree / "lib/target.py", "")
     sources = {
         "steps/hello-1.0": ("hello-1.0.txt", "hello-1.0.txt", ""),
         "steps/natively-1.0": ("natively-1.0.txt", "natively-1.0.txt", ""),
         "steps/kexec-tools-2.0.22": ("kexec-tools-2.0.22.tar.gz", "kexec-tools-2.0.22.tar.gz", ""),
+        "steps/fiwix-1.5.0": ("vmlinuz", "vmlinuz", ""),
         "steps/linux-4.14.341": ("linux.tar.gz", "linux.tar.gz", "linux-4.14.341.tar.gz"),
         "steps/bash-5.2.15": ("bash-5.1.txt", "bash-5.1.txt", "bash-5.2.15.txt"),
     }

@@ -61,9 +61,18 @@ def run(tree: Path, cache: Path, runs: Path, *more: str) -> tuple[int, dict[str,
     return status, document
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    ("era", "more"),
+    [
+        ("live-bootstrap-2022-kexec", ()),
+        ("live-bootstrap-2024-steps", ()),
+        # Less memory than builder-hex0 needs, and enough for what stands for it.
+        ("live-bootstrap-2024-steps", ("--kernel", "builder-hex0", "--force")),
+    ],
+    ids=["kexec", "steps", "builder-hex0"],
+)
 def test_a_miniature_tree_boots_to_its_end(
-    era: str, built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+    era: str, more: tuple[str, ...], built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
 ) -> None:
     tree = ERAS[era](tmp_path, built_parts)
     cache = str(harness_cache)
@@ -73,9 +82,10 @@ def test_a_miniature_tree_boots_to_its_end(
     assert fetched == 0
     before = miniature.git(tree.path, "status", "--porcelain", "--ignored")
     small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3")
-    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small)
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small, *more)
     assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
     assert {stage["status"] for stage in document["stages"]} == {"passed"}
+    assert bool(document["kernels"]) == (not more)
     built = [(package["name"], package["occurrence"]) for package in document["packages"] if package["done"]]
     assert ("hello-1.0", 1) in built
     assert ("hello-1.0", 2) in built
@@ -119,6 +129,36 @@ def test_a_miniature_tree_runs_without_a_kernel_of_its_own(
     made = products.read(next((tmp_path / "runs").glob("*/run.json")).parent)
     assert made is not None
     assert any(path.endswith("/usr/src/repo/hello-1.0_1.tar.bz2") for path in made)
+
+
+def test_the_commit_that_broke_a_package_is_found(
+    built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+) -> None:
+    machine = "chroot" if os.geteuid() == 0 else "bwrap"
+    if reason := unavailable(machine):
+        pytest.skip(reason)
+    tree = miniature.steps_era(tmp_path, built_parts)
+    words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
+    assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 0
+    script = tree.path / "steps/hello-1.0/pass1.sh"
+    whole = script.read_text("utf-8")
+    commits = [miniature.git(tree.path, "rev-parse", "HEAD").strip()]
+    for text in (f"{whole}# a remark\n", f"{whole}exit 1\n", f"{whole}# a remark\nexit 1\n"):
+        script.write_text(text, "utf-8")
+        miniature.git(tree.path, "commit", "-qam", "a change")
+        commits.append(miniature.git(tree.path, "rev-parse", "HEAD").strip())
+    status, said = harness(
+        *("bisect", "live-bootstrap", "--tree", str(tree.path), "--good", commits[0], "--bad", "HEAD"),
+        *("--runs", str(tmp_path / "runs"), "--cache", str(harness_cache), "--json"),
+        *("--", "--machine", machine),
+    )
+    found = json.loads(said)
+    assert status == 0, found
+    assert [one["name"] for one in found["culprits"]] == [commits[2]]
+    assert (found["good"]["name"], found["good"]["outcome"]) == (commits[1], "PASS")
+    assert (found["bad"]["name"], found["bad"]["outcome"]) == (commits[2], "FAIL")
+    assert "hello-1.0" in found["bad"]["reason"]
+    assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == ""
 
 
 def test_a_missing_distfile_is_named_by_the_verdict(

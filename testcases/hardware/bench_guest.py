@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent / "bench"
 ROOT = Path(__file__).parents[2]
-NEEDED = ("filelock", "msgspec", "platformdirs", "pycdlib", "pyudev", "rich", "typer")  # by `harness flash`
+NEEDED = ("filelock", "msgspec", "platformdirs", "pycdlib", "pyserial", "pyudev", "rich", "typer")
 GUEST_PYTHON = (3, 11)  # bookworm's
 PROMPT = b"bash-5.2# "
 _LIMIT = 400.0  # seconds that anything may take on a loaded host
@@ -53,6 +53,21 @@ class Stick:
 
     serial: str
     backing: Path
+    node: str
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A USB serial adapter, which may be plugged in.
+
+    Attributes:
+        serial: Its serial number.
+        far: The other end of its cable.
+        node: Its name in the guest that survives re-plugging.
+    """
+
+    serial: str
+    far: socket.socket
     node: str
 
 
@@ -146,6 +161,33 @@ class Bench:
             except Exception:  # it is in use until QEMU has taken the stick away
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+
+    @contextmanager
+    def adapter(self, serial: str) -> Iterator[Adapter]:
+        """A USB serial adapter, plugged in."""
+        far, near = socket.socketpair()
+        with far:
+            with near:
+                self._monitor.give(near.fileno(), f"f-{serial}")
+            address = {"type": "fd", "data": {"str": f"f-{serial}"}}
+            backend = {"type": "socket", "data": {"addr": address, "server": False}}
+            self._monitor.execute("chardev-add", id=f"c-{serial}", backend=backend)
+            link = f"/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_{serial}-if00-port0"
+            adapter = Adapter(serial, far, link)
+            self.plug_adapter(adapter)
+            yield adapter
+            self.unplug_adapter(adapter)
+
+    def plug_adapter(self, adapter: Adapter) -> None:
+        """Plug an adapter in, and wait until the guest has it."""
+        words = {"id": f"d-{adapter.serial}", "chardev": f"c-{adapter.serial}", "serial": adapter.serial}
+        self._monitor.execute("device_add", driver="usb-serial", bus="usb.0", **words)
+        self.ok(f"udevadm wait --timeout=300 --settle {adapter.node}")
+
+    def unplug_adapter(self, adapter: Adapter) -> None:
+        """Pull an adapter out, and wait until the guest knows."""
+        self._monitor.execute("device_del", id=f"d-{adapter.serial}")
+        self.ok(f"udevadm wait --removed --timeout=300 --settle {adapter.node}")
 
     def _has_node(self, name: str) -> bool:
         return any(node["node-name"] == name for node in self._monitor.execute("query-named-block-nodes"))

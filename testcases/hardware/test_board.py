@@ -1,10 +1,9 @@
-"""`harness run --machine board:NAME` on an emulated board: through the relay to a GCC that works."""
+"""`harness run --machine board:NAME` on an emulated board, from a flashed stick to a GCC that works."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,16 @@ from harness.machine.protocol import Firmware
 from harness.machine.qemu import qemu_program
 from harness.progress import Quiet
 from harness.recipe import load_recipe
-from testcases.boot.test_iso import RECIPE as HELLO
 from testcases.hardware import bench_guest
 from testcases.hardware.uart import emulated_board
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.image.factory import Build
+
 ROOT = bench_guest.ROOT
+KERNELS = ("debian-6.1-i686", "debian-6.1-x86_64")
 BOARD = """
 summary = "QEMU, as a board"
 budgets = 2
@@ -64,32 +65,71 @@ def harness(place: Path, cache: Path, *words: str) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def media(harness_cache: Path) -> dict[str, Build]:
+    """The relay's images, by seed kernel."""
+    recipe = load_recipe("relay")
+    names = tuple(filter(None, (recipe.boot.initramfs, recipe.boot.disk, recipe.boot.medium)))
+    return {
+        kernel: pipeline.build(
+            recipe, pipeline.BuildOptions(cache=harness_cache, names=names, kernel=kernel), Quiet()
+        )
+        for kernel in KERNELS
+    }
+
+
+@pytest.fixture(scope="module")
+def sticks(
+    media: dict[str, Build], harness_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """What sticks hold, by seed kernel: the relay, which the bench guest's `harness flash` wrote."""
+    place = tmp_path_factory.mktemp("sticks")
+    images = {kernel: built.images["relay"].path for kernel, built in media.items()}
+    files = {f"{kernel}.iso": image for kernel, image in images.items()}
+    written = {}
+    with bench_guest.bench(harness_cache, place, files) as guest:
+        for number, (kernel, image) in enumerate(images.items()):
+            serial = f"STICK-{number}"
+            # Larger than the image and not empty, as a stick is.
+            with guest.stick(serial, image.stat().st_size + (8 << 20)) as stick:
+                stick.backing.write_bytes(b"old!" * (stick.backing.stat().st_size // 4))
+                flashed = guest.flash(f"{stick.node} --image /opt/{kernel}.iso --expect-serial {serial}")
+                assert flashed.status == 0, flashed.text
+                written[kernel] = stick.backing
+    return written
+
+
 def run_on_board(
-    place: Path, cache: Path, recipe: str, kernel: str, firmware: Firmware
+    place: Path, cache: Path, stick: Path, built: Build, firmware: Firmware
 ) -> tuple[subprocess.CompletedProcess[str], int]:
-    """Run a recipe on an emulated board; what came of it, and how many bytes its serial line damaged."""
-    wanted = load_recipe(recipe)
-    boot = wanted.boot
-    names = tuple(filter(None, (boot.initramfs, boot.disk, boot.medium)))
-    options = pipeline.BuildOptions(cache=cache, names=names, kernel=kernel)
-    built = pipeline.build(wanted, options, Quiet())
-    stick = place / "stick.img"
-    assert boot.medium
-    shutil.copyfile(built.images[boot.medium].path, stick)
+    """Run the relay on an emulated board; what came of it, and how many bytes the line damaged."""
     (place / "lab").mkdir()
-    disk = built.images[boot.disk].path if boot.disk else None
-    with emulated_board(place, stick, disk, firmware=firmware) as board:
+    with emulated_board(place, stick, built.images["sysc"].path, firmware=firmware) as board:
         text = BOARD.format(port=board.uart.name, switch=board.switch, firmware=firmware)
         (place / "lab/emulated.toml").write_text(text)
-        words = ["run", recipe, "--kernel", kernel, "--machine", "board:emulated", "--json"]
+        kernel = built.kernels["seed"].name
+        words = ["run", "relay", "--kernel", kernel, "--machine", "board:emulated", "--json"]
         return harness(place, cache, *words), min(board.uart.output.count, board.uart.typed.count)
 
 
-def test_the_relay_goes_through_to_gcc_on_a_board(harness_cache: Path, tmp_path: Path) -> None:
-    done, damages = run_on_board(tmp_path, harness_cache, "relay", "debian-6.1-i686", Firmware.BIOS)
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("firmware", Firmware)
+def test_a_flashed_stick_takes_a_board_through_the_relay_to_gcc(  # noqa: PLR0917 - its fixtures
+    media: dict[str, Build],
+    sticks: dict[str, Path],
+    harness_cache: Path,
+    tmp_path: Path,
+    firmware: Firmware,
+    kernel: str,
+) -> None:
+    done, damages = run_on_board(tmp_path, harness_cache, sticks[kernel], media[kernel], firmware)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["verdict"]["outcome"] == "PASS"
+    machine = document["machine"]
+    assert (machine["kind"], machine["board"], machine["firmware"]) == ("board", "emulated", firmware)
+    assert document["facts"]["seed_kernel"].endswith("-amd64" if kernel.endswith("64") else "-686")
+    assert ("acpi" in document["facts"]) == (firmware == Firmware.UEFI)  # told to the kernel behind kexec
     assert {check["name"] for check in document["checks"] if check["passed"]} >= {"exit-status", "nonce"}
     assert damages, "the line did no damage, and the run proves less than it seems"
     assert "no speed: Linux takes the firmware's" in " ".join(done.stderr.split())  # console=ttyS0
@@ -97,12 +137,3 @@ def test_the_relay_goes_through_to_gcc_on_a_board(harness_cache: Path, tmp_path:
     assert report.returncode == 0, report.stderr
     wanted = ("## relay: PASS", "board emulated", "| machine | QEMU", "[mem 0x", "| gcc | passed")
     assert [words for words in wanted if words not in report.stdout] == []
-
-
-def test_a_medium_boots_by_uefi_on_a_board(harness_cache: Path, tmp_path: Path) -> None:
-    done, _ = run_on_board(tmp_path, harness_cache, str(HELLO), "debian-6.1-x86_64", Firmware.UEFI)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    document: dict[str, Any] = json.loads(done.stdout)
-    machine = document["machine"]
-    assert (machine["kind"], machine["board"], machine["firmware"]) == ("board", "emulated", "uefi")
-    assert document["facts"]["width"] == "x86_64"

@@ -1,9 +1,11 @@
-"""`harness flash` on real udev and USB: candidates, refusals, exchanged and unplugged sticks, a good one."""
+"""`harness flash` and boards on real udev and USB: sticks refused, exchanged, pulled out; serial adapters."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,15 +126,17 @@ def test_a_stick_is_flashed_and_no_other_disk_is_opened_for_writing(
     image = hello.images["stick"].path.read_bytes()
     with guest.stick("STICK-GOOD") as stick, guest.stick("STICK-OTHER") as other:
         reply = guest.run(
-            "strace -f -o /tmp/trace -e trace=open,openat,openat2,creat harness flash "
+            "strace -f -y -o /tmp/trace -e trace=open,openat,openat2,creat harness flash "
             f"{stick.node} --image /opt/medium.iso --expect-serial STICK-GOOD --json"
         )
         assert reply.status == 0, reply.text
         report = json.loads(reply.text[reply.text.index("\n{") :])
         assert report["flashed"]["size"] == len(image)
-        writing = guest.ok("grep -E 'O_RDWR|O_WRONLY' /tmp/trace | grep '\"/dev/' || true").splitlines()
-        disks = [line for line in writing if '"/dev/null"' not in line and '"/dev/tty"' not in line]
+        # What was opened, whatever it was called, stands behind the descriptor.
+        writing = guest.ok("grep -E 'O_RDWR|O_WRONLY' /tmp/trace | grep '= [0-9]*</dev/'").splitlines()
+        disks = [line for line in writing if "</dev/null>" not in line and "</dev/tty>" not in line]
         assert len(disks) == 1, disks
+        assert disks[0].endswith(f"<{stick.node}>")
         assert f'"{stick.node}", O_RDWR|O_EXCL' in disks[0].replace("O_NOFOLLOW|", "").replace(
             "O_DIRECT|", ""
         )
@@ -290,6 +294,50 @@ def test_a_flash_that_is_interrupted(guest: Bench) -> None:
         assert "stopped by SIGINT" in said
         assert "nothing boots from it" in said
         assert stick.backing.read_bytes()[:MIB] == HEAD
+
+
+BOARD = """
+summary = "what is behind a USB adapter"
+[serial]
+port = "{port}"
+first-byte = 600
+reattach = 400
+[power]
+cycle = ["true"]
+"""
+
+
+def test_a_usb_serial_adapter_is_followed_when_it_comes_back(guest: Bench) -> None:
+    with guest.adapter("ADAPTER") as adapter:
+        adapter.far.settimeout(_LIMIT)
+        guest.ok(f"mkdir -p /run/lab; echo '{BOARD.format(port=adapter.node)}' >/run/lab/usb.toml")
+        assert "opens at 115200 baud" in guest.ok("cd /run; harness board check usb")
+        follow = "PYTHONPATH=/opt/python exec python3 /opt/follow.py /run/lab/usb.toml"
+        guest.ok(f"({follow}) </dev/null >/run/follow.log 2>&1 & echo $! >/run/follow.pid")
+        wait_for(lambda: guest.run("test -e /run/following || { cat /run/follow.log; false; }").status == 0)
+        busy = guest.run("cd /run; harness board check usb")
+        assert busy.status == Outcome.INFRA.exit_code
+        pid = guest.ok("cat /run/follow.pid").strip()
+        assert f"is in use by python3 (process {pid})" in " ".join(busy.text.split())
+        adapter.far.sendall(b"before\n")
+        assert adapter.far.recv(16) == b"7\n"
+        guest.unplug_adapter(adapter)
+        guest.plug_adapter(adapter)
+        # What is said before the port is open again is lost: say it until it is answered.
+        adapter.far.settimeout(2)
+        answer = b""
+        for _ in range(int(_LIMIT)):
+            adapter.far.sendall(b"after\n")
+            with suppress(TimeoutError):
+                answer = adapter.far.recv(16)
+                break
+        assert int(answer.split()[0]) >= len("before\nafter\n")
+        adapter.far.sendall(b"over\n")
+        wait_for(lambda: guest.run("test -e /run/gaps").status == 0)
+        assert re.fullmatch("before\n(after\n)+over\n", guest.ok("cat /run/heard"))
+        offset, _, seconds = guest.ok("cat /run/gaps").strip().partition(":")
+        assert int(offset) == len("before\n")
+        assert float(seconds) > 0
 
 
 def test_the_shipped_rule_gives_access_without_root(guest: Bench) -> None:

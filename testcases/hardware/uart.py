@@ -78,17 +78,17 @@ class Uart:
         speed: Baud of the line; bytes take their time, in both directions.
         output: One byte in so many of what the machine says is lost or doubled; 0: none.
         typed: The same for what is typed to it.
-        spared: The first bytes that the machine says pass unharmed.
+        unharmed: What the machine says passes unharmed until it has said this.
     """
 
     def __init__(
-        self, inner: socket.socket, speed: int, *, output: float = 0, typed: float = 0, spared: int = 0
+        self, inner: socket.socket, speed: int, *, output: float = 0, typed: float = 0, unharmed: bytes = b""
     ) -> None:
         self._inner = inner
         self._speed = speed / 10
-        self._spared = spared
+        self._awaited = unharmed
+        self._said = b""
         self.output, self.typed = Damage(1, output), Damage(2, typed)
-        self.carried = 0
         self._stop = Event()
         self._swapping = Lock()
         self._master = -1
@@ -137,8 +137,9 @@ class Uart:
                     began, sent = now, 0
                 sent += len(data)
                 time.sleep(max(0.0, began + sent / self._speed - now))
-                self.carried += len(data)
-                if self.carried > self._spared:
+                if self._awaited not in self._said:
+                    self._said = (self._said + data)[-128:]
+                else:
                     data = self.output.pass_on(data)
                 with self._swapping, suppress(OSError):
                     if data and self._master >= 0:
@@ -201,7 +202,10 @@ def emulated_board(
         command += ["-drive", f"file={stick},format=raw,if=none,id=stick,readonly=on"]
         command += ["-device", "qemu-xhci,id=usb", "-device", "usb-storage,bus=usb.0,drive=stick,bootindex=0"]
         if disk is not None:
-            command += ["-drive", f"file={disk},format=raw,if=ide,snapshot=on"]
+            drive, device = f"file={disk},format=raw,snapshot=on", list[str]()
+            if firmware == Firmware.UEFI:  # leaves IDE off that it does not boot from
+                device = ["-device", "ich9-ahci,id=sata", "-device", "ide-hd,bus=sata.0,drive=disk"]
+            command += ["-drive", drive + (",if=none,id=disk" if device else ",if=ide"), *device]
         command += firmware_words(firmware, directory)
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *command],
@@ -213,7 +217,7 @@ def emulated_board(
         cleanup.callback(process.kill)
         theirs.close()
         # Markers are seen or not: what is lost before the shell is there fails a run, and rightly so.
-        uart = Uart(ours, speed, output=4000, typed=1000, spared=45_000)
+        uart = Uart(ours, speed, output=4000, typed=1000, unharmed=b"bash-5.2# ")
         cleanup.callback(uart.close)
         switch = directory / "switch"
         switch.write_text(_SWITCH.format(python=sys.executable, path=str(monitor)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import struct
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import lz4.block
 import zstandard
 
+from harness import compression
 from testcases.unit.test_bzimage import SETUP_SIZE, kernel
 
 if TYPE_CHECKING:
@@ -28,6 +30,14 @@ def _lz4(data: bytes) -> bytes:
     return stream
 
 
+def _lzo(data: bytes) -> bytes:
+    """What lzop writes, as test_compression.py asks it."""
+    out = io.BytesIO()
+    with compression.writer(out, "lzo") as stream:
+        stream.write(data)
+    return out.getvalue()
+
+
 # How the kernel's build packs (scripts/Makefile.lib), without the size that it appends.
 PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
@@ -40,6 +50,7 @@ PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
     "lz4": _lz4,
     "lzma": lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE),
     "bzip2": bz2.compress,
+    "lzo": _lzo,
 }
 
 

@@ -13,8 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli import payloads
-from harness.machine.protocol import MachineKind
+from harness.payload import chosen as payload
 from harness.progress import Quiet
 
 if TYPE_CHECKING:
@@ -51,11 +50,9 @@ def chosen(
     name: str, tree: Path | None, arch: str, builder: Path | None, *, instrument: bool
 ) -> tuple[Recipe, Mapping[str, str]]:
     """What the command line means by these options: recipe, and the products' hashes."""
-    wanted = payloads.Wanted(
-        tree=tree, machine=MachineKind.QEMU, arch=arch, builder=builder, instrument=instrument
-    )
-    payload = payloads.chosen(name, wanted, Path("cache"), Quiet())
-    return payload.recipe, payload.expected
+    wanted = payload.Wanted(tree=tree, mode="qemu", arch=arch, builder=builder, instrument=instrument)
+    made = payload.chosen(name, wanted, Path("cache"), Quiet())
+    return made.recipe, made.expected
 
 
 def elf(calls: list[Call]) -> bytes:

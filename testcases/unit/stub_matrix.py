@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from harness import cli, pipeline
 from harness.errors import ConfigError, InfraError
 from harness.matrix import local
+from harness.sources.packages import Lock
+from harness.store import Store, parcel
 
 BUILT: list[str | None] = []
 
@@ -19,7 +23,7 @@ def stub() -> None:
         words = real(*given)  # type: ignore[arg-type]
         return [sys.executable, "-m", "testcases.unit.stub_run", *words[4:]]
 
-    def build(_recipe: object, options: pipeline.BuildOptions, _progress: object) -> None:
+    def build(_recipe: object, options: pipeline.BuildOptions, _progress: object) -> object:
         with (Path(options.cache).parent / "built").open("a") as log:
             log.write(f"{options.kernel} {' '.join(options.names)}\n")
         match options.kernel:
@@ -29,9 +33,21 @@ def stub() -> None:
                 raise InfraError("the archive does not answer")
             case "no-sense":
                 raise ZeroDivisionError
+        # Something to boot, so that it can be sent: larger than a piece, and not to be compressed.
+        store, size = Store(options.cache), parcel.PIECE + 5
+        store.get(
+            "initramfs", {"of": options.kernel}, lambda entry: _write(entry / "image", os.urandom(size))
+        )
+        return SimpleNamespace(lock=Lock(resolutions=()))
 
     local.command = command  # type: ignore[assignment]
     pipeline.build = build  # type: ignore[assignment]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    (path.parent / "below").mkdir()
+    (path.parent / "below/link").symlink_to("../image")
 
 
 if __name__ == "__main__":

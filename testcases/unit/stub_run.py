@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from harness import places
 from harness.outcome import Outcome
+from harness.store import Store, seal
 from testcases.unit.records import leave_run
 
 OUTCOMES = {"p": Outcome.PASS, "f": Outcome.FAIL, "k": Outcome.PANIC, "i": Outcome.INFRA}
@@ -24,13 +26,28 @@ OUTCOMES = {"p": Outcome.PASS, "f": Outcome.FAIL, "k": Outcome.PANIC, "i": Outco
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe")
-    for name in ("kernel", "accelerator", "memory", "medium", "firmware", "patience", "cache", "runs"):
+    for name in (
+        "machine",
+        "kernel",
+        "accelerator",
+        "memory",
+        "medium",
+        "firmware",
+        "patience",
+        "cache",
+        "runs",
+        "lock",
+    ):
         parser.add_argument(f"--{name}")
     parser.add_argument("--label", action="append")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     labels = dict(label.split("=", 1) for label in options.label)
     runs = Path(options.runs)
+    if options.lock:  # what is booted was sent into our own store
+        store = Store(places.cache_root())
+        assert not seal.damage(store.place("initramfs", {"of": options.kernel}))
+        note(runs, f"{store.cache.name} has {options.kernel}")
     seconds, _, ends = options.kernel.partition("-")
     attempt = int(labels["attempt"])
     end = ends[min(attempt, len(ends)) - 1]

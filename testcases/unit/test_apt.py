@@ -313,7 +313,7 @@ def test_no_archive_and_no_index_is_an_error(trusted: Archive, tmp_path: Path) -
     apt = AptRoot(tmp_path / "apt", "bookworm", "i386", mirror=f"file:{tmp_path}/nothing")
     with pytest.raises(InfraError, match=r"`apt-get .* ended with status") as caught:
         apt.refresh(Quiet())
-    assert caught.value.hint
+    assert "check the name of the suite bookworm" in caught.value.hint
     assert not (tmp_path / "apt/updated").exists()
 
 

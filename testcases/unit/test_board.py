@@ -231,10 +231,10 @@ def test_a_port_in_use_is_named_with_its_holder(board: Board, adapter: Adapter) 
         assert holder.stdout
         holder.stdout.readline()
         with pytest.raises(InfraError, match=rf"in use by python.* \(process {holder.pid}\)"):
-            open_port(board.document.serial)
+            open_port(board)
     finally:
         holder.communicate()
-    open_port(board.document.serial).close()
+    open_port(board).close()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_what_is_no_port_is_said_in_a_sentence(
 ) -> None:
     board = load_board(describe(tmp_path, port))
     with pytest.raises(kind, match=words) as caught:
-        open_port(board.document.serial)
+        open_port(board)
     assert caught.value.hint
     assert "\n" not in caught.value.message
 

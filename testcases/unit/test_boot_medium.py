@@ -11,7 +11,16 @@ import pytest
 from harness import pipeline
 from harness.errors import ConfigError
 from harness.machine import boot_medium
-from harness.machine.protocol import DirectBoot, DiskBoot, Firmware, Medium, MediumBoot
+from harness.machine.command import Sockets, command_words, for_people
+from harness.machine.protocol import (
+    Accelerator,
+    DirectBoot,
+    DiskBoot,
+    Firmware,
+    MachineSpec,
+    Medium,
+    MediumBoot,
+)
 from harness.progress import Quiet
 from harness.recipe import Initramfs, Iso, MenuEntry
 
@@ -70,7 +79,7 @@ def test_a_recipe_without_a_medium_is_told(medium: str | None) -> None:
 def test_the_command_line_of_a_medium_cannot_be_changed_and_nothing_is_built(tmp_path: Path) -> None:
     options = pipeline.RunOptions(runs=tmp_path, medium=Medium.CD, append="quiet")
     with pytest.raises(ConfigError, match="--append cannot change it"):
-        pipeline.check_host(options, tmp_path / "cache", Quiet())
+        pipeline.check_host(options, pipeline.BuildOptions(cache=tmp_path / "cache"), Quiet())
     assert not (tmp_path / "cache").exists()
 
 
@@ -94,6 +103,26 @@ def test_uefi_gets_variables_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     assert words[1].endswith("a,,code.fd")
     assert words[3].endswith(f"file={copy}")
     assert boot_medium.firmware_words(Firmware.BIOS, run) == []
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+def test_the_disk_is_on_a_controller_that_the_firmware_leaves_switched_on(
+    firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot_medium, "firmware_words", lambda *_: [])
+    start, disk, overlay = DirectBoot(Path("/k"), None, ""), tmp_path / "a,disk.img", tmp_path / "overlay"
+    spec = MachineSpec(start, firmware, disk, 64 << 20, "", Accelerator.TCG)
+    words = command_words("qemu", spec, Sockets(3, 4), tmp_path, overlay)
+    pasted = for_people(words, disk).splitlines()[-1]
+    devices = [words[number + 1] for number, word in enumerate(words) if word == "-device"]
+    if firmware == Firmware.UEFI:
+        attached, expected = "if=none,id=disk", ["ich9-ahci,id=sata", "ide-hd,bus=sata.0,drive=disk"]
+    else:
+        attached, expected = "if=ide", []
+    assert devices == expected
+    assert f"file={overlay},format=qcow2,{attached},cache=unsafe" in words
+    assert f"file={tmp_path}/a,,disk.img,format=raw,{attached},snapshot=on" in pasted
+    assert all(device in pasted for device in devices)
 
 
 def test_without_ovmf_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 FILE, DIRECTORY, LINK = 0o100644, 0o040755, 0o120777
 
 
-def write(place: Path, *entries: Entry, size: str = "1M", first: bytes | None = None) -> bytes:
+def write(
+    place: Path, *entries: Entry, size: str = "1M", first: bytes | None = None, second: str = "two"
+) -> bytes:
     (place / "one").write_bytes(loader() if first is None else first)
     (place / "two").write_bytes(b"# the second stage\n90\n")
     image = BuilderHex0(
-        name="disk", stage1="one", stage2="two", commands=("src 0 /made", "/run /me"), size=size
+        name="disk", stage1="one", stage2=second, commands=("src 0 /made", "/run /me"), size=size
     )
     recipe = cast("Recipe", SimpleNamespace(base=place, path=place / "own.toml"))
     builder_hex0.write(image, recipe, entries, place / "disk.img")
@@ -43,10 +45,27 @@ def test_the_disk_is_a_boot_sector_a_source_and_a_script(tmp_path: Path) -> None
     assert disk[1024:].rstrip(b"\0") == script
 
 
+def test_a_boot_sector_may_be_one_already(tmp_path: Path) -> None:
+    made = write(tmp_path)
+    sector = builder_hex0.binary(loader(), "one")
+    assert write(tmp_path, first=sector) == made
+
+
+def test_without_a_second_stage_the_script_comes_behind_the_first(tmp_path: Path) -> None:
+    program = builder_hex0.binary(loader(), "one") + b"more of it".ljust(512, b"\0")
+    disk = write(tmp_path, first=program.hex().encode(), second="")
+    assert disk[:1024] == program
+    assert disk[1024:].rstrip(b"\0") == b"src 0 .\nsrc 0 /made\n/run /me\n"
+
+
+def test_names_may_have_blanks(tmp_path: Path) -> None:
+    assert b"src 2 ./High Level/x\nhi" in write(tmp_path, Entry("High Level/x", FILE, content=b"hi"))
+
+
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        (Entry("a b", FILE, content=b""), "spaces"),
+        (Entry("a\nb", FILE, content=b""), "control characters"),
         (Entry("\u00e4", FILE, content=b""), "not ASCII"),
         (Entry("link", LINK, target="x"), "files and directories only"),
         (Entry("dev", 0o020600, device=(5, 1)), "files and directories only"),

@@ -21,6 +21,7 @@ import harness
 from harness.cli import program
 from harness.kernel.catalogue import kernel_files
 from harness.machine.qemu import PROGRAM
+from harness.payload import era_files
 from harness.recipe import recipe_files
 from harness.sources.packages import Lock
 from testcases.unit.test_bzimage import kernel
@@ -294,6 +295,24 @@ def test_the_help_names_every_command(user: User) -> None:
     assert set(COMMANDS) <= set(result.stdout.split())
 
 
+def test_what_is_no_log_and_no_run_is_told_so(user: User) -> None:
+    told = user.is_refused("verdict", "nothing.log", "--plan", "relay")
+    assert told.startswith("nothing.log is no console log, and no run either: there are no run records")
+
+
+def test_a_checkout_that_is_not_named_is_asked_for(user: User) -> None:
+    told = user.is_refused("run", "live-bootstrap")
+    assert told.startswith("live-bootstrap is a checkout of yours, and none is named\n  harness run")
+
+
+@pytest.mark.parametrize("option", ["--kernel", "--second"])
+def test_machines_without_kernels_are_given_none(user: User, option: str) -> None:
+    told = user.is_refused("run", "--machine", "bwrap", option, "debian-6.1-i686")
+    assert told.startswith(
+        f"the machine bwrap has no kernel, firmware or saved states: it has no use for {option}"
+    )
+
+
 def test_the_version_is_the_packages(user: User) -> None:
     assert user.types("--version").stdout == f"harness {harness.__version__}\n"
 
@@ -308,6 +327,7 @@ def test_the_installed_program_is_the_module() -> None:
 def test_list_names_everything_in_words_and_in_json(user: User) -> None:
     listed = json.loads(user.types("list", "--json").stdout)
     assert (set(listed["recipes"]), set(listed["kernels"])) == (set(recipe_files()), set(kernel_files()))
+    assert set(listed["eras"]) == set(era_files())
     assert "qemu" in listed["machines"]
     words = user.types("list").stdout
     for entries in listed.values():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness import compression
 from harness.errors import ConfigError
 
-KINDS = ["gzip", "xz", "zstd", "lz4"]
+KINDS = ["gzip", "xz", "zstd", "lz4", "bzip2", "lzma", "lzo"]
 _rng = random.Random(1)  # noqa: S311 - the same noise each time
 # 18 MiB, so that lz4 has a third block: noise, text and zeros.
 SAMPLE = _rng.randbytes(3 << 20) + b"some text\n" * 700_000 + bytes(8 << 20) + _rng.randbytes(333_333)
@@ -47,6 +47,9 @@ STREAMS = {kind: compress(SAMPLE, kind) for kind in KINDS}
         ("xz", ["xz", "-dc"]),
         ("zstd", ["zstd", "-dc"]),
         ("lz4", ["lz4", "-dc"]),
+        ("bzip2", ["bzip2", "-dc"]),
+        ("lzma", ["xz", "--format=lzma", "-dc"]),
+        ("lzo", ["lzop", "-dc"]),
     ],
 )
 def test_the_usual_program_unpacks_it(kind: str, program: list[str]) -> None:
@@ -58,7 +61,17 @@ def test_the_usual_program_unpacks_it(kind: str, program: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "program",
-    [["gzip", "-9"], ["xz", "--check=crc32"], ["xz", "--format=lzma"], ["bzip2"], ["zstd"], ["lz4", "-l"]],
+    [
+        ["gzip", "-9"],
+        ["xz", "--check=crc32"],
+        ["xz", "--format=lzma"],
+        ["bzip2"],
+        ["zstd"],
+        ["lz4", "-l"],
+        ["lzop", "-9"],
+        ["lzop", "-1", "--crc32"],
+        ["lzop", "-F"],
+    ],
     ids=" ".join,
 )
 def test_unpacks_what_the_usual_program_made(program: list[str]) -> None:
@@ -124,6 +137,8 @@ def test_damage_in_the_middle_is_seen(kind: str) -> None:
     stream = bytearray(STREAMS[kind])
     if kind == "lz4":  # which has no checksum: only its structure can be wrong
         stream[4:8] = struct.pack("<I", 1 << 30)
+    elif kind == "lzma":  # likewise; behind its header of 13 bytes stands a 0
+        stream[13] = 0xFF
     else:
         stream[len(stream) // 2] ^= 0xFF
     with pytest.raises(compression.StreamError):
@@ -161,6 +176,57 @@ def test_lz4_is_the_legacy_format_in_blocks_of_8_mib() -> None:
         sizes.append(len(lz4.block.decompress(stream[at + 4 : at + 4 + size], uncompressed_size=8 << 20)))
         at += 4 + size
     assert sizes == [8 << 20, 8 << 20, len(SAMPLE) - (16 << 20)]
+
+
+def test_lzo_is_what_lzop_writes_with_one_checksum_for_a_block() -> None:
+    """The kernel skips one, and looks at no flag that says how many there are (lib/decompress_unlzo.c)."""
+    stream = STREAMS["lzo"]
+    assert compression.objection(stream) == ""
+    with_none = subprocess.run(["lzop", "-F"], input=SAMPLE, capture_output=True, check=True).stdout
+    assert "one checksum" in compression.objection(with_none)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40), st.builds(bytes.__mul__, st.binary(max_size=9), st.integers(1, 60_000))
+        )
+    ),
+    st.sampled_from(["-1", "-6", "-9", "--crc32"]),
+)
+def test_lzop_and_we_agree(pieces: list[bytes], option: str) -> None:
+    if shutil.which("lzop") is None:
+        pytest.skip("lzop is not installed")
+    data = b"".join(pieces)
+    theirs = subprocess.run(["lzop", option], input=data, capture_output=True, check=True).stdout
+    assert unpack(theirs) == (data, len(theirs))
+    ours = compress(data, "lzo", piece=1000)
+    assert subprocess.run(["lzop", "-d"], input=ours, capture_output=True, check=True).stdout == data
+
+
+# A block that is packed, one that is stored, and a short one.
+LZO_STREAM = compress(b"some text\n" * 26_215 + SAMPLE[: 256 << 10] + bytes(999), "lzo")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_lzo_stream_is_refused_or_has_what_was_packed(data: st.DataObject) -> None:
+    """Every byte of it is under some checksum, but for those that the kernel does not read either."""
+    stream = bytearray(LZO_STREAM)
+    at = data.draw(st.integers(2, len(stream) - 5) | st.integers(2, 60))
+    stream[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(compression.StreamError):
+        unpack(bytes(stream))
+    with pytest.raises(compression.StreamError, match="cut off"):
+        unpack(LZO_STREAM[:at])
+
+
+def test_an_lzo_block_that_lies_about_its_size() -> None:
+    long_match = b"\x12A" + b"\x20" + bytes(90_000) + b"\x01\0\0" + b"\x11\0\0"  # 23 MB of A
+    liar = struct.pack(">III", 256 << 10, len(long_match), 0) + long_match
+    with pytest.raises(compression.StreamError, match="22950035 bytes where 262144 were promised"):
+        unpack(LZO_STREAM[:38] + liar)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -72,9 +72,11 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("boards", "## A board's file", (board.BoardDocument,)),
     ("boards", "### `[serial]`", (board.Serial,)),
     ("boards", "### `[power]`", (board.Power,)),
+    ("boards", "### `[labgrid]`", (board.Labgrid,)),
     ("boards", "### `[medium]`", (board.BoardMedium,)),
     ("matrix", "## The file", (matrix.Document,)),
     ("matrix", "### `[axes]`", (matrix.Axes,)),
+    ("matrix", "### `[checkout.NAME]`", (matrix.Checkout,)),
     ("matrix", "### `[[include]]`", (matrix.Include,)),
     ("matrix", "### `[[exclude]]`", (matrix.Exclude,)),
     ("matrix", "### `[[rule]]`", (matrix.Rule,)),
@@ -139,14 +141,22 @@ def subclasses(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
         yield from subclasses(child)
 
 
+IN_WORDS: dict[type, str] = {
+    needs.Needs: "none asked",
+    needs.KernelNeeds: "none asked",
+    board.Serial: "that of the place",
+    board.Power: "that of the place",
+}
+
+
 def default_of(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if value is None:
         return "none"
-    if isinstance(value, needs.Needs | needs.KernelNeeds):
-        return "none asked"
+    if type(value) in IN_WORDS:
+        return IN_WORDS[type(value)]
     if field.encode_name == "mode":
         return f"`0o{value:o}`"
     if isinstance(value, str) and value and field.encode_name == "output":
@@ -297,6 +307,7 @@ def test_readme_has_all_commands() -> None:
         "flashing",
         "boards",
         "benchmarks",
+        "bisect",
         "history",
         "matrix",
         "report",

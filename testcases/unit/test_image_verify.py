@@ -83,6 +83,35 @@ def test_a_sound_initramfs(tmp_path: Path, compression: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "archive_expected"),
+    [
+        ("initramfs", True),
+        ("initrd.gz", True),
+        ("initramfs.img", True),
+        ("initramfs.cpio.xz", True),
+        ("initrd.img-6.12.117+deb13-cloud-amd64", True),
+        ("initramfs-6.1.0.img", True),
+        ("initramfs-linux-fallback.img", True),
+        ("initrd-6.4.0-1-default", True),
+        ("initramfs.conf", False),
+        ("initramfs.conf.5.gz", False),
+        ("initramfs-tools.8.gz", False),
+        ("initramfs-tools-core.md5sums", False),
+        ("initrd.target", False),
+        ("initrd-cleanup.service", False),
+    ],
+)
+def test_what_is_only_about_an_initramfs_is_none(
+    tmp_path: Path,
+    name: str,
+    archive_expected: bool,
+) -> None:
+    """Every initrd of Debian has a conf/initramfs.conf, and every root more such names."""
+    path = archive(tmp_path, [*SOUND, file(f"conf/{name}", b"# initramfs.conf\n")])
+    assert any(f"conf/{name}, byte 0" in what for what in bad(path)) == archive_expected
+
+
+@pytest.mark.parametrize(
     ("entries", "what"),
     [
         (SOUND[1:], "there is no /init"),

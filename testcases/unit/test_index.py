@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from harness.errors import ConfigError
 from harness.outcome import Outcome
 from harness.report import index
 from harness.report.history import Filter, cells, estimates, newest
-from harness.report.record import RunRecord
+from harness.report.record import MachineRecord, RunDocument, RunRecord
 from harness.stages.verdict import RunResult, Verdict
 from testcases.unit.records import leave_run
 
@@ -103,6 +104,38 @@ def test_a_damaged_index_is_made_again(tmp_path: Path, damage: Callable[[Path], 
     damage(tmp_path / index.PLACE)
     assert known(tmp_path) == ["1"]
     assert known(tmp_path) == ["1"]
+
+
+def test_an_older_index_is_made_again(tmp_path: Path) -> None:
+    leave_run(tmp_path, "1")
+    assert known(tmp_path) == ["1"]
+    with sqlite3.connect(tmp_path / index.PLACE) as connection:
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("DROP TABLE stage")
+        connection.execute("ALTER TABLE run RENAME COLUMN kernel TO seed")
+    assert known(tmp_path) == ["1"]
+    assert estimates(tmp_path, "relay", "debian-6.1-i686") == {}
+
+
+@pytest.mark.parametrize(
+    ("machine", "cell"),
+    [
+        (("chroot", "native", "", 1 << 30, "/init", "", "none", "none"), "relay/chroot/1024M"),
+        (
+            ("board", "native", "", 2 << 30, "", "", "board", "uefi", False, "none", "shelf"),
+            "relay/board:shelf",
+        ),
+        (("qemu", "kvm", "", 1 << 30, "", "7.2", "cd", "uefi"), "relay/qemu-kvm/1024M/cd/uefi"),
+    ],
+)
+def test_cells_are_named_by_what_a_run_can_choose(
+    tmp_path: Path, machine: tuple[Any, ...], cell: str
+) -> None:
+    directory = leave_run(tmp_path, "1")
+    document = msgspec.json.decode((directory / "run.json").read_bytes(), type=RunDocument)
+    changed = msgspec.structs.replace(document, machine=MachineRecord(*machine), kernels=())
+    (directory / "run.json").write_bytes(msgspec.json.encode(changed))
+    assert [each.cell for each in cells(tmp_path, Filter())] == [cell]
 
 
 def test_a_newer_index_is_left_alone(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ ORDER = [
     "image",
     "payload",
     "building",
+    "scripting",
     # Onto a real disk.
     "flash",
     # How it is booted and followed. The console comes first: a machine hands out a transport.
@@ -56,6 +57,7 @@ ORDER = [
     "doctor rebuild",
     "recheck",
     "matrix",
+    "bisect",
     "cli pytest_plugin",
     "__main__",
 ]
@@ -180,8 +182,8 @@ def test_no_exception_is_caught_without_a_name(module: str) -> None:
 
 @pytest.mark.parametrize("module", FILES)
 def test_only_the_command_line_ends_the_process(module: str) -> None:
-    # `main` in `cli/__init__.py`; and what starts payloads, which is a program of its own.
-    if module in {"cli", "machine.enclosure"}:
+    # `main` in `cli/__init__.py`; and what are programs of their own.
+    if module in {"cli", "machine.enclosure", "board.keeper"}:
         return
     names = {
         ast.unparse(node)

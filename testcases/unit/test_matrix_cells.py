@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.machine.protocol import MachineKind
 from harness.matrix.cells import Cell, load_matrix
 from harness.matrix.selection import select
 from harness.recipe import load_recipe
@@ -63,6 +64,53 @@ def test_cells_are_left_out_and_added(tmp_path: Path) -> None:
         "relay/b/qemu-auto/2048M",
         "relay/c/qemu-auto/1024M/cd/uefi",
     ]
+
+
+def test_machines_have_what_they_have_and_no_more(tmp_path: Path) -> None:
+    text = AXES + (
+        'kernels = ["a", "b"]\naccelerators = ["kvm", "tcg"]\nfirmware = ["bios", "uefi"]\n'
+        'machines = ["qemu", "chroot", "bwrap", "board:shelf"]\nmemory = ["512M"]\n'
+        '[[exclude]]\nmachine = "qemu"\n'
+    )
+    assert names(tmp_path, text) == [
+        "relay/chroot/512M",
+        "relay/bwrap/512M",
+        "relay/a/board:shelf",
+        "relay/b/board:shelf",
+    ]
+    chroot, _, board, _ = load(tmp_path, text)
+    assert (chroot.kernel, chroot.accelerator, chroot.board) == ("", "", "")
+    assert (board.kind, board.board, board.memory) == (MachineKind.BOARD, "shelf", 0)
+    assert select((chroot, board), "machine=board:*") == (board,)
+
+
+@pytest.mark.parametrize(
+    ("machine", "more"),
+    [
+        ("chroot", 'kernel = "a"'),
+        ("bwrap", 'accelerator = "tcg"'),
+        ("board:shelf", 'memory = "1G"'),
+        ("board:shelf", 'medium = "cd"'),
+        ("chroot", 'firmware = "uefi"'),
+    ],
+)
+def test_a_cell_cannot_choose_what_its_machine_has_not(tmp_path: Path, machine: str, more: str) -> None:
+    key = more.partition(" ")[0]
+    text = f'{AXES}[[include]]\nrecipe = "relay"\nmachine = "{machine}"\n{more}\n'
+    with pytest.raises(ConfigError, match=rf"key include\[0\]\.{key} is not for the machine {machine}"):
+        load(tmp_path, text)
+
+
+def test_a_recipe_that_needs_a_kernel_is_refused_without_one(tmp_path: Path) -> None:
+    text = 'summary = "s"\n[axes]\nrecipes = ["qualify"]\nmachines = ["chroot"]\n'
+    with pytest.raises(ConfigError, match=r"m\.toml: on chroot: .*qualify\.toml"):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("machine", ["bochs", "board", "board:", "board:../x", "chroot:x"])
+def test_machines_that_do_not_exist_are_refused(tmp_path: Path, machine: str) -> None:
+    with pytest.raises(ConfigError, match=r"key axes\.machines\[0\]"):
+        load(tmp_path, AXES + f'machines = ["{machine}"]\n')
 
 
 @pytest.mark.parametrize(("expires", "allowed", "notes"), [("2026-06-01", "known", 0), ("2026-05-31", "", 1)])

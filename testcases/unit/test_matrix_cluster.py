@@ -35,8 +35,13 @@ class Cluster:
     def add(self, name: str, *, resources: str = ENOUGH) -> None:
         words = ["--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", resources]
         words += ["--local-directory", str(self.place)]
-        self.workers[name] = self._start("distributed.cli.dask_worker", self.address, *words)
+        self.workers[name] = self._start(
+            "distributed.cli.dask_worker", self.address, *words, cache=self.cache(name)
+        )
         self._said(self.workers[name], r"(Registered to)")
+
+    def cache(self, name: str) -> Path:
+        return self.place / f"cache of {name}"
 
     def end(self) -> None:
         for process in (*self.workers.values(), self.scheduler):
@@ -46,10 +51,11 @@ class Cluster:
             assert process.stderr is not None
             process.stderr.close()
 
-    def _start(self, module: str, *words: str) -> subprocess.Popen[str]:
+    def _start(self, module: str, *words: str, cache: Path | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", module, "--host", "127.0.0.1", *words],
             cwd=ROOT,
+            env={**os.environ, **({"HARNESS_CACHE": str(cache)} if cache else {})},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -95,6 +101,39 @@ def test_cells_are_run_by_workers(cluster: Cluster, trial: Trial) -> None:
     }
     assert ended["0.1-ip"]["flaky"]
     assert all(cell["run"] for cell in ended.values())
+
+
+def test_workers_are_sent_what_they_boot_into_their_own_caches(cluster: Cluster, trial: Trial) -> None:
+    cluster.add("one")
+    cluster.add("two")
+    trial.write("0-p", "0.1-p", "0.2-p", "0.1-ip", memory='["64M", "96M"]')
+    trial.result("--scheduler", cluster.address, "--send-artifacts")
+    has = [line for line in trial.log() if " has " in line]
+    assert {line.split(" has ")[0] for line in has} == {"cache of one", "cache of two"}
+    ours = {path.name for path in (trial.place / "cache/store/initramfs").iterdir()}
+    for name in cluster.workers:
+        theirs = {path.name for path in (cluster.cache(name) / "store/initramfs").iterdir()}
+        assert theirs
+        assert theirs <= ours
+        assert list((cluster.cache(name) / "incoming").iterdir()) == []
+    # What is there already is not sent again: nothing could be kept now.
+    for name in cluster.workers:
+        (cluster.cache(name) / "incoming").rmdir()
+        (cluster.cache(name) / "incoming").write_text("")
+    trial.write(next(line for line in has if line.startswith("cache of one")).split(" has ")[1])
+    cluster.workers["two"].kill()
+    cluster.workers["two"].wait()
+    trial.result("--scheduler", cluster.address, "--send-artifacts")
+
+
+def test_a_worker_that_cannot_keep_what_it_is_sent_is_named(cluster: Cluster, trial: Trial) -> None:
+    cluster.add("one")
+    cluster.cache("one").mkdir()
+    (cluster.cache("one") / "incoming").write_text("a file in the way")
+    trial.write("0-p")
+    cell = trial.result("--scheduler", cluster.address, "--send-artifacts", status=6)["0-p"]
+    assert "artifacts do not get to the worker tcp://127.0.0.1" in str(cell["reason"])
+    assert trial.log() == []
 
 
 def test_a_worker_that_dies_has_its_cell_run_elsewhere(cluster: Cluster, trial: Trial) -> None:

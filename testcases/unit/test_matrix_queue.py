@@ -66,6 +66,20 @@ def test_large_tasks_find_their_places(given_tasks: list[tuple[float, int]], wor
     assert least(tasks, [3] * workers) - 1e-6 <= took <= sum(task.seconds for task in tasks) + 1e-6
 
 
+def test_what_only_one_may_have_is_had_by_one_at_a_time() -> None:
+    backlog = Backlog([Task("short", 1, 0, "shelf"), Task("long", 5, 0, "shelf"), Task("other", 2, 1)])
+    assert [task.what for task in (backlog.take(1), backlog.take(1, {"shelf"})) if task] == ["long", "other"]
+    assert backlog.take(1, {"shelf"}) is None
+    assert (task := backlog.take(0)) is not None  # a board costs the host nothing
+    assert task.what == "short"
+
+
+def test_a_plan_knows_that_boards_are_had_alone() -> None:
+    tasks = [Task(number, 10.0, 0, "shelf") for number in range(3)]
+    assert simulate(tasks, [1, 1]) == 30
+    assert simulate([*tasks, Task(3, 25.0)], [1]) == 30
+
+
 def test_a_task_that_never_fits_is_said() -> None:
     with pytest.raises(ValueError, match="more places"):
         simulate([Task("a", 1, 3)], [2, 2])

@@ -42,7 +42,8 @@ class Trial:
         command += ["--runs", str(self.runs), "--cache", str(self.place / "cache"), *options]
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=self.place,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -110,6 +111,28 @@ def test_what_went_wrong_at_the_host_is_run_once_more(trial: Trial) -> None:
     }
     assert cells["0-ii"]["reason"] == "QEMU is gone"
     assert (trial.runs / str(cells["0-ii"]["run"]) / "run.json").is_file()  # though the answer named none
+
+
+def test_a_board_has_one_run_at_a_time_and_takes_no_place(trial: Trial) -> None:
+    (trial.place / "lab").mkdir()
+    (trial.place / "lab/shelf.toml").write_text(
+        'summary = "s"\ncpu = 32\nmemory = "1G"\n[serial]\nport = "/dev/null"\n[power]\nmanual = true\n'
+    )
+    boards = "".join(
+        f'[[include]]\nrecipe = "relay"\nmachine = "board:{board}"\nkernel = "{kernel}"\n'
+        for board, kernel in (("shelf", "0.2-p"), ("shelf", "0.3-p"), ("gone", "0.1-p"))
+    )
+    trial.write("0.9-p", more=boards, memory='["64M"]')
+    cells = trial.result(status=2)
+    assert {kernel: cell["outcome"] for kernel, cell in cells.items()} == {
+        "0.9-p": "PASS",
+        "0.2-p": "PASS",
+        "0.3-p": "PASS",
+        "0.1-p": "CONFIG",
+    }
+    assert "there is no board 'gone'" in str(cells["0.1-p"]["reason"])
+    of_shelf = [line.partition(" ")[0] for line in trial.log() if "0.9-p" not in line]
+    assert of_shelf == ["began", "ended"] * 2
 
 
 def test_a_process_that_dies_takes_nobody_along(trial: Trial) -> None:

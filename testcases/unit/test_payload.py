@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,25 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from harness import fitness
 from harness.cli import program
 from harness.errors import ConfigError
-from harness.payload import assemble, distfiles, load_eras, packages, recognise
+from harness.image.factory import Build
+from harness.payload import assemble, chosen, distfiles, era_files, load_eras, packages, recognise
 from harness.payload.assembly import Choices, config_values, groups_of
+from harness.payload.era import Mode, ModeName, load_era
 from harness.payload.mirror import Mirror
 from harness.payload.source_lists import calls, parse_line
 from harness.progress import Quiet
-from harness.recipe import Disk, Initramfs
+from harness.recipe import BuilderHex0, Disk, Download, Initramfs, Text
 from harness.sources.downloads import Downloads
+from harness.sources.packages import Lock
+from harness.starting import RunOptions
 from harness.store import Store
 from testcases.bootstrap import miniature
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.payload.era import Era
+
 PARTS = {
     name: name.encode()
     for name in ("busybox-1.35.0", "kexec-tools-2.0.22.tar.gz", "linux.tar.gz", "hello-1.0.txt",
-                 "bash-5.1.txt", "natively-1.0.txt")
+                 "bash-5.1.txt", "natively-1.0.txt", "vmlinuz")
 }  # fmt: skip
 SUM = hashlib.sha256(b"x").hexdigest()
 
@@ -49,10 +57,121 @@ def test_trees_are_known_by_their_files(kexec: miniature.Miniature) -> None:
     assert (tree.era.name, tree.stray) == ("live-bootstrap-2022-kexec", ())
 
 
-def test_a_change_of_files_is_another_era(kexec: miniature.Miniature) -> None:
-    (kexec.path / "kernel-bootstrap").mkdir()
-    (kexec.path / "lib/tmpdir.py").touch()
-    assert recognise(kexec.path).era.name == "live-bootstrap-2023-kexec"
+@pytest.fixture
+def kernel(kexec: miniature.Miniature) -> miniature.Miniature:
+    """A tree of 2023, which brings its first kernels."""
+    files = {
+        "lib/tmpdir.py": "",
+        "sysa.py": "'NATIVE'\n",
+        "kernel-bootstrap/builder-hex0-x86-stage2.hex0": "90\n",
+        "sysa/lwext4-1.0.0-lb1/files/early-artifacts-needed-after-fiwix.txt": "/x86/bin/M1\n",
+        "sysc/tmp/left": "by an earlier run\n",
+    }
+    for name, text in files.items():
+        path = kexec.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    miniature.git(kexec.path, "add", "-A")
+    return kexec
+
+
+def test_a_change_of_files_is_another_era(kernel: miniature.Miniature) -> None:
+    assert recognise(kernel.path).era.name == "live-bootstrap-2023-kexec"
+    (kernel.path / "kernel-bootstrap/builder-hex0-x86-stage2.hex0").rename(
+        kernel.path / "kernel-bootstrap/builder-hex0-x86.hex0"
+    )
+    assert recognise(kernel.path).era.name == "live-bootstrap-2023-first-kernel"
+
+
+@pytest.mark.parametrize("era", load_eras(), ids=lambda era: era.name)
+def test_the_marks_of_an_era_tell_it_from_all_others(era: Era, tmp_path: Path) -> None:
+    proofs = (f"{module.path}/{module.proof}" for module in era.submodules)
+    for name in (*era.present, *proofs):
+        path = tmp_path / name.replace("*", "x")
+        if not path.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(era.saying.get(name, ""))
+    assert recognise(tmp_path).era == era
+
+
+def test_an_era_can_be_like_another_one(tmp_path: Path) -> None:
+    files = era_files()
+    shutil.copy(files["live-bootstrap-2022-kexec"], tmp_path / "base.toml")
+    own = tmp_path / "own.toml"
+    own.write_text('summary = "own"\nlike = "base"\nabsent = ["x"]\n[mode.board]\nrecipe = { plan = "p" }\n')
+    era, base = load_era(own), load_era(tmp_path / "base.toml")
+    assert (era.summary, era.absent, era.present) == ("own", ("x",), base.present)
+    assert era.modes == {**base.modes, "board": Mode(recipe={"plan": "p"})}
+
+
+@pytest.mark.parametrize("name", ["nowhere", "own", "other"])
+def test_an_era_like_none_or_like_itself_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(f'like = "{name}"\n')
+    (tmp_path / "other.toml").write_text('like = "own"\n')
+    with pytest.raises(ConfigError, match="key like: there is no other era"):
+        load_era(tmp_path / "own.toml")
+
+
+def test_the_next_kernel_gets_a_list_of_the_files_that_are_on_the_disk(kernel: miniature.Miniature) -> None:
+    made = assemble(recognise(kernel.path), "builder-hex0")
+    image = made.image("sysa")
+    assert isinstance(image, BuilderHex0)
+    [listed] = [one for one in image.contents if isinstance(one, Text) and one.path.endswith("list.txt")]
+    first, *others = listed.text.splitlines()
+    assert first == "/x86/bin/M1"
+    assert others == sorted(others)
+    assert {"/sysa/bootstrap.cfg", "/sysa/distfiles/hello-1.0.txt", "/sysb/init"} <= {*others}
+    assert not [path for path in others if "stage0-posix" in path or "/tmp/" in path]
+
+
+def test_builder_hex0_gets_the_early_distfiles_and_another_disk_all_of_them(
+    steps: miniature.Miniature,
+) -> None:
+    tree = recognise(steps.path)
+    made = assemble(tree, "builder-hex0")
+    image, external = made.image("init"), made.image("external")
+    assert isinstance(image, BuilderHex0)
+    assert isinstance(external, Disk)
+    early = {one.path for one in image.contents if isinstance(one, Download)}
+    every = {one.path for one in external.partition[0].contents if isinstance(one, Download)}
+    assert "external/distfiles/vmlinuz" in early
+    assert {f"external/{path}" for path in every} - early == {"external/distfiles/bash-5.2.15.txt"}
+    values = config_values(tree, "builder-hex0", Choices())
+    assert (values["DISK"], values["KERNEL_BOOTSTRAP"]) == ("sdb1", "True")
+
+
+def test_a_tree_that_is_older_than_a_mode_does_not_offer_it(steps: miniature.Miniature) -> None:
+    tree = recognise(steps.path)
+    (steps.path / "builder-hex0/builder-hex0-x86-stage1.hex0").unlink()
+    with pytest.raises(ConfigError, match="submodule is not checked out: builder-hex0"):
+        tree.mode("builder-hex0")
+    (steps.path / "lib/generator.py").write_text("")
+    with pytest.raises(ConfigError, match=r"mode builder-hex0: lib/generator\.py does not say") as caught:
+        tree.mode("builder-hex0")
+    assert "qemu (--machine qemu)" in caught.value.hint
+
+
+def test_builder_hex0_is_a_kernel_of_trees_in_qemu_alone(steps: miniature.Miniature, tmp_path: Path) -> None:
+    def wanted(mode: ModeName, tree: Path | None) -> chosen.Wanted:
+        return chosen.Wanted(tree=tree, mode=mode, kernel="builder-hex0", incomplete=tree is not None)
+
+    made = chosen.chosen("live-bootstrap", wanted("qemu", steps.path), tmp_path, Quiet())
+    assert (made.recipe.document.kernels, made.recipe.boot.memory) == (None, "4G")
+    with pytest.raises(ConfigError, match="is for --machine qemu, and chroot was asked for"):
+        chosen.chosen("live-bootstrap", wanted("chroot", steps.path), tmp_path, Quiet())
+    with pytest.raises(ConfigError, match="no use for --kernel builder-hex0"):
+        chosen.chosen("relay", wanted("qemu", None), tmp_path, Quiet())
+
+
+def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
+    steps: miniature.Miniature, tmp_path: Path
+) -> None:
+    made = assemble(recognise(steps.path), "builder-hex0")
+    built = Build(made, {}, {}, Lock(()))
+    options, store = RunOptions(runs=steps.path), Store(tmp_path / "cache")
+    assert fitness.check_images(built, options, store) == ()
+    with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
+        fitness.check_images(built, replace(options, memory=1 << 30), store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:
@@ -64,7 +183,7 @@ def test_what_fits_no_era_is_refused_with_what_was_looked_for_and_found(steps: m
     with pytest.raises(ConfigError) as caught:
         recognise(steps.path)
     assert "live-bootstrap-2024-steps (no steps/manifest)" in caught.value.message
-    assert "Found: lib/, rootfs.py, seed/, steps/" in caught.value.message
+    assert "Found: builder-hex0/, lib/, rootfs.py, seed/, steps/" in caught.value.message
 
 
 def test_submodules_that_are_not_checked_out_are_named(kexec: miniature.Miniature) -> None:

@@ -72,6 +72,9 @@ accelerators = ["tcg"]
 recipe = "hello/recipes/hello.toml"
 kernel = "other-plan"
 accelerator = "tcg"
+[[include]]
+recipe = "relay"
+machine = "bwrap"
 [[rule]]
 kernel = "known"
 allow = "fail"
@@ -86,21 +89,26 @@ from types import SimpleNamespace
 from harness import pipeline
 from harness.errors import InfraError
 from harness.outcome import Outcome
+from harness.stages.kernelless import without_kernel
 from harness.stages.plan_file import load_plan
+from harness.stages.runner import all_stages
 from harness.stages.verdict import CheckResult, RunResult, StageResult, StageStatus, Verdict
 
 pytest_plugins = ["harness.pytest_plugin"]
 BOOTED = Path(__file__).with_name("booted")
 
 def build(recipe, options, progress):
-    return SimpleNamespace(recipe=recipe, kernel=options.kernel)
+    return SimpleNamespace(recipe=recipe, kernel=options.kernel or "none")
 
 def boot(built, options, *, cache, listeners, progress):
     before = BOOTED.read_text().split() if BOOTED.exists() else []
     BOOTED.write_text(" ".join([*before, built.kernel]))
     if built.kernel == "infra-once" and "infra-once" not in before:
         raise InfraError("QEMU is gone")
+    assert options.machine.has_kernel == (built.kernel != "none")
     plan = load_plan(built.recipe.plan)
+    if not options.machine.has_kernel:
+        plan = without_kernel(plan)
     bad = built.kernel in {"panics", "known"}
     ways = [StageStatus.FAILED, *[StageStatus.NOT_REACHED] * 20] if bad else [StageStatus.PASSED] * 20
     stages = tuple(StageResult(stage.name, way) for stage, way in zip(plan.stages, ways))
@@ -113,7 +121,8 @@ def boot(built, options, *, cache, listeners, progress):
     directory = options.runs / f"run-{built.kernel}-{len(before)}"
     directory.mkdir(parents=True)
     (directory / "console.raw").write_bytes(b"")
-    return pipeline.Run(RunResult(verdict, stages, checks), directory)
+    result = RunResult(verdict, all_stages(plan, stages), checks, not_applicable=plan.not_applicable)
+    return pipeline.Run(result, directory)
 
 pipeline.build, pipeline.boot = build, boot
 """
@@ -154,6 +163,7 @@ def test_a_matrix_is_a_test_for_each_stage_and_check_of_each_cell(tmp_path: Path
         "panics",
         "known",
         "other-plan",
+        "none",
     ]
     good = cases["test_stage[relay/good/qemu-tcg/1024M-sysb]"]
     assert properties(good) == {
@@ -179,6 +189,10 @@ def test_a_matrix_is_a_test_for_each_stage_and_check_of_each_cell(tmp_path: Path
     assert known.attrib["type"] == "pytest.xfail"
     other = [name for name in cases if "other-plan" in name]
     assert other == [f"test_stage[hello/other-plan/qemu-tcg/256M-{stage}]" for stage in ("boot", "hello")]
+    native = {name: properties(case) for name, case in cases.items() if "[relay/bwrap/1024M-" in name}
+    assert native["test_stage[relay/bwrap/1024M-gcc]"].get("status") is None
+    for name in ("test_stage[relay/bwrap/1024M-kexec]", "test_check[relay/bwrap/1024M-shell-second-kernel]"):
+        assert native[name]["status"] == "not applicable"
     [summary] = re.findall(r"^=+ (1 failed.*) in .*=$", said, re.MULTILINE)
     assert "15 flaky" in summary
     assert "28 not reached" in summary

@@ -229,6 +229,29 @@ def test_the_least_memory(limit: int) -> None:
     assert len(set(tried)) == len(tried)
 
 
+@given(st.integers(1, 600), st.floats(0, 700))
+def test_a_guess_changes_only_how_often_is_tried(limit: int, guess: float) -> None:
+    tried: list[int] = []
+
+    def works(size: int) -> bool:
+        tried.append(size)
+        return size >= limit
+
+    bounds = smallest(works, guess=guess)
+    assert bounds == smallest(lambda size: size >= limit)
+    assert len(set(tried)) == len(tried) <= 8
+    if bounds.least and bounds.too_little and bounds.too_little < guess <= bounds.least:
+        assert tried == [bounds.least, bounds.too_little]
+
+
+def test_the_guess_comes_from_what_the_kernel_kept_for_itself() -> None:
+    recipe = load_recipe("qualify")
+    enough = qualification_module._enough
+    assert enough(recipe, {"memory": Answer(Word.YES, "1021444 KiB")}) == pytest.approx(26.5 + 12, abs=0.1)
+    assert enough(recipe, {"memory": Answer(Word.YES, "plenty")}) is None
+    assert enough(recipe, {}) is None
+
+
 # --- advice ---
 
 NEEDS = Needs(seed=KernelNeeds(built_in=("ide",), modular=("ext4",)))
@@ -314,12 +337,18 @@ def test_drives_get_controllers(tmp_path: Path) -> None:
     assert devices == [
         "ich9-ahci,id=ahci",
         "qemu-xhci,id=xhci",
+        "usb-ehci,id=ehci",
+        "piix3-usb-uhci,id=uhci",
+        "pci-ohci,id=ohci",
         "ide-hd,bus=ide.1,unit=0,drive=drive0",
         "ide-hd,bus=ahci.0,drive=drive1",
         "nvme,serial=drive2,drive=drive2",
         "virtio-blk-pci,drive=drive3",
         "usb-storage,bus=xhci.0,drive=drive4",
-        "ide-hd,bus=ahci.1,drive=drive5",
+        "usb-storage,bus=ehci.0,drive=drive5",
+        "usb-storage,bus=uhci.0,drive=drive6",
+        "usb-storage,bus=ohci.0,drive=drive7",
+        "ide-hd,bus=ahci.1,drive=drive8",
     ]
     files = [word for word in words if word.startswith("file=")]
     assert files[0] == f"file={tmp_path}/ide,,1.img,format=raw,if=none,id=drive0,snapshot=on"

@@ -215,3 +215,15 @@ def test_a_disk_that_fills_up_is_the_hosts_fault(tmp_path: Path, file: str) -> N
     assert "--runs" in caught.value.hint
     with suppress(InfraError):  # what could not be written is tried once more
         record.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("machine", "title"),
+    [
+        (MachineRecord("qemu", "tcg", "", 1, "", "7.2.22"), "QEMU 7.2.22, tcg"),
+        (MachineRecord("chroot", "native", "", 1, "", ""), "chroot"),
+        (MachineRecord("board", "native", "", 1, "", "", board="shelf"), "board shelf"),
+    ],
+)
+def test_machines_are_called_what_they_are(machine: MachineRecord, title: str) -> None:
+    assert machine.title == title

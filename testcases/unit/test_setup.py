@@ -38,8 +38,9 @@ PYTHON = """
 case "$*" in
 *sys.version_info*) cat "$STATE/python" ;;
 *venv*) [ ! -e "$STATE/venv-fails" ] || exit 1
-        case $* in *--clear*) rm -rf .venv ;; esac
-        mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+        for place; do :; done # the last word
+        case $* in *--clear*) rm -rf "$place" ;; esac
+        mkdir -p "$place/bin" && cp "$0" "$place/bin/python" ;;
 *pip*) [ ! -e "$STATE/pip-waits" ] || cat "$STATE/pip-waits"
        [ ! -e "$STATE/pip-fails" ] || { echo "no route to host" >&2; exit 1; } ;;
 esac
@@ -138,13 +139,32 @@ def test_root_installs_what_is_missing(checkout: Checkout) -> None:
     ]
 
 
-@pytest.mark.parametrize("purpose", ["dib", "kernel"])
+@pytest.mark.parametrize("purpose", ["dib", "kernel", "labgrid"])
 def test_more_packages_come_only_when_asked_for(checkout: Checkout, purpose: str) -> None:
     (checkout.root / "ci" / f"debian-packages-{purpose}.txt").write_text("debootstrap  # why\n")
+    (checkout.root / "ci/requirements-labgrid.txt").write_text("labgrid==26.0.1\n")
     assert checkout.setup().returncode == 0
     assert checkout.calls("apt-get") == []
     assert checkout.setup(f"--{purpose}").returncode == 0
     assert checkout.calls("apt-get")[-1] == f"{INSTALL} debootstrap -o DPkg::Lock::Timeout=300"
+
+
+def test_labgrid_gets_an_environment_of_its_own_once(checkout: Checkout) -> None:
+    (checkout.root / "ci/debian-packages-labgrid.txt").write_text("cpio  # is there\n")
+    pins = checkout.root / "ci/requirements-labgrid.txt"
+    pins.write_text("labgrid==26.0.1\n")
+    assert checkout.setup().returncode == 0
+    assert not (checkout.root / "build/labgrid").exists()
+    checkout.calls()
+    for pinned, expected in (("26.0.1", 1), ("26.0.1", 0), ("26.1.0", 1)):
+        pins.write_text(f"labgrid=={pinned}\n")
+        assert checkout.setup("--labgrid").returncode == 0
+        installed = [call for call in checkout.calls("python3") if "-r ci/requirements-labgrid.txt" in call]
+        assert len(installed) == expected
+    checkout.tell("pip-fails")
+    pins.write_text("labgrid==26.2.0\n")
+    assert checkout.setup("--labgrid").returncode == 6
+    assert not (checkout.root / "build/labgrid/stamp").exists()
 
 
 def test_an_option_that_nobody_knows_is_refused(checkout: Checkout) -> None:

@@ -38,7 +38,7 @@ class Segment:
     Attributes:
         offset: Byte at which it starts.
         size: Bytes in the image; zeros behind a plain archive's trailer do not count.
-        compression: "none", "gzip", "bzip2", "lzma", "xz", "zstd" or "lz4".
+        compression: "none", or one of `compression.MAGICS`.
         kind: "newc", or "crc" for archives with checksums.
         unpacked: Bytes that it unpacks to.
         members: How many entries are in it.
@@ -112,7 +112,7 @@ def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archiv
     if offset == source.size:
         raise source.error(offset, "there is no cpio archive, and so no trailer of one")
     while offset < source.size:
-        start = source.up_to(offset, 8)
+        start = source.up_to(offset, 21)
         kind = compression.detect(start)
         if kind == "none" or behind_plain:
             source.check_aligned(offset)

@@ -113,18 +113,30 @@ def _write_raw(
                 header = swap.header(place.size, place.identity.label, place.identity.uuid)
                 write_at(file.fileno(), header, place.offset)
     if disk.partition:
-        made = [
-            partitions.New(
-                place.offset,
-                place.size,
-                "swap" if place.wanted.filesystem == "swap" else "linux",
-                _derived(f"{disk.name}/partition{number}"),
-                wanted.bootable,
-            )
-            for number, (place, wanted) in enumerate(zip(places, disk.partition, strict=True), start=1)
-        ]
-        partitions.write(path, disk.table, _derived(f"{disk.name}/table"), made)
+        partitions.write(path, disk.table, _derived(f"{disk.name}/table"), _partitions(disk, places))
     return written
+
+
+def _partitions(disk: Disk, places: Sequence[_Place]) -> list[partitions.New]:
+    return [
+        partitions.New(
+            place.offset,
+            place.size,
+            "swap" if place.wanted.filesystem == "swap" else "linux",
+            _derived(f"{disk.name}/partition{number}"),
+            wanted.bootable,
+        )
+        for number, (place, wanted) in enumerate(zip(places, disk.partition, strict=True), start=1)
+    ]
+
+
+def table_commands(disk: Disk) -> str:
+    """What sfdisk reads to write the disk's partition table; "" for a disk without one."""
+    if not disk.partition:
+        return ""
+    return partitions.commands(
+        disk.table, _derived(f"{disk.name}/table"), _partitions(disk, _places(disk, mtime=0))
+    )
 
 
 def _places(disk: Disk, mtime: int) -> list[_Place]:

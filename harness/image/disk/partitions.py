@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SECTOR = 512
+OPTIONS = ("--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never")  # of sfdisk, for a file
 
 # Types as sfdisk names them: MBR bytes in hex, GPT's UUIDs (Discoverable Partitions Specification).
 _TYPES = {
@@ -98,6 +99,14 @@ def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) ->
         ConfigError: sfdisk is not installed.
         InfraError: sfdisk failed.
     """
+    command = ["sfdisk", *OPTIONS, str(path)]
+    result = _run(command, "fdisk", commands(label, disk, partitions))
+    if result.returncode != 0:
+        raise command_failed(command, result.returncode, result.stderr)
+
+
+def commands(label: str, disk: uuid.UUID, partitions: Sequence[New]) -> str:
+    """What sfdisk reads to write a partition table; arguments are those of `write`."""
     lines = [
         f"label: {'dos' if label == 'mbr' else label}",
         f"label-id: {f'0x{disk.hex[:8]}' if label == 'mbr' else disk}",
@@ -111,10 +120,7 @@ def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) ->
         elif part.bootable:
             line += ", bootable"
         lines.append(line)
-    command = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", str(path)]
-    result = _run(command, "fdisk", "\n".join(lines) + "\n")
-    if result.returncode != 0:
-        raise command_failed(command, result.returncode, result.stderr)
+    return "\n".join(lines) + "\n"
 
 
 class _Row(msgspec.Struct, frozen=True):

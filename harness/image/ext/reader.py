@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["ExtError", "ExtFilesystem", "identify", "members"]
+__all__ = ["ExtError", "ExtFilesystem", "identify", "members", "names", "walk"]
 
 _ROOT = 2
 _PATH_MAX = 1 << 16  # bytes; the kernel's own limit for what a program can name is 4096
@@ -50,29 +50,38 @@ def members(file: BinaryIO, offset: int = 0) -> Iterator[Member]:
         ExtError: The image is damaged, cut off, or encrypted; with its name and the byte.
     """
     source = Source(file, offset)
+    first_names: dict[int, str] = {}
+    for path, inode in walk(source):
+        yield _member(source, inode, path, first_names)
+
+
+def walk(source: Source) -> Iterator[tuple[bytes, FoundInode]]:
+    """All names of a filesystem with their inodes, in the order of `members`.
+
+    Raises:
+        ExtError: As `members`.
+    """
     # Each directory has blocks of its own, so all together are not larger than the filesystem.
     left = source.superblock.blocks * source.superblock.block_size
-    first_names: dict[int, str] = {}
     directories = set()
     waiting = [(b"", _ROOT)]
     while waiting:
         path, number = waiting.pop()
         inode = source.inode(number)
-        member = _member(source, inode, path, first_names)
-        if not path and not member.is_directory:
+        is_directory = stat.S_ISDIR(inode.mode)
+        if not path and not is_directory:
             raise source.error(inode.at, "the root is no directory")
-        yield member
-        if not member.is_directory:
+        yield path, inode
+        if not is_directory:
             continue
+        name = os.fsdecode(path)
         if number in directories:
-            raise source.error(inode.at, f"the directory {member.path!r} (inode {number}) is in two places")
+            raise source.error(inode.at, f"the directory {name!r} (inode {number}) is in two places")
         directories.add(number)
         left -= inode.size
         if left < 0:
-            raise source.error(
-                inode.at, f"the directory {member.path!r} (inode {number}) is larger than can be"
-            )
-        below = [(path + b"/" + name if path else name, child) for name, child in _names(source, inode)]
+            raise source.error(inode.at, f"the directory {name!r} (inode {number}) is larger than can be")
+        below = [(path + b"/" + each if path else each, child) for each, child in names(source, inode)]
         if any(len(inner) > _PATH_MAX for inner, _ in below):
             raise source.error(inode.at, f"directories are nested deeper than {_PATH_MAX} bytes of path")
         waiting += reversed(below)
@@ -125,7 +134,7 @@ def _device(mapping: bytes) -> tuple[int, int]:
     return new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00
 
 
-def _names(source: Source, inode: FoundInode) -> Iterator[tuple[bytes, int]]:
+def names(source: Source, inode: FoundInode) -> Iterator[tuple[bytes, int]]:
     """What is in a directory: names and inodes, without "." and ".."."""
     if inode.flags & INLINE:
         data = source.inline(inode)

@@ -157,7 +157,7 @@ class Source:
             return
         size = self.superblock.block_size
         done = mapped = 0
-        for first, block, count in self._runs(inode):
+        for first, block, count in self.runs(inode):
             if done >= inode.size:
                 return
             if first * size < done:
@@ -181,7 +181,7 @@ class Source:
                 done += len(piece)
         yield from _zeros(inode.size - done)
 
-    def _runs(self, inode: FoundInode) -> Iterator[tuple[int, int, int]]:
+    def runs(self, inode: FoundInode) -> Iterator[tuple[int, int, int]]:
         """Where the content is: first block of the file, block of the filesystem (0: zeros), count."""
         if inode.flags & EXTENTS:
             yield from self._extents(inode, inode.map, None)

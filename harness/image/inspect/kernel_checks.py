@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ _NARROW_CPUS = frozenset(
     {"486", "athlon", "base", "coreduo", "kvm32", "n270", "pentium", "pentium2", "pentium3", "qemu32"}
 )
 _SOURCES = (".patch", ".diff", ".sh", ".kaem", ".c", ".h", ".txt", ".list", ".md")
+# Names of initramfs archives; others that begin so are about them: initramfs.conf, initrd.target.
+_PACKED = r"(\.(gz|xz|zst|lz4|bz2|lzma|lzo))?"
+_ARCHIVE_NAME = re.compile(
+    rf"(initramfs|initrd)(-\d[\w+.~-]*|(-[\w+.~-]+)?\.(img|cpio)(-\d[\w+.~-]*)?)?{_PACKED}"
+)
 _KERNEL_MIN = 512 << 10  # no kernel is smaller
 
 
@@ -156,7 +162,7 @@ def _carried(path: str, member: Member) -> str:
         return ""
     if name.startswith(("vmlinuz", "bzImage")):
         return "kernel"
-    if name.startswith(("initramfs", "initrd")):
+    if _ARCHIVE_NAME.fullmatch(name):
         return "archive"
     head = next(member.blocks(), b"") if member.size >= _KERNEL_MIN else b""
     if head.startswith(b"HdrS", 0x202):

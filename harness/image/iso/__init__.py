@@ -59,16 +59,11 @@ def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, wo
     from harness.image.iso.filesystem import Filesystem, still_clock
 
     loaders = boot_loaders.unpack(given)
-    number = int.from_bytes(hashlib.sha256(iso.name.encode()).digest()[:4], "big")
-    added = [*tree, *boot_loaders.menu(iso, given), *loaders.bios(), loaders.efi_system(work, serial=number)]
-    if iso.disk:
-        disk = given.image(iso.disk)
-        added.append(
-            Entry(disk.path.name, stat.S_IFREG | 0o644, content=disk.path, source=f"image {disk.name}")
-        )
+    number = _number(iso)
+    efi_system = loaders.efi_system(work, serial=number)
     with still_clock(given.workshop.mtime):
         filesystem = Filesystem(iso.label or _label(iso.name))
-        filesystem.add(merge(added))
+        filesystem.add(merge([*tree, *files(iso, given, loaders), efi_system]))
         filesystem.boot_from(boot_loaders.ISOLINUX, boot_loaders.EFI_SYSTEM, catalog=_CATALOG)
         filesystem.write(path)
     with path.open("r+b") as image:
@@ -91,6 +86,21 @@ def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, wo
             msgspec.structs.replace(each, sha256=sha256) if each.path == boot_loaders.ISOLINUX else each
             for each in filesystem.written()
         ]
+
+
+def files(iso: Iso, given: Ingredients, loaders: boot_loaders.Loaders) -> list[Entry]:
+    """What the image has beside the recipe's contents: what its menu starts, loaders, menu and disk."""
+    added = [*boot_loaders.menu(iso, given), *loaders.bios()]
+    if iso.disk:
+        disk = given.image(iso.disk)
+        added.append(
+            Entry(disk.path.name, stat.S_IFREG | 0o644, content=disk.path, source=f"image {disk.name}")
+        )
+    return added
+
+
+def _number(iso: Iso) -> int:
+    return int.from_bytes(hashlib.sha256(iso.name.encode()).digest()[:4], "big")
 
 
 def _label(name: str) -> str:

@@ -63,16 +63,31 @@ class Loaders:
     @property
     def mbr_code(self) -> bytes:
         """The 432 bytes that a BIOS runs when the image is a disk."""
-        package, path = _MBR_CODE
-        return self._file(package, path).read_bytes()
+        return self.mbr_code_file.read_bytes()
 
     def bios(self) -> list[Entry]:
         """The files of ISOLINUX, without its menu."""
         return [self._entry(place, *origin) for place, origin in _BIOS_FILES.items()]
 
+    def sources(self) -> dict[Path, str]:
+        """Every file that is taken from the packages, with the package and the path in it."""
+        return {
+            self._file(package, path): f"{self.packages[package].file_name.removesuffix('.deb')}/{path}"
+            for package, path in (_MBR_CODE, *_BIOS_FILES.values(), *_EFI_FILES.values())
+        }
+
+    def parts_of_efi_system(self) -> list[Path]:
+        """The files that lie in the filesystem of UEFI."""
+        return [self._file(*origin) for origin in _EFI_FILES.values()]
+
+    @property
+    def mbr_code_file(self) -> Path:
+        """The file that is nothing but the code in front of the image."""
+        return self._file(*_MBR_CODE)
+
     def efi_system(self, work: Path, *, serial: int) -> Entry:
         """A FAT filesystem with GRUB where UEFI looks for it; `serial` is its number."""
-        files = {name: self._file(*origin) for name, origin in _EFI_FILES.items()}
+        files = dict(zip(_EFI_FILES, self.parts_of_efi_system(), strict=True))
         path = work / "efi.img"
         _write_fat(path, files, serial)
         source = ", ".join(str(self.packages[package]) for package, _ in _EFI_FILES.values())

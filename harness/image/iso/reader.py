@@ -46,11 +46,27 @@ def members(path: Path) -> Iterator[Member]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _members(path: Path, file: BinaryIO) -> Iterator[Member]:
+def places(path: Path) -> dict[str, Extents]:
+    """Where the content of each file lies in an image: offsets and lengths in bytes, by the file's path.
+
+    Raises:
+        ConfigError: As `members`.
+    """
+    found: dict[str, Extents] = {}
+    try:
+        with path.open("rb") as file:
+            for _ in _members(path, file, found):
+                pass
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    return found
+
+
+def _members(path: Path, file: BinaryIO, places: dict[str, Extents] | None = None) -> Iterator[Member]:
     iso = PyCdlib()
     try:
         iso.open_fp(cast("BinaryIO", _Filesystem(path, file)))
-        yield from _Walk(path, iso).members()
+        yield from _Walk(path, iso, {} if places is None else places).members()
     except (ConfigError, OSError):
         raise
     except Exception as error:  # the library meets damage with exceptions of every kind
@@ -64,8 +80,9 @@ class _Walk:
     The kind of names is the best one that the image has.
     """
 
-    def __init__(self, path: Path, iso: PyCdlib) -> None:
+    def __init__(self, path: Path, iso: PyCdlib, places: dict[str, Extents]) -> None:
         self._path = path
+        self._places = places
         self._block = iso.logical_block_size
         self._links: dict[Extents, str] = {}
         self._rock_ridge = iso.has_rock_ridge()
@@ -125,6 +142,7 @@ class _Walk:
                 (each.extent_location() * self._block, each.get_data_length()) for each in records
             )
             size = sum(extent[1] for extent in extents)
+            self._places[path] = extents
             if size:
                 first = self._links.setdefault(extents, path)
                 link = "" if first == path else first

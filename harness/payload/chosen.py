@@ -1,39 +1,44 @@
-"""Which recipe a command line means: one that stands for itself, or one that runs the user's checkout."""
+"""Which recipe is meant by a name and options: one that stands for itself, or one that runs a checkout."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.payload import stage0
+from harness.payload.era import load_eras
+from harness.recipe import load_recipe, recipe_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.machine.protocol import MachineKind
+    from harness.payload.era import ModeName
     from harness.progress import Progress
     from harness.recipe import Recipe
+
+WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the command line says about a payload.
+    """What a user says about a payload.
 
     Attributes:
         tree: The user's checkout.
-        machine: Where it runs.
+        mode: Where it runs.
         arch: Of stage0-posix.
         builder: A checkout of builder-hex0.
         instrument: Whether a script is added that tells more.
-        kernel: The seed kernel.
+        kernel: The seed kernel, or `WITHOUT_LINUX`.
         jobs: Build jobs of a tree's guest.
         disk_size: Of a tree's disk, instead of its era's.
         incomplete: Whether distfiles may be missing.
     """
 
     tree: Path | None
-    machine: MachineKind
+    mode: ModeName
     arch: str = "x86"
     builder: Path | None = None
     instrument: bool = False
@@ -67,9 +72,6 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         ConfigError: It needs a checkout and there is none, or the other way round; or the checkout is not
             whole, or not what was named; or distfiles cannot be had.
     """
-    from harness.payload import stage0
-    from harness.recipe import load_recipe
-
     tree = wanted.tree
     mine = name in stage0.RECIPES
     unfit = {
@@ -78,6 +80,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         "--jobs": wanted.jobs != 1 and (mine or tree is None),
         "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
         "--incomplete": wanted.incomplete and (mine or tree is None),
+        f"--kernel {WITHOUT_LINUX}": wanted.kernel == WITHOUT_LINUX and (mine or tree is None),
     }
     for option in (option for option, given in unfit.items() if given):
         raise ConfigError(f"the recipe {name} has no use for {option}", hint=f"leave it out: {option}")
@@ -92,14 +95,18 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         )
         return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
     if tree is None:
+        if name not in recipe_files() and name in {era.payload for era in load_eras()}:
+            raise ConfigError(
+                f"{name} is a checkout of yours, and none is named",
+                hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
+            )
         return Payload(recipe=load_recipe(name))
-
-    from harness.cli.trees import prepare
+    from harness.payload.prepared import prepare  # runs of other recipes need none of it
 
     ready = prepare(
         tree,
         name,
-        wanted.machine.value,
+        mode_of(wanted.mode, wanted.kernel),
         cache,
         progress,
         kernel=wanted.kernel,
@@ -108,3 +115,19 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         incomplete=wanted.incomplete,
     )
     return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes)
+
+
+def mode_of(machine: ModeName, kernel: str | None) -> ModeName:
+    """The way of an era's that is meant by a kind of machine and a seed kernel.
+
+    Raises:
+        ConfigError: They do not go together.
+    """
+    if kernel != WITHOUT_LINUX:
+        return machine
+    if machine != "qemu":
+        raise ConfigError(
+            f"--kernel {WITHOUT_LINUX} is for --machine qemu, and {machine} was asked for",
+            hint="leave out one of the two",
+        )
+    return WITHOUT_LINUX

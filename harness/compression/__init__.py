@@ -2,22 +2,25 @@
 
 What the kernel takes of each format (lib/decompress_*.c, Documentation/staging/xz.rst): gzip with no more
 than a name in its header; xz with CRC32 or no check; zstd with windows up to 128 MiB; of lz4 the "legacy"
-format, whose streams are a magic and blocks of 8 MiB, each behind its compressed size in 4 bytes, up to a
-size of 0 or the end of the file. Streams are written on one thread with fixed settings, so that the same
-bytes come out wherever the library has the same version. The levels are those behind which time grows much
-faster than the stream shrinks (26 MB with modules: gzip 6 and 9, 14.54 and 14.50 MB in 0.8 and 2.2 s).
+format (`lz4_legacy`); of lzo that of the program lzop, with one checksum for a block (`lzop`). Streams are
+written on one thread with fixed settings, so that the same bytes come out wherever the library has the same
+version. The levels are those behind which time grows much faster than the stream shrinks (26 MB with modules:
+gzip 6 and 9, 14.54 and 14.50 MB in 0.8 and 2.2 s).
 """
 
 from __future__ import annotations
 
 import bz2
 import lzma
-import struct
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from harness.compression import lz4_legacy, lzop
+from harness.compression.stream import Sink, StreamError
 from harness.errors import ConfigError
+
+__all__ = ["MAGICS", "Sink", "StreamError", "detect", "objection", "unpack", "writer"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +33,8 @@ MAGICS = {
     b"\xfd7": "xz",
     b"\x28\xb5": "zstd",
     b"\x02\x21": "lz4",
+    b"\x89L": "lzo",
 }
-_LZ4_MAGIC = struct.pack("<I", 0x184C2102)
-_LZ4_BLOCK = 8 << 20
-_LZ4_BOUND = _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16  # LZ4_COMPRESSBOUND, lz4.h
 
 _PIECE = 1 << 16
 # Nobody can tell a zstd decoder how much to give at once, and 4 bytes may be 128 KiB (RFC 8878, 3.1.1.2).
@@ -42,25 +43,9 @@ _ZSTD_WINDOW = 128 << 20
 _LZMA_MEMORY = 256 << 20  # four times what xz -9 needs to unpack
 
 
-class Sink(Protocol):
-    """Where bytes go: a file that is open for writing, or something in front of one."""
-
-    def write(self, data: bytes | memoryview, /) -> object:
-        """Take all of the data."""
-
-
-class StreamError(Exception):
-    """A compressed stream is damaged or cut off.
-
-    Args:
-        offset: Byte of the file near which it was found.
-        what: What is wrong, to follow a colon.
-    """
-
-    def __init__(self, offset: int, what: str) -> None:
-        super().__init__(what)
-        self.offset = offset
-        self.what = what
+class _Format(Protocol):
+    def compressor(self) -> _Compressor: ...
+    def unpack(self, file: BinaryIO, offset: int, out: Sink) -> int: ...
 
 
 class _Compressor(Protocol):
@@ -78,6 +63,9 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
+# Formats that no library reads or writes as a whole.
+_BLOCKWISE: dict[str, _Format] = {"lz4": lz4_legacy, "lzo": lzop}
+
 # --- writing ---
 
 
@@ -87,7 +75,7 @@ def writer(out: Sink, compression: str) -> Iterator[Sink]:
 
     Args:
         out: Takes the compressed bytes.
-        compression: "none", "gzip", "xz", "zstd" or "lz4".
+        compression: "none", or one of `MAGICS`.
 
     Raises:
         ConfigError: The compression is another one.
@@ -111,6 +99,8 @@ class _Compressed:
 
 def _compressor(compression: str) -> _Compressor:
     match compression:
+        case "lz4" | "lzo":
+            return _BLOCKWISE[compression].compressor()
         case "gzip":  # zlib leaves name and time out of the header
             return zlib.compressobj(6, wbits=16 + zlib.MAX_WBITS)
         case "xz":
@@ -124,43 +114,12 @@ def _compressor(compression: str) -> _Compressor:
                 9, window_log=23, write_checksum=True, write_content_size=False
             )
             return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-        case "lz4":
-            return _Lz4()
-    hint = "the kernel unpacks: none, gzip, xz, zstd, lz4"
+        case "bzip2":
+            return bz2.BZ2Compressor(9)
+        case "lzma":
+            return lzma.LZMACompressor(lzma.FORMAT_ALONE, preset=6)
+    hint = f"the kernel unpacks: none, {', '.join(MAGICS.values())}"
     raise ConfigError(f"the compression {compression!r} is unknown", hint=hint)
-
-
-class _Lz4:
-    """Compresses to the legacy format."""
-
-    def __init__(self) -> None:
-        self._ready = [_LZ4_MAGIC]
-        self._held = bytearray()
-
-    def compress(self, data: bytes | memoryview, /) -> bytes:
-        self._held += data
-        while len(self._held) >= _LZ4_BLOCK:
-            self._block(_LZ4_BLOCK)
-        return self._taken()
-
-    def flush(self) -> bytes:
-        if self._held:
-            self._block(len(self._held))
-        return self._taken()
-
-    def _block(self, size: int) -> None:
-        import lz4.block
-
-        block = lz4.block.compress(
-            bytes(self._held[:size]), mode="high_compression", compression=9, store_size=False
-        )
-        self._ready += (struct.pack("<I", len(block)), block)
-        del self._held[:size]
-
-    def _taken(self) -> bytes:
-        taken = b"".join(self._ready)
-        self._ready.clear()
-        return taken
 
 
 # --- reading ---
@@ -172,12 +131,14 @@ def detect(start: bytes) -> str:
 
 
 def objection(start: bytes) -> str:
-    """What the kernel has against a stream that starts with these 8 bytes and can be unpacked here; or ""."""
+    """What the kernel has against a stream that starts with these 21 bytes and is good otherwise; or ""."""
     match detect(start):
         case "gzip" if start[3] & ~0x09:  # FTEXT and FNAME are all that it skips
             return "the gzip header has fields that the kernel does not skip"
         case "xz" if start[7] not in {0, lzma.CHECK_CRC32}:
             return "the kernel cannot check this xz stream; compress it with xz --check=crc32"
+        case "lzo" if not lzop.one_checksum(start):
+            return "the kernel takes one checksum for a block of this lzo stream; compress it with lzop -9"
     return ""
 
 
@@ -201,8 +162,8 @@ def unpack(file: BinaryIO, offset: int, out: Sink, *, limit: int) -> int:
     compression = detect(file.read(2))
     file.seek(offset)
     limited = _Limited(out, limit, offset)
-    if compression == "lz4":
-        return _unpack_lz4(file, offset, limited)
+    if compression in _BLOCKWISE:
+        return _BLOCKWISE[compression].unpack(file, offset, limited)
     decoder = _decoder(compression)
     size = _ZSTD_PIECE if compression == "zstd" else _PIECE
     at = offset
@@ -300,27 +261,3 @@ class _Zstd:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:  # noqa: ARG002
         return self._decoder.decompress(data)
-
-
-def _unpack_lz4(file: BinaryIO, offset: int, out: _Limited) -> int:
-    import lz4.block
-
-    at = offset
-    while word := file.read(4):
-        if word == _LZ4_MAGIC:  # a stream may follow another at once, and is part of it for the kernel
-            at += 4
-            continue
-        size = int.from_bytes(word, "little")
-        if at == offset:
-            raise StreamError(at, "the lz4 stream does not start with its magic")
-        if size == 0 or len(word) < 4:
-            break
-        block = file.read(size) if size <= _LZ4_BOUND else b""
-        if len(block) < size:
-            raise StreamError(at, f"the lz4 stream is cut off or damaged: it claims a block of {size} bytes")
-        try:
-            out.write(lz4.block.decompress(block, uncompressed_size=_LZ4_BLOCK))
-        except lz4.block.LZ4BlockError as error:
-            raise StreamError(at, f"the lz4 stream is damaged: {error}") from None
-        at += 4 + size
-    return at

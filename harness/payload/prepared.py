@@ -1,13 +1,19 @@
-"""What `--tree` means for a run: the checkout's era, its distfiles, and the recipe that comes of them."""
+"""A checkout is made ready for a run: its era, its distfiles, and the recipe that comes of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+from harness.payload import assembly, distfiles, packages
+from harness.payload.tree import recognise
+from harness.sources.downloads import Downloads
+from harness.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
@@ -15,7 +21,6 @@ if TYPE_CHECKING:
     from harness.payload.tree import Tree
     from harness.progress import Progress
     from harness.recipe import Recipe
-    from harness.sources.downloads import Downloads
 
 _SHOWN = 8  # stray files
 
@@ -41,8 +46,6 @@ def check_payload(tree: Tree, name: str) -> None:
     Raises:
         ConfigError: It is another one.
     """
-    from harness.errors import ConfigError
-
     if name not in {tree.era.payload, tree.era.name, "relay"}:  # relay: nothing was named
         raise ConfigError(
             f"{tree.path} is {tree.era.payload} ({tree.era.name}), and not {name}",
@@ -78,12 +81,6 @@ def prepare(
     Raises:
         ConfigError: The tree is not whole or not what was named, or distfiles cannot be had.
     """
-    from pathlib import Path as LocalPath
-
-    from harness.payload import assembly, distfiles, packages, recognise
-    from harness.sources.downloads import Downloads
-    from harness.store import Store
-
     tree = recognise(path)
     check_payload(tree, name)
     groups = assembly.groups_of(tree, mode)
@@ -103,7 +100,7 @@ def prepare(
         progress.note(notes[-1])
     choices = assembly.Choices(
         jobs=jobs,
-        own_kernel=kernel is not None and ("/" in kernel or LocalPath(kernel).is_file()),
+        own_kernel=kernel is not None and ("/" in kernel or Path(kernel).is_file()),
         without=without,
         disk_size=disk_size,
     )
@@ -116,10 +113,6 @@ def get(
     tree: Tree, needed: Sequence[Distfile], downloads: Downloads, *, incomplete: bool = False
 ) -> Sequence[Found]:
     """What a tree's distfiles are: at hand, in the tree, or fetched."""
-    from dataclasses import replace
-
-    from harness.payload import distfiles
-
     near = [str(place) for place in distfiles.directories(tree)]
     if incomplete:  # only what is near
         needed = [replace(distfile, urls=()) for distfile in needed]

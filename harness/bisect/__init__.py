@@ -1,0 +1,1 @@
+"""Which kernel or commit was the first that broke a run."""

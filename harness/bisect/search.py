@@ -1,0 +1,81 @@
+"""Finding the first bad one of many candidates with few trials; some of them may refuse to be tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Grade(StrEnum):
+    """What a trial says about a candidate."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIPPED = "skipped"  # it cannot be tried, or what it showed is neither
+
+
+class Suspects(Protocol):
+    """How candidates follow on each other."""
+
+    def between(self, good: Sequence[str], bad: str) -> Sequence[str]:
+        """Those besides `bad` that may be the first bad one, the one that tells most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What a search came to.
+
+    Attributes:
+        culprits: The first bad candidate; several where those before it could not be tried.
+        good: All that were found to be good, those of the caller first.
+    """
+
+    culprits: tuple[str, ...]
+    good: tuple[str, ...]
+
+
+def search(suspects: Suspects, grade: Callable[[str, int], Grade], good: str, bad: str) -> Narrowed:
+    """Find the first bad candidate, where all that follow on a bad one are bad.
+
+    Args:
+        suspects: The candidates.
+        grade: Tries one; takes its name, and how many are under suspicion with it. Called about
+            log2(candidates) times.
+        good: One that is good.
+        bad: One that follows on it and is bad.
+    """
+    found_good = [good]
+    skipped: set[str] = set()
+    while True:
+        under = suspects.between(found_good, bad)
+        untried = [one for one in under if one not in skipped]
+        if not untried:
+            return Narrowed((*under, bad), tuple(found_good))
+        misses = len(under) - len(untried)
+        # What cannot be tried often stands beside more of its kind: the more of them, the further away.
+        one = untried[len(untried) * misses // (misses + 2)]
+        match grade(one, len(under)):
+            case Grade.GOOD:
+                found_good.append(one)
+            case Grade.BAD:
+                bad = one
+            case Grade.SKIPPED:
+                skipped.add(one)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Candidates in one line, the oldest first."""
+
+    names: tuple[str, ...]
+
+    def between(self, good: Sequence[str], bad: str) -> Sequence[str]:
+        """Those between the newest good one and the bad one, from the middle outwards."""
+        first = max(map(self.names.index, good)) + 1
+        last = self.names.index(bad)
+        middle = (first + last - 1) / 2
+        return sorted(self.names[first:last], key=lambda name: abs(self.names.index(name) - middle))

@@ -1,0 +1,291 @@
+"""A bisection from its ends to the culprit; what its runs left is all that is needed to go on with it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from harness import places
+from harness.bisect import kernels
+from harness.bisect.commits import Commits
+from harness.bisect.search import Grade, Line, search
+from harness.bisect.trial import Criterion, Finding, Trials
+from harness.errors import ConfigError, HarnessError, Interrupted
+from harness.matrix.local import Place
+from harness.store.locks import held_if_free
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness.bisect.search import Suspects
+    from harness.bisect.trial import Audience
+    from harness.sources.debian import DebianSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is searched, and how.
+
+    Attributes:
+        recipe: What is run.
+        good: One that is good, as a person names it.
+        bad: A later one that is bad.
+        runs: Directory of the records.
+        cache: The cache directory.
+        lines: Kernel lines, or patterns for them; none where commits are searched.
+        role: Of the kernels: "seed" or "second".
+        tree: A checkout whose commits are searched.
+        first_parent: Whether what merges brought is not gone into.
+        criterion: What is bad.
+        checkpoint: Stage from which a further run of the same images goes on; "" for none.
+        options: Further options of each `harness run`.
+        resume: Whether to go on with the last one of the same words.
+    """
+
+    recipe: str
+    good: str
+    bad: str
+    runs: Path
+    cache: Path
+    lines: tuple[str, ...] = ()
+    role: str = "seed"
+    tree: Path | None = None
+    first_parent: bool = False
+    criterion: Criterion = field(default_factory=Criterion)
+    checkpoint: str = ""
+    options: tuple[str, ...] = ()
+    resume: bool = False
+
+    @property
+    def key(self) -> str:
+        """The same for the same question."""
+        kind = (self.lines, self.role, str(self.tree), self.first_parent)
+        parts = (self.recipe, self.good, self.bad, kind, self.criterion, self.checkpoint, self.options)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a bisection came to.
+
+    Attributes:
+        id: The label `matrix` of its runs.
+        culprits: The first bad candidate; several where those before it could not be tried.
+        titles: Each candidate that was tried, and each culprit, in words.
+        good: What was found out about the last good candidate before them.
+        bad: The same of the first bad one.
+        tried: The same of all, in the order in which they were tried.
+    """
+
+    id: str
+    culprits: tuple[str, ...]
+    titles: dict[str, str]
+    good: Finding
+    bad: Finding
+    tried: tuple[Finding, ...]
+
+
+class Candidates(Protocol):
+    """What is gone through: kernels or commits."""
+
+    @property
+    def suspects(self) -> Suspects:
+        """How they follow on each other."""
+
+    @property
+    def good(self) -> str:
+        """The end that is said to be good."""
+
+    @property
+    def bad(self) -> str:
+        """The end that is said to be bad."""
+
+    def title(self, name: str) -> str:
+        """A candidate in words."""
+
+    def prepare(self, name: str) -> Sequence[str]:
+        """Get one ready, and say with which options of `harness run` it is run."""
+
+    def nearest(self, good: Sequence[str], bad: str) -> str:
+        """The last good one before a bad one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    releases: dict[str, kernels.Release]
+    good: str
+    bad: str
+    suspects: Suspects
+    role: str
+    home: Path
+
+    def title(self, name: str) -> str:
+        release = self.releases[name]
+        return name if name == release.line else f"{name} ({release.line})"
+
+    def prepare(self, name: str) -> Sequence[str]:
+        return kernels.options_for(self.releases[name], self.role, self.home)
+
+    def nearest(self, good: Sequence[str], bad: str) -> str:  # noqa: ARG002 - the newest one is
+        order = list(self.releases)
+        return max(good, key=order.index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    suspects: Commits
+    good: str
+    bad: str
+    home: Path
+
+    def title(self, name: str) -> str:
+        return self.suspects.title(name)
+
+    def prepare(self, name: str) -> Sequence[str]:
+        place = self.home / "tree"
+        missing = self.suspects.check_out(name, place)
+        if missing:
+            raise ConfigError(
+                f"{self.suspects.tree} has not the commits of submodules: {', '.join(missing)}",
+                hint="fetch them there with `git submodule update --init --recursive` at that commit",
+            )
+        return "--tree", str(place)
+
+    def nearest(self, good: Sequence[str], bad: str) -> str:
+        return self.suspects.nearest(good, bad)
+
+
+def run(wanted: Wanted, debian: DebianSource, audience: Audience) -> Ended:
+    """Find the first bad kernel or commit.
+
+    Args:
+        wanted: What is searched.
+        debian: What says which kernels there are.
+        audience: Told of what happens.
+
+    Raises:
+        ConfigError: An end is not what it was said to be, or cannot be tried, or does not exist; or the same
+            question is being answered by another process.
+        InfraError: The host failed.
+        Interrupted: Ctrl-C or SIGTERM; `resume` goes on.
+    """
+    home = wanted.runs / ".bisect" / wanted.key
+    places.writable_directory(home, "bisection", "choose another directory with --runs DIR")
+    with _alone(home), _tidied(home / "tree"):
+        candidates = _candidates(wanted, debian, home)
+        name = _begun(home, resume=wanted.resume)
+        logs = home / name
+        logs.mkdir(exist_ok=True)
+        trials = Trials(
+            id=name,
+            recipe=wanted.recipe,
+            place=Place(runs=wanted.runs, cache=wanted.cache, logs=logs),
+            options=wanted.options,
+            criterion=wanted.criterion,
+            checkpoint=wanted.checkpoint,
+            prepare=candidates.prepare,
+            audience=audience,
+        )
+        try:
+            return _searched(name, candidates, trials, audience)
+        except Interrupted as error:
+            hint = "the same command with --resume goes on where it stopped"
+            raise Interrupted(f"{name}: {error.message}", hint=hint) from error
+
+
+def _searched(name: str, candidates: Candidates, trials: Trials, audience: Audience) -> Ended:
+    tried: dict[str, Finding] = {}
+
+    def grade(candidate: str, under: int) -> Grade:
+        audience.step(candidates.title(candidate), under)
+        tried[candidate] = trials.find(candidate)
+        return tried[candidate].grade
+
+    between = len(candidates.suspects.between([candidates.good], candidates.bad))
+    for end, wanted in ((candidates.bad, Grade.BAD), (candidates.good, Grade.GOOD)):
+        if grade(end, between) != wanted:
+            raise _not_so(candidates.title(end), wanted, tried[end])
+    found = search(candidates.suspects, grade, candidates.good, candidates.bad)
+    first_bad = found.culprits[-1]
+    return Ended(
+        id=name,
+        culprits=found.culprits,
+        titles={one: candidates.title(one) for one in (*tried, *found.culprits)},
+        good=tried[candidates.nearest(found.good, first_bad)],
+        bad=tried[first_bad],
+        tried=tuple(tried.values()),
+    )
+
+
+def _candidates(wanted: Wanted, debian: DebianSource, home: Path) -> Candidates:
+    if wanted.tree is not None:
+        commits = Commits(wanted.tree.absolute(), wanted.first_parent)
+        good, bad = commits.commit(wanted.good, "--good"), commits.commit(wanted.bad, "--bad")
+        commits.check(good, bad)
+        return _Tree(commits, good, bad, home)
+    there = kernels.releases(wanted.lines, debian)
+    first, last = kernels.meant(wanted.good, there, "--good"), kernels.meant(wanted.bad, there, "--bad")
+    if there.index(first) >= there.index(last):
+        raise ConfigError(
+            f"the good kernel {first.name} is not older than the bad one, {last.name}",
+            hint="the good one has to be the older; are the two exchanged?",
+        )
+    names = {release.name: release for release in there}
+    return _Kernels(names, first.name, last.name, Line(tuple(names)), wanted.role, home)
+
+
+def _not_so(title: str, wanted: Grade, finding: Finding) -> HarnessError:
+    last = finding.telling
+    what = f"{last.outcome}: {last.reason}" if last.reason else str(last.outcome)
+    what += f" (run {last.run})" if last.run else ""
+    if finding.grade == Grade.SKIPPED:
+        return ConfigError(
+            f"{title} was said to be {wanted}, and cannot be tried: {what}",
+            hint="mend what it says, or name another one that can be tried",
+        )
+    return ConfigError(
+        f"{title} was said to be {wanted}, and is {finding.grade}: {what}",
+        hint="name another one, or say with --outcome or --reach what is bad; --repeat N asks more often",
+    )
+
+
+def _begun(home: Path, *, resume: bool) -> str:
+    """The bisection's id: that of the last one, or one of its own."""
+    path = home / "id"
+    if resume:
+        try:
+            return path.read_text("utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                "there is no bisection of the same words to go on with",
+                hint="give the options that it was begun with, --runs DIR among them, or leave --resume out",
+            ) from error
+    name = f"bisect-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    path.write_text(f"{name}\n", encoding="utf-8")
+    return name
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    with held_if_free(home / "lock") as alone:
+        if not alone:
+            raise ConfigError(
+                "the same bisection is being done by another process, with the same records",
+                hint="wait for it, or choose another directory with --runs DIR",
+            )
+        yield
+
+
+@contextmanager
+def _tidied(place: Path) -> Iterator[None]:
+    """Leave no checkout behind: it is made again in a moment."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,207 @@
+"""Trying a candidate: runs of it, as many as it takes to believe them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from harness import checkpoints, places
+from harness.bisect.search import Grade
+from harness.errors import ConfigError
+from harness.matrix import local
+from harness.matrix.queue import Result
+from harness.outcome import Outcome
+from harness.report.history import runs_of_matrix
+from harness.report.reading import read_run
+from harness.stages.verdict import StageStatus
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_ATTEMPTS = 2  # for what the host failed
+_UNTRIED = {Outcome.CONFIG, Outcome.INFRA, Outcome.INTERRUPTED, Outcome.BUG}
+_LOOK = 0.5  # seconds between looks at what a run says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """What makes a run a bad one, and how many of them are believed.
+
+    Attributes:
+        outcome: Only this outcome is bad, and other failures say nothing; None: all that is not PASS is bad.
+        stage: A run is good when it came as far as this stage, however it ended; "" for its end.
+        repeat: So many runs that agree are believed where one is not enough.
+        flaky: What a candidate is that does both: "good", as when the host disturbs runs now and then, where
+            one good run is enough; "bad", as when the fault is one that does not always show.
+    """
+
+    outcome: Outcome | None = None
+    stage: str = ""
+    repeat: int = 2
+    flaky: Literal["good", "bad"] = "good"
+
+    def grade(self, result: Result, runs: Path) -> Grade:
+        """What one run says."""
+        if result.outcome in _UNTRIED:
+            return Grade.SKIPPED
+        if self.stage:
+            return Grade.GOOD if _came_to(runs / result.run, self.stage) else Grade.BAD
+        if result.outcome == Outcome.PASS:
+            return Grade.GOOD
+        return Grade.BAD if self.outcome in {None, result.outcome} else Grade.SKIPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about a candidate.
+
+    Attributes:
+        name: Its name.
+        grade: Whether it is good.
+        results: What came of its runs, in order.
+        telling: The one that decided.
+        flaky: Whether some were good and some bad.
+    """
+
+    name: str
+    grade: Grade
+    results: tuple[Result, ...]
+    telling: Result
+    flaky: bool = False
+
+
+class Audience(Protocol):
+    """Whoever wants to know."""
+
+    def step(self, title: str, suspects: int) -> None:
+        """A candidate is tried; so many are under suspicion besides the one that is known to be bad."""
+
+    def began(self, candidate: str, attempt: int, log: Path) -> None:
+        """A run began; what it says is in that file."""
+
+    def moment(self) -> None:
+        """Some time went by in it."""
+
+    def ended(self, candidate: str, result: Result, grade: Grade, *, known: bool) -> None:
+        """It ended; `known`: it did so before we were called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """How candidates are tried.
+
+    Attributes:
+        id: Of the bisection; its runs have it as their label `matrix`.
+        recipe: What is run.
+        place: Where records and logs are.
+        options: Further options of each `harness run`.
+        criterion: What is bad.
+        checkpoint: Stage from which a further run goes on where its images are the same; "" for none.
+        prepare: Gets a candidate ready, and returns the options of `harness run` that are its own.
+        audience: Told of what happens.
+    """
+
+    id: str
+    recipe: str
+    place: local.Place
+    options: tuple[str, ...]
+    criterion: Criterion
+    checkpoint: str
+    prepare: Callable[[str], Sequence[str]]
+    audience: Audience
+
+    def find(self, candidate: str) -> Finding:
+        """Run a candidate until it is clear what it is; runs that have a record already are not done again.
+
+        Raises:
+            InfraError: No run can be started.
+            Interrupted: Somebody stopped us.
+        """
+        doubted = Grade.GOOD if self.criterion.flaky == "bad" else Grade.BAD
+        recorded = runs_of_matrix(self.place.runs, self.id)
+        own: Sequence[str] | None = None
+        results: list[Result] = []
+        grades: list[Grade] = []
+        while True:
+            attempt = len(results) + 1
+            past = recorded.get((self.cell(candidate), attempt))
+            known = past is not None and past.outcome not in {"", Outcome.INTERRUPTED}
+            if past is not None and known:
+                result = Result(Outcome(past.outcome), past.reason, past.id, past.seconds)
+            else:
+                try:
+                    own = self.prepare(candidate) if own is None else own
+                except ConfigError as error:
+                    result = Result(Outcome.CONFIG, error.message)
+                else:
+                    result = self._run(candidate, attempt, own)
+            grade = self.criterion.grade(result, self.place.runs)
+            results.append(result)
+            grades.append(grade)
+            self.audience.ended(candidate, result, grade, known=known)
+            if grade == Grade.SKIPPED:
+                failed = sum(one.outcome == Outcome.INFRA for one in results)
+                if result.outcome == Outcome.INFRA and failed < _ATTEMPTS:
+                    continue
+                return Finding(candidate, grade, tuple(results), result)
+            if grade != doubted:  # one is enough
+                return Finding(candidate, grade, tuple(results), result, flaky=doubted in grades)
+            if grades.count(doubted) >= self.criterion.repeat:
+                return Finding(candidate, grade, tuple(results), result)
+
+    def cell(self, candidate: str) -> str:
+        """What history calls its runs: apart from those that nobody made to fail."""
+        return f"{self.recipe}/bisect/{candidate}"
+
+    def _run(self, candidate: str, attempt: int, own: Sequence[str]) -> Result:
+        log = self.place.logs / f"{candidate}-{attempt}.log"
+        self.audience.began(candidate, attempt, log)
+        result = Result(Outcome.CONFIG)
+        if self.checkpoint and self._saved():
+            result = self._process(candidate, attempt, [*own, "--from", self.checkpoint], log)
+        # No checkpoint of these very images: then the run makes one.
+        if result.outcome == Outcome.CONFIG:
+            saving = ["--checkpoint", self.checkpoint] if self.checkpoint else []
+            result = self._process(candidate, attempt, [*own, *saving], log)
+        if not result.run:  # an error's answer does not say where the record is
+            past = runs_of_matrix(self.place.runs, self.id).get((self.cell(candidate), attempt))
+            result = Result(result.outcome, result.reason, past.id if past else "", result.seconds)
+        return result
+
+    def _saved(self) -> bool:
+        stages = {
+            one.state.boundary.stage
+            for one in checkpoints.saved(Store(self.place.cache or places.cache_root()))
+        }
+        return self.checkpoint in stages
+
+    def _process(self, candidate: str, attempt: int, own: Sequence[str], log: Path) -> Result:
+        labels = {"matrix": self.id, "cell": self.cell(candidate), "attempt": str(attempt)}
+        words = local.run_words([self.recipe], [*own, *self.options], self.place, labels)
+        began = time.monotonic()
+        process = local.spawn(words, log)
+        try:
+            while not local.ends(process, _LOOK):
+                self.audience.moment()
+        finally:
+            local.stop(process)
+        return local.result_of(process.returncode, log, time.monotonic() - began)
+
+
+def _came_to(directory: Path, stage: str) -> bool:
+    """Whether a run began a stage; where it was there all the same, as in one that was resumed, it did."""
+    reading = read_run(directory)
+    known = {one.name: one.status for one in reading.document.stages}
+    if known.get(stage) == StageStatus.NOT_APPLICABLE:
+        raise ConfigError(
+            f"the run {directory.name} has nothing to do at {stage}",
+            hint="name another stage: --reach decides by it",
+        )
+    if stage not in known:
+        raise ConfigError(
+            f"the run {directory.name} has no stage {stage!r}", hint=f"it has: {', '.join(known)}"
+        )
+    return known[stage] != StageStatus.NOT_REACHED

@@ -1,0 +1,44 @@
+"""A program that acquires a place of labgrid, and releases it when whoever started it is gone.
+
+    keeper.py LIMIT CLIENT WORD…
+
+labgrid knows users and no processes: a place stays acquired when the process that wanted it dies. This one
+waits for the end of its standard input, which comes with the end of whoever holds the other side, however it
+comes. It writes a line when the place is acquired. Its status is that of the client, which has LIMIT seconds.
+"""
+
+import subprocess
+import sys
+
+
+def run(client: list[str], word: str, limit: float) -> int:
+    """Run labgrid's client; its status. What it complains of goes to standard error."""
+    try:
+        done = subprocess.run(
+            [*client, word],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        sys.stderr.write(f"it did not answer within {limit:.0f} s\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"cannot run: {client[0]}: {error.strerror}\n")
+        return 1
+    return done.returncode
+
+
+def main(limit: str, *client: str) -> int:
+    """Acquire, wait, release."""
+    if status := run(list(client), "acquire", float(limit)):
+        return status
+    sys.stdout.write("acquired\n")
+    sys.stdout.flush()
+    sys.stdin.buffer.read()
+    return run(list(client), "release", float(limit))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

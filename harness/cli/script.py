@@ -1,0 +1,105 @@
+"""`harness script`: a shell script that makes the same images without the harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.cli.options import (
+    CacheOption,
+    DirtyOption,
+    JsonOption,
+    KernelOption,
+    LockOption,
+    MirrorOption,
+    RecipeArgument,
+    RefreshOption,
+    SecondOption,
+    build_options,
+)
+from harness.cli.printing import err, out, print_json
+
+
+def script(
+    recipe: RecipeArgument = "relay",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Script to write; inputs/ goes beside it.")
+    ] = Path("build.sh"),
+    tree: Annotated[
+        Path | None, typer.Option(help="Your checkout of live-bootstrap or stage0-posix.")
+    ] = None,
+    only: Annotated[
+        Literal["initramfs", "disk", "iso", "usb", "dib"] | None,
+        typer.Option(help="Make images of this kind only, and what they need."),
+    ] = None,
+    inputs: Annotated[
+        bool,
+        typer.Option(" /--no-inputs", help="Write the script alone; it says what has to lie in inputs/."),
+    ] = True,
+    arch: Annotated[Literal["x86", "AMD64"], typer.Option(help="Architecture of stage0-posix.")] = "x86",
+    builder: Annotated[
+        Path | None, typer.Option(help="Your checkout of builder-hex0, for the recipe of that name.")
+    ] = None,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Leave out distfiles of a tree that are not at hand.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Build jobs of a tree's guest.")] = 1,
+    disk_size: Annotated[str, typer.Option(help="Size of a tree's disk, instead of its era's.")] = "",
+    kernel: KernelOption = None,
+    second: SecondOption = None,
+    dirty: DirtyOption = False,
+    cache: CacheOption = None,
+    lock: LockOption = None,
+    mirror: MirrorOption = None,
+    refresh: RefreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a shell script that makes a recipe's images with plain tools, to be read and run by sceptics."""
+    from harness import scripting
+    from harness.payload.chosen import Wanted, chosen
+    from harness.report.progress import TerminalProgress
+    from harness.size import format_size
+
+    kind = "iso" if only == "usb" else only
+    options = build_options(
+        kernel, cache, lock, mirror, refresh=refresh, second=second, only=kind, dirty=dirty
+    )
+    with TerminalProgress(err()) as progress:
+        payload = chosen(
+            recipe,
+            Wanted(
+                tree=tree,
+                mode="qemu",
+                arch=arch,
+                builder=builder,
+                kernel=kernel,
+                jobs=jobs,
+                disk_size=disk_size,
+                incomplete=incomplete,
+            ),
+            options.cache,
+            progress,
+        )
+        roots = {name: path for name, path in (("tree", tree), ("builder-hex0", builder)) if path}
+        found = scripting.write(payload.recipe, options, output, progress, roots=roots, with_inputs=inputs)
+    size = sum(each.size for each in found.inputs)
+    if as_json:
+        print_json(
+            {
+                "script": str(output),
+                "inputs": {each.name: each.sha256 for each in found.inputs},
+                "images": dict(found.images),
+            }
+        )
+        return
+    for name, sha256 in found.images.items():
+        out().print(f"{sha256}  {name}", highlight=False)
+    where = output.absolute().with_name(scripting.INPUTS)
+    what = "are in" if inputs else "have to lie in"
+    out().print(
+        f"{output} makes them; its {len(found.inputs)} inputs ({format_size(size)}) {what} {where}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,42 @@
+"""The commands that write a disk of builder-hex0."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from harness.image.order import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.image.factory import Made
+    from harness.image.script.inputs import Inputs
+    from harness.image.tree import Entry
+    from harness.recipe import BuilderHex0
+
+_SECTOR = 512
+
+
+def commands(made: Made, image: BuilderHex0, tree: Sequence[Entry], inputs: Inputs) -> Iterator[str]:
+    """The commands for a disk that was built; arguments are those of the other kinds."""
+    base = made.factory.recipe.base
+    stages = [base / image.stage1, base / image.stage2]
+    first, second = (inputs.of(stage) for stage in stages)
+    yield f"hex0 {first.word}"
+    yield f"cat -- {second.word}"
+    yield f"zeros {-second.size % _SECTOR}"
+    yield "src 0 ."
+    for entry in in_order(tree).values():
+        path = shlex.quote(f"./{entry.path}")
+        if not entry.is_file:
+            yield f"src 0 {path}"
+            continue
+        given = inputs.of(entry.content)
+        if given.text:
+            yield f"src {given.size} {path} - <<'END'"
+            yield f"{given.text}END"
+        else:
+            yield f"src {given.size} {path} {given.word}"
+    yield from (f"printf '%s\\n' {shlex.quote(command)}" for command in image.commands)
+    yield f"size {made.artifact.size}"

@@ -1,0 +1,71 @@
+"""Checkouts of bootstraps in a matrix: what a cell that runs one needs, found out without preparing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.natively import DEFAULT_MEMORY
+from harness.payload import recognise, stage0
+from harness.payload.chosen import mode_of
+from harness.size import parse_size
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from harness.machine.protocol import MachineKind
+    from harness.matrix.document import Checkout
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """What is known of a checkout on a kind of machine.
+
+    Attributes:
+        plan: Name of the plan that is followed, or path of its file.
+        memory: Bytes that it asks for.
+    """
+
+    plan: str
+    memory: int
+
+
+def located(checkout: Checkout, home: Path) -> Checkout:
+    """The same with paths that hold everywhere: `~` is the user's home, others are relative to `home`."""
+    return msgspec.structs.replace(
+        checkout,
+        tree=str(home / Path(checkout.tree).expanduser()),
+        builder=str(home / Path(checkout.builder).expanduser()) if checkout.builder else "",
+    )
+
+
+def outline(checkout: Checkout, kind: MachineKind, kernel: str) -> Outline:
+    """Look at a checkout.
+
+    Args:
+        checkout: It.
+        kind: What it is to run on.
+        kernel: The seed kernel; "" for the one that goes with it.
+
+    Raises:
+        ConfigError: It is not whole, not what its table says, or is not run on such a machine.
+        InfraError: Git failed.
+    """
+    tree = Path(checkout.tree)
+    if checkout.recipe in stage0.RECIPES:
+        builder = Path(checkout.builder) if checkout.builder else None
+        recipe = stage0.load(
+            checkout.recipe, tree, arch=checkout.arch, builder=builder, instrument=checkout.instrument
+        )
+        return Outline(str(recipe.plan), recipe.boot.memory_bytes)
+    found = recognise(tree)
+    if checkout.recipe not in {found.era.payload, found.era.name}:
+        raise ConfigError(
+            f"{tree} is {found.era.payload} ({found.era.name}), and not {checkout.recipe}",
+            hint=f'write recipe = "{found.era.payload}"',
+        )
+    tables: dict[str, Any] = found.mode(mode_of(kind.value, kernel)).recipe
+    memory = tables.get("boot", {}).get("memory", DEFAULT_MEMORY)
+    return Outline(tables["plan"], parse_size(memory))

@@ -1,0 +1,51 @@
+"""git, asked about a repository: in its own words, and without what whoever called us set for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError, HarnessError, command_failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def git(directory: Path, *arguments: str) -> bytes:
+    """What git says.
+
+    Raises:
+        ConfigError: git is not installed, or does not trust the repository.
+        InfraError: It ended with an error.
+    """
+    result = ask(directory, *arguments)
+    if result.returncode != 0:
+        raise refusal(directory, result)
+    return result.stdout
+
+
+def ask(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """What git says, whether or not it ended with an error.
+
+    Raises:
+        ConfigError: git is not installed.
+    """
+    if shutil.which("git") is None:
+        raise ConfigError("git is not installed, and it knows what belongs to a checkout", hint="install git")
+    # Whoever called us may be git itself, in a hook, which points to a repository of its own.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(directory), *arguments]
+    return subprocess.run(command, env={**clean, "LC_ALL": "C"}, capture_output=True, check=False)
+
+
+def refusal(directory: Path, result: subprocess.CompletedProcess[bytes]) -> HarnessError:
+    """The error for people when git ended with one."""
+    stderr = os.fsdecode(result.stderr)
+    if "dubious ownership" in stderr:
+        return ConfigError(
+            f"git does not trust the checkout {directory}, because it belongs to another user",
+            hint=f"if you do: git config --global --add safe.directory {directory}",
+        )
+    return command_failed(result.args, result.returncode, stderr)

@@ -1,0 +1,1 @@
+cp "${DISTFILES}/vmlinuz" /boot/fiwix
