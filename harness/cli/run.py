@@ -156,6 +156,7 @@ def run(
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
     from harness.stages.plan_file import load_plan
+    from harness.store import Store
 
     kind, board = _machine(machine)
     building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
@@ -213,7 +214,7 @@ def run(
         )
         built = pipeline.build(wanted, building, progress)
         if not force:
-            for remark in fitness.check_images(built, running):
+            for remark in fitness.check_images(built, running, Store(building.cache)):
                 progress.note(remark)
         if board is not None:
             for remark in boarding.remarks(board, pipeline.start_of(built, running).command_line):

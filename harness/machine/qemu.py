@@ -16,7 +16,6 @@ from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import looks, memory, overlay, process
 from harness.machine.command import Sockets, command_words, for_people
 from harness.machine.protocol import End, EndCause
-from harness.machine.qmp import Monitor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +126,8 @@ class QemuMachine:
         if self._loading is not None:
             self._loading.close()
         self.transport = SocketTransport(console)
+        from harness.machine.qmp import Monitor  # and asyncio, which takes some time, while QEMU starts
+
         try:
             self._monitor = Monitor(monitor)
             self._meter = process.Meter(self._process.pid, self._processor_thread())

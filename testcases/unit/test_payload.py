@@ -163,13 +163,15 @@ def test_builder_hex0_is_a_kernel_of_trees_in_qemu_alone(steps: miniature.Miniat
         chosen.chosen("relay", wanted("qemu", None), tmp_path, Quiet())
 
 
-def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(steps: miniature.Miniature) -> None:
+def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
+    steps: miniature.Miniature, tmp_path: Path
+) -> None:
     made = assemble(recognise(steps.path), "builder-hex0")
     built = Build(made, {}, {}, Lock(()))
-    options = RunOptions(runs=steps.path)
-    assert fitness.check_images(built, options) == ()
+    options, store = RunOptions(runs=steps.path), Store(tmp_path / "cache")
+    assert fitness.check_images(built, options, store) == ()
     with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
-        fitness.check_images(built, replace(options, memory=1 << 30))
+        fitness.check_images(built, replace(options, memory=1 << 30), store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:
