@@ -138,6 +138,7 @@ def boot(
                     expected=options.expected,
                     attendance=options.attendance,
                     board=options.board,
+                    offered=options.offered,
                 ).follow()
             result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:

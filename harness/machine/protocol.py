@@ -57,10 +57,11 @@ class Firmware(StrEnum):
 
 
 class Network(StrEnum):
-    """What a guest reaches: nothing, or all that the host does, by way of QEMU's user network."""
+    """What a guest reaches: nothing, the harness alone, or all that the host does."""
 
     NONE = "none"
-    USER = "user"
+    RESTRICTED = "restricted"
+    OPEN = "open"
 
 
 class EndCause(StrEnum):

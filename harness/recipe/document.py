@@ -50,7 +50,7 @@ class Boot(toml.Table, frozen=True):
 
     Without `kernels` the BIOS boots `disk`; without `initramfs` the seed kernel mounts its root itself.
     `work` is memory for what the payload unpacks and builds in the initramfs, in sizes of the archive.
-    `network = "user"` gives it QEMU's user network, through which it reaches what the host reaches.
+    `network = "user"` says that the payload wants a network; which one it gets is the run's choice.
     `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
     the seed kernel without firmware and decompressor. `drive` are disks besides `disk`.
     """

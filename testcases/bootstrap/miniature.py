@@ -72,6 +72,8 @@ def parts(cache: Path) -> dict[str, bytes]:
         "vmlinuz": linux["boot/vmlinuz"][1],
         "hello-1.0.txt": b"hello\n",
         "bash-5.1.txt": b"bash\n",
+        "bash-5.2.15.tar.gz": _tar(_members(built.images["bash"].path), {"bin/bash": "usr/bin/bash"}),
+        "gcc-15.2.0.sh": (HERE / "gcc.sh").read_bytes(),
         "natively-1.0.txt": b"natively\n",
     }
 
@@ -122,7 +124,8 @@ def steps_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
         "steps/kexec-tools-2.0.22": ("kexec-tools-2.0.22.tar.gz", "kexec-tools-2.0.22.tar.gz", ""),
         "steps/fiwix-1.5.0": ("vmlinuz", "vmlinuz", ""),
         "steps/linux-4.14.341": ("linux.tar.gz", "linux.tar.gz", "linux-4.14.341.tar.gz"),
-        "steps/bash-5.2.15": ("bash-5.1.txt", "bash-5.1.txt", "bash-5.2.15.txt"),
+        "steps/gcc-15.2.0": ("gcc-15.2.0.sh", "gcc-15.2.0.sh", ""),
+        "steps/bash-5.2.15": ("bash-5.2.15.tar.gz", "bash-5.2.tar.gz", "bash-5.2.15.tar.gz"),
     }
     sums = _sources(tree, mirror, sources, given, "f ")
     with (tree / "steps/hello-1.0/sources").open("a", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ the distfiles that are at hand, and must end with PASS, or at the first distfile
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -95,6 +96,26 @@ def test_a_miniature_tree_boots_to_its_end(
     assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == before, (
         "the checkout is as it was"
     )
+
+
+def test_an_instrumented_tree_has_its_bash_and_gcc_checked(
+    built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+) -> None:
+    tree = miniature.steps_era(tmp_path, built_parts)
+    words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
+    assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 0
+    small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3", "--instrument")
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small)
+    assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
+    assert document["instrumented"]
+    assert "instrumented: steps/after/1-harness.sh is added" in document["notes"]
+    assert [stage["name"] for stage in document["stages"]][-3:] == ["shell", "gcc", "power-off"]
+    assert {check["passed"] for check in document["checks"]} == {True}
+    assert document["facts"]["bash"].startswith("5.")
+    assert document["facts"]["gcc_target"] == "i386-unknown-linux-musl"
+    made = products.read(next((tmp_path / "runs").glob("*/run.json")).parent)
+    assert made is not None
+    assert made["/usr/bin/gcc"] == hashlib.sha256(built_parts["gcc-15.2.0.sh"]).hexdigest()
 
 
 @pytest.mark.parametrize(

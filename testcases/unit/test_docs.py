@@ -57,6 +57,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("live-bootstrap", "`[[distfiles]]`:", (era.Distfiles,)),
     ("live-bootstrap", "`[config]`:", (era.Config,)),
     ("live-bootstrap", "`[mode.NAME]`:", (era.Mode,)),
+    ("live-bootstrap", "`[mode.NAME.instrument]`:", (era.Instrument,)),
     ("kernels", "## The catalogue", (catalogue.KernelLine,)),
     ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
@@ -229,6 +230,7 @@ def test_every_file_of_a_record_is_described() -> None:
     written = {"run.json", products.SUMS, products.TREE}
     for source in (
         "pipeline.py",
+        "answering.py",
         "following.py",
         "report/record.py",
         "stages/outputs.py",
