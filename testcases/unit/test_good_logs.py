@@ -238,6 +238,8 @@ def check(plan: str, log: bytes, directory: Path) -> RunResult:
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", NOISE)
 def test_good_log_stays_good(tmp_path: Path, plan: str, name: str) -> None:
+    if name == "dmesg" and plan.endswith("-builder-hex0"):
+        pytest.skip("builder-hex0 wraps lines, and has no kernel messages that it could wrap")
     quiet = check(plan, noisy(plan, b""), tmp_path)
     result = check(plan, noisy(plan, made(name)), tmp_path)
     assert result.facts == quiet.facts
