@@ -59,7 +59,7 @@ def typed(path: Path, document: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        problem = _name_key(str(error))
+        problem = _name_key(str(error), kind)
         raise ConfigError(f"{path}: {problem}", hint="docs/ describes the keys of each file") from error
 
 
@@ -74,7 +74,7 @@ def _filled(value: object, given: Mapping[str, str]) -> object:
     return value
 
 
-def _name_key(message: str) -> str:
+def _name_key(message: str, kind: Any) -> str:
     """Turn msgspec's "… - at `$.image[0].size`" into "key image[0].size: …"."""
     match = re.fullmatch(r"(?P<what>.*?)(?: - at (?:`key` in )?`(?P<where>[^`]+)`)?", message, re.DOTALL)
     if match is None:  # the pattern accepts any text
@@ -85,5 +85,37 @@ def _name_key(message: str) -> str:
         return f"key {f'{where}.' if where else ''}{missing[1]} is missing"
     if unknown := re.fullmatch(r"Object contains unknown field `([^`]+)`", what):
         return f"key {f'{where}.' if where else ''}{unknown[1]} is not known"
+    wrong = re.fullmatch(r"Invalid (?:enum )?value (.*)", what, re.DOTALL)
+    if wrong and (choice := _choice(kind, where)):
+        return f"key {where}: {wrong[1]} is none of {', '.join(choice)}"
     what = what[0].lower() + what[1:]
     return f"key {where}: {what}" if where else what
+
+
+def _choice(kind: Any, where: str) -> list[str]:
+    """What may stand at "image[0].compression" of such a value; empty where that is no choice of texts."""
+    from msgspec import inspect
+
+    kinds: list[inspect.Type] = [inspect.type_info(kind)]
+    found: list[str] = []
+    steps = re.findall(r"[^.\[\]]+|\[[^\]]*\]", where)
+    while kinds:
+        inside: list[inspect.Type] = []
+        for each in kinds:
+            match each:
+                case inspect.UnionType():
+                    kinds += each.types
+                case inspect.LiteralType() if not steps:
+                    found += map(str, each.values)
+                case inspect.EnumType() if not steps:
+                    found += (str(member.value) for member in each.cls)
+                case inspect.StructType() if steps:
+                    inside += (field.type for field in each.fields if field.encode_name == steps[0])
+                    if steps == [each.tag_field]:  # says which struct it is
+                        found.append(str(each.tag))
+                case inspect.ListType() | inspect.VarTupleType() if steps:
+                    inside.append(each.item_type)
+                case inspect.DictType() if steps:
+                    inside.append(each.value_type)
+        kinds, steps = inside, steps[1:]
+    return list(dict.fromkeys(found))  # what several images may contain is there several times

@@ -16,7 +16,6 @@ from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.recipe import load_recipe
-from harness.size import parse_size
 from harness.stages.plan_file import needs_files
 from harness.stages.verdict import StageStatus, Verdict
 
@@ -223,7 +222,7 @@ def _enough(recipe: Recipe, answers: Mapping[str, Answer]) -> float | None:
     if not said or not said[0].isdecimal():
         return None
     left = int(said[0]) << 10
-    return (parse_size(recipe.boot.memory) - left) / _MIB + _WORKING
+    return (recipe.boot.memory_bytes - left) / _MIB + _WORKING
 
 
 def _booting(recipe: Recipe, initramfs: str, *, drives: bool = True) -> Recipe:

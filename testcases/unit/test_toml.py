@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness import places, toml
 from harness.errors import ConfigError
+from harness.outcome import Outcome
 from harness.recipe import load_recipe
 from harness.stages.plan_file import load_plan
 
@@ -24,11 +25,21 @@ if TYPE_CHECKING:
 class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     number: int
     some_words: tuple[str, ...] = ()
+    size: Literal["small", "large"] | int = "small"
+
+
+class Apple(msgspec.Struct, frozen=True, tag_field="fruit", tag="apple"):
+    pass
+
+
+class Pear(msgspec.Struct, frozen=True, tag_field="fruit", tag="pear"):
+    taste: Outcome = Outcome.PASS
 
 
 class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     name: str
     inner: tuple[Inner, ...] = ()
+    basket: dict[str, list[Apple | Pear]] = {}
 
 
 def load(tmp_path: Path, text: str) -> Outer:
@@ -56,6 +67,15 @@ def test_a_good_file_becomes_a_value(tmp_path: Path) -> None:
         (
             'name = ""\n[[inner]]\nnumber = 1\nsome-words = ["", 2]',
             "key inner[0].some-words[1]: expected `str`, got `int`",
+        ),
+        (
+            'name = ""\n[[inner]]\nnumber = 1\nsize = "big"',
+            "key inner[0].size: 'big' is none of large, small",
+        ),
+        ('name = ""\nbasket.a = [{fruit = "fig"}]', "key basket[...][0].fruit: 'fig' is none of apple, pear"),
+        (
+            'name = ""\nbasket.a = [{fruit = "pear", taste = "SOUR"}]',
+            f"key basket[...][0].taste: 'SOUR' is none of {', '.join(Outcome)}",
         ),
         ('name = ""\ninner = 3', "key inner: expected `array`, got `int`"),
     ],
