@@ -391,10 +391,10 @@ class Pty:
 
 def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None) -> dict[str, float]:
     """Follow a plan with all that a run has but QEMU."""
-    from harness import pipeline
     from harness.console.recorder import Recorder
     from harness.console.transport import SocketTransport
     from harness.outcome import Outcome
+    from harness.report.audience import Audience
     from harness.report.record import RunRecord
     from harness.stages.runner import Runner
 
@@ -413,7 +413,7 @@ def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None
             record.watch(recorder)
             machine: Any = Machine(how, size, log, terminal)
             listeners: list[Any] = [record, *([on_event] if on_event else [])]
-            audience = pipeline._Audience(listeners)  # noqa: SLF001 - as a run has it
+            audience = Audience(listeners)
             runner = Runner(plan, machine, recorder, accelerator="tcg", facts={}, listener=audience)
             verdict = runner.follow().verdict
         assert verdict.outcome == Outcome.PASS, verdict

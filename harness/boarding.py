@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.board import media
-from harness.board.lease import leased
-from harness.board.power import Switch, ask_on_terminal
 from harness.errors import ConfigError
 from harness.machine.protocol import Firmware, Medium
 from harness.slices import WHOLE
@@ -68,6 +65,8 @@ def aboard(board: Board | None, purpose: str) -> Iterator[None]:
     if board is None:
         yield
         return
+    from harness.board.lease import leased
+
     with leased(board, purpose):
         yield
 
@@ -79,6 +78,9 @@ def equip(board: Board, built: Build, progress: Progress) -> None:
         ConfigError: The kernel is too wide for the board, or a disk must not be written to.
         InfraError: Writing fails.
     """
+    from harness.board import media
+    from harness.board.power import Switch, ask_on_terminal
+
     document, boot = board.document, built.recipe.boot
     for role, kernel in built.kernels.items():
         if kernel.image.bits > document.cpu:

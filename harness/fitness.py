@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.machine.protocol import DiskBoot, MediumBoot
+from harness.kernel import config
+from harness.machine.protocol import DirectBoot, DiskBoot, MediumBoot
+from harness.places import data_root
 from harness.size import format_size, parse_size
 from harness.stages.plan_file import load_plan
 from harness.starting import start_of
@@ -15,11 +20,28 @@ if TYPE_CHECKING:
 
     from harness.image.factory import Build
     from harness.image.inspect.kernel_checks import Finding
+    from harness.kernel.image import KernelImage
     from harness.pipeline import RunOptions
+    from harness.store import Store
+
+_PROGRAM = Path(__file__).parent
+# Where the checks are, and the facts that they go by.
+_CHECKS = (
+    "*.py",
+    "compression/*.py",
+    "image/*.py",
+    "image/cpio/*.py",
+    "image/inspect/*.py",
+    "kernel/*.py",
+    "stages/*.py",
+)
+_FACTS = "kernels/features/*.toml"
 
 
-def check_images(built: Build, options: RunOptions) -> tuple[str, ...]:
+def check_images(built: Build, options: RunOptions, store: Store) -> tuple[str, ...]:
     """Find out what would keep the kernels from starting init without a word, or fail the plan for sure.
+
+    That nothing would is kept in the store, and not found out again for the same kernels, images and plan.
 
     Returns:
         Remarks, a sentence each: what is not as it should be, and fails nothing.
@@ -27,15 +49,59 @@ def check_images(built: Build, options: RunOptions) -> tuple[str, ...]:
     Raises:
         ConfigError: Something would.
     """
-    from harness.image.inspect.opened import open_image
-    from harness.image.inspect.verify import problems_for_boot, verify
-
     if not options.machine.has_kernel:
         return ()
     spec = start_of(built, options)
     if isinstance(spec, DiskBoot):
         _check_memory(built, options)
         return ()  # what it holds is checked where it is made
+
+    def build(directory: Path) -> None:
+        remarks = _check(built, options, spec)
+        (directory / "remarks.json").write_text(json.dumps(remarks), encoding="utf-8")
+
+    kept = store.get("fitness", _inputs(built, options, spec), build) / "remarks.json"
+    return tuple(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) -> dict[str, object]:
+    """All that the answer depends on."""
+    booted = spec.image if isinstance(spec, MediumBoot) else spec.initramfs
+    return {
+        "checks": _version_of_checks(),
+        "image": next((image.sha256 for image in built.images.values() if image.path == booted), ""),
+        "names": [booted.name if booted else "", built.recipe.plan.stem],
+        "medium": isinstance(spec, MediumBoot),
+        "command-line": spec.command_line,
+        "cpu": built.recipe.boot.cpu if options.cpu is None else options.cpu,
+        "memory": options.memory or built.recipe.boot.memory_bytes,
+        "kernels": {
+            role: [kernel.name, kernel.image.path.name, kernel.image.sha256, _config_of(kernel.image)]
+            for role, kernel in built.kernels.items()
+        },
+        "bare": built.recipe.boot.initramfs is None,
+        "needs": repr(load_plan(built.recipe.plan).needs),
+    }
+
+
+def _config_of(image: KernelImage) -> str:
+    """The hash of the configuration beside a kernel; one that is embedded is part of the kernel."""
+    path = config.path_beside(image)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+
+
+def _version_of_checks() -> str:
+    """What changes whenever a check does: size and time of all files that have to do with them."""
+    files = [path for pattern in _CHECKS for path in _PROGRAM.glob(pattern)]
+    looks = [(path, path.stat()) for path in sorted([*files, *data_root().glob(_FACTS)])]
+    known = [(str(path), look.st_size, look.st_mtime_ns) for path, look in looks]
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def _check(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) -> tuple[str, ...]:
+    from harness.image.inspect.opened import open_image
+    from harness.image.inspect.verify import problems_for_boot, verify
+
     if isinstance(spec, MediumBoot):
         with open_image(spec.image) as image:
             problems = [finding for finding in verify(image) if finding.good is False]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness import roots
+from harness.answering import answering
 from harness.board.machine import BoardMachine
 from harness.board.power import ask_on_terminal
 from harness.checkpoints import CONSOLE
 from harness.console.recorder import Recorder
 from harness.errors import Interrupted
-from harness.machine.protocol import DirectBoot, NativeSpec
+from harness.machine.protocol import DirectBoot, NativeSpec, Network
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
 from harness.report import gathering, produced
@@ -29,7 +30,7 @@ from harness.stages.unheard import from_power_on
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -67,6 +68,7 @@ class Following:
         expected: The sha256 that files must have in the end, by path.
         attendance: The person who takes part.
         board: The real machine that it is, if it is one.
+        offered: Files that a guest on the restricted network can fetch, by name.
     """
 
     built: Build
@@ -83,6 +85,7 @@ class Following:
     expected: Mapping[str, str]
     attendance: Attendance | None
     board: Board | None = None
+    offered: Mapping[str, Path] = field(default_factory=dict)
 
     def follow(self) -> RunResult:
         """Let the machine run, and follow the plan to a verdict.
@@ -147,7 +150,20 @@ class Following:
             )
         if isinstance(self.spec, NativeSpec):
             return roots.machine(self.spec, self.store.cache, directory, self.progress.note, self._list)
-        return QemuMachine(self.spec, directory, saved=self.start.path if self.start else None)
+        return self._qemu(self.spec, directory)
+
+    @contextmanager
+    def _qemu(self, spec: MachineSpec, directory: Path) -> Iterator[QemuMachine]:
+        saved = self.start.path if self.start else None
+        if spec.network != Network.RESTRICTED:
+            with QemuMachine(spec, directory, saved=saved) as machine:
+                yield machine
+            return
+        with (
+            answering(self.offered, directory) as answers,
+            QemuMachine(spec, directory, saved=saved, http=answers.port, asked=answers.asked) as machine,
+        ):
+            yield machine
 
     def _list(self, root: Path, before: Mapping[str, gathering.State]) -> None:
         """List what is new in a root, unless the payload's shell has listed what the plan says."""
@@ -219,7 +235,7 @@ def _machine_record(spec: MachineSpec | NativeSpec, version: str, board: Board |
             accelerator=spec.accelerator,
             cpu="",
             memory=spec.memory,
-            command_line=shlex.join(spec.program),
+            command_line="; ".join(shlex.join(call.program) for call in spec.calls),
             medium="none",
             firmware="none",
             qemu="",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ConfigError
 from harness.machine import native
 from harness.machine.admission import check_fits
-from harness.machine.protocol import MachineKind, NativeSpec
+from harness.machine.protocol import MachineKind, NativeCall, NativeSpec
 from harness.size import parse_size
 
 if TYPE_CHECKING:
@@ -56,11 +56,17 @@ def spec(built: Build, kind: MachineKind, memory: int | None) -> NativeSpec:
     """What runs.
 
     Raises:
-        ConfigError: The host has less memory than is asked for.
+        ConfigError: The host has less memory than is asked for, or chroot cannot do what the recipe wants.
     """
     recipe = built.recipe
     boots = recipe.document.boot
     limit = memory or (boots.memory_bytes if boots else parse_size(DEFAULT_MEMORY))
     check_fits(limit)
     wanted = recipe.native
-    return NativeSpec(kind, built.images[wanted.image].path, wanted.program, wanted.environment, limit)
+    if wanted.then and kind != MachineKind.BWRAP:
+        raise recipe.wrong("native.then", "only bwrap starts one program after the other")
+    calls = (
+        NativeCall(wanted.program, wanted.environment),
+        *(NativeCall(call.program, call.environment, call.root) for call in wanted.then),
+    )
+    return NativeSpec(kind, built.images[wanted.image].path, calls, limit, wanted.inner)

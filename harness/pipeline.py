@@ -138,6 +138,7 @@ def boot(
                     expected=options.expected,
                     attendance=options.attendance,
                     board=options.board,
+                    offered=options.offered,
                 ).follow()
             result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:
@@ -148,12 +149,16 @@ def boot(
         record.update(packages=watch.records, checksums=watch.checksums)
         record.finish(result)
     index.remember(record.directory)
-    write_cast(
-        record.directory / "console.raw",
-        record.directory / "console.idx",
-        record.directory / "console.cast",
-        title=record.document.id,
-    )
+    try:
+        write_cast(
+            record.directory / "console.raw",
+            record.directory / "console.idx",
+            record.directory / "console.cast",
+            title=record.document.id,
+        )
+    except OSError as error:  # the run is over, and its verdict recorded
+        name = record.document.id
+        progress.note(f"no film: {error.strerror}; `harness replay {name} --cast FILE` makes one elsewhere")
     if result.verdict.outcome == Outcome.INTERRUPTED:
         raise Interrupted(result.verdict.reason, hint=f"the record is in {record.directory}")
     return Run(result, record.directory)

@@ -52,7 +52,7 @@ def write(
     if path.is_dir():
         raise ConfigError(f"{path} is a directory", hint=f"name the script: -o {path / 'build.sh'}")
     places.check_writable(path.absolute().parent, "output", hint)
-    script.check(recipe)
+    script.check(recipe, options.only)
     factory = Factory(recipe, building.workshop(options, progress), options.kernel, options.second)
     factory.build(options.only, options.names, wants_kernels=False)
     with progress.task("writing the script"):

@@ -63,6 +63,8 @@ class RunOptions:
         labels: Kept in the record; a matrix tells its cells by them.
         packages: What the payload says it will build, in order; None where it has no packages.
         notes: What the record says besides, such as what was left out.
+        network: What the guest reaches; None: nothing, or the harness where the recipe wants a network.
+        offered: Files that a guest on the restricted network can fetch over HTTP, by name.
     """
 
     runs: Path
@@ -84,6 +86,8 @@ class RunOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    network: Network | None = None
+    offered: Mapping[str, Path] = field(default_factory=dict)
 
 
 def check_host(options: RunOptions, building: BuildOptions, progress: Progress) -> None:
@@ -103,6 +107,7 @@ def check_host(options: RunOptions, building: BuildOptions, progress: Progress) 
             "--medium": options.medium != Medium.DIRECT,
             "--firmware": options.firmware != Firmware.BIOS,
             "--unpacked": options.unpacked is not None,
+            "--network": options.network not in {None, Network.NONE},
         }
         natively.check(options.machine, options.part, unfit)
         places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
@@ -119,6 +124,11 @@ def check_host(options: RunOptions, building: BuildOptions, progress: Progress) 
         )
     places.check_writable(options.runs, "run record", "choose another directory with --runs DIR")
     if options.board is not None:
+        if options.network is not None:
+            raise ConfigError(
+                "a board is on whatever network its cable leads to, and --network cannot change it",
+                hint="leave out --network",
+            )
         return
     if options.firmware == Firmware.UEFI:
         find_ovmf()
@@ -170,11 +180,18 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
         cpu=boot.cpu if options.cpu is None else options.cpu,
         accelerator=accelerator.choose(options.accelerator, store),
         bulk=bulk,
-        network=Network(boot.network),
+        network=_network(built.recipe, options),
         drives=tuple(
             Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if options.disk
         ),
     )
+
+
+def _network(recipe: Recipe, options: RunOptions) -> Network:
+    """What the guest reaches: no more than it needs, unless somebody asks for that."""
+    if options.network is not None:
+        return options.network
+    return Network.NONE if recipe.boot.network == "none" else Network.RESTRICTED
 
 
 def start_of(built: Build, options: RunOptions) -> DirectBoot | MediumBoot | DiskBoot:

@@ -17,6 +17,7 @@ from harness.bisect.search import Grade, Line, search
 from harness.bisect.trial import Criterion, Finding, Trials
 from harness.errors import ConfigError, HarnessError, Interrupted
 from harness.matrix.local import Place
+from harness.report.history import BISECTIONS
 from harness.store.locks import held_if_free
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def _begun(home: Path, *, resume: bool) -> str:
                 "there is no bisection of the same words to go on with",
                 hint="give the options that it was begun with, --runs DIR among them, or leave --resume out",
             ) from error
-    name = f"bisect-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    name = f"{BISECTIONS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     path.write_text(f"{name}\n", encoding="utf-8")
     return name
 

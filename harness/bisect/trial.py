@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness import checkpoints, places
@@ -19,7 +20,6 @@ from harness.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _ATTEMPTS = 2  # for what the host failed
 _UNTRIED = {Outcome.CONFIG, Outcome.INFRA, Outcome.INTERRUPTED, Outcome.BUG}
@@ -154,7 +154,8 @@ class Trials:
 
     def cell(self, candidate: str) -> str:
         """What history calls its runs: apart from those that nobody made to fail."""
-        return f"{self.recipe}/bisect/{candidate}"
+        recipe = Path(self.recipe).stem if self.recipe.endswith(".toml") else self.recipe
+        return f"{recipe}/bisect/{candidate}"
 
     def _run(self, candidate: str, attempt: int, own: Sequence[str]) -> Result:
         log = self.place.logs / f"{candidate}-{attempt}.log"

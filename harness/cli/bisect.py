@@ -105,7 +105,7 @@ def bisect(
         cache=cache_directory(cache),
         lines=tuple(kernel_line or ()),
         role=role,
-        tree=tree,
+        tree=tree.absolute() if tree else None,
         first_parent=first_parent,
         criterion=Criterion(
             outcome=Outcome(outcome) if outcome else None, stage=reach, repeat=repeat, flaky=flaky

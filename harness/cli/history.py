@@ -12,8 +12,11 @@ from harness.cli.printing import err, out, print_json, print_wide
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.report.compare import Comparison
     from harness.report.history import CellHistory, PastRun
+    from harness.report.produced import Difference
 
 _STYLES = {"PASS": "green", "": "yellow"}
 _SHOWN = 8  # lines of a console that are shown for each stage and run
@@ -92,6 +95,10 @@ def compare(
         str, typer.Argument(metavar="RUN", help="A run: its directory, its id or a part of it.")
     ],
     second: Annotated[str, typer.Argument(metavar="RUN", help="The other, such as `last`.")],
+    file: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="What differs in this file of the guests, which both kept."),
+    ] = "",
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -99,7 +106,11 @@ def compare(
     from harness.report.compare import compare as compared
     from harness.report.reading import find_run, read_run
 
-    comparison = compared(read_run(find_run(first, runs)), read_run(find_run(second, runs)))
+    one, other = find_run(first, runs), find_run(second, runs)
+    if file:
+        _compare_file(file, one, other, as_json=as_json)
+        return
+    comparison = compared(read_run(one), read_run(other))
     if as_json:
         print_json(comparison)
     else:
@@ -107,6 +118,23 @@ def compare(
     made = comparison.produced
     differ = comparison.ends or comparison.consoles
     if differ or (made and (made.differing or made.only_first or made.only_second)):
+        raise typer.Exit(Outcome.FAIL.exit_code)
+
+
+def _compare_file(path: str, one: Path, other: Path, *, as_json: bool) -> None:
+    from harness.report.filediff import compare_file
+
+    found = compare_file(path, one, other)
+    if as_json:
+        print_json(found)
+    else:
+        _say(f"- {found.first}")
+        _say(f"+ {found.second}")
+        for line in found.lines or ("the same bits",):
+            _say(line)
+        if found.note:
+            err().print(found.note, markup=False, highlight=False, soft_wrap=True)
+    if not found.same:
         raise typer.Exit(Outcome.FAIL.exit_code)
 
 
@@ -187,14 +215,19 @@ def _show_comparison(comparison: Comparison) -> None:
                 _say(f"  {mark} {line}")
             if count > _SHOWN:
                 _say(f"  {mark} … {count} lines in all")
-    made = comparison.produced
-    if made is not None:
-        _head(f"files that the guests made: {made.same} the same")
-        for mark, names in (("≠", made.differing), ("-", made.only_first), ("+", made.only_second)):
-            for name in names[:_SHOWN]:
-                _say(f"  {mark} {name}")
-            if len(names) > _SHOWN:
-                _say(f"  {mark} … {len(names)} files in all")
+    if comparison.produced is not None:
+        _show_produced(comparison.produced, comparison.kept)
+
+
+def _show_produced(made: Difference, kept: Sequence[str]) -> None:
+    _head(f"files that the guests made: {made.same} the same")
+    for mark, names in (("≠", made.differing), ("-", made.only_first), ("+", made.only_second)):
+        for name in names[:_SHOWN]:
+            _say(f"  {mark} {name}")
+        if len(names) > _SHOWN:
+            _say(f"  {mark} … {len(names)} files in all")
+    if kept:
+        _say(f"  --file {kept[0]} shows what differs in it, as both records kept it")
 
 
 def _head(text: str) -> None:

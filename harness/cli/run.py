@@ -86,7 +86,8 @@ BuilderOption = Annotated[
     Path | None, typer.Option("--builder", help="Your checkout of builder-hex0, for its recipe.")
 ]
 InstrumentOption = Annotated[
-    bool, typer.Option("--instrument", help="Add a script that shows all that was made; the record says so.")
+    bool,
+    typer.Option("--instrument", help="Add a script to a tree that shows what was made; the record says so."),
 ]
 MachineOption = Annotated[
     str,
@@ -101,6 +102,13 @@ JobsOption = Annotated[int, typer.Option(min=1, max=255, help="Build jobs of a t
 DiskSizeOption = Annotated[str, typer.Option(help="Size of a tree's disk, such as 4G, instead of its era's.")]
 IncompleteOption = Annotated[
     bool, typer.Option("--incomplete", help="Fetch no distfiles of a tree, and leave out those not at hand.")
+]
+NetworkOption = Annotated[
+    Literal["auto", "none", "restricted", "open"],
+    typer.Option(
+        help="What the guest reaches: nothing; the harness alone, which answers DHCP, names and HTTP; or all "
+        "that the host does. auto: restricted where the recipe wants a network.",
+    ),
 ]
 PatienceOption = Annotated[
     float, typer.Option(min=0.01, help="Multiplies all time budgets, for slow hosts and machines.")
@@ -138,6 +146,7 @@ def run(
     takeover: TakeoverOption = False,
     on_failure: OnFailureOption = "stop",
     machine: MachineOption = "qemu",
+    network: NetworkOption = "auto",
     patience: PatienceOption = 1.0,
     label: LabelOption = None,
     runs: RunsOption = Path("runs"),
@@ -150,12 +159,13 @@ def run(
     """Do a whole run."""
     from harness import boarding, fitness, pipeline
     from harness.attendance import Attendance, Wishes
-    from harness.machine.protocol import Firmware, Medium
+    from harness.machine.protocol import Firmware, Medium, Network
     from harness.payload.chosen import Wanted, chosen
     from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
     from harness.stages.plan_file import load_plan
+    from harness.store import Store
 
     kind, board = _machine(machine)
     building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
@@ -169,6 +179,7 @@ def run(
         firmware=Firmware(firmware),
         unpacked=unpacked,
         patience=patience,
+        network=None if network == "auto" else Network(network),
         machine=kind,
         instrumented=instrument,
         part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
@@ -202,7 +213,13 @@ def run(
             progress,
         )
         wanted = payload.recipe
-        running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
+        running = replace(
+            running,
+            expected=payload.expected,
+            packages=payload.packages,
+            notes=payload.notes,
+            offered=payload.offered,
+        )
         progress.package_estimates = package_estimates(running.runs, wanted.name)
         running.part.check(load_plan(wanted.plan), running.firmware)
         pipeline.check_host(running, building, progress)
@@ -213,7 +230,7 @@ def run(
         )
         built = pipeline.build(wanted, building, progress)
         if not force:
-            for remark in fitness.check_images(built, running):
+            for remark in fitness.check_images(built, running, Store(building.cache)):
                 progress.note(remark)
         if board is not None:
             for remark in boarding.remarks(board, pipeline.start_of(built, running).command_line):

@@ -80,18 +80,19 @@ def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Pa
 def _stages(image: BuilderHex0, recipe: Recipe) -> bytes:
     """What the script comes behind: the program that the BIOS starts, and the source that it compiles."""
     first = _read(recipe, "stage1", image.stage1)
-    if not _boots(first):  # a boot sector that is one already is no hex0: its last byte is not ASCII
+    if not starts_by_bios(first):
         first = binary(first, image.stage1)
-    if not _boots(first) or (image.stage2 and len(first) != _SECTOR):
-        size = f" of {_SECTOR}" if image.stage2 else ""
+    if not starts_by_bios(first) or (len(first) != _SECTOR if image.stage2 else len(first) % _SECTOR):
+        what = f"boot sector of {_SECTOR}" if image.stage2 else "whole sectors with a boot sector first,"
         raise ConfigError(
-            f"{image.stage1} makes {len(first)} bytes, and no boot sector{size} that ends in 55 aa",
+            f"{image.stage1} makes {len(first)} bytes, and no {what} that ends in 55 aa",
             hint="give builder-hex0's stage 1, as hex0 or as it is",
         )
     return first + (_read(recipe, "stage2", image.stage2) if image.stage2 else b"")
 
 
-def _boots(data: bytes) -> bool:
+def starts_by_bios(data: bytes) -> bool:
+    """Whether a BIOS takes this as a program. No hex0 is one: the last byte of a boot sector is not ASCII."""
     return data[_SECTOR - 2 : _SECTOR] == b"\x55\xaa"
 
 

@@ -89,13 +89,7 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An image that was built, or found in the store.
-
-    Attributes:
-        image: What the recipe asks for.
-        artifact: What came of it.
-        factory: Where it was made: it has the recipe, and all that the image refers to.
-    """
+    """An image that a recipe asks for, what came of it, and where it was made, with all it refers to."""
 
     image: Image
     artifact: Artifact

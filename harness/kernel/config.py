@@ -55,14 +55,18 @@ def beside(image: KernelImage) -> Config | None:
     Raises:
         ConfigError: It lies there and cannot be read.
     """
+    path = path_beside(image)
+    return read(path) if path else None
+
+
+def path_beside(image: KernelImage) -> Path | None:
+    """Where that lies."""
     place = image.path
     names = [f"config-{image.version}", "config", f"{place.name}.config"]
     tree = [top / ".config" for top in place.resolve().parents[3:4]]  # of arch/x86/boot/bzImage
     own = [place.resolve().parent / ".config"] if image.kind == "vmlinux" else []
-    for path in [*(place.with_name(name) for name in names), *tree, *own]:
-        if path.is_file():
-            return read(path)
-    return None
+    paths = [*(place.with_name(name) for name in names), *tree, *own]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read(path: Path) -> Config:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
-from harness.machine.network import network_words
+from harness.machine.network import answering_words, network_words
 from harness.machine.protocol import Bus, Firmware
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _CONTROLLERS = {
     Bus.USB_OHCI: "pci-ohci,id=ohci",
 }
 _NOT_PASTED = {"-chardev", "-mon", "-incoming"}  # their words are file descriptors, which only we have
+_NOT_PASTED_NETWORK = ("socket,id=names,", "hubport,id=names-port,")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,18 @@ class Sockets:
         console: Its serial port.
         monitor: QMP.
         bulk: Its virtio serial port, if it has one.
+        names: The port of its network where names are answered, if it has one.
     """
 
     console: int
     monitor: int
     bulk: int | None = None
+    names: int | None = None
 
     @property
     def all(self) -> list[int]:
         """Those that QEMU inherits."""
-        return [self.console, self.monitor, *([] if self.bulk is None else [self.bulk])]
+        return [self.console, self.monitor, *(end for end in (self.bulk, self.names) if end is not None)]
 
 
 def device_words(spec: MachineSpec) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ def device_words(spec: MachineSpec) -> tuple[str, ...]:
 
 
 def command_words(
-    program: str, spec: MachineSpec, sockets: Sockets, directory: Path, overlay: Path
+    program: str, spec: MachineSpec, sockets: Sockets, directory: Path, overlay: Path, *, http: int = 0
 ) -> tuple[str, ...]:
     """What runs.
 
@@ -70,6 +73,7 @@ def command_words(
         sockets: What it is attached to.
         directory: Where firmware keeps its variables.
         overlay: What is written to the disk.
+        http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
 
     Raises:
         ConfigError: The firmware is not installed.
@@ -79,6 +83,7 @@ def command_words(
     command += ["-chardev", f"socket,id=monitor,fd={sockets.monitor}", "-mon", "chardev=monitor,mode=control"]
     if sockets.bulk is not None:
         command += ["-chardev", f"socket,id=bulk,fd={sockets.bulk}"]
+    command += answering_words(spec.network, sockets.names, http)
     command += [*device_words(spec), "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
     if spec.cpu:
         command += ["-cpu", spec.cpu]
@@ -133,6 +138,10 @@ def for_people(command: Sequence[str], disk: Path | None) -> str:
     for word in words:
         if word in _NOT_PASTED:
             next(words)
+        elif word == "-netdev" and (about := next(words)).startswith(_NOT_PASTED_NETWORK):
+            continue
+        elif word == "-netdev":
+            by_hand += [word, about]
         elif word == "-serial":
             by_hand += [word, "stdio"]
             next(words)

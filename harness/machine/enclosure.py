@@ -122,9 +122,39 @@ def _become_chroot(wanted: dict[str, Any]) -> NoReturn:
     os.execve(wanted["program"][0], wanted["program"], wanted["environment"])
 
 
-def _become_bwrap(wanted: dict[str, Any]) -> NoReturn:
+def _become_bwrap(wanted: dict[str, Any], words: list[str]) -> NoReturn:
     _limit(wanted["memory"])
-    os.execv(wanted["bwrap"][0], wanted["bwrap"])
+    os.execv(words[0], words)
+
+
+def _follow_on(wanted: dict[str, Any]) -> int:
+    """Run one bwrap after the other on one terminal, as long as they end well; gives the last status."""
+    code = 0
+    for words in wanted["bwrap"]:
+        us = os.getpid()
+        child = os.fork()
+        if child == 0:
+            _follow_parent(us)
+            os.setpgid(0, 0)
+            _give_terminal(os.getpid())
+            _become_bwrap(wanted, words)
+        code = _ended(child)
+        _give_terminal(os.getpid())
+        if code != 0:
+            break
+    return code
+
+
+def _give_terminal(group: int) -> None:
+    """Make a group of processes the one that a person types to, without being stopped for it."""
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.tcsetpgrp(0, group)
+    signal.signal(signal.SIGTTOU, before)
+
+
+def _ended(child: int) -> int:
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code if code >= 0 else _SIGNALLED - code
 
 
 def main() -> int:
@@ -150,16 +180,19 @@ def main() -> int:
                 os._exit(1)
             os.close(wanted["lock"])
             _take_terminal()
-            (_become_chroot if chroot else _become_bwrap)(wanted)
+            if chroot:
+                _become_chroot(wanted)
+            if len(wanted["bwrap"]) == 1:
+                _become_bwrap(wanted, wanted["bwrap"][0])
+            control.close()  # what follows cannot be refused any more
+            os._exit(_follow_on(wanted))
     except OSError as error:
         control.send((error.strerror or str(error)).encode())
         return 1
     control.close()
     for number in (0, 1, 2):
         os.close(number)  # the console ends with the payload
-    status = os.waitpid(child, 0)[1]
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else _SIGNALLED - code
+    return _ended(child)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.machine.protocol import NativeSpec, ProcessorSample, Usage
+    from harness.machine.protocol import NativeCall, NativeSpec, ProcessorSample, Usage
 
 _SIGNALLED = 128  # exit statuses above it stand for signals
 _STOP_LIMIT = 10.0  # seconds that the kernel may take to end all processes
@@ -112,10 +112,10 @@ class NativeMachine:
         words = {
             "kind": self._spec.kind,
             "root": str(self._root),
-            "program": self._spec.program,
-            "environment": dict(self._spec.environment),
+            "program": self._spec.calls[0].program,
+            "environment": dict(self._spec.calls[0].environment),
             "memory": self._spec.memory,
-            "bwrap": self._bwrap_words() if self._spec.kind == MachineKind.BWRAP else [],
+            "bwrap": self._bwraps() if self._spec.kind == MachineKind.BWRAP else [],
             "parent": os.getpid(),
             "control": theirs.fileno(),
             "lock": self._lock,
@@ -164,7 +164,7 @@ class NativeMachine:
             refusal = str(error).encode()
         if refusal:
             why = refusal.decode("utf-8", "replace")
-            program = self._spec.program[0]
+            program = self._spec.calls[0].program[0]
             raise InfraError(
                 f"the machine {self._spec.kind} cannot start {program}: {why}",
                 hint="the program may be missing in the image (recipe key native.program), be for another "
@@ -200,14 +200,32 @@ class NativeMachine:
         """There is no screen."""
         return False
 
-    def _bwrap_words(self) -> list[str]:
+    def _bwraps(self) -> list[list[str]]:
+        """What bwrap is called with, for each call."""
+        first, *others = self._spec.calls
+        inner = self._spec.inner
+        allowed = ["--cap-add", "CAP_SYS_CHROOT"] if inner else []
+        return [
+            [*self._bwrap_words(first), *allowed, *_surroundings(inner, made=True), "--", *first.program],
+            *([*self._bwrap_words(call), "--", *call.program] for call in others),
+        ]
+
+    def _bwrap_words(self, call: NativeCall) -> list[str]:
         words = [_bwrap(), "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-ipc", "--unshare-pid"]
         words += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "bootstrap"]
         words += ["--die-with-parent", "--clearenv"]
-        for name, value in self._spec.environment.items():
+        for name, value in call.environment.items():
             words += ["--setenv", name, value]
-        words += ["--bind", str(self._root), "/", "--dev", "/dev", "--proc", "/proc"]
-        tmp = self._root / "tmp"
-        if tmp.is_dir() and not tmp.is_symlink():
-            words += ["--tmpfs", "/tmp"]  # noqa: S108 - the payload's
-        return [*words, "--chdir", "/", "--", *self._spec.program]
+        root = self._root / call.root
+        # Of a root that is yet to be made it is not known whether it has the directory.
+        tmp = bool(call.root) or ((root / "tmp").is_dir() and not (root / "tmp").is_symlink())
+        return [*words, "--bind", str(root), "/", *_surroundings("/", made=tmp), "--chdir", "/"]
+
+
+def _surroundings(root: str, *, made: bool) -> list[str]:
+    """What bwrap mounts in a root, if there is one; `made`: also a directory for temporary files."""
+    if not root:
+        return []
+    place = "" if root == "/" else f"/{root}"
+    words = ["--dev", f"{place}/dev", "--proc", f"{place}/proc"]
+    return [*words, "--tmpfs", f"{place}/tmp"] if made else words  # noqa: S108 - the payload's

@@ -57,10 +57,11 @@ class Firmware(StrEnum):
 
 
 class Network(StrEnum):
-    """What a guest reaches: nothing, or all that the host does, by way of QEMU's user network."""
+    """What a guest reaches: nothing, the harness alone, or all that the host does."""
 
     NONE = "none"
-    USER = "user"
+    RESTRICTED = "restricted"
+    OPEN = "open"
 
 
 class EndCause(StrEnum):
@@ -236,22 +237,37 @@ class MachineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeCall:
+    """A program that runs without a kernel of its own.
+
+    Attributes:
+        program: What is started, with its arguments.
+        environment: Its environment; there is no other.
+        root: The directory in the payload's root that is the root of this one; "" for that root itself.
+    """
+
+    program: tuple[str, ...]
+    environment: Mapping[str, str]
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NativeSpec:
     """What runs without a kernel of its own.
 
     Attributes:
         kind: CHROOT or BWRAP.
         image: The image whose files become the root.
-        program: What is started in it, with its arguments.
-        environment: Its environment; there is no other.
+        calls: What is started in it, each when the one before has ended with status 0; one only for CHROOT.
         memory: Bytes of address space that each of its processes may have.
+        inner: A directory that the first call goes into with chroot(1); "" if it does not.
     """
 
     kind: MachineKind
     image: Path
-    program: tuple[str, ...]
-    environment: Mapping[str, str]
+    calls: tuple[NativeCall, ...]
     memory: int
+    inner: str = ""
 
     @property
     def accelerator(self) -> Accelerator:

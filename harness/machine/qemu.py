@@ -15,14 +15,16 @@ from harness.console.transport import SocketTransport
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import looks, memory, overlay, process
 from harness.machine.command import Sockets, command_words, for_people
-from harness.machine.protocol import End, EndCause
-from harness.machine.qmp import Monitor
+from harness.machine.network import ANSWERER
+from harness.machine.protocol import End, EndCause, Network
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from harness.machine.names import Names, Question
     from harness.machine.protocol import MachineSpec, ProcessorSample, Usage
 
 PROGRAM = "qemu-system-x86_64"
@@ -78,14 +80,27 @@ class QemuMachine:
         spec: What the machine is made of.
         directory: Where QEMU's command and last words are written, and the disk's changes while it runs.
         saved: A directory that `save` has filled, to go on from; of a machine with the same spec.
+        http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
+        asked: Called with each name that a guest on a restricted network asks for, in another thread.
 
     Raises:
         ConfigError: QEMU is not installed.
         InfraError: QEMU does not start.
     """
 
-    def __init__(self, spec: MachineSpec, directory: Path, *, saved: Path | None = None) -> None:
+    def __init__(
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        *,
+        saved: Path | None = None,
+        http: int = 0,
+        asked: Callable[[Question], None] = lambda _: None,
+    ) -> None:
         self._spec = spec
+        self._http = http
+        self._asked = asked
+        self._names: Names | None = None
         self._directory = directory
         self._saved = saved
         self._loading: memory.Loading | None = None
@@ -101,10 +116,18 @@ class QemuMachine:
         console, qemu_console = socket.socketpair()
         monitor, qemu_monitor = socket.socketpair()
         self.bulk, qemu_bulk = socket.socketpair() if self._spec.bulk else (None, None)
-        theirs = [end for end in (qemu_console, qemu_monitor, qemu_bulk) if end is not None]
+        restricted = self._spec.network == Network.RESTRICTED
+        names, qemu_names = socket.socketpair() if restricted else (None, None)
+        theirs = [end for end in (qemu_console, qemu_monitor, qemu_bulk, qemu_names) if end is not None]
         inherited = [end.fileno() for end in theirs]
+        sockets = Sockets(
+            qemu_console.fileno(),
+            qemu_monitor.fileno(),
+            qemu_bulk.fileno() if qemu_bulk else None,
+            qemu_names.fileno() if qemu_names else None,
+        )
         self.command = command_words(
-            self._program, self._spec, Sockets(*inherited), self._directory, self._overlay
+            self._program, self._spec, sockets, self._directory, self._overlay, http=self._http
         )
         if self._saved is not None:
             self._loading = memory.Loading(self._saved / MEMORY)
@@ -127,6 +150,12 @@ class QemuMachine:
         if self._loading is not None:
             self._loading.close()
         self.transport = SocketTransport(console)
+        from harness.machine.qmp import Monitor  # and asyncio, which takes some time, while QEMU starts
+
+        if names is not None:
+            from harness.machine.names import Names  # few guests have a network
+
+            self._names = Names(names, ANSWERER, self._asked).__enter__()
         try:
             self._monitor = Monitor(monitor)
             self._meter = process.Meter(self._process.pid, self._processor_thread())
@@ -253,6 +282,8 @@ class QemuMachine:
 
     def _detach(self) -> None:
         self.transport.close()
+        if self._names is not None:
+            self._names.__exit__(None, None, None)
         if self.bulk is not None:
             self.bulk.close()
 

@@ -8,6 +8,7 @@ An era's recipe has, beside the contents of all recipes, some of its own that be
 - `{ add = "config", path = "sysa/bootstrap.cfg" }`: the configuration;
 - `{ add = "path-list", path = "sysa/list.txt", behind = "{tree}/first.txt", below = ["sysa"] }`: the lines of
   a file of the tree, and behind them the absolute paths of all files that the contents before it put there.
+- `{ add = "instrument", path = "steps/after/1-harness.sh", text = "…" }`: a script, with `--instrument` only.
 
 In texts, `{tree}` is the checkout and `{jobs}` the number of build jobs, beside the mode's own settings.
 """
@@ -31,7 +32,7 @@ from harness.sources.checkout import look
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.payload.era import Distfiles, Era, Mode, ModeName
+    from harness.payload.era import Distfiles, Era, Instrument, Mode, ModeName
     from harness.payload.source_lists import Distfile
     from harness.payload.tree import Tree
 
@@ -48,6 +49,7 @@ class Choices:
         without: SHA-256 of distfiles that are left out.
         dirty: Whether files that git does not track get in.
         disk_size: Size of the disk instead of the era's, as recipes write it.
+        instrument: Whether a script is added that opens a shell at the end.
     """
 
     jobs: int = 1
@@ -55,6 +57,7 @@ class Choices:
     without: frozenset[str] = frozenset()
     dirty: bool = False
     disk_size: str = ""
+    instrument: bool = False
 
 
 def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Recipe:
@@ -66,13 +69,16 @@ def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Reci
         choices: What the user chose.
 
     Raises:
-        ConfigError: The era does not offer the mode, a list of distfiles is wrong, or the era's file is.
+        ConfigError: The era does not offer the mode, or the tree no hook for a script; a list of distfiles is
+            wrong, or the era's file is.
     """
     chosen = choices or Choices()
     wanted = tree.mode(mode)
     tables = dict(wanted.recipe)
     if chosen.own_kernel and wanted.own_kernel:
         tables["boot"] = wanted.own_kernel
+    if chosen.instrument:
+        tables["plan"] = _instrument(tree, mode, wanted).plan
     filled = _Filling(tree, wanted, chosen).value(tables)
     era = tree.era
     try:
@@ -88,6 +94,28 @@ def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Reci
             hint=f"{tree.path} may be damaged; see docs/live-bootstrap.md",
         )
     return recipe
+
+
+def _instrument(tree: Tree, mode: ModeName, wanted: Mode) -> Instrument:
+    """What `--instrument` means for a tree.
+
+    Raises:
+        ConfigError: It has no hook.
+    """
+    hint = "leave out --instrument; what the scripts themselves check is checked all the same"
+    if wanted.instrument is None:
+        raise ConfigError(
+            f"{tree.path} is {tree.era.name}, which has no hook for a script of --instrument in mode {mode}",
+            hint=hint,
+        )
+    for name, word in wanted.instrument.needs.items():
+        file = tree.path / name
+        if not file.is_file() or word not in file.read_text("utf-8", errors="replace"):
+            raise ConfigError(
+                f"{tree.path} has no hook for a script of --instrument: {name} says nothing of {word}",
+                hint=hint,
+            )
+    return wanted.instrument
 
 
 def config_values(tree: Tree, mode: ModeName, choices: Choices) -> dict[str, str]:
@@ -108,6 +136,12 @@ def groups_of(tree: Tree, mode: ModeName) -> tuple[str, ...]:
         if content.get("add") in {"distfiles", "package-directories"}:
             found[str(content.get("of"))] = None
     return tuple(found)
+
+
+def added(tree: Tree, mode: ModeName) -> tuple[str, ...]:
+    """The paths of what `--instrument` puts into a mode's images."""
+    contents = _contents(tree.mode(mode).recipe)
+    return tuple(str(content["path"]) for content in contents if content.get("add") == "instrument")
 
 
 def _contents(value: object) -> Iterator[Mapping[str, object]]:
@@ -155,6 +189,9 @@ class _Filling:
             yield from self._packages(item)
         elif kind == "config":
             yield {"add": "text", "path": item.get("path"), "text": config_text(self.tree.era, self)}
+        elif kind == "instrument":
+            if self.choices.instrument:
+                yield {"add": "text", "path": item.get("path"), "text": item.get("text"), "mode": 0o755}
         elif kind == "path-list":
             yield {"add": "text", "path": item.get("path"), "text": self._path_list(item, before)}
         elif kind == "checkout":

@@ -57,12 +57,14 @@ class Payload:
         expected: The sha256 that its products should have, by absolute path.
         packages: What it will build, in order; None where it has no packages.
         notes: What the record says about it.
+        offered: The distfiles that a guest on the restricted network can fetch, by name.
     """
 
     recipe: Recipe
     expected: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    offered: Mapping[str, Path] = field(default_factory=dict)
 
 
 def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payload:
@@ -76,7 +78,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
     mine = name in stage0.RECIPES
     unfit = {
         "--builder": wanted.builder is not None and not mine,
-        "--instrument": wanted.instrument and not mine,
+        "--instrument": wanted.instrument and not mine and tree is None,
         "--jobs": wanted.jobs != 1 and (mine or tree is None),
         "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
         "--incomplete": wanted.incomplete and (mine or tree is None),
@@ -113,8 +115,9 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         jobs=wanted.jobs,
         disk_size=wanted.disk_size,
         incomplete=wanted.incomplete,
+        instrument=wanted.instrument,
     )
-    return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes)
+    return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes, offered=ready.offered)
 
 
 def mode_of(machine: ModeName, kernel: str | None) -> ModeName:

@@ -64,6 +64,20 @@ class Config(toml.Table, frozen=True):
     newline: bool = True
 
 
+class Instrument(toml.Table, frozen=True):
+    """How `--instrument` has a tree tell more: a script that its own hook runs, and the plan that asks it.
+
+    The script itself is among the recipe's contents (`assembly`).
+
+    Attributes:
+        plan: The plan that is followed then.
+        needs: Words that files of the tree must have, by the files' paths: they show that the hook is there.
+    """
+
+    plan: str
+    needs: dict[str, str]
+
+
 class Mode(toml.Table, frozen=True):
     """One way to run an era's trees.
 
@@ -75,6 +89,7 @@ class Mode(toml.Table, frozen=True):
         saying: Words that certain files of a tree must have for it to offer the mode, by the files' paths:
             where it came later than the era, or its layout did.
         submodule: What must be checked out beside what the era needs.
+        instrument: What `--instrument` changes; None where there is no hook.
     """
 
     recipe: dict[str, Any]
@@ -82,6 +97,7 @@ class Mode(toml.Table, frozen=True):
     settings: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     submodule: tuple[Submodule, ...] = ()
+    instrument: Instrument | None = None
 
 
 class _Document(toml.Table, frozen=True):

@@ -1,4 +1,7 @@
-"""Distfiles over HTTP, side by side under their names, as mirrors of live-bootstrap have them."""
+"""Distfiles over HTTP, side by side under their names, as mirrors of live-bootstrap have them.
+
+Whoever asks for a file at another address gets that of its name: for a guest, every name may lead here.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -23,10 +26,13 @@ class Mirror:
     Args:
         files: What it has, by name.
         port: Where it listens; 0 for any that is free.
+        asked: Called with each request and its status, in another thread.
     """
 
-    def __init__(self, files: Mapping[str, Path], port: int = 0) -> None:
-        handler = type("_Handler", (_Handler,), {"files": dict(files)})
+    def __init__(
+        self, files: Mapping[str, Path], port: int = 0, asked: Callable[[str, int], None] = lambda *_: None
+    ) -> None:
+        handler = type("_Handler", (_Handler,), {"files": dict(files), "asked": staticmethod(asked)})
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         except OSError as error:
@@ -65,6 +71,7 @@ class Mirror:
 
 class _Handler(BaseHTTPRequestHandler):
     files: Mapping[str, Path] = {}
+    asked: Callable[[str, int], None]
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -78,8 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
         """Say nothing: the terminal is somebody else's."""
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 - as above
+        """Tell whoever wants to know."""
+        host = self.headers.get("Host", "") if self.headers else ""
+        self.asked(f"{self.command} http://{host}{self.path}", int(code) if str(code).isdecimal() else 0)
+
     def _answer(self, *, body: bool) -> None:
-        name = unquote(urlsplit(self.path).path).removeprefix("/")
+        name = unquote(urlsplit(self.path).path).rpartition("/")[2]
         if not name:
             page = b"distfiles\n"
             self._head(HTTPStatus.OK, len(page))

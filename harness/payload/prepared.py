@@ -13,7 +13,7 @@ from harness.sources.downloads import Downloads
 from harness.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
@@ -33,11 +33,13 @@ class TreeRun:
         recipe: How.
         packages: What it will build, in order, as far as it says so.
         notes: What the record says about it.
+        offered: The distfiles at hand, by name: those that its guest may still ask for among them.
     """
 
     recipe: Recipe
     packages: tuple[str, ...]
     notes: tuple[str, ...]
+    offered: Mapping[str, Path]
 
 
 def check_payload(tree: Tree, name: str) -> None:
@@ -64,6 +66,7 @@ def prepare(
     jobs: int = 1,
     disk_size: str = "",
     incomplete: bool = False,
+    instrument: bool = False,
 ) -> TreeRun:
     """Find out what a checkout is, get its distfiles, and make a recipe of it.
 
@@ -77,9 +80,11 @@ def prepare(
         jobs: Build jobs of the guest.
         disk_size: Size of its disk instead of the era's.
         incomplete: Leave out what cannot be had instead of refusing, and fetch nothing.
+        instrument: Add a script that opens a shell at the end.
 
     Raises:
-        ConfigError: The tree is not whole or not what was named, or distfiles cannot be had.
+        ConfigError: The tree is not whole or not what was named, has no hook for the script, or distfiles
+            cannot be had.
     """
     tree = recognise(path)
     check_payload(tree, name)
@@ -103,10 +108,15 @@ def prepare(
         own_kernel=kernel is not None and ("/" in kernel or Path(kernel).is_file()),
         without=without,
         disk_size=disk_size,
+        instrument=instrument,
     )
     recipe = assembly.assemble(tree, mode, choices)
+    if instrument:
+        notes.append(f"instrumented: {', '.join(assembly.added(tree, mode))} is added")
     settings = assembly.config_values(tree, mode, choices)
-    return TreeRun(recipe, packages.expected(tree, settings), tuple(notes))
+    all_found = distfiles.status(distfiles.needed(tree, ()), downloads)
+    offered = {one.distfile.name: one.place for one in all_found if one.place is not None}
+    return TreeRun(recipe, packages.expected(tree, settings), tuple(notes), offered)
 
 
 def get(

@@ -39,6 +39,11 @@ class Tree:
     era: Era
     stray: tuple[str, ...] | None
 
+    @property
+    def modes(self) -> tuple[ModeName, ...]:
+        """The ways of its era that this tree offers: some came later than the era."""
+        return tuple(name for name, mode in self.era.modes.items() if not [*_unsaid(self.path, mode.saying)])
+
     def mode(self, name: ModeName) -> Mode:
         """How it is run in a mode.
 
@@ -50,7 +55,7 @@ class Tree:
             mode = self.era.modes[name]
             lacks = [*_unsaid(self.path, mode.saying)]
         if lacks:
-            offered = [f"{each} ({_ASKED[each]})" for each in self.era.modes if each != name]
+            offered = [f"{each} ({_ASKED[each]})" for each in self.modes]
             raise ConfigError(
                 f"{self.path} ({self.era.name}) does not offer the mode {name}: {', '.join(lacks)}",
                 hint=f"its modes: {', '.join(offered) or 'none'}",

@@ -28,7 +28,7 @@ from harness.recipe.contents import (
     Text,
     Unpacked,
 )
-from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Native, Recipe
+from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Native, NativeCall, Recipe
 from harness.recipe.images import (
     BuilderHex0,
     Dib,
@@ -68,6 +68,7 @@ __all__ = [
     "MenuEntry",
     "Modules",
     "Native",
+    "NativeCall",
     "Packages",
     "Partition",
     "Recipe",

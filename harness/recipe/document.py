@@ -50,7 +50,7 @@ class Boot(toml.Table, frozen=True):
 
     Without `kernels` the BIOS boots `disk`; without `initramfs` the seed kernel mounts its root itself.
     `work` is memory for what the payload unpacks and builds in the initramfs, in sizes of the archive.
-    `network = "user"` gives it QEMU's user network, through which it reaches what the host reaches.
+    `network = "user"` says that the payload wants a network; which one it gets is the run's choice.
     `medium` is the hybrid image that boots it where a run is asked to start from CD or USB. `unpacked` starts
     the seed kernel without firmware and decompressor. `drive` are disks besides `disk`.
     """
@@ -72,15 +72,27 @@ class Boot(toml.Table, frozen=True):
         return parse_size(self.memory)
 
 
+class NativeCall(toml.Table, frozen=True):
+    """A program that follows when the one before it has ended well, with the directory `root` as its root."""
+
+    root: Annotated[str, msgspec.Meta(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
+    program: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    environment: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+
+
 class Native(toml.Table, frozen=True):
     """How the payload runs without a kernel of its own, under chroot or bubblewrap.
 
     The files of `image` become the root, and `program` is started in it with `environment` and nothing else.
+    `inner` is a directory that the payload itself goes into with chroot(1): bwrap gives it the right to,
+    and `/dev`, `/proc` and `/tmp` in there. What is in `then` follows, under bwrap only.
     """
 
     image: Name
     program: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     environment: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    inner: Annotated[str, msgspec.Meta(pattern=r"^([\w-][\w.-]*(/[\w-][\w.-]*)*)?$")] = ""
+    then: tuple[NativeCall, ...] = ()
 
 
 class Document(toml.Table, frozen=True):

@@ -24,6 +24,7 @@ from harness.recipe import (
     Kernels,
     MenuEntry,
     Native,
+    NativeCall,
     Partition,
 )
 
@@ -35,6 +36,7 @@ _HEADS: dict[type[msgspec.Struct], str] = {
     Kernels: "### `[kernels]`",
     Boot: "### `[boot]`",
     Native: "### `[native]`",
+    NativeCall: "Keys of `[[native.then]]`",
     Drive: "Keys of `[[boot.drive]]`",
     Partition: "#### `[[image.partition]]`",
     MenuEntry: "#### `[[image.menu]]`",

@@ -13,7 +13,7 @@ from harness.report.produced import Difference, difference
 from harness.stages import products
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harness.report.reading import Mark, Reading
     from harness.report.record import RunDocument
@@ -90,6 +90,7 @@ class Comparison(msgspec.Struct, frozen=True):
         stages: All stages, in order.
         consoles: Stages in which the consoles differ.
         produced: The files that the guests made; None unless both records have them.
+        kept: Those of the differing ones that both records kept, so that they can be looked at.
     """
 
     first: str
@@ -99,6 +100,7 @@ class Comparison(msgspec.Struct, frozen=True):
     stages: tuple[StagePair, ...]
     consoles: tuple[ConsolePair, ...]
     produced: Difference | None
+    kept: tuple[str, ...] = ()
 
 
 def compare(first: Reading, second: Reading) -> Comparison:
@@ -108,6 +110,7 @@ def compare(first: Reading, second: Reading) -> Comparison:
         ConfigError: A file of a record cannot be read.
     """
     made = products.read(first.directory), products.read(second.directory)
+    produced = difference(made[0], made[1]) if made[0] is not None and made[1] is not None else None
     return Comparison(
         first=first.document.id,
         second=second.document.id,
@@ -115,8 +118,16 @@ def compare(first: Reading, second: Reading) -> Comparison:
         ends=tuple(_changed(_ends(first), _ends(second))),
         stages=tuple(_stages(first.document, second.document)),
         consoles=tuple(_consoles(first, second)),
-        produced=difference(made[0], made[1]) if made[0] is not None and made[1] is not None else None,
+        produced=produced,
+        kept=tuple(
+            name for name in (produced.differing if produced else ()) if _both_kept(first, second, name)
+        ),
     )
+
+
+def _both_kept(first: Reading, second: Reading, names: Sequence[str]) -> tuple[str, ...]:
+    places = [each.directory / "files" for each in (first, second)]
+    return tuple(name for name in names if all((place / name.lstrip("/")).is_file() for place in places))
 
 
 def normalised(line: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+BISECTIONS = "bisect-"  # how the label `matrix` of their runs begins
+
 _ENOUGH = 5  # the newest runs that count: machines and loads change
 _SHOWN = 16  # durations of a cell, the newest
 _BARS = "▁▂▃▄▅▆▇█"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.report import index
+from harness.report.history import BISECTIONS
 from harness.report.reading import RunState
 from harness.store.writing import remove
 
@@ -38,7 +39,8 @@ def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:
     """Remove records until the others take no more than `quota` bytes of disk space, or none may go.
 
     The oldest that passed go first, then the oldest of the others. What goes on is kept, and so are the
-    newest run and the newest good run of each cell: what comes next is compared with them.
+    newest run and the newest good run of each cell: what comes next is compared with them. With runs of
+    bisections nothing is.
 
     Args:
         runs: Directory of the records.
@@ -73,13 +75,15 @@ def _in_order(runs: Path) -> tuple[list[str], list[str]]:
     seen: set[str] = set()
     good: set[str] = set()
     with index.opened(runs) as connection:
-        rows = connection.execute("SELECT id, cell, outcome, state FROM run ORDER BY id DESC").fetchall()
-    for name, cell, outcome, state in rows:
+        query = "SELECT id, cell, outcome, state, matrix FROM run ORDER BY id DESC"
+        rows = connection.execute(query).fetchall()
+    for name, cell, outcome, state, matrix in rows:
         newest, newest_good = cell not in seen, outcome == Outcome.PASS and cell not in good
         seen.add(cell)
         if newest_good:
             good.add(cell)
-        if state == RunState.RUNNING or newest or newest_good:
+        compared = (newest or newest_good) and not matrix.startswith(BISECTIONS)
+        if state == RunState.RUNNING or compared:
             kept.append(name)
         elif outcome == Outcome.PASS:
             passed.append(name)

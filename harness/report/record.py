@@ -9,7 +9,6 @@ import fcntl
 import os
 import platform
 import secrets
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +17,8 @@ import msgspec
 
 import harness
 from harness import places
-from harness.errors import ConfigError, InfraError
+from harness.errors import ConfigError
+from harness.report.room import Room
 from harness.stages.events import (
     Event,
     Fetched,
@@ -33,7 +33,6 @@ from harness.stages.verdict import CheckResult, StageResult, Verdict
 from harness.store import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -216,6 +215,7 @@ class RunRecord:
             self.directory.mkdir()
         except OSError as error:
             raise ConfigError(f"cannot create {self.directory}: {error.strerror}", hint=hint) from error
+        self._room = Room(self.directory)
         self._recorder: Recorder | None = None
         self.stage = "start"  # the stage that the run is in
         self._changing = RLock()  # somebody at the keyboard is heard in a thread of its own
@@ -233,6 +233,7 @@ class RunRecord:
         # Held until the process is gone, however it went: readers tell by it whether the run goes on.
         self._held = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._held, fcntl.LOCK_EX)
+        self._room.take()
         self._events = (self.directory / "events.jsonl").open("ab", buffering=0)
         self._log = (self.directory / "console.log").open("ab")
         self.update()
@@ -242,18 +243,20 @@ class RunRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the files."""
-        with self._writing():
-            self._events.close()
-            self._log.close()
+        self._room.give()
+        self._room.write(self._close)
         os.close(self._held)
+
+    def _close(self) -> None:
+        self._events.close()
+        self._log.close()
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`; a reader sees the old file or the new one."""
         with self._changing:
             self.document = msgspec.structs.replace(self.document, **changes)
             text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
-            with self._writing():
-                write_atomically(self.directory / "run.json", text + "\n")
+            self._room.write(lambda: write_atomically(self.directory / "run.json", text + "\n"))
 
     def decide(self, result: RunResult) -> None:
         """Write what the verdict is; the machine may still be there."""
@@ -266,7 +269,8 @@ class RunRecord:
         )
 
     def finish(self, result: RunResult) -> None:
-        """Write how the run ended."""
+        """Write how the run ended, also on a full disk; nobody else writes to the record any more."""
+        self._room.give()
         self.decide(result)
         self.update(ended=_timestamp(datetime.now(UTC)))
 
@@ -291,8 +295,8 @@ class RunRecord:
             fetched = msgspec.convert(event, FetchedRecord, from_attributes=True)
             self.update(fetched=(*self.document.fetched, fetched))
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
-        with self._writing():
-            self._events.write(msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n")
+        line = msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n"
+        self._room.write(lambda: self._events.write(line))
 
     def typed(self, data: bytes, offset: int, by_hand: bool) -> None:
         """Write what was typed to the guest."""
@@ -311,19 +315,8 @@ class RunRecord:
             text = stamp + block.text[:-1].replace(b"\n", b"\n" + stamp) + b"\n"
         else:
             text = "".join(f"{at(line.start):12.6f} {line.text}\n" for line in block).encode()
-        with self._writing():
-            self._log.write(text)
-            self._log.flush()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InfraError(
-                f"cannot write the run record {self.directory}: {error.strerror}",
-                hint="free some space, or choose another directory with --runs DIR",
-            ) from error
+        self._room.write(lambda: self._log.write(text))
+        self._room.write(self._log.flush)
 
 
 def _timestamp(moment: datetime) -> str:

@@ -52,6 +52,7 @@ class ConsoleTail:
     def read(self) -> list[TimedLine]:
         """Return the next lines; none when what was recorded so far is read."""
         while data := self._source.read(_BLOCK):
+            self._arrivals.look_again()
             if lines := self._cleaner.feed(data):
                 return self._timed(lines)
         return []
@@ -76,22 +77,27 @@ class Arrivals:
         self._seconds: list[float] = []
         self._source = opened(index)
         self._rest = b""
+        self._read_out = False
+
+    def look_again(self) -> None:
+        """The index may have grown: a look for each line of a console would cost more than the line."""
+        self._read_out = False
 
     def seconds_at(self, offset: int) -> float:
         """Return when the byte at a raw offset came; offsets are asked for in rising order."""
-        while (not self._offsets or self._offsets[-1] <= offset) and self._read():
-            pass
+        while not self._read_out and (not self._offsets or self._offsets[-1] <= offset):
+            self._read()
         entry = bisect_right(self._offsets, offset) - 1
         return self._seconds[entry] if entry >= 0 else 0.0
 
-    def _read(self) -> bool:
-        """Read some more, and keep the last entry of before; whether there was anything."""
+    def _read(self) -> None:
+        """Read some more, and keep the last entry of before."""
         data = self._source.read(_BLOCK)
         whole, _, self._rest = (self._rest + data).rpartition(b"\n")
         lines = [line.split() for line in whole.splitlines()]
         self._offsets = self._offsets[-1:] + [int(line[0]) for line in lines]
         self._seconds = self._seconds[-1:] + [float(line[1]) for line in lines]
-        return bool(data)
+        self._read_out = not data
 
 
 def opened(path: Path) -> BinaryIO:

@@ -20,7 +20,8 @@ from harness.stages.plan import Failure, Plan, Seconds, Stage
 class _Document(toml.Table, frozen=True):
     summary: str
     stage: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)]
-    end: Literal["guest-shutdown", "guest-reset", "line"]
+    end: Literal["guest-shutdown", "guest-reset", "line"] | None = None
+    extends: str = ""
     end_line: str = ""
     include: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
@@ -48,7 +49,7 @@ def needs_files() -> dict[str, tuple[str, Needs]]:
         Summary and needs, by name; a file of needs without a summary is a part of others. Plans that boot
         without a kernel are not among them.
     """
-    plans = {name: toml.load(path, _Document) for name, path in plan_files().items()}
+    plans = {name: _document(path) for name, path in plan_files().items()}
     found = {name: (document.summary, load_plan(find_plan(name)).needs) for name, document in plans.items()}
     said = {name for document in plans.values() for name in document.include}
     for path in sorted((places.data_root() / "images/plans").glob("needs-*.toml")):
@@ -79,7 +80,7 @@ def load_plan(path: Path) -> Plan:
     Raises:
         ConfigError: A key is wrong; the message names file and key.
     """
-    document = toml.load(path, _Document)
+    document = _document(path)
     failures = list(document.failure)
     needs = [document.needs]
     _check_patterns(path, document.stage, document.failure)
@@ -95,11 +96,34 @@ def load_plan(path: Path) -> Plan:
         name=path.stem,
         stages=document.stage,
         failures=tuple(failures),
-        end=document.end,
+        end=document.end or "line",
         end_line=document.end_line,
         needs=joined(needs),
         scale={str(kind): factor for kind, factor in document.scale.items()},
         native=document.native,
+    )
+
+
+def _document(path: Path) -> _Document:
+    """A plan's file; where it extends another plan, that one's stages come first, and it adds to the rest."""
+    document = toml.load(path, _Document)
+    if not document.extends:
+        if document.end is None:
+            raise ConfigError(f"{path}: key end: it is missing", hint="docs/plans.md describes the keys")
+        return document
+    for key in ("end", "end_line", "include", "scale", "native"):
+        if getattr(document, key):
+            name = key.replace("_", "-")
+            raise ConfigError(
+                f"{path}: key {name}: it is that of the plan {document.extends}, which this one extends"
+            )
+    base = _document(path.with_name(f"{document.extends}.toml"))
+    return msgspec.structs.replace(
+        base,
+        summary=document.summary,
+        stage=(*base.stage, *document.stage),
+        failure=(*document.failure, *base.failure),
+        needs=joined([base.needs, document.needs]),
     )
 
 

@@ -45,7 +45,7 @@ def plug_in(require: Callable[[str], str], harness_cache: Path, tmp_path: Path) 
             memory=recipe.boot.memory_bytes,
             cpu="",
             accelerator=choose("auto", Store(harness_cache)),
-            network=Network.USER,
+            network=Network.OPEN,
         )
         with (
             admitted(harness_cache / "guests", spec.memory, waiting=lambda: None),

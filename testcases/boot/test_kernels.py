@@ -142,7 +142,9 @@ def test_a_pair_that_cannot_work(
     misfit = MISFITS[name]
     built = build(harness_cache, misfit.seed, misfit.second)
     with pytest.raises(ConfigError, match=misfit.refusal) as caught:
-        fitness.check_images(built, pipeline.RunOptions(runs=tmp_path, **misfit.options))
+        fitness.check_images(
+            built, pipeline.RunOptions(runs=tmp_path, **misfit.options), Store(harness_cache)
+        )
     assert "--force" in caught.value.hint
     verdict = verdict_of(built, **misfit.options)
     assert (verdict.outcome, verdict.stage) == (misfit.outcome, misfit.stage)

@@ -12,6 +12,7 @@ from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.report.record import RunDocument
 from harness.stages import products
+from harness.store import Store
 from testcases.unit.mini_stage0 import SAYS, builder, chosen, seed, tree
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run(name: str, checkout: Path, place: Path, cache: Path, own: Path | None = 
     options = pipeline.RunOptions(runs=place / "runs", expected=expected)
     building = pipeline.BuildOptions(cache=cache, names=pipeline.needed_images(recipe, options))
     built = pipeline.build(recipe, building, Quiet())
-    fitness.check_images(built, options)
+    fitness.check_images(built, options, Store(cache))
     return pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
 
 

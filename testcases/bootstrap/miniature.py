@@ -28,7 +28,8 @@ SEEDS = {path.stem: path for path in sorted((TREES / "seeds").glob("*.hex0"))}
 PROOFS = ("M2-Planet/cc.c", "M2-Mesoplanet/cc.c", "M2libc/bootstrappable.c", "mescc-tools/hex2.c",
           "mescc-tools/blood-elf.c", "mescc-tools-extra/sha256sum.c")  # fmt: skip
 SCRIPTS = {
-    "2022": 'config.write("FORCE_TIMESTAMPS=" "CHROOT=" "UPDATE_CHECKSUMS=" "DISK=")\n',
+    "2022": 'config.write("FORCE_TIMESTAMPS=" "CHROOT=" "UPDATE_CHECKSUMS=" "DISK=")\n'
+    "run('bwrap', '--dir', '/sysc_image/dev')\n",
     "2024": "".join(
         f'config.write(f"{key}=")\n'
         for key in ("ARCH", "ARCH_DIR", "CHROOT", "JOBS", "QEMU", "DISK", "KERNEL_BOOTSTRAP")
@@ -71,8 +72,18 @@ def parts(cache: Path) -> dict[str, bytes]:
         "vmlinuz": linux["boot/vmlinuz"][1],
         "hello-1.0.txt": b"hello\n",
         "bash-5.1.txt": b"bash\n",
+        "bash-5.2.15.tar.gz": _tar(_members(built.images["bash"].path), {"bin/bash": "usr/bin/bash"}),
+        "gcc-15.2.0.sh": (HERE / "gcc.sh").read_bytes(),
         "natively-1.0.txt": b"natively\n",
     }
+
+
+def two_calls_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
+    """A tree like those of early 2023, where sysc can be a run of its own."""
+    made = kexec_era(directory, given)
+    _write(made.path / "rootfs.py", SCRIPTS["2022"] + 'config.write("CHROOT_ONLY_SYSA=")\n')
+    git(made.path, "commit", "-qam", "two calls")
+    return made
 
 
 def kexec_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
@@ -113,7 +124,8 @@ def steps_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
         "steps/kexec-tools-2.0.22": ("kexec-tools-2.0.22.tar.gz", "kexec-tools-2.0.22.tar.gz", ""),
         "steps/fiwix-1.5.0": ("vmlinuz", "vmlinuz", ""),
         "steps/linux-4.14.341": ("linux.tar.gz", "linux.tar.gz", "linux-4.14.341.tar.gz"),
-        "steps/bash-5.2.15": ("bash-5.1.txt", "bash-5.1.txt", "bash-5.2.15.txt"),
+        "steps/gcc-15.2.0": ("gcc-15.2.0.sh", "gcc-15.2.0.sh", ""),
+        "steps/bash-5.2.15": ("bash-5.2.15.tar.gz", "bash-5.2.tar.gz", "bash-5.2.15.tar.gz"),
     }
     sums = _sources(tree, mirror, sources, given, "f ")
     with (tree / "steps/hello-1.0/sources").open("a", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ the distfiles that are at hand, and must end with PASS, or at the first distfile
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,7 @@ REAL = [path for path in os.environ.get("HARNESS_TREES", "").split(":") if path]
 ROOT = Path(__file__).resolve().parents[2]
 ERAS: dict[str, Callable[..., miniature.Miniature]] = {
     "live-bootstrap-2022-kexec": miniature.kexec_era,
+    "live-bootstrap-2023-sysa-alone": miniature.two_calls_era,
     "live-bootstrap-2024-steps": miniature.steps_era,
 }
 pytestmark = pytest.mark.timeout(1800)
@@ -96,10 +98,32 @@ def test_a_miniature_tree_boots_to_its_end(
     )
 
 
+def test_an_instrumented_tree_has_its_bash_and_gcc_checked(
+    built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+) -> None:
+    tree = miniature.steps_era(tmp_path, built_parts)
+    words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
+    assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 0
+    small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3", "--instrument")
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small)
+    assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
+    assert document["instrumented"]
+    assert "instrumented: steps/after/1-harness.sh is added" in document["notes"]
+    assert [stage["name"] for stage in document["stages"]][-3:] == ["shell", "gcc", "power-off"]
+    assert {check["passed"] for check in document["checks"]} == {True}
+    assert document["facts"]["bash"].startswith("5.")
+    assert document["facts"]["gcc_target"] == "i386-unknown-linux-musl"
+    made = products.read(next((tmp_path / "runs").glob("*/run.json")).parent)
+    assert made is not None
+    assert made["/usr/bin/gcc"] == hashlib.sha256(built_parts["gcc-15.2.0.sh"]).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("era", "machine", "left_out"),
     [
         ("live-bootstrap-2022-kexec", "chroot", ["kernel", "kexec", "sysb"]),
+        ("live-bootstrap-2022-kexec", "bwrap", ["kernel", "kexec", "sysb"]),
+        ("live-bootstrap-2023-sysa-alone", "bwrap", ["kernel", "kexec", "sysb"]),
         ("live-bootstrap-2024-steps", "chroot", ["kernel", "linux"]),
         ("live-bootstrap-2024-steps", "bwrap", ["kernel", "linux"]),
     ],
@@ -157,7 +181,7 @@ def test_the_commit_that_broke_a_package_is_found(
     assert [one["name"] for one in found["culprits"]] == [commits[2]]
     assert (found["good"]["name"], found["good"]["outcome"]) == (commits[1], "PASS")
     assert (found["bad"]["name"], found["bad"]["outcome"]) == (commits[2], "FAIL")
-    assert "hello-1.0" in found["bad"]["reason"]
+    assert "exit status 1" in found["bad"]["reason"]
     assert miniature.git(tree.path, "status", "--porcelain", "--ignored") == ""
 
 
@@ -193,7 +217,8 @@ def test_a_real_tree_is_known_and_becomes_recipes(real: Path) -> None:
     tree = recognise(real)
     needed = distfiles.needed(tree)
     assert len({distfile.sha256 for distfile in needed}) > 80
-    for mode in tree.era.modes:
+    assert "qemu" in tree.modes
+    for mode in tree.modes:
         assert assemble(tree, mode).images
 
 

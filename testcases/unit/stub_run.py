@@ -1,7 +1,8 @@
 """Stands in for `harness run`: takes its options, and ends as the name of the kernel says, at once.
 
-The kernel `SECONDS-ENDS` takes so long; its attempts end as the letters say: p PASS, f FAIL, k PANIC, i INFRA
-without an answer, x killed. What it did is noted in `log` beside the records.
+The kernel `SECONDS-ENDS` takes so long, and `go-ENDS` until there is a file `go` beside the records. Its
+attempts end as the letters say: p PASS, f FAIL, k PANIC, i INFRA without an answer, x killed. What it did is
+noted in `log` beside the records.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def main() -> None:
     note(runs, f"began {options.kernel} {attempt}")
     sys.stderr.write("✓ sysa 1.0 s\n")
     sys.stderr.flush()
-    time.sleep(float(seconds))
+    while seconds == "go" and not (runs.parent / "go").exists():
+        time.sleep(0.05)
+    took = 0.0 if seconds == "go" else float(seconds)
+    time.sleep(took)
     if end == "x":
         os.kill(os.getpid(), signal.SIGKILL)
     outcome = OUTCOMES[end]
@@ -67,7 +71,7 @@ def main() -> None:
         kernel=options.kernel,
         outcome=outcome,
         labels=labels,
-        sysa=float(seconds),
+        sysa=took,
     )
     note(runs, f"ended {options.kernel} {attempt}")
     if outcome == Outcome.INFRA:

@@ -46,6 +46,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
     ("recipes", "### `[native]`", (recipe.Native,)),
+    ("recipes", "Keys of `[[native.then]]`", (recipe.NativeCall,)),
     ("recipes", "Keys of `[[boot.drive]]`", (recipe.Drive,)),
     *(("recipes", f"### `{kind.__struct_config__.tag}`", (kind,)) for kind in get_args(recipe.Image)),
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
@@ -56,6 +57,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("live-bootstrap", "`[[distfiles]]`:", (era.Distfiles,)),
     ("live-bootstrap", "`[config]`:", (era.Config,)),
     ("live-bootstrap", "`[mode.NAME]`:", (era.Mode,)),
+    ("live-bootstrap", "`[mode.NAME.instrument]`:", (era.Instrument,)),
     ("kernels", "## The catalogue", (catalogue.KernelLine,)),
     ("kernels", "Keys of `[debian]`", (stock.DebianKernel,)),
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
@@ -228,6 +230,7 @@ def test_every_file_of_a_record_is_described() -> None:
     written = {"run.json", products.SUMS, products.TREE}
     for source in (
         "pipeline.py",
+        "answering.py",
         "following.py",
         "report/record.py",
         "stages/outputs.py",

@@ -50,6 +50,7 @@ ORDER = [
     "roots",
     "natively",
     "starting",
+    "answering",
     "following",
     "pipeline",
     "boarding fitness",

@@ -138,17 +138,18 @@ def test_a_worker_that_cannot_keep_what_it_is_sent_is_named(cluster: Cluster, tr
 
 def test_a_worker_that_dies_has_its_cell_run_elsewhere(cluster: Cluster, trial: Trial) -> None:
     cluster.add("one")
-    trial.write("5-p")
+    trial.write("go-p")
     process = trial.start("--json", "--scheduler", cluster.address)
-    trial.wait_for(lambda: trial.log() == ["began 5-p 1"])
+    trial.wait_for(lambda: trial.log() == ["began go-p 1"])
     cluster.add("two")
     cluster.workers["one"].kill()
-    trial.wait_for(lambda: trial.log().count("began 5-p 1") == 2)
+    trial.wait_for(lambda: trial.log().count("began go-p 1") == 2)
+    (trial.place / "go").touch()
     said, complained = process.communicate(timeout=60)
     assert process.returncode == 0, complained
     assert '"PASS"' in said
     # The run of the worker that died was stopped, and did not go on beside the other one.
-    assert sorted(trial.log()) == ["began 5-p 1", "began 5-p 1", "ended 5-p 1", "stopped 5-p"]
+    assert sorted(trial.log()) == ["began go-p 1", "began go-p 1", "ended go-p 1", "stopped go-p"]
 
 
 def test_a_controller_that_is_stopped_has_its_runs_stopped(cluster: Cluster, trial: Trial) -> None:
@@ -163,11 +164,12 @@ def test_a_controller_that_is_stopped_has_its_runs_stopped(cluster: Cluster, tri
 
 def test_a_controller_that_dies_has_its_runs_stopped_and_is_resumed(cluster: Cluster, trial: Trial) -> None:
     cluster.add("one")
-    trial.write("4-p")
+    trial.write("go-p")
     process = trial.start("--scheduler", cluster.address)
-    trial.wait_for(lambda: trial.log() == ["began 4-p 1"])
+    trial.wait_for(lambda: trial.log() == ["began go-p 1"])
     process.kill()
-    trial.wait_for(lambda: "stopped 4-p" in trial.log())
+    trial.wait_for(lambda: "stopped go-p" in trial.log())
+    (trial.place / "go").touch()
     ended = trial.result("--scheduler", cluster.address, "--resume")
     assert [cell["outcome"] for cell in ended.values()] == ["PASS"]
 

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from harness import roots
+from harness import natively, roots
 from harness.errors import ConfigError, InfraError
+from harness.image.artifact import Artifact
+from harness.image.factory import Build
 from harness.machine import native
-from harness.machine.protocol import EndCause, MachineKind, NativeSpec
+from harness.machine.protocol import EndCause, MachineKind, NativeCall, NativeSpec
+from harness.recipe import load_recipe
+from harness.sources.packages import Lock
 
 from .mini_stage0 import PRODUCT, SAYS, seed, tree
 
@@ -261,7 +265,7 @@ def test_a_machine_that_is_left_early_ends_its_payload(tmp_path: Path) -> None:
     (root / "x86/bin").mkdir(parents=True)
     (root / "init").write_bytes(seed(hangs=True))
     (root / "init").chmod(0o755)
-    spec = NativeSpec(MachineKind.CHROOT, root, ("/init",), {}, 1 << 30)
+    spec = NativeSpec(MachineKind.CHROOT, root, (NativeCall(("/init",), {}),), 1 << 30)
     with native.NativeMachine(spec, root, os.open("/dev/null", os.O_RDONLY), tmp_path) as machine:
         machine.start()
         wait_for(lambda: (root / "x86/bin/mini").exists() and processes_in(root))
@@ -271,3 +275,46 @@ def test_a_machine_that_is_left_early_ends_its_payload(tmp_path: Path) -> None:
     end = machine.poll()
     assert end is not None
     assert end.cause == EndCause.DIED
+
+
+@pytest.mark.skipif(bool(why := unavailable("bwrap")), reason=why)
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_call_follows_in_its_own_root_when_the_one_before_ended_well(tmp_path: Path, status: int) -> None:
+    root = tmp_path / "root"
+    for place, program in ((root, seed(status=status)), (root / "second", seed(says="the second one\n"))):
+        (place / "x86/bin").mkdir(parents=True)
+        (place / "init").write_bytes(program)
+        (place / "init").chmod(0o755)
+    calls = (NativeCall(("/init",), {}), NativeCall(("/init",), {}, "second"))
+    spec = NativeSpec(MachineKind.BWRAP, root, calls, 1 << 30)
+    said = b""
+    with native.NativeMachine(spec, root, os.open("/dev/null", os.O_RDONLY), tmp_path) as machine:
+        machine.start()
+        while piece := machine.transport.read(1 << 16):
+            said += piece
+        wait_for(lambda: machine.poll() is not None)
+    end = machine.poll()
+    assert end is not None
+    assert (end.cause, end.detail) == (
+        EndCause.GAVE_UP if status else EndCause.EXITED,
+        f"exit status {status}",
+    )
+    assert (root / "x86/bin/mini").exists()
+    assert (root / "second/x86/bin/mini").exists() == (status == 0)
+    assert said.endswith(b"the second one\r\n") == (status == 0)
+
+
+@pytest.mark.parametrize("kind", [MachineKind.CHROOT, MachineKind.BWRAP])
+def test_one_call_after_the_other_is_for_bwrap(tmp_path: Path, kind: MachineKind) -> None:
+    text = '[native]\nimage = "root"\nprogram = ["/init"]\nthen = [{ root = "inner", program = ["/init"] }]\n'
+    image = '[[image]]\nname = "root"\nkind = "initramfs"\ncontents = []\n'
+    (tmp_path / "own.toml").write_text(f'summary = "two calls"\nplan = "relay"\n{text}{image}')
+    root = Artifact(
+        name="root", kind="initramfs", path=tmp_path, size=0, sha256="", manifest=tmp_path / "manifest"
+    )
+    built = Build(load_recipe(str(tmp_path / "own.toml")), {}, {"root": root}, Lock(()))
+    if kind == MachineKind.CHROOT:
+        with pytest.raises(ConfigError, match=r"key native\.then: only bwrap"):
+            natively.spec(built, kind, None)
+    else:
+        assert [call.root for call in natively.spec(built, kind, None).calls] == ["", "inner"]

@@ -17,7 +17,7 @@ from harness.cli import program
 from harness.errors import ConfigError
 from harness.image.factory import Build
 from harness.payload import assemble, chosen, distfiles, era_files, load_eras, packages, recognise
-from harness.payload.assembly import Choices, config_values, groups_of
+from harness.payload.assembly import Choices, added, config_values, groups_of
 from harness.payload.era import Mode, ModeName, load_era
 from harness.payload.mirror import Mirror
 from harness.payload.source_lists import calls, parse_line
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PARTS = {
     name: name.encode()
     for name in ("busybox-1.35.0", "kexec-tools-2.0.22.tar.gz", "linux.tar.gz", "hello-1.0.txt",
-                 "bash-5.1.txt", "natively-1.0.txt", "vmlinuz")
+                 "bash-5.1.txt", "natively-1.0.txt", "vmlinuz", "bash-5.2.15.tar.gz", "gcc-15.2.0.sh")
 }  # fmt: skip
 SUM = hashlib.sha256(b"x").hexdigest()
 
@@ -135,7 +135,8 @@ def test_builder_hex0_gets_the_early_distfiles_and_another_disk_all_of_them(
     early = {one.path for one in image.contents if isinstance(one, Download)}
     every = {one.path for one in external.partition[0].contents if isinstance(one, Download)}
     assert "external/distfiles/vmlinuz" in early
-    assert {f"external/{path}" for path in every} - early == {"external/distfiles/bash-5.2.15.txt"}
+    later = {"external/distfiles/gcc-15.2.0.sh", "external/distfiles/bash-5.2.15.tar.gz"}
+    assert {f"external/{path}" for path in every} - early == later
     values = config_values(tree, "builder-hex0", Choices())
     assert (values["DISK"], values["KERNEL_BOOTSTRAP"]) == ("sdb1", "True")
 
@@ -163,13 +164,15 @@ def test_builder_hex0_is_a_kernel_of_trees_in_qemu_alone(steps: miniature.Miniat
         chosen.chosen("relay", wanted("qemu", None), tmp_path, Quiet())
 
 
-def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(steps: miniature.Miniature) -> None:
+def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
+    steps: miniature.Miniature, tmp_path: Path
+) -> None:
     made = assemble(recognise(steps.path), "builder-hex0")
     built = Build(made, {}, {}, Lock(()))
-    options = RunOptions(runs=steps.path)
-    assert fitness.check_images(built, options) == ()
+    options, store = RunOptions(runs=steps.path), Store(tmp_path / "cache")
+    assert fitness.check_images(built, options, store) == ()
     with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
-        fitness.check_images(built, replace(options, memory=1 << 30))
+        fitness.check_images(built, replace(options, memory=1 << 30), store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:
@@ -243,6 +246,41 @@ def test_what_is_left_out_and_the_disk_are_the_users_choice(steps: miniature.Min
     assert "external/distfiles/busybox-1.35.0" not in paths
 
 
+def test_an_instrumented_tree_has_a_script_more_and_nothing_else(steps: miniature.Miniature) -> None:
+    tree = recognise(steps.path)
+    plain, more = assemble(tree, "qemu"), assemble(tree, "qemu", Choices(instrument=True))
+    (kept,), (given,) = (
+        made.image("disk").partition  # type: ignore[union-attr]
+        for made in (plain, more)
+    )
+    assert [content for content in given.contents if content not in kept.contents] == [given.contents[-1]]
+    script = given.contents[-1]
+    assert isinstance(script, Text)
+    assert (script.path, script.mode) == ("steps/after/1-harness.sh", 0o755)
+    assert script.text.splitlines()[0].startswith("# Added by the harness")
+    assert [content for content in kept.contents if content not in given.contents] == []
+    assert [image for image in plain.images if image.name != "disk"] == [
+        image for image in more.images if image.name != "disk"
+    ]
+    assert (plain.plan.stem, more.plan.stem) == ("live-bootstrap-steps", "live-bootstrap-steps-instrumented")
+    assert added(tree, "qemu") == ("steps/after/1-harness.sh",)
+
+
+def test_an_era_without_a_hook_is_not_instrumented(kexec: miniature.Miniature) -> None:
+    with pytest.raises(ConfigError, match="live-bootstrap-2022-kexec, which has no hook for a script"):
+        assemble(recognise(kexec.path), "qemu", Choices(instrument=True))
+
+
+def test_a_tree_without_the_hook_is_not_instrumented(steps: miniature.Miniature) -> None:
+    wanted = Choices(instrument=True)
+    with pytest.raises(ConfigError, match="no hook for a script of --instrument in mode bwrap"):
+        assemble(recognise(steps.path), "bwrap", wanted)
+    last = steps.path / "steps/improve/after.sh"
+    last.write_text(last.read_text().replace("/steps/after", "/elsewhere"))
+    with pytest.raises(ConfigError, match=r"steps/improve/after\.sh says nothing of /steps/after"):
+        assemble(recognise(steps.path), "qemu", wanted)
+
+
 def test_a_mode_that_is_not_offered_is_refused(kexec: miniature.Miniature) -> None:
     with pytest.raises(ConfigError, match="does not offer the mode board"):
         assemble(recognise(kexec.path), "board")
@@ -251,11 +289,19 @@ def test_a_mode_that_is_not_offered_is_refused(kexec: miniature.Miniature) -> No
 def test_what_a_manifest_says_is_expected_as_far_as_its_conditions_hold(steps: miniature.Miniature) -> None:
     tree = recognise(steps.path)
     booted = packages.expected(tree, config_values(tree, "qemu", Choices()))
-    assert booted == ("hello-1.0", "hello-1.0", "kexec-tools-2.0.22", "linux-4.14.341", "bash-5.2.15")
+    assert booted == (
+        "hello-1.0",
+        "hello-1.0",
+        "kexec-tools-2.0.22",
+        "linux-4.14.341",
+        "gcc-15.2.0",
+        "bash-5.2.15",
+    )
     assert packages.expected(tree, {"CHROOT": "True"}) == (
         "hello-1.0",
         "hello-1.0",
         "natively-1.0",
+        "gcc-15.2.0",
         "bash-5.2.15",
     )
 

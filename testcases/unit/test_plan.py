@@ -182,6 +182,52 @@ def test_own_failures_come_before_included_ones(tmp_path: Path) -> None:
     assert [failure.hint for failure in load_plan(path).failures] == ["find it", "second", "first"]
 
 
+GOES_ON = """
+summary = "the same, and more"
+extends = "small"
+
+[[stage]]
+name = "two"
+title = "more"
+begins = '^two'
+budget = 5
+silence = 5
+
+[[failure]]
+pattern = '^nothing more'
+outcome = "FAIL"
+reason = "no more"
+hint = "look"
+"""
+
+
+def test_a_plan_that_extends_another_one_goes_on_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(PLAN)
+    (tmp_path / "more.toml").write_text(GOES_ON)
+    base, plan = load_plan(tmp_path / "small.toml"), load_plan(tmp_path / "more.toml")
+    assert (plan.name, plan.end, plan.scale) == ("more", base.end, base.scale)
+    assert [stage.name for stage in plan.stages] == [*(stage.name for stage in base.stages), "two"]
+    assert plan.failures[1:] == base.failures
+    assert plan.failures[0].pattern == "^nothing more"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (GOES_ON.replace('extends = "small"', ""), "key end: it is missing"),
+        (GOES_ON.replace("extends", 'end = "guest-reset"\nextends'), "key end: it is that of the plan small"),
+        (GOES_ON.replace('"two"', '"one"'), "'one' is the name of an earlier stage"),
+        (GOES_ON.replace('"small"', '"nowhere"'), "nowhere.toml"),
+    ],
+)
+def test_what_a_plan_that_goes_on_cannot_say_is_named(tmp_path: Path, changed: str, message: str) -> None:
+    (tmp_path / "small.toml").write_text(PLAN)
+    (tmp_path / "more.toml").write_text(changed)
+    with pytest.raises(ConfigError) as refused:
+        load_plan(tmp_path / "more.toml")
+    assert message in refused.value.message
+
+
 def test_relay_has_the_stages_of_the_design() -> None:
     names = [stage.name for stage in RELAY.stages]
     assert names[: len(BEGINS)] == list(BEGINS)

@@ -62,6 +62,16 @@ def test_each_cell_keeps_its_own(tmp_path: Path) -> None:
     assert there(tmp_path) == ["0p-b", "1f-b", "1p-a"]
 
 
+def test_runs_of_bisections_are_compared_with_nothing(tmp_path: Path) -> None:
+    for number in range(3):
+        labels = {"matrix": "bisect-1", "cell": f"relay/bisect/{number}"}
+        directory = leave_run(tmp_path, f"{number}", labels=labels)
+        (directory / "console.raw").write_bytes(b"x" * SIZE)
+    leave(tmp_path, "p")
+    prune(tmp_path, 2 * SIZE + SIZE // 2)
+    assert there(tmp_path) == ["0p-d", "2"]
+
+
 def test_what_goes_on_is_kept(tmp_path: Path) -> None:
     document = {"recipe": "relay", "plan": "relay", "recipe_sha256": "", "plan_sha256": ""}
     with (

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from harness import scripting
 from harness.building import BuildOptions
 from harness.errors import ConfigError
+from harness.image import builder_hex0
 from harness.image.script.inputs import in_shell
 from harness.image.script.listing import Listing
 from harness.image.script.pieces import around
@@ -125,6 +126,14 @@ contents = [
     {{ add = "text", path = "a/b", text = "text\\n" }},
     {{ add = "text", path = "a/empty", text = "" }},
 ]
+
+[[image]]
+name = "alone"
+kind = "builder-hex0"
+size = "1M"
+stage1 = "stage1.img"
+commands = ["/run"]
+contents = [{{ add = "text", path = "a b", text = "with a blank in its name\\n" }}]
 """
 
 
@@ -134,6 +143,7 @@ def files(place: Path) -> None:
     (place / 'odd $name `here`\'s "it"').write_bytes(b"odd\0")
     (place / "large").write_bytes(b"0123456789abcdef" * 70_001)  # beyond the direct blocks of ext2
     (place / "stage1.hex0").write_bytes(loader())
+    (place / "stage1.img").write_bytes(builder_hex0.binary(loader(), "loader"))
     (place / "stage2.hex0").write_bytes(b"# the second stage\n90\n")
     (place / "recipes").mkdir()
     (place / "recipes/own.toml").write_text(RECIPE)
@@ -187,7 +197,8 @@ def test_the_images_are_the_same_bit_by_bit(place: Path, tmp_path: Path, shell: 
     assert done.returncode == 0, done.stderr
     made = sums(tmp_path / "made here")
     store = {path.name: path for path in (place / "cache/store").glob("*/*/*") if path.name in made}
-    assert set(made) == {"first.cpio", "second.cpio", "whole.img", "parts.img", "guid.img", "boot.img"}
+    archives, disks = ("first", "second"), ("whole", "parts", "guid", "boot", "alone")
+    assert set(made) == {*(f"{name}.cpio" for name in archives), *(f"{name}.img" for name in disks)}
     for name, sha256 in made.items():
         assert hashlib.sha256(store[name].read_bytes()).hexdigest() == sha256, name
         assert f"{sha256}  {name}" in done.stdout

@@ -16,7 +16,7 @@ from harness import recipe as r
 from harness.errors import ConfigError
 from harness.image import delivery, manifest
 from harness.image.script import archive, boot_disk, disk, hybrid
-from harness.image.script.inputs import Input, Inputs
+from harness.image.script.inputs import Input, Inputs, release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -140,14 +140,19 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
     return Script(text + lines, inputs.files, images)
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Recipe, only: str | None) -> None:
     """Make sure that a script can make the images of a recipe, before any is built.
+
+    Args:
+        recipe: The recipe.
+        only: The kind of image that is wanted; None for all.
 
     Raises:
         ConfigError: It cannot; the message says why.
     """
     for image in recipe.images:
-        _check(image, recipe)
+        if only in {None, image.__struct_config__.tag}:
+            _check(image, recipe)
 
 
 def _check(image: Image, recipe: Recipe) -> None:
@@ -212,7 +217,7 @@ def _origin(origin: manifest.Input, place: str) -> str:
             text = f"packages/{package}: unpacked by `dpkg-deb -x` from {origin.name} {origin.version}"
             text += f" ({origin.architecture}, Debian {origin.origin}), the .deb with"
         case "kernel":
-            text = f"kernels/{origin.version.split()[0]}: {origin.origin}, its vmlinuz with"
+            text = f"kernels/{release(origin.version)}: {origin.origin}, its vmlinuz with"
         case "checkout":
             at = f" at {origin.version}" if origin.version else ""
             return f"{place}: a checkout{at}" + (", with changes" if origin.modified else "")

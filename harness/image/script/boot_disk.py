@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from harness.image.builder_hex0 import starts_by_bios
 from harness.image.order import in_order
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ _SECTOR = 512
 def commands(made: Made, image: BuilderHex0, tree: Sequence[Entry], inputs: Inputs) -> Iterator[str]:
     """The commands for a disk that was built; arguments are those of the other kinds."""
     base = made.factory.recipe.base
-    stages = [base / image.stage1, base / image.stage2]
-    first, second = (inputs.of(stage) for stage in stages)
-    yield f"hex0 {first.word}"
-    yield f"cat -- {second.word}"
-    yield f"zeros {-second.size % _SECTOR}"
+    program = base / image.stage1
+    first = inputs.of(program)
+    yield f"{'cat --' if starts_by_bios(program.read_bytes()) else 'hex0'} {first.word}"
+    if image.stage2:
+        second = inputs.of(base / image.stage2)
+        yield f"cat -- {second.word}"
+        yield f"zeros {-second.size % _SECTOR}"
     yield "src 0 ."
     for entry in in_order(tree).values():
         path = shlex.quote(f"./{entry.path}")

@@ -8,6 +8,7 @@ from harness.image import iso
 from harness.image.iso import boot_loaders, reader
 from harness.image.merge import merge
 from harness.image.script.disk import copies
+from harness.image.script.inputs import release
 from harness.image.script.listing import Listing
 from harness.image.script.pieces import Piece, around
 
@@ -34,7 +35,7 @@ def commands(made: Made, image: Iso, tree: Sequence[Entry], inputs: Inputs) -> I
         inputs.name(path, f"packages/{name}")
     for start in image.menu:
         kernel = made.factory.kernel(start.kernel).image
-        inputs.name(kernel.path, f"kernels/{kernel.version.split()[0]}/vmlinuz")
+        inputs.name(kernel.path, f"kernels/{release(kernel.version)}/vmlinuz")
     entries = {
         entry.path: entry
         for entry in merge([*tree, *iso.files(image, made.factory, loaders)])

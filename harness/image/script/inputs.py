@@ -136,7 +136,7 @@ class Inputs:
                 return f"unpacked/{content.url.rpartition('/')[2]}/{entry.path}"
             case r.Modules() | r.KernelFile():
                 name = last if isinstance(content, r.Modules) else "vmlinuz"
-                return f"kernels/{given.kernel(content.kernel).image.version.split()[0]}/{name}"
+                return f"kernels/{release(given.kernel(content.kernel).image.version)}/{name}"
         return f"made/{last}"
 
     def _name_of_own(self, content: r.Checkout | r.File, entry: Entry, given: Ingredients) -> str:
@@ -167,6 +167,11 @@ class Inputs:
             if place.is_relative_to(root):
                 return f"{name}/{place.relative_to(root)}"
         return None
+
+
+def release(version: str) -> str:
+    """The directory of a kernel that says this version; a file of the user's own may say none."""
+    return (version.split() or ["of-no-version"])[0]
 
 
 def in_shell(text: str, *, but: str = "$out") -> str:

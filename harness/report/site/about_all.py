@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import ConfigError
+from harness.report.history import BISECTIONS
 from harness.report.reading import read_run
 from harness.report.site.chunks import LogIndex, lines_at, read_index
 from harness.report.site.divergence import Step, first_divergent, manifest_of, rows
@@ -69,10 +70,12 @@ def about_all(pages: Pages, runs: Path, cells: Sequence[Cell], found: Sequence[R
         cells: All cells.
         found: All runs, the oldest first.
     """
-    counts = Counter(cell.last.ending for cell in cells)
-    flaky = [cell for cell in cells if cell.history and cell.history.flaky]
+    # What a bisection tried is bad for a reason, and nobody waits for it to become good.
+    standing = [cell for cell in cells if not cell.last.matrix.startswith(BISECTIONS)]
+    counts = Counter(cell.last.ending for cell in standing)
+    flaky = [cell for cell in standing if cell.history and cell.history.flaky]
     written = set()
-    parts = list(_pages_of(_sections(cells))) or [[]]
+    parts = list(_pages_of(_sections(standing))) or [[]]
     names = ["index.html", *(f"overview-{number}.html" for number in range(2, len(parts) + 1))]
     for name, sections in zip(names, parts, strict=True):
         pages.write(
@@ -81,10 +84,10 @@ def about_all(pages: Pages, runs: Path, cells: Sequence[Cell], found: Sequence[R
             sections=sections,
             counts=sorted(counts.items(), key=lambda item: (item[0] != "PASS", item[0])),
             flaky=flaky[:40],
-            bad=[cell for cell in cells if cell.last.tone in {"bad", "host"}][:40],
+            bad=[cell for cell in standing if cell.last.tone in {"bad", "host"}][:40],
             newest=found[:-16:-1],
             total=len(found),
-            cells=len(cells),
+            cells=len(standing),
             pages=names,
             page=name,
         )
@@ -100,7 +103,7 @@ def about_all(pages: Pages, runs: Path, cells: Sequence[Cell], found: Sequence[R
             drawn=[run for run in cell.runs if run.outcome][-_BARS:],
         )
     pages.keep("cells/*.html", {cell_page(cell.name) for cell in cells})
-    _produced(pages, runs, cells)
+    _produced(pages, runs, standing)
 
 
 def _sections(cells: Sequence[Cell]) -> Iterator[Section]:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import multiprocessing.connection
+import os
 import shutil
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +29,8 @@ from harness.store.locks import held
 from harness.store.writing import remove
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.progress import Progress
 
 _MARK = ".report"  # tells a report from other directories, and holds its lock
@@ -36,6 +45,7 @@ _COPIED = (
     "qemu.cmd",
     "qemu.stderr",
 )
+_MUCH = 64 << 20  # bytes of consoles; below, a process costs more than it saves
 _LINKED = ("console.log",)  # may be large; it takes no room where it is
 
 
@@ -77,7 +87,7 @@ def build(runs: Path, target: Path, *, progress: Progress) -> Built:
     _claim(target)
     try:
         with held(target / _MARK):
-            return _build(runs, target, Pages(target), progress)
+            return _build(runs, target, progress)
     except OSError as error:
         raise InfraError(
             f"cannot write the report in {target}: {error.strerror or error}",
@@ -85,30 +95,54 @@ def build(runs: Path, target: Path, *, progress: Progress) -> Built:
         ) from error
 
 
-def _build(runs: Path, target: Path, pages: Pages, progress: Progress) -> Built:
+def _build(runs: Path, target: Path, progress: Progress) -> Built:
     found = facts.all_runs(runs)
     copy_assets(target)
+    changed = [run for run in found if _stamp_of(_place(target, run)) != _stamp(runs, run)]
     rendered = 0
-    with progress.task(f"pages of {len(found)} runs") as task:
-        for number, run in enumerate(found, 1):
-            rendered += _bring_up(runs / run.id, target / "runs" / run.id, run, pages)
-            task.update(number / len(found), f"{rendered} anew")
+    with progress.task(f"pages of {len(found)} runs") as task, ExitStack() as stack:
+        for number, done in enumerate(_each(changed, runs, target, stack), 1):
+            rendered += done
+            task.update(number / len(changed), f"{rendered} anew")
     here = {run.id for run in found}
     gone = [path for path in (target / "runs").glob("*") if path.name not in here]
     for path in gone:
         remove(path)
-    about_all(pages, runs, facts.by_cell(runs, found), found)
+    about_all(_pages(target), runs, facts.by_cell(runs, found), found)
     return Built(len(found), rendered, len(gone))
 
 
-def _bring_up(record: Path, place: Path, run: facts.Run, pages: Pages) -> bool:
-    """Render a run's pages if it changed; whether it did."""
-    stamp = _Stamp(
-        _layout(), chunks.FORMAT, run.state, _look(record / "run.json"), _look(record / "console.raw")
-    )
-    before = _stamp_of(place)
-    if before == stamp:
-        return False
+def _each(changed: list[facts.Run], runs: Path, target: Path, stack: ExitStack) -> Iterator[bool]:
+    """Bring up what changed; where that is much, in a process for each core."""
+    bring = partial(_bring_up, runs, target)
+    cores = len(os.sched_getaffinity(0))
+    size = sum(_look(runs / run.id / "console.raw")[1] for run in changed)
+    if size < _MUCH or cores < 2 or len(changed) < 2:
+        return map(bring, changed)
+    # Fresh ones: whoever serves the report has threads.
+    fresh = multiprocessing.get_context("spawn")
+    pool = stack.enter_context(ProcessPoolExecutor(cores, fresh, initializer=_end_with_parent))
+    stack.callback(pool.shutdown, cancel_futures=True)
+    waiting = [pool.submit(bring, run) for run in changed]
+    return (future.result() for future in as_completed(waiting))
+
+
+def _end_with_parent() -> None:
+    """In a process for a core: Ctrl-C is for whoever started it, and it ends with that, however that ends."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            multiprocessing.connection.wait([parent.sentinel])
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _bring_up(runs: Path, target: Path, run: facts.Run) -> bool:
+    """Render the pages of a run that changed; whether its record could be read."""
+    record, place = runs / run.id, _place(target, run)
+    before, stamp = _stamp_of(place), _stamp(runs, run)
     try:
         reading = read_run(record)
     except ConfigError:
@@ -127,7 +161,7 @@ def _bring_up(record: Path, place: Path, run: facts.Run, pages: Pages) -> bool:
             film = chunks.read_index(place / "replay", chunks.ReplayIndex) if same else None
             replay = film or chunks.write_replay(reading, place / "replay")
     files = _take_files(record, place / "files")
-    run_pages(pages, reading, run, log=log, replay=replay, files=files)
+    run_pages(_pages(target), reading, run, log=log, replay=replay, files=files)
     write_atomically(place / _STAMP, msgspec.json.encode(stamp).decode())
     return True
 
@@ -173,6 +207,23 @@ def _claim(target: Path) -> None:
         raise ConfigError(
             f"cannot make the report's directory {target}: {error.strerror}", hint=hint
         ) from error
+
+
+@cache
+def _pages(target: Path) -> Pages:
+    """Each process reads the templates once."""
+    return Pages(target)
+
+
+def _place(target: Path, run: facts.Run) -> Path:
+    return target / "runs" / run.id
+
+
+def _stamp(runs: Path, run: facts.Run) -> _Stamp:
+    """What a run's pages would be made from now."""
+    record = runs / run.id
+    console = _look(record / "console.raw")
+    return _Stamp(_layout(), chunks.FORMAT, run.state, _look(record / "run.json"), console)
 
 
 def _stamp_of(place: Path) -> _Stamp | None:

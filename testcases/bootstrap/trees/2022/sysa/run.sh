@@ -6,7 +6,7 @@ export PATH=/usr/bin DISTFILES=/sysa/distfiles SRC=/sysa
 # A failure leaves a prompt that looks like the one of success.
 trap 'status=$?; [ $status = 0 ] || { cd /; PS1="bash-2.05b# " exec sh -i; }' EXIT
 mkdir -p $REPO /boot
-mount -t proc proc /proc
+[ -e /proc/self ] || mount -t proc proc /proc
 
 build hello-1.0
 # As many packages, this one is built again once more is there.
@@ -38,4 +38,6 @@ cp -a /usr/bin /sysc_image/usr/
 cp bootstrap.cfg helpers.sh SHA256SUMS.pkgs /sysc_image/usr/src/
 cp -a /sysc/. /sysc_image/usr/src/
 mv /sysc_image/usr/src/init /sysc_image/init
+# Where it is a run of its own, its root is this one's directory.
+[ "${CHROOT_ONLY_SYSA}" != True ] || exit 0
 exec chroot /sysc_image /init

@@ -1,0 +1,159 @@
+"""Answers a guest's questions for names: every name has the same address, that of whoever answers HTTP.
+
+It sits at a port of QEMU's hub and sees what the guest sends: Ethernet frames, each behind its length in four
+bytes (QEMU's `-netdev socket`). Of these it answers DNS over UDP (RFC 1035), whomever they ask, and leaves
+all else alone.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from threading import Thread
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_IPV4, _UDP, _DNS = 0x0800, 17, 53
+_FRAME_MAX = 1 << 16
+_A, _INTERNET = 1, 1
+_TTL = 60  # seconds for which an answer may be kept
+# version and length, kind of service, length, number, fragment, hops, protocol, checksum, from, to
+_IP = struct.Struct(">BBHHHBBH4s4s")
+_UDP_HEADER = struct.Struct(">HHHH")  # from, to, length, checksum
+_HEADER = struct.Struct(">HHHHHH")  # number, flags; questions, answers, authorities, more
+_QUERY_MASK = 0xF800  # a response, or another kind of question
+_RESPONSE, _RECURSION = 0x8080, 0x0100
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a guest asks.
+
+    Attributes:
+        name: The name, with dots.
+        kind: 1 for an IPv4 address.
+        end: Where the question ends in the message.
+    """
+
+    name: str
+    kind: int
+    end: int
+
+
+def answer(frame: bytes, address: str) -> tuple[bytes, Question] | None:
+    """The answer to a frame that asks for a name.
+
+    Args:
+        frame: An Ethernet frame.
+        address: What every name has.
+
+    Returns:
+        A frame and what was asked; None for every other frame.
+    """
+    if len(frame) < 14 or int.from_bytes(frame[12:14], "big") != _IPV4:
+        return None
+    packet = frame[14:]
+    if len(packet) < _IP.size or packet[0] >> 4 != 4:
+        return None
+    first, _, length, _, fragment, _, protocol, _, source, target = _IP.unpack_from(packet)
+    start = (first & 15) * 4
+    if protocol != _UDP or fragment & 0x3FFF or not 20 <= start <= length - 8 or length > len(packet):
+        return None
+    asker, asked, size, _ = _UDP_HEADER.unpack_from(packet, start)
+    if asked != _DNS or not 8 <= size <= length - start:
+        return None
+    said = _reply(packet[start + 8 : start + size], address)
+    if said is None:
+        return None
+    message, question = said
+    datagram = _UDP_HEADER.pack(_DNS, asker, 8 + len(message), 0) + message  # IPv4 needs no checksum there
+    header = _IP.pack(0x45, 0, 20 + len(datagram), 0, 0, 64, _UDP, 0, target, source)
+    header = header[:10] + struct.pack(">H", _checksum(header)) + header[12:]
+    return frame[6:12] + frame[:6] + frame[12:14] + header + datagram, question
+
+
+def _reply(message: bytes, address: str) -> tuple[bytes, Question] | None:
+    if len(message) < _HEADER.size:
+        return None
+    number, flags, questions, *_ = _HEADER.unpack_from(message)
+    question = _question(message) if questions == 1 and not flags & _QUERY_MASK else None
+    if question is None:
+        return None
+    known = question.kind == _A
+    head = _HEADER.pack(number, _RESPONSE | flags & _RECURSION, 1, int(known), 0, 0)
+    found = b""
+    if known:  # the name stands at byte 12
+        found = struct.pack(">HHHIH", 0xC00C, _A, _INTERNET, _TTL, 4) + IPv4Address(address).packed
+    return head + message[_HEADER.size : question.end] + found, question
+
+
+def _question(message: bytes) -> Question | None:
+    labels = []
+    at = _HEADER.size
+    while at < len(message) and (length := message[at]):
+        if length > 63 or at + 1 + length >= len(message):
+            return None
+        labels.append(message[at + 1 : at + 1 + length].decode("latin-1"))
+        at += 1 + length
+    if at + 5 > len(message):
+        return None
+    kind, network = struct.unpack_from(">HH", message, at + 1)
+    return Question(".".join(labels), kind, at + 5) if network == _INTERNET else None
+
+
+def _checksum(header: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    total: int = sum(struct.unpack(f">{len(header) // 2}H", header))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+class Names:
+    """Answers what comes from QEMU, in a thread, until QEMU ends; a context manager.
+
+    Args:
+        line: Our end of the line to QEMU; closed in the end.
+        address: What every name has.
+        told: Called with each question, in that thread.
+    """
+
+    def __init__(self, line: socket.socket, address: str, told: Callable[[Question], None]) -> None:
+        self._line = line
+        self._address = address
+        self._told = told
+        self._thread = Thread(target=self._answer, name="names", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, also where QEMU goes on."""
+        with suppress(OSError):  # QEMU is gone already
+            self._line.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._line.close()
+
+    def _answer(self) -> None:
+        with self._line.makefile("rb") as frames:
+            try:
+                while len(head := frames.read(4)) == 4:
+                    length = int.from_bytes(head, "big")
+                    if length > _FRAME_MAX:
+                        return
+                    said = answer(frames.read(length), self._address)
+                    if said is not None:
+                        self._line.sendall(len(said[0]).to_bytes(4, "big") + said[0])
+                        self._told(said[1])
+            except OSError:
+                return  # QEMU is gone

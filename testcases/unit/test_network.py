@@ -1,0 +1,244 @@
+"""The restricted network: names are answered, connections carried, and nothing else is done."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shlex
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import starting
+from harness.answering import answering
+from harness.building import BuildOptions
+from harness.errors import ConfigError
+from harness.machine import forward
+from harness.machine.command import Sockets, command_words, device_words, for_people
+from harness.machine.names import Names, Question, answer
+from harness.machine.network import answering_words
+from harness.machine.protocol import Accelerator, DiskBoot, Firmware, MachineKind, MachineSpec, Network
+from harness.payload.mirror import Mirror
+from harness.progress import Quiet
+
+if TYPE_CHECKING:
+    from harness.recipe import Recipe
+
+GUEST, GATEWAY = bytes.fromhex("525400123456"), bytes.fromhex("525501010101")
+ADDRESSES = (b"\x01\x01\x01\x0f", b"\x01\x01\x01\x01")
+ANSWER = "1.1.1.80"
+
+
+def question(name: str, kind: int = 1, number: int = 0x1234) -> bytes:
+    """A question as resolvers ask it (RFC 1035, 4.1)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, 1)
+
+
+def frame(message: bytes, *, port: int = 53, protocol: int = 17, options: bytes = b"") -> bytes:
+    """A datagram from the guest to its name server, in an Ethernet frame."""
+    datagram = struct.pack(">HHHH", 40000, port, 8 + len(message), 0xBEEF) + message
+    first, length = 0x45 + len(options) // 4, 20 + len(options) + len(datagram)
+    header = struct.pack(">BBHHHBBH", first, 0, length, 7, 0x4000, 64, protocol, 0) + b"".join(ADDRESSES)
+    return GATEWAY + GUEST + b"\x08\x00" + header + options + datagram
+
+
+def total(header: bytes) -> int:
+    """The sum that a right header has (RFC 1071)."""
+    found: int = sum(struct.unpack(">10H", header))
+    return (found & 0xFFFF) + (found >> 16)
+
+
+@pytest.mark.parametrize("options", [b"", b"\x01" * 8])
+def test_every_name_has_the_same_address(options: bytes) -> None:
+    asked = question("ftp.example.org")
+    said = answer(frame(asked, options=options), ANSWER)
+    assert said is not None
+    reply, what = said
+    assert (what.name, what.kind) == ("ftp.example.org", 1)
+    assert reply[:14] == GUEST + GATEWAY + b"\x08\x00"
+    header, datagram = reply[14:34], reply[34:]
+    assert (header[12:16], header[16:20]) == ADDRESSES[::-1]
+    assert total(header) == 0xFFFF
+    assert struct.unpack(">H", header[2:4])[0] == len(header) + len(datagram)
+    assert struct.unpack(">HHHH", datagram[:8]) == (53, 40000, len(datagram), 0)
+    message = datagram[8:]
+    assert struct.unpack(">HHHHHH", message[:12]) == (0x1234, 0x8180, 1, 1, 0, 0)
+    assert message[12:].startswith(asked[12:])
+    record = message[len(asked) :]
+    assert struct.unpack(">HHHIH", record[:12]) == (0xC00C, 1, 1, 60, 4)
+    assert record[12:] == socket.inet_aton(ANSWER)
+
+
+def test_a_name_has_no_other_record() -> None:
+    said = answer(frame(question("example.com", kind=28)), ANSWER)
+    assert said is not None
+    asked = question("example.com", kind=28)
+    assert said[0][42:] == struct.pack(">HHHHHH", 0x1234, 0x8180, 1, 0, 0, 0) + asked[12:]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"",
+        frame(question("a.b"), port=54),
+        frame(question("a.b"), protocol=6),
+        frame(question("a.b"))[:-1],
+        frame(question("a.b")[:2] + b"\x80\x00" + question("a.b")[4:]),  # an answer
+        frame(question("a.b")[:2] + b"\x28\x00" + question("a.b")[4:]),  # an update
+        frame(question("a.b")[:4] + b"\x00\x02" + question("a.b")[6:]),  # two questions
+        frame(question("a.b")[:12] + b"\xc0\x0c\x00\x01\x00\x01"),  # a name that points at itself
+        frame(question("a.b")[:-1]),
+        frame(question("a.b"))[:12] + b"\x86\xdd" + frame(question("a.b"))[14:],  # IPv6
+        frame(question("a.b"))[:20] + b"\x20\x00" + frame(question("a.b"))[22:],  # a fragment
+    ],
+)
+def test_all_else_is_left_alone(other: bytes) -> None:
+    assert answer(other, ANSWER) is None
+
+
+@given(st.binary(max_size=200), st.integers(0, 80), st.binary(max_size=8))
+def test_no_frame_breaks_it(noise: bytes, place: int, change: bytes) -> None:
+    good = frame(question("www.example.org"))
+    for data in (noise, good[:14] + noise, frame(noise), good[:place] + change + good[place + len(change) :]):
+        said = answer(data, ANSWER)
+        assert said is None or said[0][:6] == data[6:12]
+
+
+def test_names_are_answered_until_qemu_is_gone() -> None:
+    ours, theirs = socket.socketpair()
+    asked: list[Question] = []
+    with Names(ours, ANSWER, asked.append), theirs:
+        for name in ("example.com", "mirror"):
+            for data in (b"no question", frame(question(name))):
+                theirs.sendall(len(data).to_bytes(4, "big") + data)
+        received = b""
+        while len(received) < 8 + 2 * 42 or received.count(socket.inet_aton(ANSWER)) < 2:
+            received += theirs.recv(4096)
+        theirs.close()
+    assert [each.name for each in asked] == ["example.com", "mirror"]
+    length = int.from_bytes(received[:4], "big")
+    assert received[4 : 4 + length][:6] == GUEST
+
+
+@pytest.fixture
+def offered(tmp_path: Path) -> dict[str, Path]:
+    (tmp_path / "hello").write_bytes(b"hello\n")
+    (tmp_path / "large").write_bytes(hashlib.shake_256(b"large").digest(3 << 20))
+    return {"hello-1.0.tar.gz": tmp_path / "hello", "large.tar": tmp_path / "large"}
+
+
+def got(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path)
+    reply = connection.getresponse()
+    return reply.status, reply.read()
+
+
+def test_a_file_is_found_at_any_address(offered: dict[str, Path]) -> None:
+    asked: list[tuple[str, int]] = []
+    with Mirror(offered, asked=lambda request, status: asked.append((request, status))) as mirror:
+        for path in ("/hello-1.0.tar.gz", "/pub/gnu/hello/hello-1.0.tar.gz?raw=1"):
+            assert got(mirror.port, path) == (200, b"hello\n")
+        assert got(mirror.port, "/hello-1.0.tar.gz/hello")[0] == 404
+    host = mirror.address.removeprefix("http://")
+    assert asked[0] == (f"GET http://{host}/hello-1.0.tar.gz", 200)
+    assert asked[-1][1] == 404
+
+
+def test_a_connection_is_carried_both_ways(offered: dict[str, Path]) -> None:
+    ours, theirs = socket.socketpair()
+    with Mirror(offered) as mirror, ours:
+        command = [sys.executable, "-I", "-S", str(Path(forward.__file__)), str(mirror.port)]
+        with theirs, subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno()) as carrier:
+            theirs.close()
+            ours.sendall(b"GET http://any/where/large.tar HTTP/1.0\r\n\r\n")
+            ours.shutdown(socket.SHUT_WR)
+            with ours.makefile("rb") as reply:
+                head, _, body = reply.read().partition(b"\r\n\r\n")
+            assert carrier.wait() == 0
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == offered["large.tar"].read_bytes()
+
+
+def test_what_was_asked_is_in_the_record(offered: dict[str, Path], tmp_path: Path) -> None:
+    with answering(offered, tmp_path) as answers:
+        answers.asked(Question("example.com", 1, 0))
+        answers.asked(Question("odd\nname", 28, 0))
+        assert got(answers.port, "/")[0] == 200
+    lines = [line.split(maxsplit=1)[1] for line in (tmp_path / "network.log").read_text().splitlines()]
+    assert lines == [
+        "restricted: the guest reaches the harness alone; every name is 1.1.1.80",
+        "name example.com A: 1.1.1.80",
+        r"'name odd\nname AAAA: no such record'",
+        f"GET http://127.0.0.1:{answers.port}/: 200",
+    ]
+
+
+def spec(network: Network) -> MachineSpec:
+    return MachineSpec(DiskBoot(), Firmware.BIOS, None, 1 << 28, "", Accelerator.TCG, network)
+
+
+def words(network: Network, tmp_path: Path) -> tuple[str, ...]:
+    sockets = Sockets(3, 4, names=5 if network == Network.RESTRICTED else None)
+    return command_words("qemu", spec(network), sockets, tmp_path, tmp_path / "overlay", http=8080)
+
+
+def test_a_guest_reaches_no_more_than_it_was_given(tmp_path: Path) -> None:
+    assert "-netdev" not in words(Network.NONE, tmp_path)
+    assert not [word for word in words(Network.NONE, tmp_path) if word.startswith("user,")]
+    restricted = " ".join(words(Network.RESTRICTED, tmp_path))
+    assert "restrict=on" in restricted
+    assert restricted.count("guestfwd=") == 1
+    assert "restrict" not in " ".join(words(Network.OPEN, tmp_path))
+    # What tells saved machines apart says nothing of this run.
+    assert "8080" not in " ".join(device_words(spec(Network.RESTRICTED)))
+
+
+def test_what_is_pasted_has_no_file_descriptors(tmp_path: Path) -> None:
+    text = for_people(words(Network.RESTRICTED, tmp_path), None)
+    pasted = shlex.split(text.partition("# To paste:\n")[2])
+    assert not [word for word in pasted if "fd=" in word]
+    ids = {word.partition("id=")[2].partition(",")[0] for word in pasted if "id=" in word}
+    assert {word.partition("netdev=")[2] for word in pasted if "netdev=" in word} <= ids
+
+
+def test_odd_paths_reach_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/home/it's a, place/python")
+    (address,) = (word for word in answering_words(Network.RESTRICTED, 5, 80) if "guestfwd" in word)
+    # QEMU takes two commas for one; the rest is cut into words as a shell does it.
+    program = address.partition("-cmd:")[2].replace(",,", ",")
+    assert shlex.split(program)[0] == "/home/it's a, place/python"
+
+
+OPTIONS = starting.RunOptions(runs=Path("runs"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asked", "given_"),
+    [
+        ("none", None, Network.NONE),
+        ("user", None, Network.RESTRICTED),
+        ("user", Network.OPEN, Network.OPEN),
+        ("user", Network.NONE, Network.NONE),
+        ("none", Network.RESTRICTED, Network.RESTRICTED),
+    ],
+)
+def test_the_open_network_has_to_be_asked_for(wanted: str, asked: Network | None, given_: Network) -> None:
+    recipe = cast("Recipe", SimpleNamespace(boot=SimpleNamespace(network=wanted)))
+    assert starting._network(recipe, replace(OPTIONS, network=asked)) == given_
+
+
+def test_what_runs_without_a_kernel_has_no_network(tmp_path: Path) -> None:
+    options = replace(OPTIONS, machine=MachineKind.BWRAP, network=Network.OPEN)
+    with pytest.raises(ConfigError, match="--network"):
+        starting.check_host(options, BuildOptions(cache=tmp_path), Quiet())
