@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
 from harness.kernel import config
-from harness.machine.protocol import DirectBoot, DiskBoot, MediumBoot
+from harness.machine.protocol import Bus, DirectBoot, DiskBoot, MediumBoot
 from harness.places import data_root
 from harness.size import format_size, parse_size
 from harness.stages.plan_file import load_plan
 from harness.starting import start_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from harness.image.factory import Build
     from harness.image.inspect.kernel_checks import Finding
@@ -73,6 +73,7 @@ def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) ->
         "names": [booted.name if booted else "", built.recipe.plan.stem],
         "medium": isinstance(spec, MediumBoot),
         "command-line": spec.command_line,
+        "disk": _disk_needs(options),
         "cpu": built.recipe.boot.cpu if options.cpu is None else options.cpu,
         "memory": options.memory or built.recipe.boot.memory_bytes,
         "kernels": {
@@ -82,6 +83,16 @@ def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) ->
         "bare": built.recipe.boot.initramfs is None,
         "needs": repr(load_plan(built.recipe.plan).needs),
     }
+
+
+def _disk_needs(options: RunOptions) -> list[str]:
+    """What a kernel needs for the machine's own disk; nobody knows a board's controller."""
+    return [] if options.board is not None else [str(Bus.of_disk(options.firmware))]
+
+
+def _on_machine(names: Iterable[str], options: RunOptions) -> tuple[str, ...]:
+    """Needs of a plan on this machine: it says `ide` for the machine's own disk, wherever that is."""
+    return tuple(need for name in names for need in (_disk_needs(options) if name == Bus.IDE else [name]))
 
 
 def _config_of(image: KernelImage) -> str:
@@ -153,10 +164,11 @@ def _needs(built: Build, options: RunOptions, role: str, command_line: str) -> I
     bare = role == "seed" and built.recipe.boot.initramfs is None
     yield from (finding for finding in check_kernel(known, cpu, archives=not bare) if finding.good is False)
     needs = load_plan(built.recipe.plan).needs.of(role)
+    built_in, modular = (_on_machine(names, options) for names in (needs.built_in, needs.modular))
     yield from check_needs(
         known,
-        built_in=(*needs.built_in, *(needs.modular if bare else ())),
-        modular=() if bare else needs.modular,
+        built_in=(*built_in, *(modular if bare else ())),
+        modular=() if bare else modular,
         memory=options.memory or built.recipe.boot.memory_bytes,
         command_line=command_line,
     )

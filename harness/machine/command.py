@@ -94,13 +94,9 @@ def command_words(
 
 
 def _disk_words(overlay: Path, firmware: Firmware) -> list[str]:
-    """The machine's own disk: on IDE with a BIOS, on SATA with UEFI.
-
-    OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them, and
-    else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
-    """
+    """The machine's own disk."""
     attached, device = "if=ide", list[str]()
-    if firmware == Firmware.UEFI:
+    if Bus.of_disk(firmware) == Bus.AHCI:
         attached = "if=none,id=disk"
         device = ["-device", "ich9-ahci,id=sata", "-device", "ide-hd,bus=sata.0,drive=disk"]
     # What is written need not survive this host: the overlay goes with the run.

@@ -180,6 +180,15 @@ class Bus(StrEnum):
     USB_UHCI = "usb-uhci"
     USB_OHCI = "usb-ohci"
 
+    @classmethod
+    def of_disk(cls, firmware: Firmware) -> Bus:
+        """What the own disk of QEMU's PC hangs on: IDE with a BIOS, SATA with UEFI.
+
+        OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them,
+        and else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
+        """
+        return cls.AHCI if firmware == Firmware.UEFI else cls.IDE
+
 
 @dataclass(frozen=True, slots=True)
 class Drive:

@@ -10,7 +10,7 @@ import pytest
 
 from harness import fitness
 from harness.errors import ConfigError
-from harness.machine.protocol import DirectBoot, MachineKind
+from harness.machine.protocol import DirectBoot, Firmware, MachineKind
 from harness.places import data_root
 from harness.stages.plan_file import find_plan
 from harness.store import Store
@@ -67,7 +67,8 @@ class Case:
                 boot=SimpleNamespace(cpu=self.cpu, memory_bytes=self.memory, initramfs="initramfs"),
             ),
         )
-        asked: Any = SimpleNamespace(**{"machine": MachineKind.QEMU, "cpu": None, "memory": None, **options})
+        given = {"machine": MachineKind.QEMU, "board": None, "firmware": Firmware.BIOS, **options}
+        asked: Any = SimpleNamespace(**{"cpu": None, "memory": None, **given})
         return fitness.check_images(built, asked, Store(self.place / "cache"))
 
 
@@ -97,11 +98,43 @@ def test_what_it_depends_on_is_asked_about_anew(
     assert checks.done == 2
 
 
-@pytest.mark.parametrize("option", [{"cpu": "486"}, {"memory": 1 << 33}])
+@pytest.mark.parametrize("option", [{"cpu": "486"}, {"memory": 1 << 33}, {"firmware": Firmware.UEFI}])
 def test_options_count_as_well(tmp_path: Path, checks: Checks, option: dict[str, Any]) -> None:
     Case(tmp_path).ask()
     Case(tmp_path).ask(**option)
     assert checks.done == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "asked"),
+    [
+        ({}, ("ide", "ext4")),
+        ({"firmware": Firmware.UEFI}, ("ahci", "ext4")),
+        ({"board": "shelf"}, ("ext4",)),
+    ],
+)
+def test_a_disk_needs_the_driver_of_what_it_hangs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: dict[str, Any], asked: tuple[str, ...]
+) -> None:
+    found = []
+    monkeypatch.setattr(fitness, "start_of", lambda built, _: built.start)
+    monkeypatch.setattr("harness.image.inspect.verify.problems_for_boot", lambda *_, **__: [])
+    monkeypatch.setattr("harness.image.inspect.kernel_checks.check_kernel", lambda *_, **__: [])
+    monkeypatch.setattr("harness.image.inspect.kernel_checks.seed", lambda image: image)
+
+    def check_needs(_: object, *, modular: tuple[str, ...], **__: object) -> list[object]:
+        found.append(modular)
+        return []
+
+    monkeypatch.setattr("harness.image.inspect.kernel_checks.check_needs", check_needs)
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'summary = "s"\nend = "guest-shutdown"\n[needs.seed]\nmodular = ["ide", "ext4"]\n'
+        '[[stage]]\nname = "only"\ntitle = "t"\nbegins = "^x"\nbudget = 1\nsilence = 1\n',
+        "utf-8",
+    )
+    Case(tmp_path, plan=str(plan)).ask(**option)
+    assert found == [asked]
 
 
 def test_configuration_beside_the_kernel_counts(tmp_path: Path, checks: Checks) -> None:
