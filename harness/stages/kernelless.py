@@ -58,4 +58,5 @@ def without_kernel(plan: Plan) -> Plan:
 
 def _without(left_out: tuple[str, ...], stage: Stage) -> Stage:
     checks = tuple(check for check in stage.checks if f"{stage.name}.{check.name}" not in left_out)
-    return msgspec.structs.replace(stage, checks=checks)
+    produced = () if f"{stage.name}.produced" in left_out else stage.produced
+    return msgspec.structs.replace(stage, checks=checks, produced=produced)

@@ -16,7 +16,8 @@ class Native(toml.Table, frozen=True):
     There the run ends when the first process does, with status 0; with `end_line`, when that line comes.
 
     Attributes:
-        not_applicable: Stages, and checks as "stage.check".
+        not_applicable: Stages, checks as "stage.check", and "stage.produced" where the root shows more than
+            its shell would list.
         last_words: Typed to the shell when all is done.
         end_line: Pattern of the line that is the right end, where the first process stays.
     """

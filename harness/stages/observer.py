@@ -144,7 +144,8 @@ class Observer:
     def await_end(self) -> NoReturn:
         """Watch the console until the machine's end, or the line that stands for it, decides the run."""
         if goal := self._plan.end_marker:
-            self._await(goal)
+            if not self._plan.goes_on:
+                self._await(goal)
             self._pass()
         while True:
             self._listen(self._poll)

@@ -93,6 +93,11 @@ class Stage(toml.Table, frozen=True):
     types: str = ""
     hint: str = ""
 
+    @property
+    def asks(self) -> bool:
+        """Whether the shell is asked for something, so that a prompt is no news in it."""
+        return bool(self.checks or self.produced or self.fetches)
+
 
 class Failure(toml.Table, frozen=True):
     """What a failure looks like.
@@ -172,6 +177,11 @@ class Plan:
         return Marker("end", re.compile(self.end_line)) if self.end_line else None
 
     @property
+    def goes_on(self) -> bool:
+        """Whether stages come behind the line that ends the run well: the shell that stays is asked there."""
+        return bool(self.end_line) and any(stage.begins == self.end_line for stage in self.stages)
+
+    @property
     def last_at_shell(self) -> Stage | None:
         """The last stage that asks the shell or types to it, if any does."""
         return next((stage for stage in reversed(self.stages) if stage.checks or stage.types), None)
@@ -200,6 +210,7 @@ class Plan:
             Marker(f"failure:{number}", re.compile(failure.pattern), prompt=failure.prompt)
             for number, failure in enumerate(self.failures)
             if failure.screen == screen and (not failure.stages or stage.name in failure.stages)
+            if not (failure.prompt and stage.asks)
         )
 
     def quiet_markers(self, stage: Stage) -> tuple[Marker, ...]:

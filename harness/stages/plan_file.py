@@ -32,14 +32,19 @@ class _Document(toml.Table, frozen=True):
 
 class _Included(toml.Table, frozen=True):
     summary: str = ""
+    stage: tuple[Stage, ...] = ()
     failure: tuple[Failure, ...] = ()
     needs: Needs = Needs()
 
 
 def plan_files() -> dict[str, Path]:
-    """The plans that come with the project, by name; files without stages are there to be included."""
+    """The plans that come with the project, by name; files that lack summary or stages are to be included."""
     files = sorted((places.data_root() / "images/plans").glob("*.toml"))
-    return {path.stem: path for path in files if "[[stage]]" in path.read_text(encoding="utf-8")}
+    return {path.stem: path for path in files if _is_plan(path.read_text(encoding="utf-8"))}
+
+
+def _is_plan(text: str) -> bool:
+    return text.startswith("summary =") and "[[stage]]" in text
 
 
 def needs_files() -> dict[str, tuple[str, Needs]]:
@@ -75,7 +80,7 @@ def find_plan(name: str) -> Path:
 
 
 def load_plan(path: Path) -> Plan:
-    """Read a plan, with the failures of the files that it includes after its own.
+    """Read a plan, with the stages and failures of the files that it includes after its own.
 
     Raises:
         ConfigError: A key is wrong; the message names file and key.
@@ -87,7 +92,8 @@ def load_plan(path: Path) -> Plan:
     for name in document.include:
         included = path.with_name(f"{name}.toml")
         more = toml.load(included, _Included)
-        _check_patterns(included, (), more.failure)
+        _check_patterns(included, more.stage, more.failure)
+        document = msgspec.structs.replace(document, stage=(*document.stage, *more.stage))
         failures += more.failure
         needs.append(more.needs)
     _check_names(path, document)
@@ -144,6 +150,7 @@ def _check_names(path: Path, document: _Document) -> None:
             f"{path}: key stage[{lists[1]}].produced: only one stage can list what was produced"
         )
     checks = [f"{stage.name}.{check.name}" for stage in document.stage for check in stage.checks]
+    checks += [f"{stage.name}.produced" for stage in document.stage if stage.produced]
     for problem in native_problems(document.native, names, checks):
         raise ConfigError(f"{path}: key native.not-applicable: {problem}")
     for index, failure in enumerate(document.failure):

@@ -71,7 +71,6 @@ def parts(cache: Path) -> dict[str, bytes]:
         "linux.tar.gz": _tar(linux, {}),
         "vmlinuz": linux["boot/vmlinuz"][1],
         "hello-1.0.txt": b"hello\n",
-        "bash-5.1.txt": b"bash\n",
         "bash-5.2.15.tar.gz": _tar(_members(built.images["bash"].path), {"bin/bash": "usr/bin/bash"}),
         "gcc-15.2.0.sh": (HERE / "gcc.sh").read_bytes(),
         "natively-1.0.txt": b"natively\n",
@@ -98,7 +97,8 @@ def kexec_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
         "sysa/hello-1.0": ("hello-1.0.txt", "hello-1.0.txt", ""),
         "sysa/kexec-tools-2.0.22": ("kexec-tools-2.0.22.tar.gz", "kexec-tools-2.0.22.tar.gz", ""),
         "sysa/linux-4.9.10": ("linux.tar.gz", "linux.tar.gz", "linux-4.9.10.tar.gz"),
-        "sysc/bash-5.1": ("bash-5.1.txt", "bash-5.1.txt", ""),
+        "sysc/gcc-10.4.0": ("gcc-15.2.0.sh", "gcc-10.4.0.sh", ""),
+        "sysc/bash-5.1": ("bash-5.2.15.tar.gz", "bash-5.1.tar.gz", ""),
     }
     sums = _sources(tree, mirror, sources, given, "")
     _write(tree / "sysa/SHA256SUMS.pkgs", sums)

@@ -32,6 +32,7 @@ ERAS: dict[str, Callable[..., miniature.Miniature]] = {
     "live-bootstrap-2023-sysa-alone": miniature.two_calls_era,
     "live-bootstrap-2024-steps": miniature.steps_era,
 }
+ASKED = ("nonce", "programs", "version", "target", "exit-status", "static")
 pytestmark = pytest.mark.timeout(1800)
 
 
@@ -88,6 +89,8 @@ def test_a_miniature_tree_boots_to_its_end(
     assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
     assert {stage["status"] for stage in document["stages"]} == {"passed"}
     assert bool(document["kernels"]) == (not more)
+    asked = {check["name"]: check["passed"] for check in document["checks"]}
+    assert asked == (dict.fromkeys(ASKED, True) if era == "live-bootstrap-2022-kexec" else {})
     built = [(package["name"], package["occurrence"]) for package in document["packages"] if package["done"]]
     assert ("hello-1.0", 1) in built
     assert ("hello-1.0", 2) in built
@@ -121,9 +124,9 @@ def test_an_instrumented_tree_has_its_bash_and_gcc_checked(
 @pytest.mark.parametrize(
     ("era", "machine", "left_out"),
     [
-        ("live-bootstrap-2022-kexec", "chroot", ["kernel", "kexec", "sysb"]),
-        ("live-bootstrap-2022-kexec", "bwrap", ["kernel", "kexec", "sysb"]),
-        ("live-bootstrap-2023-sysa-alone", "bwrap", ["kernel", "kexec", "sysb"]),
+        ("live-bootstrap-2022-kexec", "chroot", ["kernel", "kexec", "sysb", "shell.produced"]),
+        ("live-bootstrap-2022-kexec", "bwrap", ["kernel", "kexec", "sysb", "shell.produced"]),
+        ("live-bootstrap-2023-sysa-alone", "bwrap", ["kernel", "kexec", "sysb", "shell.produced"]),
         ("live-bootstrap-2024-steps", "chroot", ["kernel", "linux"]),
         ("live-bootstrap-2024-steps", "bwrap", ["kernel", "linux"]),
     ],
@@ -145,6 +148,8 @@ def test_a_miniature_tree_runs_without_a_kernel_of_its_own(
     status, document = run(tree.path, harness_cache, tmp_path / "runs", "--machine", machine)
     assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
     assert document["not_applicable"] == left_out
+    asked = {check["name"]: check["passed"] for check in document["checks"]}
+    assert asked == (dict.fromkeys(ASKED, True) if "sysb" in left_out else {})
     assert {stage["status"] for stage in document["stages"]} == {"passed", "not applicable"}
     built = [package["name"] for package in document["packages"] if package["done"]]
     assert built.count("hello-1.0") >= 2  # sysc installs it once more in one of them
@@ -203,7 +208,7 @@ def test_a_missing_distfile_is_named_by_the_verdict(
     assert status == 1
     assert document["verdict"]["stage"] == "sysa"
     assert document["verdict"]["reason"] == "the distfile /sysa/distfiles/hello-1.0.txt is missing"
-    assert document["notes"][-1] == "incomplete: 1 of 5 distfiles are left out"
+    assert document["notes"][-1] == "incomplete: 1 of 6 distfiles are left out"
 
 
 @pytest.fixture(params=REAL or [""], ids=[Path(path).name for path in REAL] or ["none"])

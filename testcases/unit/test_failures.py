@@ -154,11 +154,22 @@ def test_every_failure_of_live_bootstrap_is_the_reason_of_a_row() -> None:
 
 @pytest.mark.parametrize("plan", ENDS)
 def test_good_end_passes_and_a_cut_log_does_not(plan: str) -> None:
-    last = list(BEGINS[plan])[-1]
-    log = before(plan, last)
+    log = before(plan, list(BEGINS[plan])[-1])
     verdict = judged(plan, log + ENDS[plan].encode()).verdict
+    last = [stage.name for stage in PLANS[plan].stages if stage.begins][-1]
     assert (verdict.outcome, verdict.stage) == (Outcome.PASS, last)
     assert judged(plan, log).verdict.outcome == Outcome.HANG
+
+
+def test_prompt_of_a_failure_is_none_where_the_shell_is_asked() -> None:
+    plan = PLANS["live-bootstrap-sysabc"]
+    counted = {
+        stage.name: any(marker.prompt for marker in plan.failure_markers(stage)) for stage in plan.stages
+    }
+    assert counted["sysc"]
+    assert counted["completed"]
+    assert not counted["shell"]
+    assert not counted["gcc"]
 
 
 def test_end_line_without_a_newline_ends_the_run() -> None:

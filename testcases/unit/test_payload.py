@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PARTS = {
     name: name.encode()
     for name in ("busybox-1.35.0", "kexec-tools-2.0.22.tar.gz", "linux.tar.gz", "hello-1.0.txt",
-                 "bash-5.1.txt", "natively-1.0.txt", "vmlinuz", "bash-5.2.15.tar.gz", "gcc-15.2.0.sh")
+                 "natively-1.0.txt", "vmlinuz", "bash-5.2.15.tar.gz", "gcc-15.2.0.sh")
 }  # fmt: skip
 SUM = hashlib.sha256(b"x").hexdigest()
 
@@ -217,7 +217,7 @@ def test_recipes_of_all_modes_are_whole(kexec: miniature.Miniature, mode: str) -
     assert isinstance(first, Initramfs)
     paths = [getattr(content, "path", "") for content in first.contents]
     assert "sysa/distfiles/hello-1.0.txt" in paths
-    assert ("sysc_image/distfiles/bash-5.1.txt" in paths) == (mode != "qemu")
+    assert ("sysc_image/distfiles/bash-5.1.tar.gz" in paths) == (mode != "qemu")
     config = next(
         content for content in first.contents if getattr(content, "path", "") == "sysa/bootstrap.cfg"
     )
@@ -367,21 +367,21 @@ def test_files_come_from_directories_and_mirrors_and_are_counted(
 ) -> None:
     tree, store = recognise(kexec.path), downloads(tmp_path)
     needed = distfiles.needed(tree)
-    assert len(distfiles.missing(distfiles.status(needed, store))) == 5
+    assert len(distfiles.missing(distfiles.status(needed, store))) == 6
     near = tmp_path / "near"
     near.mkdir()
     shutil.move(kexec.mirror / "hello-1.0.txt", near / "hello-1.0.txt")
-    (kexec.mirror / "bash-5.1.txt").write_bytes(b"an error page")
+    (kexec.mirror / "bash-5.1.tar.gz").write_bytes(b"an error page")
     served = {path.name: path for path in kexec.mirror.iterdir()}
     with Mirror(served) as mirror:
         found = distfiles.fetch(needed, store, [str(near), mirror.address])
     (gone,) = distfiles.missing(found)
-    assert gone.distfile.name == "bash-5.1.txt"
+    assert gone.distfile.name == "bash-5.1.tar.gz"
     assert "distfiles.invalid" in gone.problem
     assert len(distfiles.missing(distfiles.status(needed, store))) == 1
     assert str(distfiles.lacking(tree, found)).startswith("1 distfile is missing")
     laid = tmp_path / "laid"
-    assert distfiles.deliver(found, laid) == 4
+    assert distfiles.deliver(found, laid) == 5
     assert (laid / "hello-1.0.txt").read_bytes() == b"hello-1.0.txt"
     (laid / "hello-1.0.txt").write_bytes(b"other")
     (wrong,) = distfiles.verify(needed, [laid], store)
@@ -400,9 +400,9 @@ def test_the_command_line_says_what_is_missing(kexec: miniature.Miniature, tmp_p
     words = ["distfiles", "--tree", str(kexec.path)]
     result = CliRunner().invoke(program(), [*words, "status", *cache])
     assert result.exit_code == 2
-    assert "0 of 5 files are at hand" in result.output
+    assert "0 of 6 files are at hand" in result.output
     fetched = CliRunner().invoke(program(), [*words, "fetch", "--mirror", str(kexec.mirror), *cache])
-    assert (fetched.exit_code, "5 of 5 files are at hand" in fetched.output) == (0, True)
+    assert (fetched.exit_code, "6 of 6 files are at hand" in fetched.output) == (0, True)
     verified = CliRunner().invoke(program(), [*words, "verify", "--directory", str(kexec.mirror), *cache])
     assert verified.exit_code == 0
 

@@ -4,5 +4,6 @@ export PATH=/usr/bin DISTFILES=/distfiles SRC=/usr/src
 . ./helpers.sh
 trap 'status=$?; [ $status = 0 ] || { cd /; PS1="bash-5.1# " exec sh -i; }' EXIT
 mkdir -p $REPO
+build gcc-10.4.0
 build bash-5.1
 exec bash run2.sh

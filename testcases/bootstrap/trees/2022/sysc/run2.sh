@@ -1,3 +1,3 @@
 echo "Bootstrapping completed."
 cd /
-PS1="bash-5.1# " exec sh -i
+PS1="bash-5.1# " exec bash --norc -i

@@ -1,1 +1,1 @@
-: # nothing to compile
+tar -xzf "${DISTFILES}/bash-5.1.tar.gz" -C /
