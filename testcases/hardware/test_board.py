@@ -135,5 +135,8 @@ def test_a_flashed_stick_takes_a_board_through_the_relay_to_gcc(  # noqa: PLR091
     assert "no speed: Linux takes the firmware's" in " ".join(done.stderr.split())  # console=ttyS0
     report = harness(tmp_path, harness_cache, "report", "--bare-metal")
     assert report.returncode == 0, report.stderr
-    wanted = ("## relay: PASS", "board emulated", "| machine | QEMU", "[mem 0x", "| gcc | passed")
+    wanted = ("## relay: PASS", "board emulated", "| gcc | passed")
     assert [words for words in wanted if words not in report.stdout] == []
+    # QEMU drops bytes of a port that is slower than its guest, so any one line of the kernel may be damaged.
+    heard = ("| machine | QEMU", "[mem 0x", "| processor |", "| memory |", "| came up | Linux")
+    assert sum(words in report.stdout for words in heard) >= 3, report.stdout
