@@ -70,7 +70,7 @@ def test_a_32_bit_kernel(ask: Callable[..., Qualification]) -> None:
     assert found.memory.least is not None
     assert 16 < found.memory.least <= 96
     assert found.memory.too_little is not None
-    assert len(found.records) > 3
+    assert len(found.records) >= 3  # the questions, memory that is enough, and too little
     fits = {advice.plan: advice for advice in found.advice if advice.role == "seed"}
     assert fits["live-bootstrap-sysabc"].fits
     assert fits["relay"].fits
