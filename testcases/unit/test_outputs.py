@@ -215,7 +215,7 @@ def test_in_a_run(tmp_path: Path) -> None:
     wrappers = programs(tmp_path / "bin")
 
     def script(guest: Guest) -> End:
-        guest.play(recorded_until("shell"))
+        guest.play(recorded_until("sysc"))  # the prompt is the bash's own
         guest.bash(wrappers)
         return POWERED_OFF
 
