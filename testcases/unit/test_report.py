@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -71,6 +71,7 @@ def console(directory: Path, raw: bytes) -> None:
 @given(
     st.lists(st.sampled_from([b"ab", b"\n", b"\r\n", b"\r", b"\x1b[1mx", b"\xff", b"line " * 9]), max_size=80)
 )
+@example([b"line " * 9, b"\r", b"\r", b"\n", b"ab", b"ab"])
 def test_pieces_have_the_lines_of_the_console_also_when_it_grew(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]
 ) -> None:

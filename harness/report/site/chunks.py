@@ -96,7 +96,8 @@ def write_log(reading: Reading, directory: Path) -> LogIndex:
         for line in block:
             lines.append(line)
             room -= len(line.text) + 1
-            if room <= 0:
+            # What has no end yet may become another line: it stays in the last piece, which is made again.
+            if room <= 0 and not finished:
                 _write_lines(directory, chunks, first, lines)
                 first += len(lines)
                 lines, room = [], _CHUNK
