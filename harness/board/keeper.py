@@ -7,8 +7,10 @@ waits for the end of its standard input, which comes with the end of whoever hol
 comes. It writes a line when the place is acquired. Its status is that of the client, which has LIMIT seconds.
 """
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 
 
 def run(client: list[str], word: str, limit: float) -> int:
@@ -34,8 +36,8 @@ def main(limit: str, *client: str) -> int:
     """Acquire, wait, release."""
     if status := run(list(client), "acquire", float(limit)):
         return status
-    sys.stdout.write("acquired\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # whoever wanted the place may be gone already
+        os.write(1, b"acquired\n")
     sys.stdin.buffer.read()
     return run(list(client), "release", float(limit))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +16,6 @@ from harness.board.lease import leased
 from harness.errors import ConfigError, HarnessError, InfraError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.board.document import Board
 
 # Says what a file beside it holds for its last word, and notes what it was asked.
@@ -144,6 +145,22 @@ def test_a_place_is_acquired_and_released(place: Path) -> None:
     with pytest.raises(ValueError, match="ours"), leased(board, "a test"):
         raise ValueError("ours")
     assert asked(place) == ["acquire", "release"] * 2
+
+
+def test_a_place_is_released_even_if_its_holder_died_while_it_was_acquired(place: Path) -> None:
+    keeper = [sys.executable, "-IS", str(Path(labgrid.__file__).with_name("keeper.py")), "60"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*keeper, place / "client"],
+        stdin=subprocess.DEVNULL,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert asked(place) == ["acquire", "release"]
 
 
 def test_a_place_that_is_ours_already_is_kept(place: Path) -> None:
