@@ -9,7 +9,6 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from harness.machine.network import ANSWERER
-from harness.payload.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +47,8 @@ def answering(files: Mapping[str, Path], directory: Path) -> Iterator[Answers]:
             somebody is there.
         directory: The run's record.
     """
+    from harness.payload.mirror import Mirror  # brings HTTP, which few runs need
+
     with (directory / "network.log").open("w", encoding="utf-8") as file:
         log = _Log(file)
         log.say(f"restricted: the guest reaches the harness alone; every name is {ANSWERER}")

@@ -13,7 +13,6 @@ from harness.console.keyboard import Keyboard, Phase
 from harness.console.terminal import Terminal
 from harness.console.window import window_of
 from harness.errors import ConfigError
-from harness.report.summary import show_verdict
 from harness.stages.events import CheckBegan, StageBegan, TakenOver
 
 if TYPE_CHECKING:
@@ -162,6 +161,10 @@ class Attendance:
             if self._terminal is not None:
                 self._terminal.close()
                 self._close()
+        from harness.report.summary import (
+            show_verdict,
+        )  # tables, which a run without a person has no use for yet
+
         with self._progress.stepped_aside():
             self._console.print()
             show_verdict(self._console, verdict)

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import harness
@@ -64,7 +63,9 @@ def compressor(compression: str) -> dict[str, str]:
 
             return {"lz4": str(lz4.library_version_string())}
         case "lzo":
-            return {"lzallright": metadata.version("lzallright")}
+            from importlib.metadata import version
+
+            return {"lzallright": version("lzallright")}
         case "xz" | "lzma" | "bzip2":
             return {compression: f"that of Python {platform.python_version()}"}
     return {}

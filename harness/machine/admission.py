@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from harness.errors import ConfigError
 from harness.size import format_size
+from harness.store import locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _OVERHEAD = 256 << 20  # bytes that QEMU itself takes beside the guest's memory
@@ -96,39 +95,30 @@ def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> It
     """
     wanted = places_for(memory)
     directory.mkdir(parents=True, exist_ok=True)
-    locks = [FileLock(directory / f"guest-{number}.lock") for number in range(places())]
-    gate = FileLock(directory / "gate.lock")  # one at a time collects places, or two could starve each other
+    files = [directory / f"guest-{number}.lock" for number in range(places())]
     told = False
     while True:
-        with gate:
-            held = _take(locks, wanted)
-        if held:
+        # One at a time collects places, or two could starve each other.
+        with locks.held(directory / "gate.lock"):
+            taken = _take(files, wanted)
+        if taken is not None:
             break
         if not told:
             waiting()
             told = True
         time.sleep(_RETRY)
-    try:
+    with taken:
         yield
-    finally:
-        for lock in held:
-            lock.release()
 
 
-def _take(locks: list[FileLock], wanted: int) -> list[FileLock]:
-    """Take this many of the locks, or none."""
-    held = []
-    for lock in locks:
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue
-        held.append(lock)
-        if len(held) == wanted:
-            return held
-    for lock in held:
-        lock.release()
-    return []
+def _take(files: Iterable[Path], wanted: int) -> ExitStack | None:
+    """Hold this many of the locks until the stack is left, or none."""
+    with ExitStack() as taken:
+        for file in files:
+            wanted -= taken.enter_context(locks.held_if_free(file))
+            if not wanted:
+                return taken.pop_all()
+    return None
 
 
 def _host_memory() -> int:

@@ -97,7 +97,9 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         )
         return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
     if tree is None:
-        if name not in recipe_files() and name in {era.payload for era in load_eras()}:
+        # All eras are read for what may be one of their payloads alone: that takes as long as all else here.
+        stands = name.endswith(".toml") or name in recipe_files()
+        if not stands and name in {era.payload for era in load_eras()}:
             raise ConfigError(
                 f"{name} is a checkout of yours, and none is named",
                 hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",

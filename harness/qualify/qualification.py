@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ from harness.outcome import Outcome
 from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
+from harness.qualify.relay import Relay, relay_beside
 from harness.recipe import load_recipe
 from harness.stages.plan_file import needs_files
-from harness.stages.verdict import StageStatus, Verdict
+from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from harness.kernel.catalogue import Kernel
@@ -38,20 +41,6 @@ _SILENCE = 60.0  # that the plan's first stage allows, in seconds
 _LEAST_PATIENCE = 0.08
 _WORKING = 12  # MiB that the smallest probe takes, packed, unpacked and at work
 _MIB = 1 << 20
-
-
-class Relay(msgspec.Struct, frozen=True):
-    """How the relay went with the kernel as its seed.
-
-    Attributes:
-        verdict: What came of it.
-        to_init: CPU seconds from power-on to the first line of sysa's init.
-        to_prompt: CPU seconds to the prompt of sysc, behind kexec; None if it never came.
-    """
-
-    verdict: Verdict
-    to_init: float | None
-    to_prompt: float | None
 
 
 class Qualification(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +120,15 @@ class _Qualifier:
         self._records: list[str] = []
 
     def qualify(self) -> Qualification:
+        with self._relay() as relay:
+            asked = self._ask()
+            ran = relay()
+        if ran and ran.record:
+            self._records.append(ran.record)
+        return msgspec.structs.replace(asked, relay=ran, records=tuple(self._records))
+
+    def _ask(self) -> Qualification:
+        """All but the relay, and the records."""
         kernel = self._kernel
         recipe = load_recipe(_RECIPES[kernel.image.bits])
         run = self._boot(_booting(recipe, "bare" if kernel.modules is None else "all"))
@@ -160,9 +158,9 @@ class _Qualifier:
             answers=answers,
             to_init=stages["kernel"].cpu if "init" in answers else None,
             memory=memory,
-            relay=self._relay() if self._wishes.relay and "init" in answers else None,
+            relay=None,
             advice=tuple(advise(known, plans)),
-            records=tuple(self._records),
+            records=(),
         )
 
     def _hidden(self, recipe: Recipe, answers: Mapping[str, Answer]) -> dict[str, Answer]:
@@ -186,19 +184,21 @@ class _Qualifier:
             return False
         return "init" in read_answers((run.directory / "console.raw").read_bytes())
 
-    def _relay(self) -> Relay:
-        run = self._boot(load_recipe("relay"))
-        stages = run.result.stages
-        done: dict[str, float] = {}
-        cpu = 0.0
-        for stage in stages:
-            cpu += stage.cpu
-            if stage.status == StageStatus.PASSED:
-                done[stage.name] = cpu
-        heard = "sysc" in done
-        console = (run.directory / "console.raw").read_bytes()
-        up = b"relay: sysa: up under " in console
-        return Relay(run.result.verdict, done.get("sysa") if up else None, done["sysc"] if heard else None)
+    def _relay(self) -> AbstractContextManager[Callable[[], Relay | None]]:
+        """Begin the relay, if it is wanted."""
+        wishes = self._wishes
+        if not wishes.relay:
+            return nullcontext(lambda: None)
+        options = {
+            "--kernel": self._name,
+            "--accelerator": wishes.running.accelerator,
+            "--append": wishes.running.append,
+            "--mirror": wishes.mirror,
+        }
+        words = [word for option, value in options.items() if value for word in (option, value)]
+        # What the kernel does is wanted, whatever its configuration says.
+        words += ["--force", *(["--refresh"] if wishes.refresh else [])]
+        return relay_beside(words, wishes.running.runs, wishes.cache)
 
     def _boot(self, recipe: Recipe, running: pipeline.RunOptions | None = None) -> pipeline.Run:
         wishes = self._wishes

@@ -10,8 +10,9 @@ from harness.qualify.questions import UNTESTED, Word, load_questions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.qualify.qualification import Qualification, Relay
+    from harness.qualify.qualification import Qualification
     from harness.qualify.questions import Answer
+    from harness.qualify.relay import Relay
 
 _MARKS = {Word.YES: "✓", Word.MODULE: "✓ as a module", Word.NO: "✗", Word.UNTESTED: "?"}
 # Where the detail of a good answer is worth a place: it says what was on the other side.

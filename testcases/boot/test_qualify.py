@@ -8,6 +8,7 @@ import pytest
 
 from harness import pipeline
 from harness.kernel import catalogue
+from harness.outcome import Outcome
 from harness.progress import Quiet
 from harness.qualify.qualification import Qualification, Wishes, qualify
 from harness.qualify.questions import Word, load_questions
@@ -43,9 +44,9 @@ COMPRESSIONS = dict.fromkeys(
 def ask(harness_cache: Path, tmp_path: Path) -> Callable[..., Qualification]:
     """Qualifies a kernel of the catalogue."""
 
-    def run(name: str, *, memory: bool = False, append: str = "") -> Qualification:
+    def run(name: str, *, everything: bool = False, append: str = "") -> Qualification:
         running = pipeline.RunOptions(runs=tmp_path / "runs", append=append)
-        wishes = Wishes(cache=harness_cache, running=running, relay=False, memory=memory)
+        wishes = Wishes(cache=harness_cache, running=running, relay=everything, memory=everything)
         kernel = catalogue.obtain(name, DebianSource(Store(harness_cache), Quiet()))
         return qualify(name, kernel, wishes, Quiet())
 
@@ -57,7 +58,7 @@ def rows(found: Qualification) -> dict[str, str]:
 
 
 def test_a_32_bit_kernel(ask: Callable[..., Qualification]) -> None:
-    found = ask("debian-6.1-i686", memory=True)
+    found = ask("debian-6.1-i686", everything=True)
     table = rows(found)
     assert set(load_questions()) <= set(found.answers)
     assert table.items() >= {**DISKS, **COMPRESSIONS, "boots": "✓", "serial console": "✓"}.items()
@@ -70,7 +71,13 @@ def test_a_32_bit_kernel(ask: Callable[..., Qualification]) -> None:
     assert found.memory.least is not None
     assert 16 < found.memory.least <= 96
     assert found.memory.too_little is not None
-    assert len(found.records) >= 3  # the questions, memory that is enough, and too little
+    assert found.relay is not None
+    assert found.relay.verdict.outcome == Outcome.PASS
+    assert found.relay.to_init is not None
+    assert found.relay.to_prompt is not None
+    assert found.relay.to_init < found.relay.to_prompt
+    assert found.relay.record in found.records
+    assert len(found.records) >= 4  # the questions, memory that is enough, and too little, and the relay
     fits = {advice.plan: advice for advice in found.advice if advice.role == "seed"}
     assert fits["live-bootstrap-sysabc"].fits
     assert fits["relay"].fits

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent / "bench"
 ROOT = Path(__file__).parents[2]
-NEEDED = ("filelock", "msgspec", "platformdirs", "pycdlib", "pyserial", "pyudev", "rich", "typer")
+NEEDED = ("msgspec", "platformdirs", "pycdlib", "pyserial", "pyudev", "rich", "typer")
 GUEST_PYTHON = (3, 11)  # bookworm's
 PROMPT = b"bash-5.2# "
 _LIMIT = 400.0  # seconds that anything may take on a loaded host

@@ -54,11 +54,10 @@ ORDER = [
     "following",
     "pipeline",
     "boarding fitness",
-    "qualify",
     "doctor rebuild",
     "recheck",
     "matrix",
-    "bisect",
+    "bisect qualify",
     "cli pytest_plugin",
     "__main__",
 ]

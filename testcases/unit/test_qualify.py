@@ -19,8 +19,9 @@ from harness.qualify import qualification as qualification_module
 from harness.qualify import questions
 from harness.qualify.advice import Known, advise
 from harness.qualify.bisect import LADDER, Bounds, smallest
-from harness.qualify.qualification import Qualification, Relay, exit_status
+from harness.qualify.qualification import Qualification, exit_status
 from harness.qualify.questions import Answer, Word, load_questions, read_answers
+from harness.qualify.relay import Relay, relay_beside
 from harness.qualify.table import advice_lines, table_rows
 from harness.recipe import load_recipe
 from harness.stages.needs import KernelNeeds, Needs
@@ -196,8 +197,8 @@ def test_a_kernel_that_does_not_come_up() -> None:
 
 def test_rows_of_numbers() -> None:
     failed = Verdict(Outcome.FAIL, "sysa", "the kernel refuses kexec")
-    good = qualification(INIT, memory=Bounds(48, 40), relay=Relay(PASSED, 4.84, 10.2))
-    bad = qualification(INIT, memory=Bounds(None, 512), relay=Relay(failed, None, None))
+    good = qualification(INIT, memory=Bounds(48, 40), relay=Relay(PASSED, 4.84, 10.2, ""))
+    bad = qualification(INIT, memory=Bounds(None, 512), relay=Relay(failed, None, None, ""))
     table = rows(good, bad, qualification(INIT, memory=Bounds(8, None)))
     assert table["least memory"] == ("48 MiB (40 are too little)", "more than 512 MiB", "8 MiB")
     assert table["relay"] == ("✓", "✗ FAIL in sysa: the kernel refuses kexec", "?")
@@ -353,3 +354,11 @@ def test_drives_get_controllers(tmp_path: Path) -> None:
     files = [word for word in words if word.startswith("file=")]
     assert files[0] == f"file={tmp_path}/ide,,1.img,format=raw,if=none,id=drive0,snapshot=on"
     assert len(files) == len(drives)
+
+
+def test_a_relay_that_cannot_be_run_says_why(tmp_path: Path) -> None:
+    with relay_beside(["--kernel", "/no/vmlinuz"], tmp_path / "runs", tmp_path / "cache") as ended:
+        relay = ended()
+    assert relay.verdict.outcome == Outcome.CONFIG
+    assert "/no/vmlinuz" in relay.verdict.reason
+    assert (relay.to_init, relay.to_prompt, relay.record) == (None, None, "")
