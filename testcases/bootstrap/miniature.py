@@ -77,6 +77,32 @@ def parts(cache: Path) -> dict[str, bytes]:
     }
 
 
+def initramfs_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
+    """A tree like those of summer 2021: one system, whose packages are in `sysa.py`, and all below /image."""
+    tree, mirror = directory / "live-bootstrap", directory / "mirror"
+    shutil.copytree(TREES / "2021/sysa", tree / "sysa")
+    _stage0(tree / "sysa/stage0-posix/src", TREES / "2021/stage0", script=b"kaem.run", built="/bin")
+    sources = {
+        "busybox-1.35.0": given["busybox-1.35.0"],
+        "hello-1.0.txt": given["hello-1.0.txt"],
+        "gcc-4.7.4.sh": given["gcc-15.2.0.sh"].replace(b"/usr/bin", b"/image/bin"),
+        "bash-5.1.tar.gz": given["bash-5.2.15.tar.gz"],
+    }
+    mirror.mkdir()
+    for name, data in sources.items():
+        (mirror / name).write_bytes(data)
+    calls = "".join(f"    self.get_file('http://distfiles.invalid/{name}')\n" for name in sources)
+    _write(tree / "sysa.py", f"def get_packages(self):\n{calls}")
+    _write(tree / "rootfs.py", "")
+    sums = "".join(f"{_sha256(data)}  {name}\n" for name, data in sources.items())
+    _write(tree / "SHA256SUMS.sources", sums)
+    hello = f"{_sha256(sources['hello-1.0.txt'])}  /image/hello\n"
+    _write(tree / "sysa/hello-1.0/checksums", hello)
+    _write(tree / "sysa/hello-1.0/checksums-pass2", hello)
+    _commit(tree)
+    return Miniature(tree, mirror)
+
+
 def two_calls_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
     """A tree like those of early 2023, where sysc can be a run of its own."""
     made = kexec_era(directory, given)
@@ -141,16 +167,23 @@ def steps_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
     return Miniature(tree, mirror)
 
 
-def _stage0(directory: Path) -> None:
-    shutil.copytree(TREES / "stage0", directory, dirs_exist_ok=True)
+def _stage0(
+    directory: Path,
+    scripts: Path = TREES / "stage0",
+    *,
+    script: bytes = b"kaem.x86",
+    built: str = "x86/bin",
+) -> None:
+    """Make what stands for stage0-posix; its seed opens a script by name, and its programs get to a place."""
+    shutil.copytree(scripts, directory, dirs_exist_ok=True)
     for name, path in SEEDS.items():
         shutil.copy(path, directory / "x86" / f"{name}.hex0")
     for seed, name in (("kaem", "kaem-optional-seed"), ("hex0", "hex0-seed")):
         program = directory / "bootstrap-seeds/POSIX/x86" / name
         program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_bytes(assembled(seed))
+        program.write_bytes(assembled(seed).replace(b"kaem.x86", script))
         program.chmod(0o755)
-    answers = "".join(f"{_sha256(assembled(name))}  x86/bin/{name}\n" for name in SEEDS)
+    answers = "".join(f"{_sha256(assembled(name))}  {built}/{name}\n" for name in SEEDS)
     _write(directory / "x86.answers", answers)
     for name in PROOFS:
         _write(directory / name, "/* in its place */\n")

@@ -432,3 +432,6 @@ def test_all_eras_are_sound() -> None:
     for era in load_eras():
         assert {group.name for group in era.distfiles}
         assert era.modes
+        for name, mode in era.modes.items():
+            assert mode.recipe.get("plan"), f"{era.name} has nothing to follow in mode {name}"
+            assert ("native" in mode.recipe) == (name in {"chroot", "bwrap"})

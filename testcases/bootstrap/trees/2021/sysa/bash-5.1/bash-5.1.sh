@@ -1,0 +1,3 @@
+tar -xzf bash-5.1.tar.gz -C /
+mv /usr/bin/bash "${PREFIX}/bin/bash"
+rmdir /usr/bin /usr

@@ -1,0 +1,1 @@
+cp hello-1.0.txt "${PREFIX}/hello"
