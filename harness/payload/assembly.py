@@ -8,7 +8,8 @@ An era's recipe has, beside the contents of all recipes, some of its own that be
 - `{ add = "config", path = "sysa/bootstrap.cfg" }`: the configuration;
 - `{ add = "path-list", path = "sysa/list.txt", behind = "{tree}/first.txt", below = ["sysa"] }`: the lines of
   a file of the tree, and behind them the absolute paths of all files that the contents before it put there.
-- `{ add = "instrument", path = "steps/after/1-harness.sh", text = "…" }`: a script, with `--instrument` only.
+- `{ add = "instrument", path = "steps/after/1-harness.sh", source = "payload/instrument.sh" }`: a
+  script, with `--instrument` only.
 
 In texts, `{tree}` is the checkout and `{jobs}` the number of build jobs, beside the mode's own settings.
 """
@@ -78,7 +79,7 @@ def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Reci
     if chosen.own_kernel and wanted.own_kernel:
         tables["boot"] = wanted.own_kernel
     if chosen.instrument:
-        tables["plan"] = _instrument(tree, mode, wanted).plan
+        tables["plan"] = hook(tree, mode).plan
     filled = _Filling(tree, wanted, chosen).value(tables)
     era = tree.era
     try:
@@ -96,12 +97,13 @@ def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Reci
     return recipe
 
 
-def _instrument(tree: Tree, mode: ModeName, wanted: Mode) -> Instrument:
+def hook(tree: Tree, mode: ModeName) -> Instrument:
     """What `--instrument` means for a tree.
 
     Raises:
-        ConfigError: It has no hook.
+        ConfigError: Its era does not offer the mode, or it has no hook for a script there.
     """
+    wanted = tree.mode(mode)
     hint = "leave out --instrument; what the scripts themselves check is checked all the same"
     if wanted.instrument is None:
         raise ConfigError(
@@ -191,7 +193,7 @@ class _Filling:
             yield {"add": "text", "path": item.get("path"), "text": config_text(self.tree.era, self)}
         elif kind == "instrument":
             if self.choices.instrument:
-                yield {"add": "text", "path": item.get("path"), "text": item.get("text"), "mode": 0o755}
+                yield {"add": "file", "path": item.get("path"), "source": item.get("source"), "mode": 0o755}
         elif kind == "path-list":
             yield {"add": "text", "path": item.get("path"), "text": self._path_list(item, before)}
         elif kind == "checkout":

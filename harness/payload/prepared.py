@@ -89,6 +89,8 @@ def prepare(
     tree = recognise(path)
     check_payload(tree, name)
     groups = assembly.groups_of(tree, mode)
+    if instrument:
+        assembly.hook(tree, mode)  # its refusal must not wait for downloads
     progress.note(f"{path} is {tree.era.name}: {tree.era.summary}")
     notes = [f"tree {tree.era.name}"]
     notes += _strays(tree, progress)

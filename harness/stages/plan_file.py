@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ from harness.stages.plan import Failure, Plan, Seconds, Stage
 
 class _Document(toml.Table, frozen=True):
     summary: str
-    stage: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)]
+    stage: tuple[Stage, ...] = ()
     end: Literal["guest-shutdown", "guest-reset", "line"] | None = None
     extends: str = ""
     end_line: str = ""
@@ -38,13 +38,13 @@ class _Included(toml.Table, frozen=True):
 
 
 def plan_files() -> dict[str, Path]:
-    """The plans that come with the project, by name; files that lack summary or stages are to be included."""
+    """The plans that come with the project, by name; others that lie there are to be included."""
     files = sorted((places.data_root() / "images/plans").glob("*.toml"))
     return {path.stem: path for path in files if _is_plan(path.read_text(encoding="utf-8"))}
 
 
 def _is_plan(text: str) -> bool:
-    return text.startswith("summary =") and "[[stage]]" in text
+    return text.startswith("summary =") and ("[[stage]]" in text or "\nextends =" in text)
 
 
 def needs_files() -> dict[str, tuple[str, Needs]]:
@@ -96,6 +96,10 @@ def load_plan(path: Path) -> Plan:
         document = msgspec.structs.replace(document, stage=(*document.stage, *more.stage))
         failures += more.failure
         needs.append(more.needs)
+    if not document.stage:
+        raise ConfigError(
+            f"{path}: key stage: a plan has at least one", hint="docs/plans.md describes the keys"
+        )
     _check_names(path, document)
     _check_end(path, document)
     return Plan(
@@ -117,7 +121,7 @@ def _document(path: Path) -> _Document:
         if document.end is None:
             raise ConfigError(f"{path}: key end: it is missing", hint="docs/plans.md describes the keys")
         return document
-    for key in ("end", "end_line", "include", "scale", "native"):
+    for key in ("end", "end_line", "scale"):
         if getattr(document, key):
             name = key.replace("_", "-")
             raise ConfigError(
@@ -128,8 +132,10 @@ def _document(path: Path) -> _Document:
         base,
         summary=document.summary,
         stage=(*base.stage, *document.stage),
+        include=(*base.include, *document.include),
         failure=(*document.failure, *base.failure),
         needs=joined([base.needs, document.needs]),
+        native=document.native or base.native,
     )
 
 

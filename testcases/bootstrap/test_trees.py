@@ -105,18 +105,26 @@ def test_a_miniature_tree_boots_to_its_end(
     )
 
 
+@pytest.mark.parametrize("machine", ["qemu", "chroot", "bwrap"])
 def test_an_instrumented_tree_has_its_bash_and_gcc_checked(
-    built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
+    machine: str, built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
 ) -> None:
+    if machine != "qemu" and (reason := unavailable(machine)):
+        pytest.skip(reason)
     tree = miniature.steps_era(tmp_path, built_parts)
     words = ("--mirror", str(tree.mirror), "--cache", str(harness_cache))
     assert harness("distfiles", "--tree", str(tree.path), "fetch", *words)[0] == 0
-    small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3", "--instrument")
-    status, document = run(tree.path, harness_cache, tmp_path / "runs", *small)
+    small = ("--memory", "512M", "--disk-size", "2G", "--patience", "3")
+    options = (*(small if machine == "qemu" else ()), "--machine", machine, "--instrument")
+    status, document = run(tree.path, harness_cache, tmp_path / "runs", *options)
     assert (status, document["verdict"]["outcome"]) == (0, "PASS"), document["verdict"]
     assert document["instrumented"]
     assert "instrumented: steps/after/1-harness.sh is added" in document["notes"]
-    assert [stage["name"] for stage in document["stages"]][-3:] == ["shell", "gcc", "power-off"]
+    stages = {stage["name"]: stage["status"] for stage in document["stages"]}
+    assert [*stages][-3:] == ["shell", "gcc", "power-off"]
+    assert stages["gcc"] == "passed"
+    assert stages["power-off"] == ("passed" if machine == "qemu" else "not applicable")
+    assert [check["name"] for check in document["checks"]] == [*ASKED]
     assert {check["passed"] for check in document["checks"]} == {True}
     assert document["facts"]["bash"].startswith("5.")
     assert document["facts"]["gcc_target"] == "i386-unknown-linux-musl"

@@ -203,6 +203,10 @@ LOGS |= {
         [*FIRMWARE, " +> ./script-generator /steps/manifest ", FIWIX, LINUX],
         ENDS["live-bootstrap-steps"],
     ),
+    "live-bootstrap-steps-builder-hex0-instrumented": (
+        [*FIRMWARE, " +> ./script-generator /steps/manifest ", FIWIX, LINUX, "instrumented# "],
+        ENDS["live-bootstrap-steps"],
+    ),
     "live-bootstrap-steps-instrumented": (
         [*BEGINS["live-bootstrap-steps"].values(), "instrumented# "],
         ENDS["live-bootstrap-steps"],

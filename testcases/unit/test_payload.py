@@ -22,7 +22,7 @@ from harness.payload.era import Mode, ModeName, load_era
 from harness.payload.mirror import Mirror
 from harness.payload.source_lists import calls, parse_line
 from harness.progress import Quiet
-from harness.recipe import BuilderHex0, Disk, Download, Initramfs, Text
+from harness.recipe import BuilderHex0, Disk, Download, File, Initramfs, Text, contents_of
 from harness.sources.downloads import Downloads
 from harness.sources.packages import Lock
 from harness.starting import RunOptions
@@ -246,35 +246,39 @@ def test_what_is_left_out_and_the_disk_are_the_users_choice(steps: miniature.Min
     assert "external/distfiles/busybox-1.35.0" not in paths
 
 
-def test_an_instrumented_tree_has_a_script_more_and_nothing_else(steps: miniature.Miniature) -> None:
+@pytest.mark.parametrize(
+    ("mode", "image"), [("qemu", "disk"), ("builder-hex0", "init"), ("chroot", "root"), ("bwrap", "root")]
+)
+def test_an_instrumented_tree_has_a_script_more_and_nothing_else(
+    steps: miniature.Miniature, mode: ModeName, image: str
+) -> None:
     tree = recognise(steps.path)
-    plain, more = assemble(tree, "qemu"), assemble(tree, "qemu", Choices(instrument=True))
-    (kept,), (given,) = (
-        made.image("disk").partition  # type: ignore[union-attr]
-        for made in (plain, more)
-    )
-    assert [content for content in given.contents if content not in kept.contents] == [given.contents[-1]]
-    script = given.contents[-1]
-    assert isinstance(script, Text)
+    plain, more = assemble(tree, mode), assemble(tree, mode, Choices(instrument=True))
+    kept, given = (contents_of(made.image(image)) for made in (plain, more))
+    script = given[-1]
+    assert given == (*kept, script)
+    assert isinstance(script, File)
     assert (script.path, script.mode) == ("steps/after/1-harness.sh", 0o755)
-    assert script.text.splitlines()[0].startswith("# Added by the harness")
-    assert [content for content in kept.contents if content not in given.contents] == []
-    assert [image for image in plain.images if image.name != "disk"] == [
-        image for image in more.images if image.name != "disk"
+    assert (more.base / script.source).read_text().startswith("# Added by the harness")
+    assert [other for other in plain.images if other.name != image] == [
+        other for other in more.images if other.name != image
     ]
-    assert (plain.plan.stem, more.plan.stem) == ("live-bootstrap-steps", "live-bootstrap-steps-instrumented")
-    assert added(tree, "qemu") == ("steps/after/1-harness.sh",)
+    assert more.plan.stem == f"{plain.plan.stem}-instrumented"
+    assert added(tree, mode) == ("steps/after/1-harness.sh",)
 
 
-def test_an_era_without_a_hook_is_not_instrumented(kexec: miniature.Miniature) -> None:
+@pytest.mark.parametrize("mode", ["qemu", "chroot", "bwrap"])
+def test_an_era_without_a_hook_is_not_instrumented(
+    kexec: miniature.Miniature, tmp_path: Path, mode: ModeName
+) -> None:
+    # Nothing was fetched: the refusal comes first.
+    wanted = chosen.Wanted(tree=kexec.path, mode=mode, instrument=True)
     with pytest.raises(ConfigError, match="live-bootstrap-2022-kexec, which has no hook for a script"):
-        assemble(recognise(kexec.path), "qemu", Choices(instrument=True))
+        chosen.chosen("live-bootstrap", wanted, tmp_path, Quiet())
 
 
 def test_a_tree_without_the_hook_is_not_instrumented(steps: miniature.Miniature) -> None:
     wanted = Choices(instrument=True)
-    with pytest.raises(ConfigError, match="no hook for a script of --instrument in mode bwrap"):
-        assemble(recognise(steps.path), "bwrap", wanted)
     last = steps.path / "steps/improve/after.sh"
     last.write_text(last.read_text().replace("/steps/after", "/elsewhere"))
     with pytest.raises(ConfigError, match=r"steps/improve/after\.sh says nothing of /steps/after"):

@@ -211,6 +211,18 @@ def test_a_plan_that_extends_another_one_goes_on_behind_it(tmp_path: Path) -> No
     assert plan.failures[0].pattern == "^nothing more"
 
 
+def test_a_plan_that_goes_on_can_do_so_with_what_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(PLAN)
+    (tmp_path / "included.toml").write_text(GOES_ON.replace('extends = "small"', ""))
+    words = 'summary = "x"\nextends = "small"\ninclude = ["included"]\n'
+    (tmp_path / "more.toml").write_text(f'{words}[native]\nlast-words = "exit"\n')
+    plan = load_plan(tmp_path / "more.toml")
+    assert plan.stages[-1].name == "two"
+    assert plan.failures[-1].pattern == "^nothing more"
+    assert plan.native is not None
+    assert plan.native.last_words == "exit"
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
