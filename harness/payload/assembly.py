@@ -7,7 +7,8 @@ An era's recipe has, beside the contents of all recipes, some of its own that be
   the packages that the script names, with their distfiles below `src`;
 - `{ add = "config", path = "sysa/bootstrap.cfg" }`: the configuration;
 - `{ add = "path-list", path = "sysa/list.txt", behind = "{tree}/first.txt", below = ["sysa"] }`: the lines of
-  a file of the tree, and behind them the absolute paths of all files that the contents before it put there.
+  a file of the tree, and behind them the absolute paths of all files that the contents before it put there;
+  with `itself = true` its own, too.
 - `{ add = "instrument", path = "steps/after/1-harness.sh", source = "payload/instrument.sh" }`: a
   script, with `--instrument` only.
 
@@ -28,6 +29,7 @@ from harness.errors import ConfigError
 from harness.image.names import matches
 from harness.payload import source_lists
 from harness.recipe import Document, Recipe, problems
+from harness.sources import links
 from harness.sources.checkout import look
 
 if TYPE_CHECKING:
@@ -233,7 +235,8 @@ class _Filling:
         """A list of files as the trees' scripts of 2023 write one for the filesystem of the next kernel."""
         first = Path(self.text(str(item["behind"]))).read_text("utf-8")
         below = tuple(f"{name}/" for name in item["below"])
-        paths = sorted(path for content in before for path in _files(content) if path.startswith(below))
+        listed = [item, *before] if item.get("itself") else before
+        paths = sorted(path for content in listed for path in _files(content) if path.startswith(below))
         return first + "".join(f"/{path}\n" for path in paths)
 
     def _checked_out(self) -> dict[str, object]:
@@ -277,7 +280,8 @@ def _files(content: Mapping[str, Any]) -> Iterator[str]:
             return bool(drop) and matches(name, drop)
 
         found = look(Path(content["source"]), dirty=bool(content["dirty"]), partial=True, leave=left)
-        names = (file.path for file in found.files if not stat.S_ISDIR(file.mode) and not left(file.path))
+        files = links.followed(found.files)
+        names = (file.path for file in files if not stat.S_ISDIR(file.mode) and not left(file.path))
         yield from (f"{path}/{name}".lstrip("/") for name in names)
     elif content["add"] != "directory":
         yield path

@@ -124,6 +124,30 @@ def test_the_next_kernel_gets_a_list_of_the_files_that_are_on_the_disk(kernel: m
     assert not [path for path in others if "stage0-posix" in path or "/tmp/" in path]
 
 
+def test_the_list_for_fiwix_of_2024_has_itself_and_what_links_lead_to(steps: miniature.Miniature) -> None:
+    place = "steps/lwext4-1.0.0-lb1/files"
+    files = {
+        "kernel-bootstrap/builder-hex0-x86-stage2.hex0": "90\n",
+        f"{place}/early-artifacts-needed-after-fiwix.txt": "/x86/bin/M1\n",
+        "steps/hello-1.0/patches/one.patch": "a patch\n",
+    }
+    for name, text in files.items():
+        (steps.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (steps.path / name).write_text(text)
+    (steps.path / "steps/hello-1.0/patches-pass2").symlink_to("patches")
+    miniature.git(steps.path, "add", "-A")
+    tree = recognise(steps.path)
+    assert tree.era.name == "live-bootstrap-2024-kernel-bootstrap"
+    contents = contents_of(assemble(tree, "builder-hex0").image("init"))
+    [listed] = [one for one in contents if isinstance(one, Text) and one.path.endswith("list.txt")]
+    first, *others = listed.text.splitlines()
+    assert (first, others) == ("/x86/bin/M1", sorted(others))
+    assert {f"/{place}/fiwix-file-list.txt", "/steps/hello-1.0/patches-pass2/one.patch"} <= {*others}
+    assert "/steps/hello-1.0/patches-pass2" not in others
+    later = [one.path for one in contents if isinstance(one, Download)]
+    assert "external/distfiles/gcc-15.2.0.sh" in later
+
+
 def test_builder_hex0_gets_the_early_distfiles_and_another_disk_all_of_them(
     steps: miniature.Miniature,
 ) -> None:
