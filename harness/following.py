@@ -68,7 +68,7 @@ class Following:
         expected: The sha256 that files must have in the end, by path.
         attendance: The person who takes part.
         board: The real machine that it is, if it is one.
-        offered: Files that a guest on the restricted network can fetch, by name.
+        offered: Files that a guest on the restricted network can fetch, by name or address.
     """
 
     built: Build

@@ -64,7 +64,8 @@ class RunOptions:
         packages: What the payload says it will build, in order; None where it has no packages.
         notes: What the record says besides, such as what was left out.
         network: What the guest reaches; None: nothing, or the harness where the recipe wants a network.
-        offered: Files that a guest on the restricted network can fetch over HTTP, by name.
+        offered: Files that a guest on the restricted network can fetch over HTTP, by name or by address
+            without scheme.
     """
 
     runs: Path

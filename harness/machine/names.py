@@ -2,7 +2,8 @@
 
 It sits at a port of QEMU's hub and sees what the guest sends: Ethernet frames, each behind its length in four
 bytes (QEMU's `-netdev socket`). Of these it answers DNS over UDP (RFC 1035), whomever they ask, and leaves
-all else alone.
+all else alone; but it tells which connections the guest begins over TCP (RFC 9293), as nobody else sees those
+that come to nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_IPV4, _UDP, _DNS = 0x0800, 17, 53
+_IPV4, _TCP, _UDP, _DNS = 0x0800, 6, 17, 53
 _FRAME_MAX = 1 << 16
 _A, _INTERNET = 1, 1
 _TTL = 60  # seconds for which an answer may be kept
 # version and length, kind of service, length, number, fragment, hops, protocol, checksum, from, to
 _IP = struct.Struct(">BBHHHBBH4s4s")
 _UDP_HEADER = struct.Struct(">HHHH")  # from, to, length, checksum
+_TCP_HEADER = struct.Struct(">HHIIBBHHH")  # from, to, two numbers, length, flags; and three that nobody needs
+_SYN, _ACK = 0x02, 0x10
 _HEADER = struct.Struct(">HHHHHH")  # number, flags; questions, answers, authorities, more
 _QUERY_MASK = 0xF800  # a response, or another kind of question
 _RESPONSE, _RECURSION = 0x8080, 0x0100
@@ -46,6 +49,28 @@ class Question:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What a guest begins over TCP.
+
+    Attributes:
+        address: Whom it wants to reach.
+        port: At which port there.
+    """
+
+    address: str
+    port: int
+
+
+def begun(frame: bytes) -> Connection | None:
+    """The connection that a frame begins; None for every other frame."""
+    held = _held(frame, _TCP)
+    if held is None or len(held[2]) < _TCP_HEADER.size:
+        return None
+    _, port, _, _, _, flags, *_ = _TCP_HEADER.unpack_from(held[2])
+    return Connection(str(IPv4Address(held[1])), port) if flags & (_SYN | _ACK) == _SYN else None
+
+
 def answer(frame: bytes, address: str) -> tuple[bytes, Question] | None:
     """The answer to a frame that asks for a name.
 
@@ -56,19 +81,14 @@ def answer(frame: bytes, address: str) -> tuple[bytes, Question] | None:
     Returns:
         A frame and what was asked; None for every other frame.
     """
-    if len(frame) < 14 or int.from_bytes(frame[12:14], "big") != _IPV4:
+    held = _held(frame, _UDP)
+    if held is None or len(held[2]) < _UDP_HEADER.size:
         return None
-    packet = frame[14:]
-    if len(packet) < _IP.size or packet[0] >> 4 != 4:
+    source, target, data = held
+    asker, asked, size, _ = _UDP_HEADER.unpack_from(data)
+    if asked != _DNS or not _UDP_HEADER.size <= size <= len(data):
         return None
-    first, _, length, _, fragment, _, protocol, _, source, target = _IP.unpack_from(packet)
-    start = (first & 15) * 4
-    if protocol != _UDP or fragment & 0x3FFF or not 20 <= start <= length - 8 or length > len(packet):
-        return None
-    asker, asked, size, _ = _UDP_HEADER.unpack_from(packet, start)
-    if asked != _DNS or not 8 <= size <= length - start:
-        return None
-    said = _reply(packet[start + 8 : start + size], address)
+    said = _reply(data[_UDP_HEADER.size : size], address)
     if said is None:
         return None
     message, question = said
@@ -76,6 +96,20 @@ def answer(frame: bytes, address: str) -> tuple[bytes, Question] | None:
     header = _IP.pack(0x45, 0, 20 + len(datagram), 0, 0, 64, _UDP, 0, target, source)
     header = header[:10] + struct.pack(">H", _checksum(header)) + header[12:]
     return frame[6:12] + frame[:6] + frame[12:14] + header + datagram, question
+
+
+def _held(frame: bytes, wanted: int) -> tuple[bytes, bytes, bytes] | None:
+    """Where a whole IPv4 packet of a protocol comes from and goes to, and what it holds."""
+    if len(frame) < 14 or int.from_bytes(frame[12:14], "big") != _IPV4:
+        return None
+    packet = frame[14:]
+    if len(packet) < _IP.size or packet[0] >> 4 != 4:
+        return None
+    first, _, length, _, fragment, _, protocol, _, source, target = _IP.unpack_from(packet)
+    start = (first & 15) * 4
+    if protocol != wanted or fragment & 0x3FFF or not _IP.size <= start <= length <= len(packet):
+        return None
+    return source, target, packet[start:length]
 
 
 def _reply(message: bytes, address: str) -> tuple[bytes, Question] | None:
@@ -121,10 +155,12 @@ class Names:
     Args:
         line: Our end of the line to QEMU; closed in the end.
         address: What every name has.
-        told: Called with each question, in that thread.
+        told: Called with each question, and with each connection that is begun, in that thread.
     """
 
-    def __init__(self, line: socket.socket, address: str, told: Callable[[Question], None]) -> None:
+    def __init__(
+        self, line: socket.socket, address: str, told: Callable[[Question | Connection], None]
+    ) -> None:
         self._line = line
         self._address = address
         self._told = told
@@ -151,7 +187,10 @@ class Names:
                     length = int.from_bytes(head, "big")
                     if length > _FRAME_MAX:
                         return
-                    said = answer(frames.read(length), self._address)
+                    frame = frames.read(length)
+                    if connection := begun(frame):
+                        self._told(connection)
+                    said = answer(frame, self._address)
                     if said is not None:
                         self._line.sendall(len(said[0]).to_bytes(4, "big") + said[0])
                         self._told(said[1])

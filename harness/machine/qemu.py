@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.machine.names import Names, Question
+    from harness.machine.names import Connection, Names, Question
     from harness.machine.protocol import MachineSpec, ProcessorSample, Usage
 
 PROGRAM = "qemu-system-x86_64"
@@ -81,7 +81,8 @@ class QemuMachine:
         directory: Where QEMU's command and last words are written, and the disk's changes while it runs.
         saved: A directory that `save` has filled, to go on from; of a machine with the same spec.
         http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
-        asked: Called with each name that a guest on a restricted network asks for, in another thread.
+        asked: Called with each name that a guest on a restricted network asks for, and each connection that
+            it begins, in another thread.
 
     Raises:
         ConfigError: QEMU is not installed.
@@ -95,7 +96,7 @@ class QemuMachine:
         *,
         saved: Path | None = None,
         http: int = 0,
-        asked: Callable[[Question], None] = lambda _: None,
+        asked: Callable[[Question | Connection], None] = lambda _: None,
     ) -> None:
         self._spec = spec
         self._http = http

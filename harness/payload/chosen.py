@@ -57,7 +57,7 @@ class Payload:
         expected: The sha256 that its products should have, by absolute path.
         packages: What it will build, in order; None where it has no packages.
         notes: What the record says about it.
-        offered: The distfiles that a guest on the restricted network can fetch, by name.
+        offered: The distfiles that a guest on the restricted network can fetch, by name or address.
     """
 
     recipe: Recipe

@@ -1,6 +1,7 @@
 """Distfiles over HTTP, side by side under their names, as mirrors of live-bootstrap have them.
 
-Whoever asks for a file at another address gets that of its name: for a guest, every name may lead here.
+Whoever asks for a file at another address gets that of its name: for a guest, every name may lead here. Files
+that are called otherwise in their address are found by that.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Mirror:
     """A server on the loopback interface; nothing else of this host is offered. A context manager.
 
     Args:
-        files: What it has, by name.
+        files: What it has, by name, and by address without scheme ("host/path").
         port: Where it listens; 0 for any that is free.
         asked: Called with each request and its status, in another thread.
     """
@@ -98,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             if body:
                 self.wfile.write(page)
             return
-        path = self.files.get(name)
+        path = self.files.get(self.headers.get("Host", "") + self.path) or self.files.get(name)
         if path is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return

@@ -13,7 +13,7 @@ from harness.sources.downloads import Downloads
 from harness.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
@@ -33,7 +33,8 @@ class TreeRun:
         recipe: How.
         packages: What it will build, in order, as far as it says so.
         notes: What the record says about it.
-        offered: The distfiles at hand, by name: those that its guest may still ask for among them.
+        offered: The distfiles at hand, by name, and by address without scheme: those that its guest may still
+            ask for among them.
     """
 
     recipe: Recipe
@@ -117,8 +118,15 @@ def prepare(
         notes.append(f"instrumented: {', '.join(assembly.added(tree, mode))} is added")
     settings = assembly.config_values(tree, mode, choices)
     all_found = distfiles.status(distfiles.needed(tree, ()), downloads)
-    offered = {one.distfile.name: one.place for one in all_found if one.place is not None}
-    return TreeRun(recipe, packages.expected(tree, settings), tuple(notes), offered)
+    return TreeRun(recipe, packages.expected(tree, settings), tuple(notes), dict(_offered(all_found)))
+
+
+def _offered(found: Sequence[Found]) -> Iterator[tuple[str, Path]]:
+    """What is at hand, by name, and by the addresses in the lists, which may call it otherwise."""
+    for one in found:
+        if one.place is not None:
+            yield one.distfile.name, one.place
+            yield from ((url.partition("://")[2], one.place) for url in one.distfile.urls)
 
 
 def get(

@@ -72,6 +72,7 @@ def parts(cache: Path) -> dict[str, bytes]:
         "vmlinuz": linux["boot/vmlinuz"][1],
         "hello-1.0.txt": b"hello\n",
         "bash-5.2.15.tar.gz": _tar(_members(built.images["bash"].path), {"bin/bash": "usr/bin/bash"}),
+        "curl-7.88.1.tar.gz": _tar(_members(built.images["curl"].path), {}),
         "gcc-15.2.0.sh": (HERE / "gcc.sh").read_bytes(),
         "natively-1.0.txt": b"natively\n",
     }
@@ -165,6 +166,26 @@ def steps_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
     _write(tree / "steps/SHA256SUMS.pkgs", sums)
     _commit(tree)
     return Miniature(tree, mirror)
+
+
+def network_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
+    """A tree of 2024 whose guest builds a curl, and with it gets a distfile that its disk has not."""
+    made = steps_era(directory, given)
+    tree = made.path
+    shutil.copytree(TREES / "2024-network", tree, dirs_exist_ok=True)
+    manifest, wanted = tree / "steps/manifest", "improve: get_network"
+    text = manifest.read_text("utf-8").replace(wanted, f"build: curl-7.88.1 ( CHROOT == False )\n{wanted}")
+    _write(manifest, text)
+    data = given["curl-7.88.1.tar.gz"]
+    (made.mirror / "curl-7.88.1.tar.gz").write_bytes(data)
+    _write(tree / "steps/curl-7.88.1/sources", _line("f ", "curl-7.88.1.tar.gz", "", data))
+    package = _sha256(f"made from {_sha256(data)}\n".encode())
+    with (tree / "steps/SHA256SUMS.pkgs").open("a", encoding="utf-8") as sums:
+        sums.write(f"{package}  curl-7.88.1_0.tar.bz2\n")
+    (tree / "steps/improve/lease.sh").chmod(0o755)
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "a network")
+    return made
 
 
 def _stage0(

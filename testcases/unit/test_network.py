@@ -24,7 +24,7 @@ from harness.building import BuildOptions
 from harness.errors import ConfigError
 from harness.machine import forward
 from harness.machine.command import Sockets, command_words, device_words, for_people
-from harness.machine.names import Names, Question, answer
+from harness.machine.names import Connection, Names, Question, answer, begun
 from harness.machine.network import answering_words
 from harness.machine.protocol import Accelerator, DiskBoot, Firmware, MachineKind, MachineSpec, Network
 from harness.payload.mirror import Mirror
@@ -50,6 +50,15 @@ def frame(message: bytes, *, port: int = 53, protocol: int = 17, options: bytes 
     first, length = 0x45 + len(options) // 4, 20 + len(options) + len(datagram)
     header = struct.pack(">BBHHHBBH", first, 0, length, 7, 0x4000, 64, protocol, 0) + b"".join(ADDRESSES)
     return GATEWAY + GUEST + b"\x08\x00" + header + options + datagram
+
+
+def opening(port: int, flags: int = 0x02, options: bytes = b"") -> bytes:
+    """What begins a connection to the one who answers (RFC 9293, 3.1), in an Ethernet frame."""
+    segment = struct.pack(">HHIIBBHHH", 40001, port, 1, 0, 0x50, flags, 0xFFFF, 0, 0)
+    first, length = 0x45 + len(options) // 4, 20 + len(options) + len(segment)
+    header = struct.pack(">BBHHHBBH", first, 0, length, 7, 0x4000, 64, 6, 0)
+    goal = socket.inet_aton(ANSWER)
+    return GATEWAY + GUEST + b"\x08\x00" + header + ADDRESSES[0] + goal + options + segment
 
 
 def total(header: bytes) -> int:
@@ -114,18 +123,35 @@ def test_no_frame_breaks_it(noise: bytes, place: int, change: bytes) -> None:
         assert said is None or said[0][:6] == data[6:12]
 
 
+@pytest.mark.parametrize("options", [b"", b"\x94\x04\x00\x00"])
+def test_a_connection_is_told_when_it_begins(options: bytes) -> None:
+    assert begun(opening(443, options=options)) == Connection(ANSWER, 443)
+    assert begun(opening(443, flags=0x12, options=options)) is None  # an answer
+    assert begun(opening(443, flags=0x10, options=options)) is None  # it goes on
+    assert begun(frame(question("a.b"))) is None
+
+
+@given(st.integers(0, 60), st.binary(max_size=8), st.integers(0, 60))
+def test_no_segment_breaks_it(place: int, change: bytes, length: int) -> None:
+    good = opening(80)
+    begun(good[:place] + change + good[place + len(change) :])
+    assert begun(good[: min(length, len(good) - 1)]) is None
+
+
 def test_names_are_answered_until_qemu_is_gone() -> None:
     ours, theirs = socket.socketpair()
-    asked: list[Question] = []
-    with Names(ours, ANSWER, asked.append), theirs:
+    told: list[Question | Connection] = []
+    with Names(ours, ANSWER, told.append), theirs:
         for name in ("example.com", "mirror"):
-            for data in (b"no question", frame(question(name))):
+            for data in (b"no question", frame(question(name)), opening(443)):
                 theirs.sendall(len(data).to_bytes(4, "big") + data)
         received = b""
         while len(received) < 8 + 2 * 42 or received.count(socket.inet_aton(ANSWER)) < 2:
             received += theirs.recv(4096)
         theirs.close()
-    assert [each.name for each in asked] == ["example.com", "mirror"]
+    asked = [each.name for each in told if isinstance(each, Question)]
+    assert asked == ["example.com", "mirror"]
+    assert Connection(ANSWER, 443) in told
     length = int.from_bytes(received[:4], "big")
     assert received[4 : 4 + length][:6] == GUEST
 
@@ -155,6 +181,15 @@ def test_a_file_is_found_at_any_address(offered: dict[str, Path]) -> None:
     assert asked[-1][1] == 404
 
 
+def test_a_file_that_is_called_otherwise_is_found_at_its_address(offered: dict[str, Path]) -> None:
+    with Mirror(offered) as mirror:
+        host = mirror.address.removeprefix("http://")
+    given_ = {**offered, f"{host}/archive/v1.0.tar": offered["large.tar"]}
+    with Mirror(given_, port=int(host.rpartition(":")[2])) as mirror:
+        assert got(mirror.port, "/archive/v1.0.tar") == (200, offered["large.tar"].read_bytes())
+        assert got(mirror.port, "/other/v1.0.tar")[0] == 404
+
+
 def test_a_connection_is_carried_both_ways(offered: dict[str, Path]) -> None:
     ours, theirs = socket.socketpair()
     with Mirror(offered) as mirror, ours:
@@ -173,12 +208,17 @@ def test_a_connection_is_carried_both_ways(offered: dict[str, Path]) -> None:
 def test_what_was_asked_is_in_the_record(offered: dict[str, Path], tmp_path: Path) -> None:
     with answering(offered, tmp_path) as answers:
         answers.asked(Question("example.com", 1, 0))
+        for connection in (Connection(ANSWER, 80), Connection(ANSWER, 443), Connection(ANSWER, 443)):
+            answers.asked(connection)
+        answers.asked(Connection("1.1.1.7", 21))
         answers.asked(Question("odd\nname", 28, 0))
         assert got(answers.port, "/")[0] == 200
     lines = [line.split(maxsplit=1)[1] for line in (tmp_path / "network.log").read_text().splitlines()]
     assert lines == [
-        "restricted: the guest reaches the harness alone; every name is 1.1.1.80",
+        "restricted: the guest reaches the harness alone, by HTTP; every name is 1.1.1.80",
         "name example.com A: 1.1.1.80",
+        "connection to 1.1.1.80 port 443 (example.com): refused, as there is no HTTPS",
+        "connection to 1.1.1.7 port 21: refused",
         r"'name odd\nname AAAA: no such record'",
         f"GET http://127.0.0.1:{answers.port}/: 200",
     ]

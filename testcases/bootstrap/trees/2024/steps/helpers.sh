@@ -17,6 +17,7 @@ check_sum() { # FILE SHA256
 get_sources() {
     while read -r _ url sum name; do
         file="${DISTFILES}/${name:-${url##*/}}"
+        [ -e "$file" ] || curl --fail --retry 3 --location "$url" --output "$file" || true
         [ -e "$file" ] || { echo "$file does not exist!"; return 1; }
         check_sum "$file" "$sum" || return 1
     done <sources

@@ -1,0 +1,2 @@
+#!/usr/bin/busybox sh
+[ "$1" != bound ] || ifconfig "$interface" "$ip" netmask "$subnet"
