@@ -221,13 +221,22 @@ class QemuMachine:
             time.sleep(_POLL)
 
     def poll(self) -> End | None:
-        """How the machine ended, or None while it runs."""
+        """How the machine ended, or None while it runs.
+
+        Raises:
+            InfraError: It stands still, because the host had no space for what its disk was to hold.
+        """
         if self._end is None and self._process.poll() is not None:
             reason = self._monitor.shutdown_reason()
             if reason in set(EndCause):
                 self._end = End(EndCause(reason))
             else:
                 self._end = End(EndCause.DIED, self._death())
+        elif self._end is None and (said := self._monitor.disk_failure()):
+            raise InfraError(
+                f"the machine's disk cannot be written to {self._overlay}: {said}",
+                hint="free some space, or choose another directory with --runs DIR",
+            )
         return self._end
 
     @property

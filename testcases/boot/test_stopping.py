@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -75,6 +76,28 @@ def test_two_at_once_do_not_meet(relay: Build, harness_cache: Path, tmp_path: Pa
     assert len({document.id for document in documents}) == 2
     assert len({document.facts["nonce"] for document in documents}) == 2
     assert {image.sha256 for image in documents[0].images} == {image.sha256 for image in documents[1].images}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which only root may")
+def test_on_a_disk_that_fills_up(relay: Build, harness_cache: Path, tmp_path: Path) -> None:
+    del relay
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=520k", "none", tmp_path], check=True)
+    harness, runs = [sys.executable, "-m", "harness"], ["--runs", str(tmp_path)]
+    try:
+        command = [*harness, "run", *runs, "--cache", str(harness_cache)]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_LIMIT)
+        assert done.returncode == Outcome.INFRA.exit_code
+        assert b"No space left on device" in done.stdout + done.stderr
+        assert b"Traceback" not in done.stderr
+        document = _document(tmp_path)
+        assert document.verdict is not None
+        assert document.verdict.outcome == Outcome.INFRA
+        assert document.verdict.reason.endswith("No space left on device")
+        assert document.ended
+        log = subprocess.run([*harness, "log", *runs, document.id], capture_output=True, check=True)
+        assert b"Linux version " in log.stdout
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def _document(runs: Path) -> RunDocument:
