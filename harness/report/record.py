@@ -259,9 +259,10 @@ class RunRecord:
             text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
             self._room.write(lambda: write_atomically(self.directory / "run.json", text + "\n"))
 
-    def decide(self, result: RunResult) -> None:
-        """Write what the verdict is; the machine may still be there."""
+    def decide(self, result: RunResult, **changes: Any) -> None:
+        """Write what the verdict is, and what else is known then; the machine may still be there."""
         self.update(
+            **changes,
             verdict=result.verdict,
             stages=result.stages,
             checks=result.checks,
@@ -269,10 +270,10 @@ class RunRecord:
             not_applicable=result.not_applicable,
         )
 
-    def finish(self, result: RunResult) -> None:
+    def finish(self, result: RunResult, **changes: Any) -> None:
         """Write how the run ended, also on a full disk; nobody else writes to the record any more."""
         self._room.give()
-        self.decide(result)
+        self.decide(result, **changes)
         self.update(ended=_timestamp(datetime.now(UTC)))
 
     def watch(self, recorder: Recorder) -> None:
