@@ -59,6 +59,7 @@ def test_on_the_restricted_network_the_harness_answers_and_nobody_else(
     log = (record / "network.log").read_text("utf-8")
     assert "name example.com A: 1.1.1.80\n" in log
     assert "GET http://ftp.example.org/pub/gnu/nothing-1.0.txt: 404\n" in log
+    assert "port 443 (example.com): refused, as there is no HTTPS\n" in log
 
 
 def test_on_the_open_network_the_host_is_reached(harness_cache: Path, tmp_path: Path) -> None:
