@@ -154,6 +154,10 @@ def test_recipes_and_kernels_by_path_are_beside_the_file(tmp_path: Path) -> None
         (AXES + '[[rule]]\nallow = "pass"\n', r"key rule\[0\]\.allow"),
         (AXES + '[[rule]]\nallow = "fail"\nreason = "r"\nexpires = "soon"\n', r"key rule\[0\]\.expires"),
         (AXES + "[[rule]]\npatience = 0\n", r"rule\[0\]\.patience"),
+        (
+            AXES + '[checkout.lb]\nrecipe = "live-bootstrap"\ntree = "."\n',
+            r"key checkout\.lb is the recipe of no cell",
+        ),
         ("summary = ", "not valid TOML"),
     ],
 )
