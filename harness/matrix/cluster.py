@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.errors import ConfigError, InfraError
+from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine.protocol import MachineKind
 from harness.matrix import local
 from harness.matrix.cargo import Lacking, send, unload
@@ -256,6 +256,8 @@ def _result(remote: Remote) -> Result | Lacking:
     if remote.future.cancelled():
         return Result(Outcome.INFRA, "the cluster cancelled the run", "", took)
     error = remote.future.exception()
+    if isinstance(error, HarnessError):
+        return Result(error.outcome, error.message, "", took)
     if error is not None:
         return Result(Outcome.INFRA, f"the cluster lost the run: {type(error).__name__}: {error}", "", took)
     result = remote.future.result()
