@@ -81,7 +81,7 @@ def plan(
     about = (
         f"about {_span(seconds)} with {at_once} at once{guess}" if seconds else "none of them was run before"
     )
-    out().print(f"\n{many} cells, {about}", highlight=False, soft_wrap=True)
+    out().print(f"\n{many} cell{'s' * (many != 1)}, {about}", highlight=False, soft_wrap=True)
 
 
 @app.command("run")

@@ -77,7 +77,7 @@ def adopt(queue: Queue, jobs: Iterable[Job], recorded: Mapping[tuple[str, int], 
             continue
         run = recorded.get((job.cell.name, job.attempt))
         if run is not None and run.outcome and run.outcome != Outcome.INTERRUPTED:
-            settled.append(_settle(queue, job, Result(Outcome(run.outcome), run.reason, run.id, run.seconds)))
+            settled.append(_settle(queue, job, Result.recorded(run)))
         else:
             settled.append(queue.give_back(job))
     return settled

@@ -18,7 +18,7 @@ Machine = Annotated[str, msgspec.Meta(pattern=r"^(qemu|chroot|bwrap|board:[^/]+)
 AcceleratorName = Literal["auto", "kvm", "tcg"]
 MediumName = Literal["direct", "cd", "usb-xhci", "usb-ehci"]
 FirmwareName = Literal["bios", "uefi"]
-Size = Annotated[str, msgspec.Meta(pattern=r"^\d+[KMGT]?$")]
+Size = Annotated[str, msgspec.Meta(pattern=r"^[1-9]\d*[KMGT]?$")]
 Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
 

@@ -145,6 +145,7 @@ def test_recipes_and_kernels_by_path_are_beside_the_file(tmp_path: Path) -> None
             r"key axes\.accelerators\[0\].*'xen' is none of (?:auto|kvm|tcg), ",
         ),
         (AXES + 'memory = ["much"]\n', r"key axes\.memory\[0\]"),
+        (AXES + 'memory = ["1G", "0M"]\n', r"key axes\.memory\[1\]"),
         (AXES + 'machines = ["abacus"]\n', r"key axes\.machines\[0\]"),
         (AXES + '[[exclude]]\nkernel = "nope"\n', r"key exclude\[0\] fits no cell"),
         (AXES + "[[exclude]]\n", "has no cells"),

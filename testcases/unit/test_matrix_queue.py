@@ -151,6 +151,8 @@ def test_what_a_dead_controller_left_is_settled_by_the_records(
         recorded = {} if outcome is None else {(job.cell.name, 1): run}
         [settled] = adopt(queue, [job], recorded)
         assert (settled.state, settled.attempt) == (state, attempt)
+        if settled.result is not None:
+            assert settled.result.reason == ("why" if outcome == "FAIL" else "")
         assert queue.jobs(job.matrix) == [settled]
 
 
@@ -158,6 +160,13 @@ def test_a_queue_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "queue.db").mkdir()
     with pytest.raises(InfraError, match=r"cannot work with the queue .*queue\.db"):
         Queue(tmp_path / "queue.db")
+
+
+def test_a_queue_that_is_damaged_is_said_to_be_removable(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").write_bytes(bytes(range(256)) * 32)
+    with pytest.raises(InfraError, match="not a database") as caught:
+        Queue(tmp_path / "queue.db")
+    assert caught.value.hint.startswith("remove it")
 
 
 def job(outcome: Outcome, allowed: str = "") -> Job:
