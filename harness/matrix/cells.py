@@ -12,7 +12,7 @@ import msgspec
 
 from harness import toml
 from harness.errors import ConfigError
-from harness.matrix.check import check
+from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
 from harness.matrix.document import Checkout, Document, Include, kind_of
 from harness.recipe import load_recipe
@@ -97,7 +97,7 @@ class Matrix:
         path: The file.
         summary: One line about it.
         cells: Its cells, in the file's order.
-        notes: What a person should know about the file: rules that have expired.
+        notes: What a person should know about the file: rules that have expired, kernels that are not there.
     """
 
     name: str
@@ -147,7 +147,7 @@ def load_matrix(path: Path, today: date) -> Matrix:
 
 
 def _ruled(document: Document, path: Path, cells: dict[str, Cell], today: date) -> Matrix:
-    notes = []
+    notes = list(kernel_notes(path, document))
     for number, rule in enumerate(document.rule):
         fitting = [name for name, cell in cells.items() if _fits(cell, rule)]
         if not fitting:

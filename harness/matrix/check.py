@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
+from harness.kernel.catalogue import is_path, kernel_files
 from harness.machine.protocol import MachineKind
 from harness.matrix.document import kind_of
+from harness.payload.chosen import WITHOUT_LINUX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from harness.matrix.document import Document
@@ -27,6 +30,14 @@ def check(path: Path, document: Document) -> None:
     _check_checkouts(path, document)
     _check_includes(path, document)
     _check_rules(path, document)
+
+
+def kernel_notes(path: Path, document: Document) -> Iterator[str]:
+    """Kernels that the catalogue has not: their cells end as CONFIG, which a rule may allow; others go on."""
+    known = kernel_files()
+    for key, name in document.kernel_names():
+        if name not in known and name != WITHOUT_LINUX and not name.endswith(".toml") and not is_path(name):
+            yield f"{path}: key {key}: there is no kernel {name!r}; there are {', '.join(known)}"
 
 
 def _check_checkouts(path: Path, document: Document) -> None:

@@ -128,6 +128,14 @@ class Document(toml.Table, frozen=True):
         for number, included in enumerate(self.include):
             yield f"include[{number}].recipe", included.recipe
 
+    def kernel_names(self) -> Iterator[tuple[str, str]]:
+        """Each kernel that is named, behind its key."""
+        for number, name in enumerate(self.axes.kernels):
+            yield f"axes.kernels[{number}]", name
+        for number, included in enumerate(self.include):
+            if included.kernel is not None:
+                yield f"include[{number}].kernel", included.kernel
+
 
 def kind_of(machine: str) -> MachineKind:
     """What kind of machine one is: a board's name is behind a colon."""

@@ -117,11 +117,27 @@ def test_machines_that_do_not_exist_are_refused(tmp_path: Path, machine: str) ->
 def test_a_known_failure_is_allowed_up_to_its_last_day(
     tmp_path: Path, expires: str, allowed: str, notes: int
 ) -> None:
-    rule = f'[[rule]]\nkernel = "a"\nallow = "fail"\nreason = "known"\nexpires = {expires}\npatience = 2\n'
-    (tmp_path / "m.toml").write_text(AXES + 'kernels = ["a", "b"]\n' + rule)
+    rule = (
+        f'[[rule]]\nkernel = "*-6.1*"\nallow = "fail"\nreason = "known"\nexpires = {expires}\npatience = 2\n'
+    )
+    kernels = 'kernels = ["debian-6.1-i686", "debian-5.10-i686"]\n'
+    (tmp_path / "m.toml").write_text(AXES + kernels + rule)
     matrix = load_matrix(tmp_path / "m.toml", TODAY)
     assert [(cell.allowed, cell.patience) for cell in matrix.cells] == [(allowed, 2), ("", 1)]
     assert len(matrix.notes) == notes
+
+
+def test_a_kernel_that_is_not_there_is_pointed_out_before_anything_runs(tmp_path: Path) -> None:
+    kernels = (
+        'kernels = ["debian-6.1-i686", "debian-6.1-i868", "builder-hex0", "own/vmlinuz", "own/k.toml"]\n'
+    )
+    include = '[[include]]\nrecipe = "relay"\nkernel = "nope"\n'
+    (tmp_path / "m.toml").write_text(AXES + kernels + include)
+    misspelt, included = load_matrix(tmp_path / "m.toml", TODAY).notes
+    assert (
+        "m.toml: key axes.kernels[1]: there is no kernel 'debian-6.1-i868'; there are debian-5.10" in misspelt
+    )
+    assert "m.toml: key include[0].kernel: there is no kernel 'nope'" in included
 
 
 def test_recipes_and_kernels_by_path_are_beside_the_file(tmp_path: Path) -> None:
