@@ -128,7 +128,8 @@ def load_matrix(path: Path, today: date) -> Matrix:
             recipes[name] = load_recipe(_located(name, path))
             recipes[name].boot  # noqa: B018 - without one there is nothing to run
         except ConfigError as error:
-            raise ConfigError(f"{path}: key {key}: {error.message}", hint=error.hint) from error
+            there = f"checkouts of this file: {', '.join(checkouts)}; " if checkouts else ""
+            raise ConfigError(f"{path}: key {key}: {error.message}", hint=f"{there}{error.hint}") from error
     check(path, document)
     cells: dict[str, Cell] = {}
     for one in (*_combined(document, recipes), *document.include):

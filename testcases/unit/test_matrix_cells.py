@@ -184,6 +184,13 @@ def test_mistakes_name_file_and_key(tmp_path: Path, text: str, words: str) -> No
     assert "m.toml" in caught.value.message
 
 
+def test_who_misspells_a_checkout_is_told_those_that_there_are(tmp_path: Path) -> None:
+    checkout = '[checkout.lb]\nrecipe = "live-bootstrap"\ntree = "."\n'
+    with pytest.raises(ConfigError, match=r"axes\.recipes\[0\]: there is no recipe 'bl'") as caught:
+        load(tmp_path, AXES.replace("relay", "bl") + checkout)
+    assert caught.value.hint.startswith("checkouts of this file: lb; known recipes: ")
+
+
 def test_the_hint_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, AXES + 'kernels = ["a", "b"]\n[[exclude]]\nkernel = "nope"\n')
