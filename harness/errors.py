@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class HarnessError(Exception):
@@ -50,3 +54,19 @@ def command_failed(command: Sequence[str], returncode: int, stderr: str, *, hint
     tail = "\n".join(f"  {line}" for line in stderr.strip().splitlines()[-10:])
     message = f"`{shlex.join(command)}` ended with status {returncode}"
     return InfraError(f"{message}:\n{tail}" if tail else message, hint=hint)
+
+
+def explained(error: BaseException) -> HarnessError:
+    """What nobody has foreseen, for people: a full disk, or a mistake of ours."""
+    if isinstance(error, HarnessError):
+        return error
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        what = f"cannot write {error.filename or 'a file'}: {error.strerror}"
+        return InfraError(what, hint="free some space, or choose another directory")
+    import traceback
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return HarnessError(
+        f"a mistake of ours: {type(error).__name__}: {error} ({where.filename}:{where.lineno})",
+        hint="please report it, with what `harness --debug …` prints",
+    )

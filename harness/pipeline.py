@@ -13,7 +13,7 @@ import msgspec
 from harness import natively, slices
 from harness.building import BuildOptions, build
 from harness.console.cast import write_cast
-from harness.errors import HarnessError, Interrupted
+from harness.errors import Interrupted, explained
 from harness.following import Following
 from harness.machine.admission import admitted
 from harness.outcome import Outcome
@@ -142,12 +142,11 @@ def boot(
                 ).follow()
             result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:
-            record.update(packages=watch.records, checksums=watch.checksums)
-            record.finish(_aborted(plan, record, error))
+            aborted = _aborted(plan, record, error)
+            record.finish(aborted, packages=watch.records, checksums=watch.checksums)
             index.remember(record.directory)
             raise
-        record.update(packages=watch.records, checksums=watch.checksums)
-        record.finish(result)
+        record.finish(result, packages=watch.records, checksums=watch.checksums)
     index.remember(record.directory)
     try:
         write_cast(
@@ -193,11 +192,8 @@ def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:
 
 def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
     """The result of a run that never came to a verdict of its own."""
-    if isinstance(error, HarnessError):
-        verdict = Verdict(error.outcome, record.stage, error.message, error.hint)
-    else:
-        reason = f"{type(error).__name__}: {error}"
-        verdict = Verdict(Outcome.BUG, record.stage, reason, "please report this")
+    known = explained(error)
+    verdict = Verdict(known.outcome, record.stage, known.message, known.hint)
     ended = {stage.name: stage for stage in record.document.stages}
     broken = {record.stage: StageResult(record.stage, StageStatus.FAILED)}
     stages = all_stages(plan, (broken | ended).values())

@@ -15,7 +15,7 @@ import typer
 
 import harness
 from harness.cli.printing import err, print_json
-from harness.errors import HarnessError, Interrupted
+from harness.errors import HarnessError, Interrupted, explained
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -120,22 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if "--debug" in given:
             raise
-        status = _report(_mistake(error), given)
+        status = _report(explained(error), given)
     sys.exit(status)
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(f"stopped by {signal.Signals(number).name}")
-
-
-def _mistake(error: Exception) -> HarnessError:
-    import traceback
-
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return HarnessError(
-        f"a mistake of ours: {type(error).__name__}: {error} ({where.filename}:{where.lineno})",
-        hint="please report it, with what `harness --debug …` prints",
-    )
 
 
 def _report(error: HarnessError, given: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ import select
 import time
 import weakref
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -184,6 +184,16 @@ class Recorder:
                 entry = bisect_right(self._offsets, offset) - 1
                 return self._arrivals[entry] if entry >= 0 else 0.0
         return self._recorded_seconds_at(offset)
+
+    def arrivals(self, start: int, end: int) -> list[tuple[int, float]]:
+        """When the bytes of a raw stretch arrived: where in it each read began, and its seconds.
+
+        The first is that of the byte at `start`.
+        """
+        first = self.seconds_at(start)
+        with self._changed:
+            inside = slice(bisect_right(self._offsets, start), bisect_left(self._offsets, end))
+            return [(start, first), *zip(self._offsets[inside], self._arrivals[inside], strict=True)]
 
     def _recorded_seconds_at(self, offset: int) -> float:
         """Search the index file."""

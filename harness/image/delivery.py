@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import places
-from harness.errors import ConfigError, InfraError
+from harness.errors import DISK_FULL, ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ def _replaced(path: Path) -> Iterator[Path]:
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror}"
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+        if error.errno in {*DISK_FULL, errno.EIO}:
             raise InfraError(
                 message, hint="free some space, or choose another directory with -o DIR"
             ) from error

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from harness.machine.protocol import ProcessorSample
     from harness.machine.qmp import Monitor
 
-_TEXT_SCREEN = 0xB8000  # VGA text memory: 80x25 cells of character and attribute
+_TEXT_MEMORY = 0xB8000  # of VGA: cells of character and attribute, of which 80x25 are displayed
+_TEXT_SIZE = 0x8000  # bytes
 _COLUMNS, _ROWS = 80, 25
+_CRTC = 0x3D4  # VGA's CRT controller: the port that chooses a register; that behind it reads and writes it
+_ORIGIN = (0x0C, 0x0D)  # its registers with the number of the first cell that is displayed
 _INTERRUPTS = 1 << 9  # IF in EFLAGS (Intel SDM volume 1, 3.4.3)
 _PAGING = 1 << 31  # PG in CR0 (Intel SDM volume 3, 2.5)
 
@@ -51,12 +54,43 @@ def screen(monitor: Monitor, directory: Path) -> list[str]:
     """The lines of the VGA text screen that are not blank; QEMU writes it into the directory for a moment."""
     dump = directory / "screen.bin"
     try:
-        monitor.execute("pmemsave", val=_TEXT_SCREEN, size=_COLUMNS * _ROWS * 2, filename=str(dump))
+        origin = _origin(monitor)
+        monitor.execute("pmemsave", val=_TEXT_MEMORY, size=_TEXT_SIZE, filename=str(dump))
         cells = dump.read_bytes()[::2]
     except (InfraError, OSError):
         return []
     finally:
         dump.unlink(missing_ok=True)
-    text = cells.decode("cp437").replace("\0", " ")
-    lines = (text[start : start + _COLUMNS].rstrip() for start in range(0, len(text), _COLUMNS))
+    # What lies behind the end is displayed from the beginning on.
+    text = (cells[origin:] + cells[:origin]).decode("cp437").replace("\0", " ")
+    lines = (text[start : start + _COLUMNS].rstrip() for start in range(0, _COLUMNS * _ROWS, _COLUMNS))
     return [line for line in lines if line]
+
+
+def _origin(monitor: Monitor) -> int:
+    """The first cell of the text memory that is displayed: a kernel scrolls by moving it.
+
+    Looking means to choose a register, which the guest may be about to do itself: it stands still meanwhile.
+    """
+    running = monitor.execute("query-status")["running"]
+    if running:
+        monitor.execute("stop")
+    try:
+        chosen = _read_port(monitor, _CRTC)
+        origin = 0
+        for register in _ORIGIN:
+            monitor.human(f"o/b {_CRTC:#x} {register:#x}")
+            origin = origin << 8 | _read_port(monitor, _CRTC + 1)
+        monitor.human(f"o/b {_CRTC:#x} {chosen:#x}")
+    finally:
+        if running:
+            monitor.execute("cont")
+    return origin % (_TEXT_SIZE // 2)
+
+
+def _read_port(monitor: Monitor, port: int) -> int:
+    said = monitor.human(f"i/b {port:#x}")
+    found = re.search(r"= (0x[0-9a-f]+)", said)
+    if found is None:
+        raise InfraError(f"QEMU's monitor does not read port {port:#x}: {said.strip()}")
+    return int(found[1], 16)

@@ -19,7 +19,7 @@ from harness.machine.network import ANSWERER
 from harness.machine.protocol import End, EndCause, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -133,20 +133,17 @@ class QemuMachine:
             self._loading = memory.Loading(self._saved / MEMORY)
             inherited.append(self._loading.pipe)
             self.command += ("-incoming", f"fd:{self._loading.pipe}")
-        (self._directory / "qemu.cmd").write_text(for_people(self.command, self._spec.disk), encoding="utf-8")
-        self._stderr = self._directory / "qemu.stderr"
-        with ExitStack() as started, self._stderr.open("wb") as stderr:
+        with ExitStack() as started:
             for end in theirs:
                 started.enter_context(end)
-            self._process = subprocess.Popen(
-                # setpriv: the kernel kills QEMU when the thread that started it is gone, however it went.
-                ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                pass_fds=inherited,
-                start_new_session=True,  # Ctrl-C is for us; we end QEMU ourselves
-            )
+            try:
+                self._process = self._start(inherited)
+            except OSError as error:
+                self._overlay.unlink(missing_ok=True)
+                raise InfraError(
+                    f"cannot start QEMU, whose files are in {self._directory}: {error.strerror}",
+                    hint="look at the space on the disk",
+                ) from error
         if self._loading is not None:
             self._loading.close()
         self.transport = SocketTransport(console)
@@ -167,6 +164,21 @@ class QemuMachine:
             raise
         self._sampled = (time.monotonic(), self._meter.read().cpu)
         return self
+
+    def _start(self, inherited: Sequence[int]) -> subprocess.Popen[bytes]:
+        shown = for_people(self.command, self._spec.disk)
+        (self._directory / "qemu.cmd").write_text(shown, encoding="utf-8")
+        self._stderr = self._directory / "qemu.stderr"
+        with self._stderr.open("wb") as stderr:
+            return subprocess.Popen(
+                # setpriv: the kernel kills QEMU when the thread that started it is gone, however it went.
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=inherited,
+                start_new_session=True,  # Ctrl-C is for us; we end QEMU ourselves
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -221,13 +233,22 @@ class QemuMachine:
             time.sleep(_POLL)
 
     def poll(self) -> End | None:
-        """How the machine ended, or None while it runs."""
+        """How the machine ended, or None while it runs.
+
+        Raises:
+            InfraError: It stands still, because the host had no space for what its disk was to hold.
+        """
         if self._end is None and self._process.poll() is not None:
             reason = self._monitor.shutdown_reason()
             if reason in set(EndCause):
                 self._end = End(EndCause(reason))
             else:
                 self._end = End(EndCause.DIED, self._death())
+        elif self._end is None and (said := self._monitor.disk_failure()):
+            raise InfraError(
+                f"the machine's disk cannot be written to {self._overlay}: {said}",
+                hint="free some space, or choose another directory with --runs DIR",
+            )
         return self._end
 
     @property

@@ -85,6 +85,14 @@ class Monitor:
                 return str(data["reason"])
         return None
 
+    def disk_failure(self) -> str:
+        """Why the host could not write a disk, for which QEMU stopped the processor; "" if it could."""
+        for event in self._events.history:
+            data = event.get("data")
+            if event["event"] == "BLOCK_IO_ERROR" and isinstance(data, dict) and data["action"] == "stop":
+                return str(data["reason"])
+        return ""
+
     def close(self) -> None:
         """End the session; QEMU goes on."""
         with suppress(InfraError):  # QEMU may have gone first

@@ -9,6 +9,7 @@ import fcntl
 import os
 import platform
 import secrets
+from bisect import bisect_right
 from datetime import UTC, datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
@@ -258,9 +259,10 @@ class RunRecord:
             text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
             self._room.write(lambda: write_atomically(self.directory / "run.json", text + "\n"))
 
-    def decide(self, result: RunResult) -> None:
-        """Write what the verdict is; the machine may still be there."""
+    def decide(self, result: RunResult, **changes: Any) -> None:
+        """Write what the verdict is, and what else is known then; the machine may still be there."""
         self.update(
+            **changes,
             verdict=result.verdict,
             stages=result.stages,
             checks=result.checks,
@@ -268,10 +270,10 @@ class RunRecord:
             not_applicable=result.not_applicable,
         )
 
-    def finish(self, result: RunResult) -> None:
+    def finish(self, result: RunResult, **changes: Any) -> None:
         """Write how the run ended, also on a full disk; nobody else writes to the record any more."""
         self._room.give()
-        self.decide(result)
+        self.decide(result, **changes)
         self.update(ended=_timestamp(datetime.now(UTC)))
 
     def watch(self, recorder: Recorder) -> None:
@@ -308,13 +310,17 @@ class RunRecord:
 
     def heard(self, block: Block) -> None:
         """Write console lines, each with the time at which its first byte came."""
-        at = self._recorder.seconds_at if self._recorder else lambda _: 0.0
-        began = at(block.start)
-        if at(block.end - 1) - began < _AT_ONCE:
-            stamp = b"%12.6f " % began
-            text = stamp + block.text[:-1].replace(b"\n", b"\n" + stamp) + b"\n"
+        start, end = block.start, block.end
+        came = self._recorder.arrivals(start, end) if self._recorder else [(start, 0.0)]
+        stamps = [b"%12.6f " % seconds for _, seconds in came]
+        if came[-1][1] - came[0][1] < _AT_ONCE:
+            text = stamps[0] + block.text[:-1].replace(b"\n", b"\n" + stamps[0]) + b"\n"
         else:
-            text = "".join(f"{at(line.start):12.6f} {line.text}\n" for line in block).encode()
+            offsets = [offset for offset, _ in came]
+            text = b"".join(
+                b"%b%b\n" % (stamps[bisect_right(offsets, line.start) - 1], line.text.encode())
+                for line in block
+            )
         self._room.write(lambda: self._log.write(text))
         self._room.write(self._log.flush)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.errors import InfraError
+from harness.errors import DISK_FULL, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 _SIZE = 256 << 10  # bytes; run.json has some 10 KB, and is written anew before the old one goes
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Room:
@@ -57,7 +55,7 @@ class Room:
         try:
             action()
         except OSError as error:
-            self._full = error.errno in _FULL
+            self._full = error.errno in DISK_FULL
             raise InfraError(
                 f"cannot write the run record {self._directory}: {error.strerror}",
                 hint="free some space, or choose another directory with --runs DIR",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import places
-from harness.errors import InfraError
+from harness.errors import DISK_FULL, InfraError
 from harness.store import locks, seal
 from harness.store.seal import SealedFile
 from harness.store.uses import uses_of_this_process
@@ -193,7 +193,7 @@ class Store:
         try:
             yield
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno in DISK_FULL:
                 raise self._full() from error
             if error.errno in _REFUSED and Path(os.fsdecode(error.filename or "")).is_relative_to(self.cache):
                 message = f"cannot use the cache: {error.filename}: {error.strerror}"

@@ -18,9 +18,11 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         unfinished.write_text(text, encoding="utf-8")
         unfinished.rename(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
+    except OSError as error:  # one that comes from writing names no file
+        error.filename = error.filename or str(path)
         raise
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def remove(directory: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
+import struct
+import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +109,8 @@ def test_kernel_without_a_serial_console(silence: Build, verdict_of: VerdictOf) 
     assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "boot")
     assert "does not use the serial console: its screen shows kernel messages" in verdict.reason
     assert "console=ttyS0" in verdict.hint
-    assert any(item.what == "screen" for item in verdict.evidence)
+    # Far below the first page of the text memory: the kernel scrolls by moving what is displayed.
+    assert "silence: sleep begins" in [item.text for item in verdict.evidence if item.what == "screen"]
 
 
 def test_quiet_guest_without_a_serial_console(silence: Build, verdict_of: VerdictOf) -> None:
@@ -180,6 +184,7 @@ def test_boot_sector(tmp_path: Path, name: str) -> None:
     verdict = verdict_on(code.ljust(510, b"\0") + b"\x55\xaa", tmp_path, Medium.USB_EHCI)
     assert (verdict.outcome, verdict.stage) == (outcome, "boot")
     assert verdict.reason.endswith(reason)
+    assert verdict.evidence
 
 
 @pytest.mark.parametrize("medium", [Medium.USB_EHCI, Medium.CD])
@@ -187,30 +192,56 @@ def test_medium_that_nothing_boots_from(tmp_path: Path, medium: Medium) -> None:
     verdict = verdict_on(bytes(512), tmp_path, medium)
     assert (verdict.outcome, verdict.stage) == (Outcome.CONFIG, "boot")
     assert verdict.reason.startswith("the firmware found nothing to boot: ")
+    assert verdict.evidence
     assert "harness image verify" in verdict.hint
 
 
-def verdict_on(sector: bytes, directory: Path, medium: Medium) -> Verdict:
+# xor ax,ax; mov ds,ax; mov si,0x7c20; mov dl,0x81; again: mov ax,0x4300; int 0x13; add word [0x7c28],64;
+# adc word [0x7c2a],0; jmp again. At 0x7c20 is the packet: 64 sectors from 1000:0000, from sector 0 on.
+WRITES = bytes.fromhex("31c0 8ed8 be207c b281 b80043 cd13 8306287c40 83162a7c00 ebef")
+PACKET = struct.pack("<BBHHHQ", 16, 0, 64, 0, 0x1000, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which only root may")
+def test_host_has_no_space_for_what_the_guest_writes(tmp_path: Path) -> None:
+    (disk := tmp_path / "disk.img").touch()
+    os.truncate(disk, 64 << 20)
+    (small := tmp_path / "small").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)
+    sector = (WRITES.ljust(32, b"\0") + PACKET).ljust(510, b"\0") + b"\x55\xaa"
+    try:
+        verdict = verdict_on(sector, tmp_path, Medium.USB_EHCI, disk=disk, overlay=small)
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert (verdict.outcome, verdict.stage) == (Outcome.INFRA, "boot")
+    assert re.fullmatch(
+        rf"the machine's disk cannot be written to {small}/\S+: No space left on device", verdict.reason
+    )
+    assert "--runs" in verdict.hint
+
+
+def verdict_on(
+    sector: bytes, directory: Path, medium: Medium, disk: Path | None = None, overlay: Path | None = None
+) -> Verdict:
     """What becomes of a medium that begins with this sector."""
     image = directory / "medium.img"
     image.write_bytes(sector.ljust(1 << 20, b"\0"))
     spec = MachineSpec(
         boot=MediumBoot(image, medium, ""),
         firmware=Firmware.BIOS,
-        disk=None,
+        disk=disk,
         memory=32 << 20,
         cpu="",
         accelerator=Accelerator.TCG,
     )
     with ExitStack() as stack:
-        machine = stack.enter_context(QemuMachine(spec, directory))
+        machine = stack.enter_context(QemuMachine(spec, overlay or directory))
         recorder = stack.enter_context(Recorder(machine.transport, directory / "raw", directory / "idx"))
         runner = Runner(
             load_plan(PLAN), machine, recorder, accelerator="tcg", facts={}, listener=Nobody(), patience=0.2
         )
         verdict = runner.follow().verdict
     assert verdict.hint
-    assert verdict.evidence
     return verdict
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +77,35 @@ def test_two_at_once_do_not_meet(relay: Build, harness_cache: Path, tmp_path: Pa
     assert len({document.id for document in documents}) == 2
     assert len({document.facts["nonce"] for document in documents}) == 2
     assert {image.sha256 for image in documents[0].images} == {image.sha256 for image in documents[1].images}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which only root may")
+def test_on_a_disk_that_fills_up(relay: Build, harness_cache: Path, tmp_path: Path) -> None:
+    del relay
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", tmp_path], check=True)
+    harness, runs = [sys.executable, "-m", "harness"], ["--runs", str(tmp_path)]
+    command = [*harness, "run", *runs, "--cache", str(harness_cache)]
+    try:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            _wait_until(
+                lambda: any(b"Linux version" in raw.read_bytes() for raw in tmp_path.glob("*/console.raw"))
+            )
+            with suppress(OSError), (tmp_path / "others").open("wb", 0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            stdout, stderr = process.communicate(timeout=_LIMIT)
+        assert process.returncode == Outcome.INFRA.exit_code, stdout + stderr
+        assert b"No space left on device" in stdout + stderr
+        assert b"Traceback" not in stderr
+        document = _document(tmp_path)
+        assert document.verdict is not None
+        assert (document.verdict.outcome, document.verdict.stage) == (Outcome.INFRA, "sysa")
+        assert document.verdict.reason.endswith("No space left on device")
+        assert document.ended
+        log = subprocess.run([*harness, "log", *runs, document.id], capture_output=True, check=True)
+        assert b"Linux version" in log.stdout
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def _document(runs: Path) -> RunDocument:

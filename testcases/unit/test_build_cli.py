@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from harness.image.manifest import Manifest, read
 from testcases.unit.test_bzimage import kernel
@@ -103,6 +101,10 @@ def test_path_size_hash_and_inputs_are_said(builder: Builder) -> None:
 
 
 def test_copies_manifests_and_bills_go_where_they_are_wanted(builder: Builder) -> None:
+    # Here alone: they take seconds, and every worker imports all tests.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     result = builder.builds("-o", "out", "--json")
     assert result.returncode == 0, result
     told = json.loads(result.stdout)

@@ -112,6 +112,7 @@ def test_times_of_long_ago_are_read_back_from_the_index(guest: Guest, tmp_path: 
         for number in (0, 1, 2, 3, 999, 10_000, 12_345, 21_000, 25_000, 29_998, 29_999):
             assert recorder.seconds_at(7 * number) == number / 8
             assert recorder.seconds_at(7 * number + 6) == number / 8
+            assert recorder.arrivals(7 * number + 6, 7 * number + 7) == [(7 * number + 6, number / 8)]
 
 
 def test_peer_that_hangs_up_ends_the_stream(guest: Guest, tmp_path: Path) -> None:
@@ -193,6 +194,9 @@ def test_index_tells_when_bytes_arrived(guest: Guest, tmp_path: Path) -> None:
             peer.sendall(data)
             assert len(recorded(recorder, size)) == size
         assert [recorder.seconds_at(offset) for offset in range(6)] == [1, 1, 1, 2, 2, 3]
+        assert recorder.arrivals(0, 6) == [(0, 1), (3, 2), (5, 3)]
+        assert recorder.arrivals(1, 5) == [(1, 1), (3, 2)]
+        assert recorder.arrivals(3, 4) == [(3, 2)]
         assert recorder.seconds == 3
     assert (tmp_path / "index").read_text() == "0 1.000000\n3 2.000000\n5 3.000000\n"
 

@@ -172,6 +172,33 @@ def test_times_are_those_of_the_recorder(tmp_path: Path) -> None:
     assert came < json.loads(event)["seconds"] <= now
 
 
+def test_each_line_has_the_time_of_its_first_byte(tmp_path: Path) -> None:
+    now = 0.0
+    ours, guests = socket.socketpair()
+    raw, index = tmp_path / "console.raw", tmp_path / "console.idx"
+    with (
+        RunRecord(tmp_path, "relay", **INPUTS) as record,
+        Recorder(SocketTransport(ours), raw, index, clock=lambda: now) as recorder,
+        guests,
+    ):
+        record.watch(recorder)
+        for data in (b"one\ntwo", b"\nthree\n\n", b"four\n"):
+            now += 1
+            size = recorder.size + len(data)
+            guests.sendall(data)
+            while recorder.size < size:
+                assert recorder.read(recorder.size, timeout=30)
+        record.heard(Block(b"one\ntwo\nthree\n\nfour\n", 0))
+    lines = (record.directory / "console.log").read_text().splitlines()
+    assert [line.split() for line in lines] == [
+        ["1.000000", "one"],
+        ["1.000000", "two"],
+        ["2.000000", "three"],
+        ["2.000000"],
+        ["3.000000", "four"],
+    ]
+
+
 def test_runs_at_the_same_moment_have_records_of_their_own(tmp_path: Path) -> None:
     records = [RunRecord(tmp_path, "relay", **INPUTS) for _ in range(8)]
     assert len({record.directory for record in records}) == 8
