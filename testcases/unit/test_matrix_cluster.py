@@ -187,6 +187,23 @@ def test_a_controller_that_dies_has_its_runs_stopped_and_is_resumed(cluster: Clu
     assert [cell["outcome"] for cell in ended.values()] == ["PASS"]
 
 
+def test_a_scheduler_that_dies_ends_the_matrix_which_goes_on_elsewhere(
+    cluster: Cluster, trial: Trial
+) -> None:
+    cluster.add("one")
+    trial.write("go-p")
+    process = trial.start("--scheduler", cluster.address)
+    trial.wait_for(lambda: trial.log() == ["began go-p 1"])
+    cluster.scheduler.kill()
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 6
+    assert f"the scheduler {cluster.address} is gone" in complained
+    assert "Traceback" not in complained
+    trial.wait_for(lambda: "stopped go-p" in trial.log())
+    (trial.place / "go").touch()
+    assert trial.result("--resume")["go-p"]["attempts"] == 1
+
+
 def test_a_resource_that_nobody_has_is_named_before_anything_waits(cluster: Cluster, trial: Trial) -> None:
     cluster.add("small", resources="mem=1e6 kvm=1")
     trial.write("0.1-p")
