@@ -23,14 +23,24 @@ _PAGING = 1 << 31  # PG in CR0 (Intel SDM volume 3, 2.5)
 
 
 def sample(monitor: Monitor, cpu_share: float) -> ProcessorSample | None:
-    """Registers of the boot processor, and what the disks have done; None when QEMU does not tell."""
+    """Registers of the boot processor, and what the disks have done; None when QEMU does not tell.
+
+    Raises:
+        InfraError: The guest stands still, because KVM could not go on with it.
+    """
     from harness.machine.protocol import ProcessorSample
 
     try:
+        state = monitor.execute("query-status")["status"]
         registers = monitor.human("info registers")
         disks = monitor.execute("query-blockstats")
     except InfraError:
         return None
+    if state == "internal-error":
+        raise InfraError(
+            "QEMU stopped the guest, with which KVM could not go on",
+            hint="qemu.stderr in the record says at which instruction; --accelerator tcg has no such limits",
+        )
     found = re.search(
         r"[ER]IP=(?P<at>[0-9a-f]+) [ER]FL=(?P<flags>[0-9a-f]+).* CPL=(?P<privilege>\d).* HLT=(?P<halted>\d)"
         r"[\s\S]*\bCR0=(?P<control>[0-9a-f]+)",

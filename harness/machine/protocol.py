@@ -294,7 +294,11 @@ class Observed(Protocol):
         """What it has consumed so far."""
 
     def sample(self) -> ProcessorSample | None:
-        """Look at the processor; None when the machine cannot tell."""
+        """Look at the processor; None when the machine cannot tell.
+
+        Raises:
+            InfraError: The host has given the guest up, and it stands still.
+        """
 
     def screen(self) -> list[str]:
         """The lines of the text screen; empty when there is none."""

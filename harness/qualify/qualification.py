@@ -198,7 +198,7 @@ class _Qualifier:
         words = [word for option, value in options.items() if value for word in (option, value)]
         # What the kernel does is wanted, whatever its configuration says.
         words += ["--force", *(["--refresh"] if wishes.refresh else [])]
-        return relay_beside(words, wishes.running.runs, wishes.cache)
+        return relay_beside(words, wishes.running.runs, wishes.cache, self._progress)
 
     def _boot(self, recipe: Recipe, running: pipeline.RunOptions | None = None) -> pipeline.Run:
         wishes = self._wishes

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from harness.matrix.queue import Result
+    from harness.progress import Progress
 
 _UP = b"relay: sysa: up under "
 
@@ -39,13 +40,16 @@ class Relay(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def relay_beside(options: Sequence[str], runs: Path, cache: Path) -> Iterator[Callable[[], Relay]]:
+def relay_beside(
+    options: Sequence[str], runs: Path, cache: Path, progress: Progress
+) -> Iterator[Callable[[], Relay]]:
     """Begin the relay in a process of its own; what is given waits for its end.
 
     Args:
         options: Further options of its `harness run`.
         runs: Directory of the records.
         cache: The cache directory.
+        progress: Where waiting for it is shown.
 
     Raises:
         InfraError: It cannot be started.
@@ -58,7 +62,8 @@ def relay_beside(options: Sequence[str], runs: Path, cache: Path) -> Iterator[Ca
         try:
 
             def ended() -> Relay:
-                process.wait()
+                with progress.task("the relay beside them"):
+                    process.wait()
                 return _relay(local.result_of(process.returncode, log, time.monotonic() - began), runs)
 
             yield ended

@@ -15,6 +15,7 @@ from harness.errors import ConfigError
 from harness.machine.command import Sockets, command_words
 from harness.machine.protocol import Accelerator, Bus, DirectBoot, Drive, Firmware, MachineSpec
 from harness.outcome import Outcome
+from harness.progress import Quiet
 from harness.qualify import qualification as qualification_module
 from harness.qualify import questions
 from harness.qualify.advice import Known, advise
@@ -357,7 +358,7 @@ def test_drives_get_controllers(tmp_path: Path) -> None:
 
 
 def test_a_relay_that_cannot_be_run_says_why(tmp_path: Path) -> None:
-    with relay_beside(["--kernel", "/no/vmlinuz"], tmp_path / "runs", tmp_path / "cache") as ended:
+    with relay_beside(["--kernel", "/no/vmlinuz"], tmp_path / "runs", tmp_path / "cache", Quiet()) as ended:
         relay = ended()
     assert relay.verdict.outcome == Outcome.CONFIG
     assert "/no/vmlinuz" in relay.verdict.reason
