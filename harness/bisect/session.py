@@ -17,7 +17,9 @@ from harness.bisect.search import Grade, Line, search
 from harness.bisect.trial import Criterion, Finding, Trials
 from harness.errors import ConfigError, HarnessError, Interrupted
 from harness.matrix.local import Place
+from harness.recipe import load_recipe
 from harness.report.history import BISECTIONS
+from harness.stages.plan_file import load_plan
 from harness.store.locks import held_if_free
 
 if TYPE_CHECKING:
@@ -176,6 +178,7 @@ def run(wanted: Wanted, debian: DebianSource, audience: Audience) -> Ended:
         InfraError: The host failed.
         Interrupted: Ctrl-C or SIGTERM; `resume` goes on.
     """
+    _check_stages(wanted)
     home = wanted.runs / ".bisect" / wanted.key
     places.writable_directory(home, "bisection", "choose another directory with --runs DIR")
     with _alone(home), _tidied(home / "tree"):
@@ -198,6 +201,20 @@ def run(wanted: Wanted, debian: DebianSource, audience: Audience) -> Ended:
         except Interrupted as error:
             hint = "the same command with --resume goes on where it stopped"
             raise Interrupted(f"{name}: {error.message}", hint=hint) from error
+
+
+def _check_stages(wanted: Wanted) -> None:
+    """Find out before the first run that none has such a stage; of a commit, only its own run tells."""
+    if wanted.tree is not None:
+        return
+    plan = load_plan(load_recipe(wanted.recipe).plan)
+    there = [stage.name for stage in plan.stages]
+    for option, stage in (("--reach", wanted.criterion.stage), ("--checkpoint", wanted.checkpoint)):
+        if stage and stage not in there:
+            raise ConfigError(
+                f"{option}: the plan {plan.name} of {wanted.recipe} has no stage {stage!r}",
+                hint=f"it has: {', '.join(there)}",
+            )
 
 
 def _searched(name: str, candidates: Candidates, trials: Trials, audience: Audience) -> Ended:

@@ -130,7 +130,7 @@ class Trials:
             past = recorded.get((self.cell(candidate), attempt))
             known = past is not None and past.outcome not in {"", Outcome.INTERRUPTED}
             if past is not None and known:
-                result = Result(Outcome(past.outcome), past.reason, past.id, past.seconds)
+                result = Result.recorded(past)
             else:
                 try:
                     own = self.prepare(candidate) if own is None else own

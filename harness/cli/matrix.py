@@ -78,10 +78,8 @@ def plan(
         _warn(note)
     many, unknown = len(planned.cells), len(planned.cells) - len(planned.known)
     guess = f"; {unknown} of them (?) were not run before" if unknown else ""
-    about = (
-        f"about {_span(seconds)} with {at_once} at once{guess}" if seconds else "none of them was run before"
-    )
-    out().print(f"\n{many} cells, {about}", highlight=False, soft_wrap=True)
+    about = f"about {_span(seconds)} with {at_once} at once{guess}" if seconds else "never run before"
+    out().print(f"\n{many} cell{'s' * (many != 1)}, {about}", highlight=False, soft_wrap=True)
 
 
 @app.command("run")

@@ -288,9 +288,12 @@ def _size(text: str | None, option: str = "--memory") -> int | None:
     if text is None:
         return None
     try:
-        return parse_size(text)
+        size = parse_size(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+    if not size:
+        raise typer.BadParameter("it has to be more than 0", param_hint=f"'{option}'")
+    return size
 
 
 def _label(text: str) -> tuple[str, str]:

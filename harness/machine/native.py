@@ -39,23 +39,35 @@ def check_host(kind: MachineKind, sysctl: Path = Path("/proc/sys")) -> None:
     """Find out whether this host and user can have such a machine.
 
     Raises:
-        ConfigError: chroot is asked for without root, bwrap is not installed, or user namespaces are
-            switched off; the message names the switch.
+        ConfigError: chroot is asked for without root, or by a root that may not make namespaces; bwrap is not
+            installed, or user namespaces are switched off; the message names the switch.
     """
     if kind == MachineKind.CHROOT:
-        if os.geteuid() != 0:
-            raise ConfigError(
-                "the machine chroot needs root: mounts and device nodes are made for it",
-                hint="run the harness as root, or take --machine bwrap, which needs no root",
-            )
+        _check_chroot()
+    else:
+        _check_bwrap(sysctl)
+
+
+def _check_chroot() -> None:
+    if os.geteuid() != 0:
+        raise ConfigError(
+            "the machine chroot needs root: mounts and device nodes are made for it",
+            hint="run the harness as root, or take --machine bwrap, which needs no root",
+        )
+    trial = [_program("unshare", "util-linux"), "--mount", "--uts", "--ipc", "--net", "--pid", "--fork"]
+    if said := _refused([*trial, "--mount-proc", "/bin/true"]):
+        raise ConfigError(
+            f"the machine chroot cannot make namespaces here: {said}",
+            hint="a container may forbid it: start that with --privileged, or take --machine qemu",
+        )
+
+
+def _check_bwrap(sysctl: Path) -> None:
+    trial = [_program("bwrap", "bubblewrap"), "--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0"]
+    trial += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--", "/bin/true"]
+    said = _refused(trial).removeprefix("bwrap: ")
+    if not said:
         return
-    program = _bwrap()
-    trial = [program, "--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0", "--ro-bind", "/", "/"]
-    trial += ["--dev", "/dev", "--proc", "/proc", "--", "/bin/true"]
-    answer = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if answer.returncode == 0:
-        return
-    said = answer.stderr.strip().removeprefix("bwrap: ")
     for name, off in _SWITCHES.items():
         switch = sysctl / name.replace(".", "/")
         if switch.is_file() and switch.read_text().strip() == off:
@@ -72,12 +84,18 @@ def check_host(kind: MachineKind, sysctl: Path = Path("/proc/sys")) -> None:
     )
 
 
-def _bwrap() -> str:
-    program = shutil.which("bwrap")
+def _refused(trial: list[str]) -> str:
+    """What a trial says that does not end well; "" for one that does."""
+    answer = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return (answer.stderr.strip() or f"exit status {answer.returncode}") if answer.returncode else ""
+
+
+def _program(name: str, package: str) -> str:
+    program = shutil.which(name)
     if program is None:
         raise ConfigError(
-            "bwrap is not installed",
-            hint="install it (Debian: apt-get install bubblewrap), or take another machine",
+            f"{name} is not installed",
+            hint=f"install it (Debian: apt-get install {package}), or take another machine",
         )
     return program
 
@@ -211,7 +229,16 @@ class NativeMachine:
         ]
 
     def _bwrap_words(self, call: NativeCall) -> list[str]:
-        words = [_bwrap(), "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-ipc", "--unshare-pid"]
+        words = [
+            _program("bwrap", "bubblewrap"),
+            "--unshare-user",
+            "--uid",
+            "0",
+            "--gid",
+            "0",
+            "--unshare-ipc",
+            "--unshare-pid",
+        ]
         words += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "bootstrap"]
         words += ["--die-with-parent", "--clearenv"]
         for name, value in call.environment.items():

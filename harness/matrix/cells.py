@@ -12,9 +12,9 @@ import msgspec
 
 from harness import toml
 from harness.errors import ConfigError
-from harness.machine.protocol import MachineKind
+from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
-from harness.matrix.document import Checkout, Document, Include
+from harness.matrix.document import Checkout, Document, Include, kind_of
 from harness.recipe import load_recipe
 from harness.report.index import cell_name
 from harness.size import parse_size
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
+    from harness.machine.protocol import MachineKind
     from harness.matrix.document import Match
     from harness.recipe import Recipe
 
@@ -59,7 +60,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kind(self) -> MachineKind:
         """What kind of machine it runs on."""
-        return _kind(self.machine)
+        return kind_of(self.machine)
 
     @property
     def board(self) -> str:
@@ -96,7 +97,7 @@ class Matrix:
         path: The file.
         summary: One line about it.
         cells: Its cells, in the file's order.
-        notes: What a person should know about the file: rules that have expired.
+        notes: What a person should know about the file: rules that have expired, kernels that are not there.
     """
 
     name: str
@@ -120,16 +121,16 @@ def load_matrix(path: Path, today: date) -> Matrix:
     document = toml.load(path, Document)
     checkouts = {name: located(each, path.parent) for name, each in document.checkout.items()}
     recipes: dict[str, Recipe] = {}
-    for key, name in _recipe_names(document):
+    for key, name in document.recipe_names():
         if name in checkouts:
             continue
         try:
             recipes[name] = load_recipe(_located(name, path))
             recipes[name].boot  # noqa: B018 - without one there is nothing to run
         except ConfigError as error:
-            raise ConfigError(f"{path}: key {key}: {error.message}", hint=error.hint) from error
-    _check_includes(path, document)
-    _check_rules(path, document)
+            there = f"checkouts of this file: {', '.join(checkouts)}; " if checkouts else ""
+            raise ConfigError(f"{path}: key {key}: {error.message}", hint=f"{there}{error.hint}") from error
+    check(path, document)
     cells: dict[str, Cell] = {}
     for one in (*_combined(document, recipes), *document.include):
         if one.recipe in checkouts:
@@ -147,7 +148,7 @@ def load_matrix(path: Path, today: date) -> Matrix:
 
 
 def _ruled(document: Document, path: Path, cells: dict[str, Cell], today: date) -> Matrix:
-    notes = []
+    notes = list(kernel_notes(path, document))
     for number, rule in enumerate(document.rule):
         fitting = [name for name, cell in cells.items() if _fits(cell, rule)]
         if not fitting:
@@ -170,13 +171,6 @@ def replace_cell(cell: Cell, **changes: object) -> Cell:
     """The same cell with something changed."""
     changed: Cell = msgspec.structs.replace(cell, **changes)
     return changed
-
-
-def _recipe_names(document: Document) -> Iterator[tuple[str, str]]:
-    for number, name in enumerate(document.axes.recipes):
-        yield f"axes.recipes[{number}]", name
-    for number, included in enumerate(document.include):
-        yield f"include[{number}].recipe", included.recipe
 
 
 def _located(name: str, path: Path) -> str:
@@ -226,7 +220,7 @@ def _cell(one: Include, recipe: Recipe, path: Path) -> Cell:
 
 def _of_checkout(one: Include, checkout: Checkout, path: Path) -> Cell:
     """Its kernel is the one that goes with it, unless another is named."""
-    kind = _kind(one.machine)
+    kind = kind_of(one.machine)
     try:
         known = outline(checkout, kind, one.kernel or "")
     except ConfigError as error:
@@ -257,10 +251,6 @@ def _beside(kernel: str, path: Path) -> str:
     return str(path.parent / kernel) if "/" in kernel else kernel
 
 
-def _kind(machine: str) -> MachineKind:
-    return MachineKind(machine.partition(":")[0])
-
-
 def _fits(cell: Cell, match: Match) -> bool:
     for key in _MATCHED:
         pattern = getattr(match, key)
@@ -279,38 +269,6 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError:
         return -1
-
-
-def _check_includes(path: Path, document: Document) -> None:
-    """Keys that a machine has no use for are mistakes where they are said of one cell."""
-    for number, one in enumerate(document.include):
-        kind = _kind(one.machine)
-        unfit = {
-            "kernel": one.kernel is not None and not kind.has_kernel,
-            "accelerator": one.accelerator != "auto" and kind != MachineKind.QEMU,
-            "memory": one.memory is not None and kind == MachineKind.BOARD,
-            "medium": one.medium != "direct" and kind != MachineKind.QEMU,
-            "firmware": one.firmware != "bios" and kind != MachineKind.QEMU,
-        }
-        for key in (key for key, given in unfit.items() if given):
-            raise ConfigError(
-                f"{path}: key include[{number}].{key} is not for the machine {one.machine}",
-                hint="leave it out; docs/matrix.md says what each machine has",
-            )
-
-
-def _check_rules(path: Path, document: Document) -> None:
-    hint = "see docs/matrix.md for the keys"
-    for number, rule in enumerate(document.rule):
-        key = f"{path}: key rule[{number}]"
-        if rule.allow and not rule.reason:
-            raise ConfigError(f"{key}.reason is missing: why may these cells fail?", hint=hint)
-        if rule.allow and rule.expires is None:
-            raise ConfigError(f"{key}.expires is missing: until when may these cells fail?", hint=hint)
-        if not rule.allow and rule.expires is not None:
-            raise ConfigError(f'{key}.expires does nothing without allow = "fail"', hint=hint)
-        if rule.patience <= 0:
-            raise ConfigError(f"{key}.patience has to be more than 0", hint=hint)
 
 
 def _unused(path: Path, key: str, cells: dict[str, Cell]) -> ConfigError:

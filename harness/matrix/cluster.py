@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.errors import ConfigError, InfraError
+from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine.protocol import MachineKind
 from harness.matrix import local
 from harness.matrix.cargo import Lacking, send, unload
@@ -97,7 +97,8 @@ class ClusterWorkers:
         except ImportError as error:
             hint = "install it with pip install 'bootstrap-harness[dask]'"
             raise ConfigError("--scheduler needs the Python package distributed", hint=hint) from error
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._client: Any = Client(self._address, timeout=_PATIENCE)
         except (OSError, TimeoutError) as error:
@@ -171,15 +172,22 @@ class ClusterWorkers:
         self._remotes[key] = Remote(job, future, log, began, sent)
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
-        """Wait until a run ends, no longer than so many seconds, and return those that have."""
-        from distributed import wait
+        """Wait until a run ends, no longer than so many seconds, and return those that have.
 
+        Raises:
+            InfraError: The scheduler is gone, and all its tasks with it.
+        """
+        from distributed import CancelledError, wait
+
+        self._check_scheduler()
         if self._remotes:
             try:
                 futures = [remote.future for remote in self._remotes.values()]
                 wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
             except TimeoutError:
                 return []
+            except CancelledError:  # if not all, each says below whether it was
+                self._check_scheduler()
         else:
             time.sleep(timeout)
         done = [key for key, remote in self._remotes.items() if remote.future.done()]
@@ -198,6 +206,13 @@ class ClusterWorkers:
                 reason = f"artifacts do not get to the worker {result.worker}: {why}"
                 ended.append((remote.job, Result(Outcome.INFRA, reason)))
         return ended
+
+    def _check_scheduler(self) -> None:
+        if self._client.status != "running":
+            raise InfraError(
+                f"the scheduler {self._address} is gone, and the runs of its workers with it",
+                hint="start both again, and go on with --resume; without --scheduler it goes on here",
+            )
 
     @property
     def _workers(self) -> dict[str, Any]:
@@ -256,6 +271,8 @@ def _result(remote: Remote) -> Result | Lacking:
     if remote.future.cancelled():
         return Result(Outcome.INFRA, "the cluster cancelled the run", "", took)
     error = remote.future.exception()
+    if isinstance(error, HarnessError):
+        return Result(error.outcome, error.message, "", took)
     if error is not None:
         return Result(Outcome.INFRA, f"the cluster lost the run: {type(error).__name__}: {error}", "", took)
     result = remote.future.result()

@@ -77,7 +77,7 @@ def adopt(queue: Queue, jobs: Iterable[Job], recorded: Mapping[tuple[str, int], 
             continue
         run = recorded.get((job.cell.name, job.attempt))
         if run is not None and run.outcome and run.outcome != Outcome.INTERRUPTED:
-            settled.append(_settle(queue, job, Result(Outcome(run.outcome), run.reason, run.id, run.seconds)))
+            settled.append(_settle(queue, job, Result.recorded(run)))
         else:
             settled.append(queue.give_back(job))
     return settled
@@ -103,13 +103,11 @@ def carry_out(
     for job in jobs:
         if job.state == "waiting":
             try:
+                possible = _task(job, workers)  # nothing is built for what nobody can run
                 ready(job)
-                backlog.add(_task(job, workers))
+                backlog.add(possible)
             except HarnessError as error:
-                if error.outcome == Outcome.INTERRUPTED:
-                    raise
-                result = Result(error.outcome, error.message)
-                audience.ended(_settle(queue, queue.lease(job), result, final=True), result, again=False)
+                _give_up(queue, job, error, audience)
     running: dict[int, Task[Job]] = {}
     slept = 0.0
     while len(backlog) or running:
@@ -124,7 +122,10 @@ def carry_out(
             again = settled.state == "waiting"
             audience.ended(settled, result, again=again)
             if again:
-                backlog.add(_task(settled, workers))
+                try:
+                    backlog.add(_task(settled, workers))  # whoever had what it needs may be gone
+                except HarnessError as error:
+                    _give_up(queue, settled, error, audience)
         slept += _MOMENT
         if slept > LEASE / 6:
             slept = 0.0
@@ -164,7 +165,14 @@ def _task(job: Job, workers: Workers) -> Task[Job]:
     return Task(job, job.estimate or 0.0, workers.places_for(job), job.cell.board)
 
 
-def _settle(queue: Queue, job: Job, result: Result, *, final: bool = False) -> Job:
-    if result.outcome == Outcome.INFRA and job.attempt < _ATTEMPTS and not final:
+def _give_up(queue: Queue, job: Job, error: HarnessError, audience: Audience) -> None:
+    if error.outcome == Outcome.INTERRUPTED:
+        raise error
+    result = Result(error.outcome, error.message)
+    audience.ended(queue.finish(job if job.attempt else queue.lease(job), result), result, again=False)
+
+
+def _settle(queue: Queue, job: Job, result: Result) -> Job:
+    if result.outcome == Outcome.INFRA and job.attempt < _ATTEMPTS:
         return queue.retry(job)
     return queue.finish(job, result)

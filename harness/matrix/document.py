@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from harness import toml
+from harness.machine.protocol import MachineKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The kinds of MachineKind; a board with its name.
 Machine = Annotated[str, msgspec.Meta(pattern=r"^(qemu|chroot|bwrap|board:[^/]+)$")]
 AcceleratorName = Literal["auto", "kvm", "tcg"]
 MediumName = Literal["direct", "cd", "usb-xhci", "usb-ehci"]
 FirmwareName = Literal["bios", "uefi"]
-Size = Annotated[str, msgspec.Meta(pattern=r"^\d+[KMGT]?$")]
+Size = Annotated[str, msgspec.Meta(pattern=r"^[1-9]\d*[KMGT]?$")]
 Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -116,3 +120,23 @@ class Document(toml.Table, frozen=True):
     include: tuple[Include, ...] = ()
     exclude: tuple[Exclude, ...] = ()
     rule: tuple[Rule, ...] = ()
+
+    def recipe_names(self) -> Iterator[tuple[str, str]]:
+        """Each recipe that is named, behind its key."""
+        for number, name in enumerate(self.axes.recipes):
+            yield f"axes.recipes[{number}]", name
+        for number, included in enumerate(self.include):
+            yield f"include[{number}].recipe", included.recipe
+
+    def kernel_names(self) -> Iterator[tuple[str, str]]:
+        """Each kernel that is named, behind its key."""
+        for number, name in enumerate(self.axes.kernels):
+            yield f"axes.kernels[{number}]", name
+        for number, included in enumerate(self.include):
+            if included.kernel is not None:
+                yield f"include[{number}].kernel", included.kernel
+
+
+def kind_of(machine: str) -> MachineKind:
+    """What kind of machine one is: a board's name is behind a colon."""
+    return MachineKind(machine.partition(":")[0])

@@ -205,10 +205,16 @@ def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     Raises:
         InfraError: No process can be had, or no file for what it says.
     """
-    try:
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        try:
             said = stack.enter_context(log.open("wb"))
             answer = stack.enter_context(log.with_suffix(".json").open("wb"))
+        except OSError as error:
+            raise InfraError(
+                f"cannot start a run with {log} for what it says: {error.strerror}",
+                hint="free some space, or choose another place with --runs DIR",
+            ) from error
+        try:
             return subprocess.Popen(
                 # It ends with us, however we end, and then stops its guest.
                 ["setpriv", "--pdeathsig", "TERM", "--", *words],
@@ -217,11 +223,11 @@ def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
                 stderr=said,
                 start_new_session=True,  # Ctrl-C is for us
             )
-    except OSError as error:
-        raise InfraError(
-            f"cannot start a run with {log} for what it says: {error.strerror}",
-            hint="free some space, or choose another place with --runs DIR",
-        ) from error
+        except OSError as error:
+            raise InfraError(
+                f"cannot start a run: setpriv, which ends it with us, does not start: {error.strerror}",
+                hint="install util-linux, and look whether its programs are on this process's PATH",
+            ) from error
 
 
 def ends(process: subprocess.Popen[bytes], seconds: float) -> bool:

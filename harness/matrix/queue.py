@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from harness.report.history import PastRun
+
 LEASE = 60.0  # seconds; renewed several times meanwhile
 
 _VERSION = 1
@@ -59,6 +61,12 @@ class Result(msgspec.Struct, frozen=True):
     reason: str = ""
     run: str = ""
     seconds: float = 0.0
+
+    @classmethod
+    def recorded(cls, run: PastRun) -> Self:
+        """What came of a run that has ended, by its record."""
+        outcome = Outcome(run.outcome)
+        return cls(outcome, "" if outcome == Outcome.PASS else run.reason, run.id, run.seconds)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,7 +254,7 @@ class Queue:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise InfraError(
-                f"cannot work with the queue {self._path}: {error}",
-                hint="free some space, and go on with --resume; or choose another place with --runs DIR",
-            ) from error
+            hint = "free some space, and go on with --resume; or choose another place with --runs DIR"
+            if getattr(error, "sqlite_errorcode", 0) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+                hint = "remove it, and run without --resume; what the cells did is in their records"
+            raise InfraError(f"cannot work with the queue {self._path}: {error}", hint=hint) from error

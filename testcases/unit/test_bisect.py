@@ -237,6 +237,8 @@ def test_ends_that_are_not_what_was_said_are_refused(bisection: Bisection) -> No
         (["--good", "a", "--bad", "b"], "one of the two with --kernel-line and --tree"),
         ([*LINE, "--tree", "."], "not both with --kernel-line and --tree"),
         ([*LINE, "--outcome", "FAIL", "--reach", "sysa"], "both say what is bad"),
+        ([*LINE, "--reach", "sysz"], "--reach: the plan relay of relay has no stage 'sysz'"),
+        ([*LINE, "--checkpoint", "sysz"], "it has: sysa, kexec, sysb"),
         ([*LINE, "--resume"], "there is no bisection of the same words"),
         ([*LINE[:2], "--good", "6.1.0-20", "--bad", "6.1.0-5"], "are the two exchanged?"),
         ([*LINE[:2], "--good", "6.1.0-1", "--bad", "6.1.0-5"], "no kernel is called so"),

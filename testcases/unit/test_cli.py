@@ -229,6 +229,7 @@ def test_a_cache_that_may_not_be_written_to_is_named(user: User) -> None:
         ("run one two", "two"),
         ("rum", "rum"),
         ("run --memory banana", "--memory"),
+        ("run --memory 0", "--memory"),
         ("run --patience never", "--patience"),
         ("run --patience 0", "--patience"),
         ("run --accelerator xen", "--accelerator"),

@@ -117,11 +117,27 @@ def test_machines_that_do_not_exist_are_refused(tmp_path: Path, machine: str) ->
 def test_a_known_failure_is_allowed_up_to_its_last_day(
     tmp_path: Path, expires: str, allowed: str, notes: int
 ) -> None:
-    rule = f'[[rule]]\nkernel = "a"\nallow = "fail"\nreason = "known"\nexpires = {expires}\npatience = 2\n'
-    (tmp_path / "m.toml").write_text(AXES + 'kernels = ["a", "b"]\n' + rule)
+    rule = (
+        f'[[rule]]\nkernel = "*-6.1*"\nallow = "fail"\nreason = "known"\nexpires = {expires}\npatience = 2\n'
+    )
+    kernels = 'kernels = ["debian-6.1-i686", "debian-5.10-i686"]\n'
+    (tmp_path / "m.toml").write_text(AXES + kernels + rule)
     matrix = load_matrix(tmp_path / "m.toml", TODAY)
     assert [(cell.allowed, cell.patience) for cell in matrix.cells] == [(allowed, 2), ("", 1)]
     assert len(matrix.notes) == notes
+
+
+def test_a_kernel_that_is_not_there_is_pointed_out_before_anything_runs(tmp_path: Path) -> None:
+    kernels = (
+        'kernels = ["debian-6.1-i686", "debian-6.1-i868", "builder-hex0", "own/vmlinuz", "own/k.toml"]\n'
+    )
+    include = '[[include]]\nrecipe = "relay"\nkernel = "nope"\n'
+    (tmp_path / "m.toml").write_text(AXES + kernels + include)
+    misspelt, included = load_matrix(tmp_path / "m.toml", TODAY).notes
+    assert (
+        "m.toml: key axes.kernels[1]: there is no kernel 'debian-6.1-i868'; there are debian-5.10" in misspelt
+    )
+    assert "m.toml: key include[0].kernel: there is no kernel 'nope'" in included
 
 
 def test_recipes_and_kernels_by_path_are_beside_the_file(tmp_path: Path) -> None:
@@ -145,6 +161,7 @@ def test_recipes_and_kernels_by_path_are_beside_the_file(tmp_path: Path) -> None
             r"key axes\.accelerators\[0\].*'xen' is none of (?:auto|kvm|tcg), ",
         ),
         (AXES + 'memory = ["much"]\n', r"key axes\.memory\[0\]"),
+        (AXES + 'memory = ["1G", "0M"]\n', r"key axes\.memory\[1\]"),
         (AXES + 'machines = ["abacus"]\n', r"key axes\.machines\[0\]"),
         (AXES + '[[exclude]]\nkernel = "nope"\n', r"key exclude\[0\] fits no cell"),
         (AXES + "[[exclude]]\n", "has no cells"),
@@ -154,6 +171,10 @@ def test_recipes_and_kernels_by_path_are_beside_the_file(tmp_path: Path) -> None
         (AXES + '[[rule]]\nallow = "pass"\n', r"key rule\[0\]\.allow"),
         (AXES + '[[rule]]\nallow = "fail"\nreason = "r"\nexpires = "soon"\n', r"key rule\[0\]\.expires"),
         (AXES + "[[rule]]\npatience = 0\n", r"rule\[0\]\.patience"),
+        (
+            AXES + '[checkout.lb]\nrecipe = "live-bootstrap"\ntree = "."\n',
+            r"key checkout\.lb is the recipe of no cell",
+        ),
         ("summary = ", "not valid TOML"),
     ],
 )
@@ -161,6 +182,13 @@ def test_mistakes_name_file_and_key(tmp_path: Path, text: str, words: str) -> No
     with pytest.raises(ConfigError, match=words) as caught:
         load(tmp_path, text)
     assert "m.toml" in caught.value.message
+
+
+def test_who_misspells_a_checkout_is_told_those_that_there_are(tmp_path: Path) -> None:
+    checkout = '[checkout.lb]\nrecipe = "live-bootstrap"\ntree = "."\n'
+    with pytest.raises(ConfigError, match=r"axes\.recipes\[0\]: there is no recipe 'bl'") as caught:
+        load(tmp_path, AXES.replace("relay", "bl") + checkout)
+    assert caught.value.hint.startswith("checkouts of this file: lb; known recipes: ")
 
 
 def test_the_hint_says_what_there_is(tmp_path: Path) -> None:

@@ -32,11 +32,14 @@ class Cluster:
         self.scheduler = self._start("distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard")
         self.address = self._said(self.scheduler, r"Scheduler at:\s+(tcp://\S+)")
 
-    def add(self, name: str, *, resources: str = ENOUGH) -> None:
+    def add(self, name: str, *, resources: str = ENOUGH, **environment: str) -> None:
         words = ["--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", resources]
         words += ["--local-directory", str(self.place)]
         self.workers[name] = self._start(
-            "distributed.cli.dask_worker", self.address, *words, cache=self.cache(name)
+            "distributed.cli.dask_worker",
+            *(self.address, *words),
+            HARNESS_CACHE=str(self.cache(name)),
+            **environment,
         )
         self._said(self.workers[name], r"(Registered to)")
 
@@ -51,11 +54,11 @@ class Cluster:
             assert process.stderr is not None
             process.stderr.close()
 
-    def _start(self, module: str, *words: str, cache: Path | None = None) -> subprocess.Popen[str]:
+    def _start(self, module: str, *words: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", module, "--host", "127.0.0.1", *words],
             cwd=ROOT,
-            env={**os.environ, **({"HARNESS_CACHE": str(cache)} if cache else {})},
+            env=os.environ | environment,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -136,6 +139,16 @@ def test_a_worker_that_cannot_keep_what_it_is_sent_is_named(cluster: Cluster, tr
     assert trial.log() == []
 
 
+def test_a_worker_that_cannot_start_a_run_says_what_it_lacks(
+    cluster: Cluster, trial: Trial, tmp_path: Path
+) -> None:
+    cluster.add("one", PATH=str(tmp_path))
+    trial.write("0-p")
+    cell = trial.result("--scheduler", cluster.address, status=6)["0-p"]
+    assert str(cell["reason"]).startswith("cannot start a run: setpriv")
+    assert trial.log() == []
+
+
 def test_a_worker_that_dies_has_its_cell_run_elsewhere(cluster: Cluster, trial: Trial) -> None:
     cluster.add("one")
     trial.write("go-p")
@@ -172,6 +185,23 @@ def test_a_controller_that_dies_has_its_runs_stopped_and_is_resumed(cluster: Clu
     (trial.place / "go").touch()
     ended = trial.result("--scheduler", cluster.address, "--resume")
     assert [cell["outcome"] for cell in ended.values()] == ["PASS"]
+
+
+def test_a_scheduler_that_dies_ends_the_matrix_which_goes_on_elsewhere(
+    cluster: Cluster, trial: Trial
+) -> None:
+    cluster.add("one")
+    trial.write("go-p")
+    process = trial.start("--scheduler", cluster.address)
+    trial.wait_for(lambda: trial.log() == ["began go-p 1"])
+    cluster.scheduler.kill()
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 6
+    assert f"the scheduler {cluster.address} is gone" in complained
+    assert "Traceback" not in complained
+    trial.wait_for(lambda: "stopped go-p" in trial.log())
+    (trial.place / "go").touch()
+    assert trial.result("--resume")["go-p"]["attempts"] == 1
 
 
 def test_a_resource_that_nobody_has_is_named_before_anything_waits(cluster: Cluster, trial: Trial) -> None:

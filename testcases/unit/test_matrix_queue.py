@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import InfraError
+from harness.errors import ConfigError, InfraError
 from harness.matrix.backlog import Backlog, Task, least, simulate
 from harness.matrix.cells import Cell
-from harness.matrix.controller import adopt, expected, worst
+from harness.matrix.controller import adopt, carry_out, expected, worst
 from harness.matrix.queue import LEASE, Job, Queue, Result
 from harness.outcome import Outcome
 from harness.report.history import PastRun
@@ -151,6 +151,8 @@ def test_what_a_dead_controller_left_is_settled_by_the_records(
         recorded = {} if outcome is None else {(job.cell.name, 1): run}
         [settled] = adopt(queue, [job], recorded)
         assert (settled.state, settled.attempt) == (state, attempt)
+        if settled.result is not None:
+            assert settled.result.reason == ("why" if outcome == "FAIL" else "")
         assert queue.jobs(job.matrix) == [settled]
 
 
@@ -158,6 +160,13 @@ def test_a_queue_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "queue.db").mkdir()
     with pytest.raises(InfraError, match=r"cannot work with the queue .*queue\.db"):
         Queue(tmp_path / "queue.db")
+
+
+def test_a_queue_that_is_damaged_is_said_to_be_removable(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").write_bytes(bytes(range(256)) * 32)
+    with pytest.raises(InfraError, match="not a database") as caught:
+        Queue(tmp_path / "queue.db")
+    assert caught.value.hint.startswith("remove it")
 
 
 def job(outcome: Outcome, allowed: str = "") -> Job:
@@ -179,3 +188,59 @@ def test_the_worst_outcome_is_that_of_cells_that_may_not_fail() -> None:
     assert worst([job(Outcome.PASS), job(Outcome.PANIC, allowed="known")]) == Outcome.PASS
     assert worst([]) == Outcome.PASS
     assert {worst([job(outcome)]) for outcome in Outcome} == set(Outcome)
+
+
+class Scarce:
+    """Workers whose only one that fits is gone after its first run, which the host failed."""
+
+    free = 1
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.running: list[Job] = []
+
+    def places_for(self, job: Job) -> int:
+        if self.gone or job.cell.kernel == "none":
+            raise ConfigError(f"no worker has what {job.cell.kernel} needs")
+        return 1
+
+    def start(self, job: Job) -> None:
+        self.running.append(job)
+
+    def wait(self, timeout: float) -> list[tuple[Job, Result]]:  # noqa: ARG002 - it ends at once
+        self.gone = True
+        return [(self.running.pop(), Result(Outcome.INFRA, "lost"))]
+
+
+class Listener:
+    """Notes what a controller tells."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str, bool]] = []
+
+    def began(self, job: Job) -> None:
+        pass
+
+    def ended(self, job: Job, result: Result, *, again: bool) -> None:
+        self.heard.append((job.cell.kernel, result.reason, again))
+
+    def moment(self) -> None:
+        pass
+
+
+def test_what_no_worker_can_run_ends_and_nothing_is_built_for_it(tmp_path: Path) -> None:
+    listener, built = Listener(), list[str]()
+    with Queue(tmp_path / "queue.db") as queue:
+        waiting = jobs(queue, "none", "once")
+        carry_out(queue, waiting, Scarce(), listener, lambda job: built.append(job.cell.kernel))
+        left = {job.cell.kernel: job for job in queue.jobs(waiting[0].matrix)}
+    assert built == ["once"]
+    assert listener.heard == [
+        ("none", "no worker has what none needs", False),
+        ("once", "lost", True),
+        ("once", "no worker has what once needs", False),
+    ]
+    assert {kernel: (job.outcome, job.attempt) for kernel, job in left.items()} == {
+        "none": (Outcome.CONFIG, 1),
+        "once": (Outcome.CONFIG, 1),
+    }

@@ -219,6 +219,21 @@ def test_chroot_without_root_is_refused_before_anything_runs(monkeypatch: pytest
     assert "bwrap" in caught.value.hint
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give rights up")
+def test_a_root_that_may_not_make_namespaces_is_told_before_anything_runs() -> None:
+    asks = "from harness.machine import native, protocol; native.check_host(protocol.MachineKind.CHROOT)"
+    unprivileged = [
+        "setpriv",
+        "--bounding-set=-sys_admin",
+        "--inh-caps=-sys_admin",
+        sys.executable,
+        "-c",
+        asks,
+    ]
+    done = subprocess.run(unprivileged, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ConfigError: the machine chroot cannot make namespaces here: unshare" in done.stderr
+
+
 def test_a_missing_bwrap_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="bwrap is not installed"):

@@ -28,11 +28,11 @@ class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     size: Literal["small", "large"] | int = "small"
 
 
-class Apple(msgspec.Struct, frozen=True, tag_field="fruit", tag="apple"):
+class Apple(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="fruit", tag="apple"):
     pass
 
 
-class Pear(msgspec.Struct, frozen=True, tag_field="fruit", tag="pear"):
+class Pear(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="fruit", tag="pear"):
     taste: Outcome = Outcome.PASS
 
 
@@ -85,6 +85,24 @@ def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, text: str, problem: 
         load(tmp_path, text)
     assert caught.value.message == f"{tmp_path}/file.toml: {problem}"
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("naem = 1", "the keys are name, inner, basket"),
+        (
+            'name = ""\n[[inner]]\nnumber = 1\nnone = 1',
+            "the keys of inner[0] are number, some-words, size",
+        ),
+        # Of several kinds of table, nobody knows which one was meant.
+        ('name = ""\nbasket.a = [{fruit = "pear", colour = 1}]', "docs/ describes the keys of each file"),
+    ],
+)
+def test_who_writes_a_key_that_is_not_known_is_told_the_others(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match="is not known") as caught:
+        load(tmp_path, text)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("text", ["name =", "name = ''\nname = ''", "\0", "[a\n"])
