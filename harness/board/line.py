@@ -131,9 +131,10 @@ class SerialLine:
                 elif data:
                     self.received += len(data)
                     self._heard(data)
-                    self._theirs.sendall(data)
-        except OSError:  # nobody listens any more
-            return
+                    try:
+                        self._theirs.sendall(data)
+                    except OSError:  # nobody listens any more
+                        return
         finally:
             with suppress(OSError):
                 self._theirs.shutdown(socket.SHUT_WR)

@@ -47,10 +47,15 @@ def open_port(board: Board) -> pyserial.Serial:
             port.exclusive = True
             port.write_timeout = _WRITE
         port.open()
-    except (OSError, ValueError) as error:  # pyserial's own is an OSError
+        if path.startswith("/"):
+            try:
+                fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
+            except OSError:
+                port.close()
+                raise
+    # pyserial's own is an OSError; that of termios, when an adapter is pulled out meanwhile, is none.
+    except (OSError, ValueError, termios.error) as error:
         raise _refusal(path, error) from error
-    if path.startswith("/"):
-        fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
     return port
 
 
@@ -106,7 +111,10 @@ def _refusal(path: str, error: Exception) -> ConfigError | InfraError:
         case errno.EACCES | errno.EPERM:
             return ConfigError(f"you may not open the serial port {path}", hint=_RULE)
         case errno.EBUSY | errno.EAGAIN:
-            return _busy(path, ", ".join(holders(path)))
+            who = ""
+            with suppress(OSError):  # it may be gone by now
+                who = ", ".join(holders(path))
+            return _busy(path, who)
         case errno.ENOTTY | errno.EINVAL:
             return ConfigError(f"{path} is no serial port", hint="give the key serial.port of one")
     return InfraError(

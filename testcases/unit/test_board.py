@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
 import socket
 import subprocess
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -189,6 +191,36 @@ def test_an_adapter_that_comes_back_is_followed_and_the_gap_is_told(
         assert adapter.hear() == b"typed"
     assert [gap.offset for gap in gaps] == [7]
     assert gaps[0].seconds >= 0.4
+
+
+@pytest.mark.parametrize(
+    "error", [termios.error(errno.EIO, "Input/output error"), OSError(errno.EIO, "gone")]
+)
+def test_an_adapter_that_goes_again_while_it_is_opened_is_followed(
+    board: Board, adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What the kernel says to whoever sets up a terminal that was pulled out is no OSError."""
+    gaps: list[Gap] = []
+    refused: list[Exception] = []
+    put = termios.tcsetattr
+
+    def once(*arguments: Any) -> None:
+        if not refused:
+            refused.append(error)
+            raise error
+        put(*arguments)
+
+    with machine_of(board, gaps) as machine, recorder_of(machine, tmp_path) as recorder:
+        machine.start()
+        adapter.say(b"before\n")
+        wait_for(lambda: recorder.size == 7)
+        monkeypatch.setattr("termios.tcsetattr", once)
+        adapter.unplug()
+        adapter.plug()
+        wait_for(lambda: machine.poll() is None and gaps)
+        adapter.say(b"after\n")
+        wait_for(lambda: recorder.size == 13)
+    assert refused
 
 
 def test_an_adapter_that_stays_away_ends_the_run(adapter: Adapter, tmp_path: Path) -> None:
