@@ -10,7 +10,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Condition, Event, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from harness.console.transport import ConsoleClosed, SocketTransport
@@ -54,6 +54,9 @@ class SerialLine:
         self._reattach = reattach
         self._heard = heard
         self._changed = Condition()
+        self._typing = (
+            Lock()
+        )  # a port is not closed while somebody types: its number may be another file's next
         self._stopping = Event()
         self._gaps: list[Gap] = []
         self.failure: InfraError | None = None  # why the line is gone for good
@@ -113,7 +116,8 @@ class SerialLine:
         if port is None:
             raise ConsoleClosed("cannot type to the board: its serial port is gone")
         try:
-            port.write(data)
+            with self._typing:
+                port.write(data)
         except OSError:  # whoever reads notices the same, and sees to it
             return
 
@@ -182,9 +186,12 @@ class SerialLine:
             self._changed.notify_all()
         return False
 
-    @staticmethod
-    def _close_port(port: Serial) -> None:
-        with suppress(OSError, TypeError):
+    def _close_port(self, port: Serial) -> None:
+        cancel = getattr(port, "cancel_write", None)  # ports at addresses have none
+        with suppress(OSError):
+            if cancel is not None:
+                cancel()
+        with self._typing, suppress(OSError, TypeError):
             port.close()
 
 

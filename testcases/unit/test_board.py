@@ -13,7 +13,7 @@ import termios
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pexpect
@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from harness.board import machine as board_machine
 from harness.board.document import boards, find_board, load_board
 from harness.board.lease import holder_of, leased
+from harness.board.line import SerialLine
 from harness.board.machine import BoardMachine
 from harness.board.port import open_port
 from harness.board.power import Switch
@@ -221,6 +222,44 @@ def test_an_adapter_that_goes_again_while_it_is_opened_is_followed(
         adapter.say(b"after\n")
         wait_for(lambda: recorder.size == 13)
     assert refused
+
+
+class BusyPort:
+    """A port that takes its time to send, whose adapter is pulled out meanwhile."""
+
+    def __init__(self) -> None:
+        self.sending = Event()
+        self.closed = Event()
+        self.closed_under_our_hands = True
+
+    def reset_input_buffer(self) -> None:
+        pass
+
+    def read(self, _size: int) -> bytes:
+        self.sending.wait()
+        raise OSError(errno.EIO, "gone")
+
+    def write(self, _data: bytes) -> None:
+        self.sending.set()
+        self.closed_under_our_hands = self.closed.wait(0.3)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_port_is_not_closed_while_something_is_sent() -> None:
+    port: Any = BusyPort()
+    ports = iter([port])
+
+    def open_once() -> Any:
+        for each in ports:
+            return each
+        raise ConfigError("there is none")
+
+    with SerialLine(open_once, reattach=0.1, heard=lambda _: None) as line:
+        line.write(b"typed")
+        assert port.closed.wait(_LIMIT)
+    assert not port.closed_under_our_hands
 
 
 def test_an_adapter_that_stays_away_ends_the_run(adapter: Adapter, tmp_path: Path) -> None:
