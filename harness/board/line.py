@@ -54,9 +54,8 @@ class SerialLine:
         self._reattach = reattach
         self._heard = heard
         self._changed = Condition()
-        self._typing = (
-            Lock()
-        )  # a port is not closed while somebody types: its number may be another file's next
+        # A port is not closed while somebody types: its number may be another file's next.
+        self._typing = Lock()
         self._stopping = Event()
         self._gaps: list[Gap] = []
         self.failure: InfraError | None = None  # why the line is gone for good
