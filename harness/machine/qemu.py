@@ -143,7 +143,7 @@ class QemuMachine:
                 self._overlay.unlink(missing_ok=True)
                 raise InfraError(
                     f"cannot start QEMU, whose files are in {self._directory}: {error.strerror}",
-                    hint="look at the space on the disk",
+                    hint="look at the space on the disk, and whether setpriv (package util-linux) is there",
                 ) from error
         if self._loading is not None:
             self._loading.close()
