@@ -104,11 +104,23 @@ class Runner:
         except Decided as decided:
             verdict = decided.verdict
         except InfraError as error:
-            verdict = Verdict(Outcome.INFRA, self._observer.stage.name, error.message, error.hint)
+            verdict = self._trouble(error)
         return self.result(verdict)
 
     def result(self, verdict: Verdict) -> RunResult:
-        """Close the current stage, and sum up."""
+        """Close the current stage, and sum up.
+
+        What goes wrong then, such as a disk that is full only now, can do no more than spoil a PASS.
+        """
+        try:
+            return self._result(verdict)
+        except InfraError as error:  # a full disk is told once: the record leaves out what follows
+            return self._result(self._trouble(error) if verdict.outcome == Outcome.PASS else verdict)
+
+    def _trouble(self, error: InfraError) -> Verdict:
+        return Verdict(Outcome.INFRA, self._observer.stage.name, error.message, error.hint)
+
+    def _result(self, verdict: Verdict) -> RunResult:
         passed = verdict.outcome == Outcome.PASS
         if passed and self._resumed is not None:
             verdict = _resumed_verdict(verdict, self._resumed)

@@ -14,7 +14,7 @@ import pytest
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
-from harness.errors import Interrupted
+from harness.errors import InfraError, Interrupted
 from harness.outcome import Outcome
 from harness.stages import events
 from harness.stages.plan import Check, Failure, Plan, Stage
@@ -675,6 +675,31 @@ def test_full_disk_in_the_middle_of_a_command_is_the_hosts_failure(tmp_path: Pat
     verdict = in_the_middle(tmp_path, then).verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.INFRA, "shell")
     assert "cannot record the console" in verdict.reason
+
+
+@pytest.mark.parametrize("event", [events.StageEnded, events.Ended])
+@pytest.mark.parametrize("log", [GOOD, b"Linux version 6.1.0\r\nKernel panic - not syncing: no\r\n"])
+def test_disk_that_is_full_only_at_the_end(tmp_path: Path, event: type[Event], log: bytes) -> None:
+    """Nothing but a PASS gives way to it: what the guest did wrong is worth more to know."""
+
+    def script(guest: Guest) -> End:
+        guest.play(log)
+        return POWERED_OFF
+
+    last = WATCHED.stages[-1].name if log == GOOD else "sysa"
+    told: list[Event] = []
+
+    def full(now: Event) -> None:
+        earlier = isinstance(now, events.StageEnded) and now.result.name != last
+        if isinstance(now, event) and not earlier and not told:
+            told.append(now)
+            raise InfraError("cannot write the run record: No space left on device")
+
+    result = follow(WATCHED, FakeMachine(script), tmp_path, listener=Audience(on_event=full))
+    assert told
+    assert result.verdict.stage == last
+    assert result.verdict.outcome == (Outcome.INFRA if log == GOOD else Outcome.PANIC)
+    assert ("No space left" in result.verdict.reason) == (log == GOOD)
 
 
 class StopHere:
