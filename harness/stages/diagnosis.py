@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from harness.machine.protocol import Observed, ProcessorSample
 
 _SAMPLES = 4
+_LEAD = 3  # samples by which one explanation has to be ahead of the other
 _USER = 3  # the privilege level of user space
 _INTERVAL = 0.4  # seconds between samples
-_LOOKS = 12  # samples that may pass before one shows progress: a busy program is often in the kernel
+_LOOKS = 12  # samples at most: a busy program is often in the kernel
+_RAN = 0.02  # share of a processor; a guest that got less is where it was, and was not looked at once more
 _SCREEN_LINES = 8  # the last ones of the text screen are evidence
 
 
@@ -68,12 +70,7 @@ def diagnose(
     Returns:
         What it is doing, and what that rests on.
     """
-    samples: list[ProcessorSample] = []
-    for _ in range(_SAMPLES):
-        wait(_INTERVAL)
-        sample = machine.sample()
-        if sample is not None:
-            samples.append(sample)
+    samples = _look(machine, wait)
     evidence = [
         Evidence(
             "processor",
@@ -84,6 +81,29 @@ def diagnose(
     ]
     evidence += [Evidence("screen", line) for line in machine.screen()[-_SCREEN_LINES:]]
     return conclude(samples, asked=asked), tuple(evidence)
+
+
+def _look(machine: Observed, wait: Callable[[float], object]) -> list[ProcessorSample]:
+    """Look until it is clear what the guest does, or often enough."""
+    samples: list[ProcessorSample] = []
+    for _ in range(_LOOKS):
+        wait(_INTERVAL)
+        sample = machine.sample()
+        if sample is None:
+            break
+        if sample.halted or sample.cpu_share >= _RAN or not samples:
+            samples.append(sample)
+        if len(samples) >= _SAMPLES and _is_clear(samples):
+            break
+    return samples
+
+
+def _is_clear(samples: Sequence[ProcessorSample]) -> bool:
+    halted = sum(sample.halted for sample in samples)
+    user = sum(not sample.halted and sample.privilege == _USER for sample in samples)
+    kernel = len(samples) - halted - user
+    busy = user + kernel
+    return halted - busy >= _LEAD or (busy - halted >= _LEAD and abs(user - kernel) >= _LEAD)
 
 
 def conclude(samples: Sequence[ProcessorSample], *, asked: bool = False) -> Doing:

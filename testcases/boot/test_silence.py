@@ -87,7 +87,7 @@ def test_what_a_silent_guest_does(silence: Build, verdict_of: VerdictOf, what: s
     assert verdict.reason.endswith(CONCLUSIONS[what])
     assert verdict.hint.endswith("; it was told to fall silent")
     assert f"silence: {what} begins" in [item.text for item in verdict.evidence if item.what == "console"]
-    assert sum(item.what == "processor" for item in verdict.evidence) == 4
+    assert sum(item.what == "processor" for item in verdict.evidence) >= 4
 
 
 def test_reading_is_progress_where_the_plan_says_so(
