@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from harness.cli.options import (
     KernelOption,
     LockOption,
     MirrorOption,
+    OnlyOption,
     RecipeArgument,
     RefreshOption,
     SecondOption,
@@ -29,10 +30,7 @@ def build(
         Path | None,
         typer.Option("-o", "--output", help="Directory for copies, with manifests and bills of materials."),
     ] = None,
-    only: Annotated[
-        Literal["initramfs", "disk", "iso", "usb", "dib"] | None,
-        typer.Option(help="Build images of this kind only; usb is the hybrid image iso."),
-    ] = None,
+    only: OnlyOption = None,
     check: Annotated[
         bool, typer.Option("--check", help="Build all again in other surroundings, and compare.")
     ] = False,
@@ -56,9 +54,8 @@ def build(
 
     if output:
         places.check_writable(output.absolute(), "output", "choose another with -o DIR")
-    kind = "iso" if only == "usb" else only
     options = build_options(
-        kernel, cache, lock, mirror, refresh=refresh, second=second, only=kind, dirty=dirty
+        kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
     )
     compared = None
     with TerminalProgress(err()) as progress:

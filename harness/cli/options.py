@@ -59,6 +59,10 @@ RefreshOption = Annotated[bool, typer.Option("--refresh", help="Fetch the newest
 DirtyOption = Annotated[
     bool, typer.Option("--dirty", help="Put files that git does not track into images made from checkouts.")
 ]
+OnlyOption = Annotated[
+    Literal["initramfs", "disk", "iso", "usb", "dib"] | None,
+    typer.Option(help="Images of this kind only, and what they need; usb is the hybrid image iso."),
+]
 RunsOption = Annotated[Path, typer.Option(help="Directory for run records.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -84,7 +88,7 @@ def build_options(
         lock=lock_file,
         mirror=mirror,
         refresh=refresh,
-        only=only,
+        only="iso" if only == "usb" else only,
         dirty=dirty,
     )
 

@@ -14,6 +14,7 @@ from harness.cli.options import (
     KernelOption,
     LockOption,
     MirrorOption,
+    OnlyOption,
     RecipeArgument,
     RefreshOption,
     SecondOption,
@@ -30,10 +31,7 @@ def script(
     tree: Annotated[
         Path | None, typer.Option(help="Your checkout of live-bootstrap or stage0-posix.")
     ] = None,
-    only: Annotated[
-        Literal["initramfs", "disk", "iso", "usb", "dib"] | None,
-        typer.Option(help="Make images of this kind only, and what they need."),
-    ] = None,
+    only: OnlyOption = None,
     inputs: Annotated[
         bool,
         typer.Option(" /--no-inputs", help="Write the script alone; it says what has to lie in inputs/."),
@@ -62,9 +60,8 @@ def script(
     from harness.report.progress import TerminalProgress
     from harness.size import format_size
 
-    kind = "iso" if only == "usb" else only
     options = build_options(
-        kernel, cache, lock, mirror, refresh=refresh, second=second, only=kind, dirty=dirty
+        kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
     )
     with TerminalProgress(err()) as progress:
         payload = chosen(

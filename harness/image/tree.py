@@ -94,3 +94,19 @@ class Written(msgspec.Struct, frozen=True):
     link: str = ""
     device: tuple[int, int] = (0, 0)
     source: str = ""
+
+    @classmethod
+    def of(cls, entry: Entry, main: Entry, size: int, sha256: str) -> Written:
+        """An entry with mode and owner of `main`: itself, or the file that it is a hard link to."""
+        return cls(
+            path=entry.path,
+            mode=main.mode,
+            uid=main.uid,
+            gid=main.gid,
+            size=size,
+            sha256=sha256,
+            target=entry.target,
+            link=entry.link,
+            device=entry.device,
+            source=entry.source,
+        )

@@ -94,20 +94,7 @@ def write(entries: Iterable[Entry], out: Sink, *, mtime: int = 0) -> list[Writte
     written = []
     for entry in ordered.values():
         main = inodes[entry.link].main if entry.link else entry
-        written.append(
-            Written(
-                path=entry.path,
-                mode=main.mode,
-                uid=main.uid,
-                gid=main.gid,
-                size=sizes[main.path],
-                sha256=output.sums.get(main.path, ""),
-                target=entry.target,
-                link=entry.link,
-                device=entry.device,
-                source=entry.source,
-            )
-        )
+        written.append(Written.of(entry, main, sizes[main.path], output.sums.get(main.path, "")))
     return written
 
 

@@ -108,20 +108,8 @@ class Filesystem:
         for path, entry in self.tree.entries.items():
             node = self.tree.nodes[path]
             main = node.entry
-            written.append(
-                Written(
-                    path=entry.path,
-                    mode=main.mode,
-                    uid=main.uid,
-                    gid=main.gid,
-                    size=0 if main.is_directory else node.size,
-                    sha256=sums.get(main.path, ""),
-                    target=entry.target,
-                    link=entry.link,
-                    device=entry.device,
-                    source=entry.source,
-                )
-            )
+            size = 0 if main.is_directory else node.size
+            written.append(Written.of(entry, main, size, sums.get(main.path, "")))
         return written
 
 

@@ -151,17 +151,8 @@ class Filesystem:
 
     def _written(self, entry: Entry, main: Entry) -> Written:
         content = self._contents.get(main.path)
-        return Written(
-            path=entry.path,
-            mode=main.mode,
-            uid=main.uid,
-            gid=main.gid,
-            size=content.size if content else len(os.fsencode(entry.target)),
-            sha256=content.sha256 if content else "",
-            target=entry.target,
-            link=entry.link,
-            source=entry.source,
-        )
+        size = content.size if content else len(os.fsencode(entry.target))
+        return Written.of(entry, main, size, content.sha256 if content else "")
 
 
 @contextmanager
