@@ -11,6 +11,7 @@ from harness.errors import InfraError
 from harness.outcome import Outcome
 from harness.stages import diagnosis, events, judge
 from harness.stages.boundary import Boundary, recorded_before
+from harness.stages.clock import GuestClock
 from harness.stages.current import Current
 from harness.stages.hearing import BREATH, Hearing
 from harness.stages.judge import Trouble
@@ -63,6 +64,7 @@ class Observer:
         self._hearing = Hearing(recorder, listener)
         self._looked = 0.0  # when machine and clocks were last looked at, in host seconds
         self._deaf_since: float | None = None  # when the console was first seen closed, in host seconds
+        self._clock = GuestClock(machine)
         self._now = self._current(plan.stages[0], 0)
         self._markers: tuple[Marker, ...] = ()
         self._context: dict[str, Sighting] = {}  # what the last line of each kind of context said, by key
@@ -139,7 +141,7 @@ class Observer:
         """Guest time for somebody who waits for a shell: the moment to listen for failures meanwhile."""
         self._listen(0.0)
         self._look(silence=False)
-        return self._machine.usage().guest
+        return self._clock.read()
 
     def await_end(self) -> NoReturn:
         """Watch the console until the machine's end, or the line that stands for it, decides the run."""
@@ -168,17 +170,17 @@ class Observer:
         )
 
     def _current(self, stage: Stage, offset: int) -> Current:
-        usage = self._machine.usage()
+        guest = self._clock.read()
         return Current(
             stage,
             offset,
             wall=time.monotonic(),
-            cpu=usage.cpu,
-            began=usage.guest,
-            heard=usage.guest,
-            stirred=usage.guest + stage.unheard * self._scale,
-            until=usage.guest + stage.budget * self._scale,
-            limit=usage.guest + max(stage.budget, stage.limit) * self._scale,
+            cpu=self._machine.usage().cpu,
+            began=guest,
+            heard=guest,
+            stirred=guest + stage.unheard * self._scale,
+            until=guest + stage.budget * self._scale,
+            limit=guest + max(stage.budget, stage.limit) * self._scale,
         )
 
     def _await(self, goal: Marker) -> Sighting:
@@ -228,7 +230,7 @@ class Observer:
             groups = {name: text for name, text in match.groupdict().items() if text is not None}
             found = replace(sighting, marker=marker, groups=groups)
             if marker.key == "milestone":
-                self._now.extend(self._machine.usage().guest + self._now.stage.budget * self._scale)
+                self._now.extend(self._clock.read() + self._now.stage.budget * self._scale)
             elif marker.key.startswith("context:"):
                 self._context[marker.key] = found
             elif not counted:
@@ -250,7 +252,7 @@ class Observer:
         trouble = Trouble(failure, sighting, tuple(line for line in before if line))
         now.keep(trouble)
         if not trouble.clue and now.last_words_until is None:
-            now.last_words_until = self._machine.usage().guest + _LAST_WORDS
+            now.last_words_until = self._clock.read() + _LAST_WORDS
         return True
 
     def _look(self, *, silence: bool) -> None:
@@ -275,7 +277,7 @@ class Observer:
         self._look_at_clocks(silence=silence)
 
     def _look_at_clocks(self, *, silence: bool) -> None:
-        now, guest = self._now, self._machine.usage().guest
+        now, guest = self._now, self._clock.read()
         if self._hearing.news:
             now.heard, now.stirred = guest, max(now.stirred, guest)
             self._hearing.news, now.lively = False, True

@@ -67,7 +67,7 @@ class Clock:
         self._rate = rate
         self._seconds = 0.0
         self._since = time.monotonic()
-        self.looks = 0  # how often the harness has looked at it
+        self.looks = 0  # how often the harness has looked at its machine
 
     def read(self) -> float:
         return self._seconds + (time.monotonic() - self._since) * self._rate
@@ -91,7 +91,10 @@ class Guest:
 
     def __init__(self, console: socket.socket, clock: Clock, seed: int) -> None:
         self.clock = clock
+        self.heard: Callable[[], int] | None = None  # the raw offset up to which lines were heard, if known
         self._console = console
+        self._said = 0  # bytes up to the end of the last whole line
+        self._open = 0  # bytes behind that
         self._random = Random(seed)  # noqa: S311 - tests must be repeatable
         self._stopped, self._stop = os.pipe()
 
@@ -103,8 +106,15 @@ class Guest:
         """Print bytes, in pieces of all sizes."""
         while data:
             size = self._random.choice((1, 7, 80, 4096, 65536))
-            self._console.sendall(data[:size])
+            self._send(data[:size])
             data = data[size:]
+
+    def _send(self, data: bytes) -> None:
+        self._console.sendall(data)
+        whole, newline, rest = data.rpartition(b"\n")
+        if newline:
+            self._said, self._open = self._said + self._open + len(whole) + 1, 0
+        self._open += len(rest)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Do nothing for so long, or for ever; whether the machine was stopped meanwhile."""
@@ -117,11 +127,14 @@ class Guest:
 
     def settle(self) -> None:
         """Wait until the harness has taken in all that was said, and has looked at the clock after that."""
-        while self._unread() and not self.wait(0.005):
+        while self._is_behind() and not self.wait(0.005):
             pass
         looks = self.clock.looks
         while self.clock.looks < looks + 3 and not self.wait(0.005):
             pass
+
+    def _is_behind(self) -> bool:
+        return self._unread() > 0 or (self.heard is not None and self.heard() < self._said)
 
     def _unread(self) -> int:
         return int.from_bytes(fcntl.ioctl(self._console, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
@@ -156,7 +169,7 @@ class Guest:
             data = os.read(bash.fd, 65536)
         except OSError:  # Linux reports the end of a pseudo terminal as an I/O error
             return False
-        self._console.sendall(data)
+        self._send(data)
         return True
 
     def stop(self) -> None:
@@ -236,7 +249,7 @@ class FakeMachine:
         self._end: End | None = None
         self._ours, self._theirs = socket.socketpair()
         self.clock = Clock(rate)
-        self._guest = Guest(self._theirs, self.clock, seed)
+        self.guest = Guest(self._theirs, self.clock, seed)
         self._thread = Thread(target=self._live, name="fake-guest", daemon=True)
         self._started = False
         self.errors: list[BaseException] = []
@@ -247,13 +260,13 @@ class FakeMachine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._guest.stop()
+        self.guest.stop()
         self._ours.close()
         if self._started:
             self._thread.join(_STOP_SECONDS)
             assert not self._thread.is_alive(), "the guest's script does not end"
         self._theirs.close()
-        self._guest.close()
+        self.guest.close()
         if kind is None and self.errors:
             raise self.errors[0]
 
@@ -266,11 +279,11 @@ class FakeMachine:
         self._thread.start()
 
     def poll(self) -> End | None:
+        self.clock.looks += 1
         return self._end
 
     def usage(self) -> Usage:
         seconds = self.clock.read()
-        self.clock.looks += 1
         return Usage(cpu=seconds, guest=seconds)
 
     def sample(self) -> ProcessorSample | None:
@@ -287,14 +300,14 @@ class FakeMachine:
 
     def _live(self) -> None:
         try:
-            end = self._script(self._guest)
+            end = self._script(self.guest)
         except (BrokenPipeError, ConnectionResetError):
             end = None  # stopped in the middle of a word
         except BaseException as error:  # raised again where the test sees it
             self.errors.append(error)
             end = KILLED
         if end is None:
-            self._guest.wait()
+            self.guest.wait()
         else:
             self._end = end
             self._theirs.shutdown(socket.SHUT_RDWR)
@@ -307,12 +320,14 @@ class Audience:
     Attributes:
         events: All events so far.
         lines: All lines so far, with their offsets.
+        end: Raw offset of the end of the last line.
         on_event: Called with each event.
     """
 
     events: list[Event] = field(default_factory=list)
     lines: list[tuple[str, int]] = field(default_factory=list)
     on_event: Callable[[Event], None] | None = None
+    end: int = 0
 
     def event(self, event: Event) -> None:
         self.events.append(event)
@@ -321,6 +336,7 @@ class Audience:
 
     def heard(self, block: Block) -> None:
         self.lines += [(line.text, line.start) for line in block]
+        self.end = block.end
 
 
 def follow(
@@ -335,6 +351,8 @@ def follow(
     patience: float = 1.0,
 ) -> RunResult:
     """Follow one run, looking more often than usual; the console is recorded in `directory`/console.raw."""
+    audience = listener or Audience()
+    machine.guest.heard = lambda: audience.end
     with (
         patch("harness.stages.observer._POLL", 0.02),
         patch("harness.stages.diagnosis._INTERVAL", 0.01),
@@ -347,7 +365,7 @@ def follow(
             recorder,
             accelerator=accelerator,
             facts=facts or {},
-            listener=listener or Audience(),
+            listener=audience,
             person=person,
             patience=patience,
         ).follow()

@@ -412,7 +412,7 @@ def test_all_that_has_arrived_is_recorded(tmp_path: Path) -> None:
     with machine, Recorder(machine.transport, tmp_path / "raw", tmp_path / "idx") as recorder:
         for size in (1, 999, 5000, 100_000):
             before = recorder.size
-            machine._guest.play(bytes(size))
+            machine.guest.play(bytes(size))
             recorder.settle()
             assert recorder.size == before + size
             assert (tmp_path / "raw").stat().st_size == before + size
@@ -431,7 +431,7 @@ def test_what_was_read_and_is_not_recorded_yet_is_waited_for(tmp_path: Path) -> 
         machine,
         Recorder(machine.transport, tmp_path / "raw", tmp_path / "idx") as recorder,
     ):
-        machine._guest.play(b"last words")
+        machine.guest.play(b"last words")
         recorder.settle()
         assert recorder.size == len("last words")
 
@@ -447,7 +447,7 @@ def test_an_earlier_console_came_at_the_start(tmp_path: Path) -> None:
     ):
         while recorder.seconds < 0.01:  # what comes within a millisecond shares an entry of the index
             pass
-        machine._guest.play(b"new")
+        machine.guest.play(b"new")
         while recorder.size < 70_003:
             pass
         assert recorder.seconds_at(69_999) == 0.0

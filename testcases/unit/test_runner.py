@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from harness.console.lines import Block
     from harness.machine.protocol import End
     from harness.stages.events import Event
     from harness.stages.verdict import RunResult
@@ -125,6 +127,33 @@ def test_budgets_scale_with_accelerator_and_patience(
     machine = FakeMachine(script, rate=0)
     result = follow(WATCHED, machine, tmp_path, accelerator=accelerator, patience=patience)
     assert result.verdict.outcome == outcome
+
+
+@pytest.mark.parametrize(("away", "outcome"), [(0.05, Outcome.PASS), (1000, Outcome.TIMEOUT)])
+def test_time_in_which_we_are_stopped_is_nobodys_budget(
+    tmp_path: Path, away: float, outcome: Outcome
+) -> None:
+    """As by Ctrl-Z: the guest's time goes on, and nobody takes what it says."""
+
+    def script(guest: Guest) -> End:
+        guest.play(recorded_until("sysa"))
+        guest.settle()
+        guest.say("stop now")
+        guest.settle()
+        guest.play(REST)
+        return POWERED_OFF
+
+    class Stopped(Audience):
+        def heard(self, block: Block) -> None:
+            super().heard(block)
+            if self.lines[-1][0] == "stop now":
+                machine.clock.advance(10_000)
+                time.sleep(0.1)
+
+    machine = FakeMachine(script, rate=0)
+    with patch("harness.stages.clock._AWAY", away):
+        verdict = follow(WATCHED, machine, tmp_path, listener=Stopped()).verdict
+    assert verdict.outcome == outcome
 
 
 def test_guest_that_talks_for_ever_times_out(tmp_path: Path) -> None:
