@@ -106,6 +106,7 @@ class _Document(toml.Table, frozen=True):
     present: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     mode: dict[ModeName, Mode]
     like: str = ""
+    refused: dict[ModeName, str] = {}  # noqa: RUF012 - msgspec copies it
     absent: tuple[str, ...] = ()
     saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     lacking: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
@@ -135,6 +136,7 @@ class Era:
         distfiles: What it downloads.
         config: The configuration that it reads, if any.
         modes: The ways to run it.
+        refused: Why it has not a certain mode.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Era:
     distfiles: tuple[Distfiles, ...]
     config: Config | None
     modes: dict[ModeName, Mode]
+    refused: dict[ModeName, str]
 
 
 def era_files() -> dict[str, Path]:
@@ -180,6 +183,7 @@ def load_era(path: Path) -> Era:
         distfiles=document.distfiles,
         config=document.config,
         modes=document.mode,
+        refused=document.refused,
     )
 
 

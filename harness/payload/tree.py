@@ -50,7 +50,7 @@ class Tree:
         Raises:
             ConfigError: Neither its era nor the tree itself offers it, or what it needs is not checked out.
         """
-        lacks = [] if name in self.era.modes else ["its era has none"]
+        lacks = [] if name in self.era.modes else [self.era.refused.get(name, "its era has none")]
         if not lacks:
             mode = self.era.modes[name]
             lacks = [*_unsaid(self.path, mode.saying)]

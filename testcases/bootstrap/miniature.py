@@ -90,14 +90,37 @@ def initramfs_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
         "bash-5.1.tar.gz": given["bash-5.2.15.tar.gz"],
     }
     mirror.mkdir()
-    for name, data in sources.items():
-        (mirror / name).write_bytes(data)
-    calls = "".join(f"    self.get_file('http://distfiles.invalid/{name}')\n" for name in sources)
-    _write(tree / "sysa.py", f"def get_packages(self):\n{calls}")
+    _write(tree / "SHA256SUMS.sources", _listed(tree / "sysa.py", mirror, sources))
     _write(tree / "rootfs.py", "")
-    sums = "".join(f"{_sha256(data)}  {name}\n" for name, data in sources.items())
-    _write(tree / "SHA256SUMS.sources", sums)
     hello = f"{_sha256(sources['hello-1.0.txt'])}  /image/hello\n"
+    _write(tree / "sysa/hello-1.0/checksums", hello)
+    _write(tree / "sysa/hello-1.0/checksums-pass2", hello)
+    _commit(tree)
+    return Miniature(tree, mirror)
+
+
+def sysc_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
+    """A tree like those of winter 2021: sysa goes into sysc, and each package has its distfiles with it."""
+    tree, mirror = directory / "live-bootstrap", directory / "mirror"
+    shutil.copytree(TREES / "2021-sysc", tree)
+    _stage0(tree / "sysa/stage0-posix/src")
+    for package in ("sysa/hello-1.0", "sysc/gcc-4.7.4"):
+        shutil.copytree(TREES / "2021/sysa" / Path(package).name, tree / package)
+    _write(tree / "sysglobal/helpers.sh", (TREES / "2021/sysa/helpers.sh").read_text("utf-8"))
+    sources = {
+        "sysa": {
+            "busybox-1.35.0": given["busybox-1.35.0"],
+            "hello-1.0.txt": given["hello-1.0.txt"],
+        },
+        "sysc": {"gcc-4.7.4.sh": given["gcc-15.2.0.sh"], "bash-5.1.tar.gz": given["bash-5.2.15.tar.gz"]},
+    }
+    mirror.mkdir()
+    sums = "".join(_listed(tree / f"{system}.py", mirror, files) for system, files in sources.items())
+    _write(tree / "SHA256SUMS.sources", sums)
+    _write(tree / "sysb.py", "")
+    _write(tree / "rootfs.py", f"{SCRIPTS['2022']}os.path.join('sysa', 'bootstrap.cfg')\n")
+    _write(tree / "sysa.py", f"{(tree / 'sysa.py').read_text('utf-8')}    os.mkdir(self.after_dir)\n")
+    hello = f"{_sha256(given['hello-1.0.txt'])}  /usr/hello\n"
     _write(tree / "sysa/hello-1.0/checksums", hello)
     _write(tree / "sysa/hello-1.0/checksums-pass2", hello)
     _commit(tree)
@@ -230,6 +253,15 @@ def _sources(
         package = place.rpartition("/")[2]
         sums += "".join(f"{made}  {package}_{revision}.tar.bz2\n" for revision in (0, 1))
     return sums
+
+
+def _listed(script: Path, mirror: Path, sources: Mapping[str, bytes]) -> str:
+    """Write a Python script that gets distfiles, and those to the mirror; returns their checksums."""
+    for name, data in sources.items():
+        (mirror / name).write_bytes(data)
+    calls = "".join(f"    self.get_file('http://distfiles.invalid/{name}')\n" for name in sources)
+    _write(script, f"def get_packages(self):\n{calls}")
+    return "".join(f"{_sha256(data)}  {name}\n" for name, data in sources.items())
 
 
 def _line(kind: str, url: str, name: str, data: bytes) -> str:

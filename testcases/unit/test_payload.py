@@ -314,6 +314,24 @@ def test_a_mode_that_is_not_offered_is_refused(kexec: miniature.Miniature) -> No
         assemble(recognise(kexec.path), "board")
 
 
+def test_a_mode_that_an_era_cannot_have_is_refused_with_the_reason(tmp_path: Path) -> None:
+    tree = recognise(miniature.sysc_era(tmp_path, PARTS).path)
+    assert tree.era.name == "live-bootstrap-2021-after"
+    with pytest.raises(
+        ConfigError, match="the mode bwrap: its script has no such mode, and makes device"
+    ) as caught:
+        tree.mode("bwrap")
+    assert "--machine chroot" in str(caught.value.hint)
+
+
+def test_a_mode_that_was_broken_for_a_day_is_refused(tmp_path: Path) -> None:
+    made = miniature.sysc_era(tmp_path, PARTS)
+    script = made.path / "sysa/run.sh"
+    script.write_text(script.read_text().replace("bootstrap.cfg", "other.cfg"))
+    with pytest.raises(ConfigError, match=r"the mode chroot: sysa/run\.sh does not say bootstrap\.cfg"):
+        recognise(made.path).mode("chroot")
+
+
 def test_what_a_manifest_says_is_expected_as_far_as_its_conditions_hold(steps: miniature.Miniature) -> None:
     tree = recognise(steps.path)
     booted = packages.expected(tree, config_values(tree, "qemu", Choices()))
@@ -463,3 +481,5 @@ def test_all_eras_are_sound() -> None:
         for name, mode in era.modes.items():
             assert mode.recipe.get("plan"), f"{era.name} has nothing to follow in mode {name}"
             assert ("native" in mode.recipe) == (name in {"chroot", "bwrap"})
+        missing = {"chroot", "bwrap"} - {*era.modes}
+        assert missing <= {*era.refused}, f"{era.name} does not say why it has no {missing}"

@@ -19,3 +19,9 @@ build() { # PACKAGE [SCRIPT] [CHECKSUMS]
     echo "$1: build successful"
     cd "${SOURCES}"
 }
+
+populate_device_nodes() {
+    mkdir -p /dev
+    test -c /dev/null || mknod -m 666 /dev/null c 1 3
+    test -c /dev/tty || mknod -m 666 /dev/tty c 5 0
+}

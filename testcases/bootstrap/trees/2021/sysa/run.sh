@@ -2,11 +2,6 @@
 set -e
 . ./helpers.sh
 
-populate_device_nodes() {
-    test -c /dev/null || mknod -m 666 /dev/null c 1 3
-    test -c /dev/tty || mknod -m 666 /dev/tty c 5 0
-}
-
 export PREFIX=/image
 export PATH="${PREFIX}/bin"
 export SOURCES=/after

@@ -1,0 +1,1 @@
+tar -xzf bash-5.1.tar.gz -C /
