@@ -131,6 +131,12 @@ def two_calls_era(directory: Path, given: Mapping[str, bytes]) -> Miniature:
     """A tree like those of early 2023, where sysc can be a run of its own."""
     made = kexec_era(directory, given)
     _write(made.path / "rootfs.py", SCRIPTS["2022"] + 'config.write("CHROOT_ONLY_SYSA=")\n')
+    # sysa brings sysc a distfile, too: /distfiles must not be there when sysc moves all of them.
+    script = made.path / "sysa/run.sh"
+    begins = "# In chroot mode"
+    brings = f"mkdir -p /sysc/distfiles\ncp distfiles/hello-1.0.txt /sysc/distfiles/\n\n{begins}"
+    _write(script, script.read_text("utf-8").replace(begins, brings))
+    script.chmod(0o755)
     git(made.path, "commit", "-qam", "two calls")
     return made
 

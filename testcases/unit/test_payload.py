@@ -241,11 +241,20 @@ def test_recipes_of_all_modes_are_whole(kexec: miniature.Miniature, mode: str) -
     assert isinstance(first, Initramfs)
     paths = [getattr(content, "path", "") for content in first.contents]
     assert "sysa/distfiles/hello-1.0.txt" in paths
-    assert ("sysc_image/distfiles/bash-5.1.tar.gz" in paths) == (mode != "qemu")
+    assert ("sysc/distfiles/bash-5.1.tar.gz" in paths) == (mode != "qemu")
     config = next(
         content for content in first.contents if getattr(content, "path", "") == "sysa/bootstrap.cfg"
     )
     assert f"CHROOT={mode != 'qemu'}\n" in config.text  # type: ignore[union-attr]
+
+
+def test_distfiles_of_2023_are_where_sysc_can_move_them(kernel: miniature.Miniature, tmp_path: Path) -> None:
+    alone = miniature.two_calls_era(tmp_path / "alone", PARTS)
+    for path in (kernel.path, alone.path):
+        disk = assemble(recognise(path), "qemu").image("disk")
+        assert isinstance(disk, Disk)
+        paths = [getattr(content, "path", "") for content in disk.partition[0].contents]
+        assert "usr/src/distfiles/bash-5.1.tar.gz" in paths
 
 
 def test_keys_that_the_tree_does_not_know_are_not_configured(kexec: miniature.Miniature) -> None:

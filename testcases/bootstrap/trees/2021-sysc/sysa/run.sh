@@ -7,6 +7,9 @@ export PREFIX=/usr
 export SOURCES=/after
 export PATH="${PREFIX}/bin"
 
+# Nobody is asked anything.
+echo "Now that bash has been built, there are potentially some questions for you!"
+
 build hello-1.0
 # As many packages, this one is built again once more is there.
 build hello-1.0 pass2.sh checksums-pass2

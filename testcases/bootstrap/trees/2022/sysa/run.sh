@@ -8,6 +8,9 @@ trap 'status=$?; [ $status = 0 ] || { cd /; PS1="bash-2.05b# " exec sh -i; }' EX
 mkdir -p $REPO /boot
 [ -e /proc/self ] || mount -t proc proc /proc
 
+# Nobody is asked anything.
+echo "Now that bash has been built, there are potentially some questions for you!"
+
 build hello-1.0
 # As many packages, this one is built again once more is there.
 build hello-1.0 pass2.sh

@@ -5,6 +5,11 @@ export PATH=/usr/bin DISTFILES=/distfiles SRC=/usr/src
 trap 'status=$?; [ $status = 0 ] || { cd /; PS1="bash-5.1# " exec sh -i; }' EXIT
 # A mount that is refused ends the run: who may not mount has to find the directory there.
 test -d /sys || (mkdir /sys && mount -t sysfs sysfs /sys)
+if [ -e /usr/src/distfiles ]; then
+    mv /usr/src/distfiles /
+else
+    mkdir -p "$DISTFILES"
+fi
 mkdir -p $REPO
 build gcc-10.4.0
 build bash-5.1
