@@ -56,7 +56,7 @@ class SlowSocket(SocketTransport):
         super().__init__(connection)
         self._limit = limit
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int) -> bytes | None:
         return super().read(min(limit, self._limit))
 
 
@@ -75,7 +75,7 @@ def test_what_came_before_a_failure_is_recorded(tmp_path: Path) -> None:
     """A serial adapter that is pulled."""
 
     class Pulled(SlowSocket):
-        def read(self, limit: int) -> bytes:
+        def read(self, limit: int) -> bytes | None:
             if (data := super().read(limit)) == b"!":
                 self._limit = 0
             if self._limit == 0:

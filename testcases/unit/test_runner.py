@@ -607,9 +607,9 @@ def test_command_that_does_not_come_back_hangs(tmp_path: Path) -> None:
 class SlowToEnd(SocketTransport):
     """A console whose end is read a little later than it can be felt by typing."""
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int) -> bytes | None:
         data = super().read(limit)
-        if not data:
+        if data == b"":
             time.sleep(0.015)
         return data
 
