@@ -254,5 +254,6 @@ def _surroundings(root: str, *, made: bool) -> list[str]:
     if not root:
         return []
     place = "" if root == "/" else f"/{root}"
-    words = ["--dev", f"{place}/dev", "--proc", f"{place}/proc"]
+    # A payload that finds nothing mounted at /sys mounts it, which it may not do here.
+    words = ["--dev", f"{place}/dev", "--proc", f"{place}/proc", "--tmpfs", f"{place}/sys"]
     return [*words, "--tmpfs", f"{place}/tmp"] if made else words  # noqa: S108 - the payload's
