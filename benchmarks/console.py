@@ -23,7 +23,6 @@ import tempfile
 import time
 import tty
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -373,7 +372,7 @@ class Machine:
 def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None) -> dict[str, float]:
     """Follow a plan with all that a run has but QEMU."""
     from harness.console.recorder import Recorder
-    from harness.console.transport import PipeTransport, PtyTransport
+    from harness.console.transport import PtyTransport, pipes
     from harness.outcome import Outcome
     from harness.report.audience import Audience
     from harness.report.record import RunRecord
@@ -381,8 +380,9 @@ def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None
 
     transport: Transport
     if how.startswith("serial"):
-        (said, terminal), (_, typed) = os.pipe(), os.pipe()
-        transport = PipeTransport(FileIO(said, "rb"), FileIO(typed, "wb"))
+        transport, guest_says, _ = pipes()
+        terminal = os.dup(guest_says.fileno())  # closed where the guest begins
+        guest_says.close()
     else:
         ours, terminal = raw_terminal()
         transport = PtyTransport(ours)

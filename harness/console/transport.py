@@ -8,13 +8,13 @@ import select
 import socket
 import time
 from contextlib import suppress
+from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import FileIO
 
 # Name of the virtio serial port through which files leave a guest; the guest's kernel shows it.
 BULK_PORT = "org.harness.bulk"
@@ -138,6 +138,13 @@ class PipeTransport:
         """Close both pipes."""
         self._said.close()
         self._typed.close()
+
+
+def pipes() -> tuple[PipeTransport, FileIO, FileIO]:
+    """A console over two pipes, and the other ends of them: what the guest says, and what is typed to it."""
+    (said, guest_says), (guest_hears, typed) = os.pipe(), os.pipe()
+    console = PipeTransport(FileIO(said, "rb"), FileIO(typed, "wb"))
+    return console, FileIO(guest_says, "wb"), FileIO(guest_hears, "rb")
 
 
 class SocketTransport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -10,10 +9,9 @@ import subprocess
 import time
 from contextlib import ExitStack, suppress
 from functools import cache
-from io import FileIO
 from typing import TYPE_CHECKING
 
-from harness.console.transport import PipeTransport
+from harness.console.transport import pipes
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import looks, memory, overlay, process
 from harness.machine.command import CONSOLE, Ends, command_words, for_people
@@ -22,6 +20,7 @@ from harness.machine.protocol import End, EndCause, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from io import FileIO
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -72,12 +71,6 @@ def qemu_version() -> str:
     return version[1]
 
 
-def _pipe() -> tuple[FileIO, FileIO]:
-    """The ends to read from and to write to."""
-    reading, writing = os.pipe()
-    return FileIO(reading, "rb"), FileIO(writing, "wb")
-
-
 class QemuMachine:
     """A guest in a QEMU process of its own.
 
@@ -122,8 +115,7 @@ class QemuMachine:
     def __enter__(self) -> Self:
         """Start QEMU with its processor stopped, and attach console and monitor."""
         self._prepare_disk()
-        said, qemu_said = _pipe()
-        qemu_typed, typed = _pipe()
+        self.transport, qemu_said, qemu_typed = pipes()
         monitor, qemu_monitor = socket.socketpair()
         self.bulk, qemu_bulk = socket.socketpair() if self._spec.bulk else (None, None)
         restricted = self._spec.network == Network.RESTRICTED
@@ -158,7 +150,6 @@ class QemuMachine:
                 ) from error
         if self._loading is not None:
             self._loading.close()
-        self.transport = PipeTransport(said, typed)
         from harness.machine.qmp import Monitor  # and asyncio, which takes some time, while QEMU starts
 
         if names is not None:

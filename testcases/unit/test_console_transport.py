@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.console.transport import ConsoleClosed, PipeTransport, PtyTransport, SocketTransport
+from harness.console.transport import ConsoleClosed, PtyTransport, SocketTransport, pipes
 from harness.errors import InfraError
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
 # The transport, and the guest's side of it: where it writes, and where it reads.
 Console = tuple["Transport", FileIO, FileIO]
-
-
-def pipes() -> Console:
-    (said, guest_says), (guest_hears, typed) = os.pipe(), os.pipe()
-    transport = PipeTransport(FileIO(said, "rb"), FileIO(typed, "wb"))
-    return transport, FileIO(guest_says, "wb"), FileIO(guest_hears, "rb")
 
 
 def sockets() -> Console:
