@@ -16,7 +16,6 @@ import os
 import pty
 import re
 import resource
-import socket
 import statistics
 import subprocess
 import sys
@@ -370,29 +369,10 @@ class Machine:
         return Usage(cpu=0.0, guest=time.monotonic())
 
 
-class Pty:
-    """A pseudo terminal as a transport."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def read(self, limit: int) -> bytes:
-        try:
-            return os.read(self._descriptor, limit)
-        except OSError:  # its end
-            return b""
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
 def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None) -> dict[str, float]:
     """Follow a plan with all that a run has but QEMU."""
     from harness.console.recorder import Recorder
-    from harness.console.transport import SocketTransport
+    from harness.console.transport import PtyTransport, pipes
     from harness.outcome import Outcome
     from harness.report.audience import Audience
     from harness.report.record import RunRecord
@@ -400,11 +380,12 @@ def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None
 
     transport: Transport
     if how.startswith("serial"):
-        mine, guests = socket.socketpair()
-        transport, terminal = SocketTransport(mine), guests.detach()
+        transport, guest_says, _ = pipes()
+        terminal = os.dup(guest_says.fileno())  # closed where the guest begins
+        guest_says.close()
     else:
         ours, terminal = raw_terminal()
-        transport = Pty(ours)  # type: ignore[assignment]
+        transport = PtyTransport(ours)
     inputs = {"recipe": "", "plan": "", "recipe_sha256": "", "plan_sha256": ""}
     with tempfile.TemporaryDirectory() as directory, RunRecord(Path(directory), "run", **inputs) as record:
         measured = Measured()

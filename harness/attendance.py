@@ -10,7 +10,6 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from harness.console.keyboard import Keyboard, Phase
-from harness.console.terminal import Terminal
 from harness.console.window import window_of
 from harness.errors import ConfigError
 from harness.stages.events import CheckBegan, StageBegan, TakenOver
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from harness.console.lines import Block
     from harness.console.recorder import Recorder
+    from harness.console.terminal import Terminal
     from harness.console.window import Window
     from harness.report.progress import TerminalProgress
     from harness.stages.events import Event, Listener
@@ -97,6 +97,8 @@ class Attendance:
         if not self._wishes.attach:
             yield
             return
+        from harness.console.terminal import Terminal
+
         with Terminal(recorder, self._keyboard, offset=recorder.size, left=self._leave) as terminal:
             try:
                 self._open(terminal)
@@ -185,6 +187,8 @@ class Attendance:
         return start + self._recorder.read(start, _CONTEXT).find(b"\n") + 1 if start else 0
 
     def _give(self, words: str, offset: int) -> None:
+        from harness.console.terminal import Terminal
+
         with self._changing:
             terminal = self._terminal
         before = self._keyboard.turn(Phase.YOURS)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.kernel import config
 from harness.machine.protocol import Bus, DirectBoot, DiskBoot, MediumBoot
 from harness.places import data_root
 from harness.size import format_size, parse_size
@@ -97,6 +96,8 @@ def _on_machine(names: Iterable[str], options: RunOptions) -> tuple[str, ...]:
 
 def _config_of(image: KernelImage) -> str:
     """The hash of the configuration beside a kernel; one that is embedded is part of the kernel."""
+    from harness.kernel import config
+
     path = config.path_beside(image)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 

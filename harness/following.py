@@ -10,23 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import roots
 from harness.answering import answering
-from harness.board.machine import BoardMachine
-from harness.board.power import ask_on_terminal
 from harness.checkpoints import CONSOLE
 from harness.console.recorder import Recorder
 from harness.errors import Interrupted
 from harness.machine.protocol import DirectBoot, NativeSpec, Network
 from harness.machine.qemu import QemuMachine
 from harness.outcome import Outcome
-from harness.report import gathering, produced
 from harness.report.record import MachineRecord, ProducedRecord
 from harness.slices import Saver
-from harness.stages import products
 from harness.stages.events import Gap, Resumed
-from harness.stages.runner import Runner
-from harness.stages.unheard import from_power_on
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -36,11 +29,13 @@ if TYPE_CHECKING:
 
     from harness.attendance import Attendance
     from harness.board.document import Board
+    from harness.board.machine import BoardMachine
     from harness.checkpoints import Checkpoint
     from harness.image.factory import Build
     from harness.machine.native import NativeMachine
     from harness.machine.protocol import Machine, MachineSpec
     from harness.progress import Progress
+    from harness.report import gathering
     from harness.report.record import RunRecord
     from harness.slices import Slice
     from harness.stages.events import Listener
@@ -62,7 +57,7 @@ class Following:
         start: The checkpoint that it goes on from.
         listener: Told of everything that happens.
         progress: Where waiting and cleaning up are shown.
-        timed: Given the console's clock once there is one.
+        timed: Given the console's clock once there is one, if anybody wants it.
         part: Which part of the plan is done, and where the machine is saved.
         patience: All budgets are multiplied with it.
         expected: The sha256 that files must have in the end, by path.
@@ -79,7 +74,7 @@ class Following:
     start: Checkpoint | None
     listener: Listener
     progress: Progress
-    timed: Callable[[Callable[[int], float]], None]
+    timed: Callable[[Callable[[int], float]], None] | None
     part: Slice
     patience: float
     expected: Mapping[str, str]
@@ -103,11 +98,12 @@ class Following:
                 directory / "console.idx",
                 typed=self.record.typed,
                 earlier=start.path / CONSOLE if start else None,
-                pace=machine.pace if isinstance(machine, BoardMachine) else None,
+                pace=getattr(machine, "pace", None),  # of boards: others take what is typed as it comes
             ) as recorder,
         ):
             self.record.watch(recorder)
-            self.timed(recorder.seconds_at)
+            if self.timed is not None:
+                self.timed(recorder.seconds_at)
             version = machine.version if isinstance(machine, QemuMachine) else ""
             self.record.update(machine=_machine_record(self.spec, version, self.board))
             if start is not None:
@@ -121,6 +117,9 @@ class Following:
 
     def _proved(self, result: RunResult) -> RunResult:
         """Compare what was produced with what should have been; what a console showed becomes a manifest."""
+        from harness.report import gathering, produced
+        from harness.stages import products
+
         directory = self.record.directory
         wraps = max(stage.wraps for stage in self.plan.stages)
         shown = gathering.shown(directory / "console.raw", wraps=wraps)
@@ -142,6 +141,10 @@ class Following:
 
     def _machine(self, directory: Path) -> AbstractContextManager[QemuMachine | NativeMachine | BoardMachine]:
         if self.board is not None:
+            from harness.board.machine import BoardMachine
+            from harness.board.power import ask_on_terminal
+            from harness.stages.unheard import from_power_on
+
             return BoardMachine(
                 self.board,
                 ask=ask_on_terminal,
@@ -149,6 +152,8 @@ class Following:
                 quiet=from_power_on(self.plan) * self.patience,
             )
         if isinstance(self.spec, NativeSpec):
+            from harness import roots
+
             return roots.machine(self.spec, self.store.cache, directory, self.progress.note, self._list)
         return self._qemu(self.spec, directory)
 
@@ -167,6 +172,9 @@ class Following:
 
     def _list(self, root: Path, before: Mapping[str, gathering.State]) -> None:
         """List what is new in a root, unless the payload's shell has listed what the plan says."""
+        from harness.report import gathering
+        from harness.stages import products
+
         directory, began = self.record.directory, time.monotonic()
         if (directory / products.SUMS).exists():
             return
@@ -199,6 +207,8 @@ class Following:
         )
 
     def _to_a_verdict(self, machine: Machine, recorder: Recorder) -> RunResult:
+        from harness.stages.runner import Runner  # and all that a guest which is just starting has no use for
+
         start, saver = self.start, self._saver(machine, recorder)
         runner = Runner(
             self.plan,

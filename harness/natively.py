@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.machine import native
 from harness.machine.admission import check_fits
 from harness.machine.protocol import MachineKind, NativeCall, NativeSpec
 from harness.size import parse_size
@@ -40,6 +39,8 @@ def check(kind: MachineKind, part: Slice, unfit: Mapping[str, bool]) -> None:
             f"the machine {kind} has no kernel, firmware or saved states: it has no use for {given[0]}",
             hint="leave it out, or take --machine qemu",
         )
+    from harness.machine import native
+
     native.check_host(kind)
 
 

@@ -6,24 +6,20 @@ import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness import natively, slices
 from harness.building import BuildOptions, build
-from harness.console.cast import write_cast
 from harness.errors import Interrupted, explained
 from harness.following import Following
 from harness.machine.admission import admitted
 from harness.outcome import Outcome
-from harness.report import index
 from harness.report.audience import Audience
-from harness.report.packages import PackageWatch
 from harness.report.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
 from harness.stages.kernelless import without_kernel
 from harness.stages.plan_file import load_plan
-from harness.stages.runner import all_stages
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.starting import RunOptions, check_host, machine_spec, needed_images, start_of
 from harness.store import Store, write_atomically
@@ -35,6 +31,7 @@ if TYPE_CHECKING:
     from harness.image.factory import Build
     from harness.machine.protocol import MachineKind, MachineSpec, NativeSpec
     from harness.progress import Progress
+    from harness.report.packages import PackageWatch
     from harness.stages.events import Listener
     from harness.stages.plan import Plan
 
@@ -109,8 +106,11 @@ def boot(
     )
     write_atomically(record.directory / "inputs.lock.json", built.lock.to_json())
     audience = Audience([record, *listeners])
-    watch = PackageWatch(Audience([record, *listeners]), options.packages or ())
+    watch: PackageWatch | None = None
     if options.packages is not None:
+        from harness.report.packages import PackageWatch
+
+        watch = PackageWatch(audience, options.packages)
         audience = Audience([record, *listeners, watch])
     with record:
         try:
@@ -132,7 +132,7 @@ def boot(
                     start,
                     audience,
                     progress,
-                    watch.watch,
+                    watch.watch if watch else None,
                     part=options.part,
                     patience=options.patience,
                     expected=options.expected,
@@ -140,14 +140,17 @@ def boot(
                     board=options.board,
                     offered=options.offered,
                 ).follow()
-            result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
+            if watch is not None:
+                result = msgspec.structs.replace(result, verdict=watch.judged(result.verdict))
         except BaseException as error:
             aborted = _aborted(plan, record, error)
-            record.finish(aborted, packages=watch.records, checksums=watch.checksums)
-            index.remember(record.directory)
+            record.finish(aborted, **_packages(watch))
+            _remember(record)
             raise
-        record.finish(result, packages=watch.records, checksums=watch.checksums)
-    index.remember(record.directory)
+        record.finish(result, **_packages(watch))
+    _remember(record)
+    from harness.console.cast import write_cast
+
     try:
         write_cast(
             record.directory / "console.raw",
@@ -161,6 +164,17 @@ def boot(
     if result.verdict.outcome == Outcome.INTERRUPTED:
         raise Interrupted(result.verdict.reason, hint=f"the record is in {record.directory}")
     return Run(result, record.directory)
+
+
+def _packages(watch: PackageWatch | None) -> dict[str, Any]:
+    """What the record says of the payload's packages, where it has any."""
+    return {"packages": watch.records, "checksums": watch.checksums} if watch else {}
+
+
+def _remember(record: RunRecord) -> None:
+    from harness.report import index
+
+    index.remember(record.directory)
 
 
 def _variant(built: Build, machine: MachineKind) -> str:
@@ -192,6 +206,8 @@ def _kernel_records(built: Build) -> tuple[KernelRecord, ...]:
 
 def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
     """The result of a run that never came to a verdict of its own."""
+    from harness.stages.runner import all_stages
+
     known = explained(error)
     verdict = Verdict(known.outcome, record.stage, known.message, known.hint)
     ended = {stage.name: stage for stage in record.document.stages}

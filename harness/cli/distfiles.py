@@ -153,7 +153,8 @@ def serve(
 def _look(
     context: typer.Context, stage: Sequence[str] | None, cache: Path | None, progress: Progress
 ) -> tuple[Tree, Sequence[Distfile], Downloads]:
-    from harness.payload import distfiles, recognise
+    from harness.payload import distfiles
+    from harness.payload.tree import recognise
     from harness.sources.downloads import Downloads
     from harness.store import Store
 

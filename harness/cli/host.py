@@ -38,7 +38,7 @@ def list_everything(as_json: JsonOption = False) -> None:
 
     from harness.kernel import catalogue
     from harness.machine.protocol import Accelerator
-    from harness.payload import load_eras
+    from harness.payload.era import load_eras
     from harness.recipe import load_recipe, recipe_files
 
     recipes = {name: load_recipe(name).summary for name in recipe_files()}

@@ -16,7 +16,7 @@ def out() -> Console:
     """Where results go."""
     from rich.console import Console
 
-    return Console(soft_wrap=False)
+    return Console(soft_wrap=False, emoji=False)
 
 
 @cache
@@ -24,7 +24,7 @@ def err() -> Console:
     """Where progress and errors go."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)
 
 
 def print_json(value: object) -> None:

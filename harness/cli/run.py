@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -161,7 +162,6 @@ def run(
     from harness.attendance import Attendance, Wishes
     from harness.machine.protocol import Firmware, Medium, Network
     from harness.payload.chosen import Wanted, chosen
-    from harness.report.history import estimates, package_estimates
     from harness.report.progress import TerminalProgress
     from harness.slices import Slice
     from harness.stages.plan_file import load_plan
@@ -220,7 +220,10 @@ def run(
             notes=payload.notes,
             offered=payload.offered,
         )
-        progress.package_estimates = package_estimates(running.runs, wanted.name)
+        if payload.packages is not None:
+            from harness.report.history import package_estimates
+
+            progress.package_estimates = package_estimates(running.runs, wanted.name)
         running.part.check(load_plan(wanted.plan), running.firmware)
         pipeline.check_host(running, building, progress)
         building = replace(
@@ -236,12 +239,8 @@ def run(
             for remark in boarding.remarks(board, pipeline.start_of(built, running).command_line):
                 progress.note(remark)
             boarding.equip(board, built, progress)
-        progress.estimates = estimates(
-            running.runs,
-            wanted.name,
-            seed.name if (seed := built.kernels.get("seed")) else "",
-            kind,
-        )
+        seed = built.kernels.get("seed")
+        progress.estimates = partial(_estimates, running.runs, wanted.name, seed.name if seed else "", kind)
         attendance = Attendance(wishes, progress, err())
         done = pipeline.boot(
             built,
@@ -252,6 +251,12 @@ def run(
         )
     _show(done, wanted.plan, as_json=as_json)
     raise typer.Exit(done.result.verdict.outcome.exit_code)
+
+
+def _estimates(runs: Path, recipe: str, kernel: str, machine: str) -> dict[str, float]:
+    from harness.report.history import estimates
+
+    return estimates(runs, recipe, kernel, machine)
 
 
 def _machine(text: str) -> tuple[MachineKind, Board | None]:

@@ -29,10 +29,10 @@ _READ_LIMIT = 65536
 # What comes within a moment is recorded at once: a serial port delivers single bytes, a pseudo terminal 4 KB
 # at a time, and waking up for each would take a processor of its own.
 _MOMENT = 0.004  # seconds
-# After few bytes more are let gather. A socket holds some 280 bytes that were sent one by one before their
-# sender has to wait; a serial port under emulation takes half a millisecond for them.
+# After few bytes more are let gather, for longer while they come steadily, as a build's do, than for the
+# answers that somebody waits for.
 _FEW = 1000
-_PAUSE = 0.0005
+_SHORTEST, _LONGEST = 0.0005, 0.008  # seconds
 # Slow consoles deliver single bytes: one index entry per millisecond keeps the index smaller than the log.
 _INDEX_SECONDS = 0.001
 # What has arrived when we are told to stop is still recorded, but a chatty guest cannot keep us.
@@ -243,9 +243,7 @@ class Recorder:
     @property
     def takes_input(self) -> bool:
         """Whether some typed text would be taken at once; a guest that does not read it lets it pile up."""
-        poller = select.poll()
-        poller.register(self._transport, select.POLLOUT)
-        return bool(poller.poll(0))
+        return self._transport.takes_input
 
     def write(self, data: bytes, *, by_hand: bool = False) -> None:
         """Type `data` to the guest; `by_hand`: a person does.
@@ -273,23 +271,27 @@ class Recorder:
         poller.register(self._transport, select.POLLIN)
         poller.register(self._stop_read, select.POLLIN)
         last_words, goes_on = _LAST_WORDS, True
+        pause = _SHORTEST
         while goes_on and last_words > 0:
             self._idle = True
+            slept = time.monotonic()
             ready = {descriptor for descriptor, _ in poller.poll()}
             self._idle = False
             if self._transport.fileno() not in ready:
                 return
             seconds = self.seconds
-            data, goes_on = self._gather(poller)
+            comes_steadily = time.monotonic() - slept < pause
+            pause = min(2 * pause, _LONGEST) if comes_steadily else _SHORTEST
+            data, goes_on = self._gather(pause)
             if data:
                 self._record(data, seconds)
             if self._stop_read in ready:
                 last_words -= len(data)
 
-    def _gather(self, poller: select.poll) -> tuple[bytes, bool]:
+    def _gather(self, pause: float) -> tuple[bytes, bool]:
         """Read what there is and what comes within a moment; whether the stream goes on after it."""
         pieces: list[bytes] = []
-        size, pause = 0, _PAUSE
+        size, paused = 0, False
         until = time.monotonic() + _MOMENT
         while size < _READ_LIMIT:
             try:
@@ -298,15 +300,17 @@ class Recorder:
                 if not pieces:
                     raise
                 break  # what came before is recorded first; the next read says it again
-            if not data:
+            if data == b"":
                 return b"".join(pieces), False
-            pieces.append(data)
-            size += len(data)
-            if size < _FEW:
-                select.select([self._stop_read], [], [], pause)
-                pause = min(2 * pause, _MOMENT)
-            if time.monotonic() > until or self._transport.fileno() not in dict(poller.poll(1)):
+            if data:
+                pieces.append(data)
+                size += len(data)
+            few = len(data or b"") < _FEW
+            if (few and paused) or (not few and time.monotonic() > until):
                 break
+            if few:
+                select.select([self._stop_read], [], [], pause if size < _FEW else _SHORTEST)
+            paused = few
         return b"".join(pieces), True
 
     def _record(self, data: bytes, seconds: float) -> None:

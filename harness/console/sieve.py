@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
-
-import re2
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.console.lines import STAMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_OPTIONS = re2.Options()
-_OPTIONS.never_nl = True  # no match reaches over the end of a line
-_OPTIONS.never_capture = True
-_OPTIONS.encoding = re2.Options.Encoding.LATIN1  # bytes as they are
-_OPTIONS.log_errors = False
 
 # What RE2 reads in another way than `re`, or cannot tell on one line of many: flags and looks around,
 # \A, {,n} and [[:class:]] (https://github.com/google/re2/wiki/Syntax).
@@ -54,7 +47,7 @@ class Sieve:
 
     def __init__(self, patterns: Iterable[re.Pattern[str]]) -> None:
         alternatives = (*_ALWAYS, *map(_for_blocks, patterns))
-        self._automaton = re2.compile(f"(?m){'|'.join(alternatives)}".encode(), _OPTIONS)
+        self._automaton = _compiled(f"(?m){'|'.join(alternatives)}")
 
     def candidates(self, text: bytes) -> list[Candidate]:
         r"""Return the lines to look at.
@@ -72,13 +65,33 @@ class Sieve:
         return found
 
 
+@cache
+def _options() -> Any:
+    import re2  # when the console is looked at: plans are read before a machine starts
+
+    options = re2.Options()
+    options.never_nl = True  # no match reaches over the end of a line
+    options.never_capture = True
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes as they are
+    options.log_errors = False
+    return options
+
+
+def _compiled(text: str) -> Any:
+    import re2
+
+    return re2.compile(text.encode(), _options())
+
+
 def _for_blocks(pattern: re.Pattern[str]) -> str:
     """The pattern as RE2 takes it, also behind a timestamp; what matches all lines, if RE2 cannot."""
     text = pattern.pattern
     if pattern.flags != re.UNICODE or not text.isascii() or _UNLIKE_RE.search(text):
         return _ALL
+    import re2
+
     try:
-        re2.compile(text.encode(), _OPTIONS)
+        _compiled(text)
     except re2.error:
         return _ALL
     return f"(?:{_CARET.sub(lambda token: _START if token[1] else token[0], text)})"

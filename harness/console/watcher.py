@@ -112,6 +112,8 @@ class Watcher:
         while (candidate := self._next_candidate(markers)) is not None:
             self._pass_over(candidate)
             self._next = candidate.number + 1
+            if not self._may_show(candidate, markers):
+                continue
             if sightings := self.match(self._block.line(candidate.number), markers):
                 return sightings
         self.pending = False
@@ -127,6 +129,13 @@ class Watcher:
             self._candidates = self._sieve.candidates(self._block.text)
         place = bisect_left(self._candidates, (self._next,))
         return self._candidates[place] if place < len(self._candidates) else None
+
+    def _may_show(self, candidate: Candidate, markers: tuple[Marker, ...]) -> bool:
+        """Whether a line has to be looked at closely; most candidates only have an odd character."""
+        if self.wraps or self._wrapped or self._head:
+            return True
+        text = self._block.text_at(candidate.start)
+        return "[" in text or any(marker.pattern.search(text) for marker in markers)
 
     def _pass_over(self, candidate: Candidate | None) -> None:
         """Note the last timestamp in front of lines that show nothing, up to a candidate if there is one."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import msgspec
-
 from harness import recipe as r
 from harness.errors import ConfigError
+from harness.image import origins
 from harness.image.elf import needed_files
 from harness.image.merge import chosen, merge
 from harness.image.names import matches
 from harness.image.tree import Entry
 from harness.kernel import modules
-from harness.sources import checkout, links, unpacked
+from harness.sources import links, unpacked
 from harness.sources.downloads import WrongContentError
 
 if TYPE_CHECKING:
@@ -29,48 +26,11 @@ if TYPE_CHECKING:
     from harness.image.ingredients import Ingredients
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Content
-    from harness.sources.packages import Package
 
-__all__ = ["describe", "entries", "merge", "tree"]
+__all__ = ["entries", "merge", "tree"]
 
 # Part of the key of unpacked archives: raise it when they are unpacked in another way.
 _FORMAT = 1
-
-
-def describe(content: Content, given: Ingredients) -> dict[str, object]:
-    """All that determines what a content adds, as JSON values: part of the image's key in the store.
-
-    Raises:
-        ConfigError: A source cannot be read, or is not what the recipe says; it names recipe and key.
-    """
-    found: dict[str, object] = {}
-    match content:
-        case r.File():
-            with _named(content, "source", given):
-                found["sha256"] = _sha256(given.recipe.base / content.source)
-        case r.Checkout():
-            snapshot = _look(content, given)
-            found["commit"] = snapshot.commit
-            found["modified"] = bool(snapshot.differing)
-            found["sha256"] = snapshot.sha256
-        case r.Packages():
-            found["packages"] = [package.sha256 for package in _packages(content, given)]
-        case r.Modules() | r.KernelFile():
-            kernel = given.kernel(content.kernel)
-            found["sha256"] = kernel.image.sha256
-            found["package"] = kernel.package.sha256 if kernel.package else ""
-            if isinstance(content, r.Modules) and kernel.package is None and kernel.modules is not None:
-                found["modules"] = [
-                    hashlib.sha256(module.data).hexdigest()
-                    for module in modules.closure(kernel.modules, content.names)
-                ]
-        case r.ImageFile():
-            found["sha256"] = given.image(content.image, content.recipe).sha256
-        case r.Unpacked():
-            found["sha256"] = given.image(content.image).sha256
-        case _:
-            pass  # all stands in the recipe; downloads have their hash there
-    return {**msgspec.to_builtins(content), **found}
 
 
 def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
@@ -94,7 +54,7 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
             yield from _package_entries(content, given)
         case r.Modules():
             kernel = given.kernel(content.kernel)
-            with _named(content, "names", given):
+            with origins.named(content, "names", given):
                 yield from _module_entries(content, kernel)
         case r.File() | r.Download() | r.KernelFile() | r.ImageFile():
             yield _file_entry(content, given)
@@ -153,7 +113,7 @@ def _file_entry(content: r.File | r.Download | r.KernelFile | r.ImageFile, given
 
 
 def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry]:
-    snapshot = _look(content, given)
+    snapshot = origins.look(content, given)
     if snapshot.differing:
         first, *others = snapshot.differing
         which = f"{first} and {len(others)} more" if others else first
@@ -163,10 +123,10 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
     differing = set(snapshot.differing)
     files = snapshot.files
     if content.follow:
-        with _named(content, "follow", given):
+        with origins.named(content, "follow", given):
             files = links.followed(files)
     for file in files:
-        if _is_dropped(file.path, content.drop) or not matches(file.path, content.keep):
+        if origins.is_dropped(file.path, content.drop) or not matches(file.path, content.keep):
             continue
         version = ", modified" if file.path in differing else f" at {snapshot.commit[:12]}"
         yield Entry(
@@ -178,26 +138,15 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
         )
 
 
-def _look(content: r.Checkout, given: Ingredients) -> checkout.Snapshot:
-    with _named(content, "source", given):
-        dirty = content.dirty or given.workshop.dirty
-        return checkout.look(
-            given.recipe.base / content.source,
-            dirty=dirty,
-            partial=content.partial,
-            leave=lambda path: _is_dropped(path, content.drop),
-        )
-
-
 def _download(content: r.Download | r.Tarball, given: Ingredients) -> Path:
     # Without a scheme it is a path beside the recipe.
     url = content.url if urlsplit(content.url).scheme else str(given.recipe.base / content.url)
     try:
         return given.workshop.downloads.get(url, content.sha256)
     except WrongContentError as error:
-        raise _at(content, "sha256", given, error) from error
+        raise origins.at(content, "sha256", given, error) from error
     except ConfigError as error:
-        raise _at(content, "url", given, error) from error
+        raise origins.at(content, "url", given, error) from error
 
 
 def _tarball_entries(content: r.Tarball, given: Ingredients) -> Iterator[Entry]:
@@ -209,10 +158,10 @@ def _tarball_entries(content: r.Tarball, given: Ingredients) -> Iterator[Entry]:
         with given.workshop.progress.task(f"unpacking {content.url.rpartition('/')[2]}"):
             unpack_file(archive, directory, content.url)
 
-    with _named(content, "url", given):
+    with origins.named(content, "url", given):
         key = {"format": _FORMAT, "sha256": content.sha256}
         directory = given.workshop.store.get("tarball", key, build)
-    with _named(content, "strip", given):
+    with origins.named(content, "strip", given):
         found = _stripped_members(content, directory)
     for entry in chosen(found, found):
         link = entry.link and _below(content.path, entry.link)
@@ -223,7 +172,7 @@ def _stripped_members(content: r.Tarball, directory: Path) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for entry in _members(directory, content.url):
         path = _stripped(entry.path, content.strip)
-        if not path or _is_dropped(path, content.drop):
+        if not path or origins.is_dropped(path, content.drop):
             continue
         if path in found and not (entry.is_directory and found[path].is_directory):
             raise ConfigError(f"with {content.strip} directories taken off, {content.url} has {path} twice")
@@ -243,22 +192,12 @@ def _stripped(path: str, count: int) -> str:
     return "/".join(path.split("/")[count:])
 
 
-def _is_dropped(path: str, drop: Sequence[str]) -> bool:
-    return bool(drop) and matches(path, drop)  # without patterns everything would match
-
-
 def _below(directory: str, path: str) -> str:
     return f"{directory}/{path}" if directory else path
 
 
-def _packages(content: r.Packages, given: Ingredients) -> tuple[Package, ...]:
-    place = given.recipe.debian
-    with _named(content, "names", given):
-        return given.workshop.debian.closure(place.suite, place.architecture, content.names)
-
-
 def _package_entries(content: r.Packages, given: Ingredients) -> Iterator[Entry]:
-    packages = _packages(content, given)
+    packages = origins.packages(content, given)
     place = given.recipe.debian
     roots = given.workshop.debian.unpack(place.suite, place.architecture, packages)
     found: dict[str, Entry] = {}
@@ -267,9 +206,9 @@ def _package_entries(content: r.Packages, given: Ingredients) -> Iterator[Entry]
             found[entry.path] = entry
     wanted: Iterable[str] = found
     if content.keep:
-        with _named(content, "keep", given):
+        with origins.named(content, "keep", given):
             wanted = needed_files(found, content.keep)
-    yield from chosen(found, [path for path in wanted if not _is_dropped(path, content.drop)])
+    yield from chosen(found, [path for path in wanted if not origins.is_dropped(path, content.drop)])
 
 
 def _members(directory: Path, source: str) -> Iterator[Entry]:
@@ -300,25 +239,3 @@ def _module_entries(content: r.Modules, kernel: Kernel) -> Iterator[Entry]:
         yield Entry(path, stat.S_IFREG | 0o644, content=module.data, source=f"Linux {kernel.image.version}")
     order = "".join(f"{module.name}.ko\n" for module in found)
     yield Entry(f"{content.path}/order", stat.S_IFREG | 0o644, content=order.encode(), source="the recipe")
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-
-
-@contextmanager
-def _named(content: Content, key: str, given: Ingredients) -> Iterator[None]:
-    """Say where in the recipe stands what is wrong."""
-    try:
-        yield
-    except ConfigError as error:
-        raise _at(content, key, given, error) from error
-
-
-def _at(content: Content, key: str, given: Ingredients, error: ConfigError) -> ConfigError:
-    where = f"{given.recipe.path}: key {given.recipe.key_of(content)}.{key}"
-    return ConfigError(f"{where}: {error.message}", hint=error.hint)

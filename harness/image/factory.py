@@ -13,7 +13,7 @@ import msgspec
 
 from harness import recipe as r
 from harness.errors import ConfigError, InfraError
-from harness.image import contents
+from harness.image import origins
 from harness.image.artifact import Artifact
 from harness.kernel import catalogue
 from harness.size import format_size
@@ -241,7 +241,7 @@ class Factory:
             "format": _FORMAT,
             "mtime": self.workshop.mtime,
             "image": settings,
-            "contents": [contents.describe(content, self) for content in r.contents_of(image)],
+            "contents": [origins.describe(content, self) for content in r.contents_of(image)],
         }
         match image:
             case r.Initramfs():
@@ -298,6 +298,8 @@ class Factory:
 
     def tree(self, added: Sequence[Content]) -> list[Entry]:
         """What contents of an image add, as one tree."""
+        from harness.image import contents  # images are built rarely, and booted often
+
         return contents.tree(added, self)
 
     def _checked_tree(self, added: Sequence[Content], path: Path) -> list[Entry]:

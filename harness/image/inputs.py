@@ -26,7 +26,7 @@ def inputs_of(
     Args:
         image: The image.
         given: What its contents refer to.
-        described: What `contents.describe` says about each of its contents, in order.
+        described: What `origins.describe` says about each of its contents, in order.
     """
     return without_twins(_inputs(image, given, described))
 

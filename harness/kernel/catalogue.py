@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from harness import places, toml
 from harness.errors import ConfigError
-from harness.kernel import fragments, modules, source, stock
+from harness.kernel import stock
 from harness.kernel.bzimage import KernelImage, inspect
-from harness.kernel.fragments import Wish
 from harness.kernel.stock import DebianKernel
 
 if TYPE_CHECKING:
@@ -185,6 +184,8 @@ def _own(name: str, path: Path, directory: Path | None) -> Kernel:
     directory = directory.absolute()
     if not (directory / "kernel").is_dir() and (inner := directory / "lib/modules" / image.version).is_dir():
         directory = inner
+    from harness.kernel import modules  # few kernels are the user's own
+
     release = modules.release(directory)
     if image.version and release != image.version:
         raise ConfigError(
@@ -201,6 +202,7 @@ def order(name: str, debian: DebianSource) -> Order:
         ConfigError: There is no such kernel, none is built for it, or its fragments are wrong.
         InfraError: The archive does not answer.
     """
+    from harness.kernel import fragments, source  # few kernels are built here
     from harness.kernel.built import Order
 
     path, line = _file_of(name), load_line(name)
@@ -221,7 +223,7 @@ def order(name: str, debian: DebianSource) -> Order:
     release = f'"-{path.stem.replace(f"-{line.version}", "", 1)}"'
     wishes = (
         *fragments.compose(line.build.fragments, path.parent),
-        Wish("LOCALVERSION", release, f"the name {path.name}"),
+        fragments.Wish("LOCALVERSION", release, f"the name {path.name}"),
     )
     return Order(path.stem, line.bits, line.build.suite, package, wishes)
 

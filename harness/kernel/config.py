@@ -9,9 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness import compression
 from harness.errors import ConfigError
-from harness.kernel import payload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +90,8 @@ def embedded(image: KernelImage) -> Config | None:
     if image.kind == "vmlinux":
         with image.path.open("rb") as file:
             return search(file, image.path)
+    from harness.kernel import payload
+
     with tempfile.TemporaryFile() as file:
         payload.unpack(image, file)
         return search(file, image.path)
@@ -121,6 +121,8 @@ def search(file: BinaryIO, path: Path) -> Config | None:
     Raises:
         ConfigError: There is one, and it is damaged.
     """
+    from harness import compression
+
     file.flush()
     if file.seek(0, io.SEEK_END) == 0:
         return None

@@ -31,30 +31,40 @@ _CONTROLLERS = {
     Bus.USB_UHCI: "piix3-usb-uhci,id=uhci",
     Bus.USB_OHCI: "pci-ohci,id=ohci",
 }
-_NOT_PASTED = {"-chardev", "-mon", "-incoming"}  # their words are file descriptors, which only we have
+# Their words are file descriptors, which only we have.
+_NOT_PASTED = {"-add-fd", "-chardev", "-mon", "-incoming"}
 _NOT_PASTED_NETWORK = ("socket,id=names,", "hubport,id=names-port,")
 
 
+# The serial port writes single bytes. A socket holds some 280 of them, and then the guest waits; a pipe holds
+# 65536. The command line has no word for two pipes, but the monitor has; `append` keeps QEMU from truncating.
+_SAID, _TYPED = 1, 2  # sets of file descriptors, as QEMU calls them
+CONSOLE = {
+    "id": "console",
+    "backend": {
+        "type": "file",
+        "data": {"out": f"/dev/fdset/{_SAID}", "in": f"/dev/fdset/{_TYPED}", "append": True},
+    },
+}
+
+
 @dataclass(frozen=True, slots=True)
-class Sockets:
+class Ends:
     """QEMU's ends of what the machine is attached to, as file descriptors.
 
     Attributes:
-        console: Its serial port.
-        monitor: QMP.
+        said: A pipe for what its serial port says.
+        typed: A pipe with what is typed to that.
+        monitor: QMP, a socket like the others.
         bulk: Its virtio serial port, if it has one.
         names: The port of its network where names are answered, if it has one.
     """
 
-    console: int
+    said: int
+    typed: int
     monitor: int
     bulk: int | None = None
     names: int | None = None
-
-    @property
-    def all(self) -> list[int]:
-        """Those that QEMU inherits."""
-        return [self.console, self.monitor, *(end for end in (self.bulk, self.names) if end is not None)]
 
 
 def device_words(spec: MachineSpec) -> tuple[str, ...]:
@@ -63,14 +73,14 @@ def device_words(spec: MachineSpec) -> tuple[str, ...]:
 
 
 def command_words(
-    program: str, spec: MachineSpec, sockets: Sockets, directory: Path, overlay: Path, *, http: int = 0
+    program: str, spec: MachineSpec, ends: Ends, directory: Path, overlay: Path, *, http: int = 0
 ) -> tuple[str, ...]:
-    """What runs.
+    """What runs; its serial port is attached to its pipes by the monitor (`chardev-change` to `CONSOLE`).
 
     Args:
         program: QEMU.
         spec: The machine.
-        sockets: What it is attached to.
+        ends: What it is attached to.
         directory: Where firmware keeps its variables.
         overlay: What is written to the disk.
         http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
@@ -79,11 +89,12 @@ def command_words(
         ConfigError: The firmware is not installed.
     """
     command = [program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
-    command += ["-chardev", f"socket,id=console,fd={sockets.console}", "-serial", "chardev:console"]
-    command += ["-chardev", f"socket,id=monitor,fd={sockets.monitor}", "-mon", "chardev=monitor,mode=control"]
-    if sockets.bulk is not None:
-        command += ["-chardev", f"socket,id=bulk,fd={sockets.bulk}"]
-    command += answering_words(spec.network, sockets.names, http)
+    command += ["-add-fd", f"fd={ends.said},set={_SAID}", "-add-fd", f"fd={ends.typed},set={_TYPED}"]
+    command += ["-chardev", "null,id=console", "-serial", "chardev:console"]
+    command += ["-chardev", f"socket,id=monitor,fd={ends.monitor}", "-mon", "chardev=monitor,mode=control"]
+    if ends.bulk is not None:
+        command += ["-chardev", f"socket,id=bulk,fd={ends.bulk}"]
+    command += answering_words(spec.network, ends.names, http)
     command += [*device_words(spec), "-accel", spec.accelerator, "-m", f"{spec.memory >> 20}M"]
     if spec.cpu:
         command += ["-cpu", spec.cpu]
@@ -149,7 +160,7 @@ def for_people(command: Sequence[str], disk: Path | None) -> str:
         elif word != "-S":
             by_hand.append(word)
     ran, pasted = shlex.join(command), shlex.join(by_hand)
-    return f"# What ran; console, monitor and port are inherited sockets.\n{ran}\n\n# To paste:\n{pasted}\n"
+    return f"# What ran; console, monitor and port are inherited.\n{ran}\n\n# To paste:\n{pasted}\n"
 
 
 def _quoted(path: Path) -> str:

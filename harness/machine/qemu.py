@@ -11,15 +11,16 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from harness.console.transport import SocketTransport
+from harness.console.transport import pipes
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine import looks, memory, overlay, process
-from harness.machine.command import Sockets, command_words, for_people
+from harness.machine.command import CONSOLE, Ends, command_words, for_people
 from harness.machine.network import ANSWERER
 from harness.machine.protocol import End, EndCause, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from io import FileIO
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -73,8 +74,8 @@ def qemu_version() -> str:
 class QemuMachine:
     """A guest in a QEMU process of its own.
 
-    Console, monitor and bulk port are socket pairs that QEMU inherits: there is no path or port that two runs
-    could share, and all end when QEMU ends.
+    Monitor and bulk port are socket pairs that QEMU inherits, and the console two pipes: there is no path or
+    port that two runs could share, and all end when QEMU ends.
 
     Args:
         spec: What the machine is made of.
@@ -114,22 +115,24 @@ class QemuMachine:
     def __enter__(self) -> Self:
         """Start QEMU with its processor stopped, and attach console and monitor."""
         self._prepare_disk()
-        console, qemu_console = socket.socketpair()
+        self.transport, qemu_said, qemu_typed = pipes()
         monitor, qemu_monitor = socket.socketpair()
         self.bulk, qemu_bulk = socket.socketpair() if self._spec.bulk else (None, None)
         restricted = self._spec.network == Network.RESTRICTED
         names, qemu_names = socket.socketpair() if restricted else (None, None)
-        theirs = [end for end in (qemu_console, qemu_monitor, qemu_bulk, qemu_names) if end is not None]
-        inherited = [end.fileno() for end in theirs]
-        sockets = Sockets(
-            qemu_console.fileno(),
+        theirs: list[FileIO | socket.socket] = [qemu_said, qemu_typed, qemu_monitor]
+        theirs += [end for end in (qemu_bulk, qemu_names) if end is not None]
+        ends = Ends(
+            qemu_said.fileno(),
+            qemu_typed.fileno(),
             qemu_monitor.fileno(),
             qemu_bulk.fileno() if qemu_bulk else None,
             qemu_names.fileno() if qemu_names else None,
         )
         self.command = command_words(
-            self._program, self._spec, sockets, self._directory, self._overlay, http=self._http
+            self._program, self._spec, ends, self._directory, self._overlay, http=self._http
         )
+        inherited = [end.fileno() for end in theirs]
         if self._saved is not None:
             self._loading = memory.Loading(self._saved / MEMORY)
             inherited.append(self._loading.pipe)
@@ -147,7 +150,6 @@ class QemuMachine:
                 ) from error
         if self._loading is not None:
             self._loading.close()
-        self.transport = SocketTransport(console)
         from harness.machine.qmp import Monitor  # and asyncio, which takes some time, while QEMU starts
 
         if names is not None:
@@ -156,6 +158,7 @@ class QemuMachine:
             self._names = Names(names, ANSWERER, self._asked).__enter__()
         try:
             self._monitor = Monitor(monitor)
+            self._monitor.execute("chardev-change", **CONSOLE)
             self._meter = process.Meter(self._process.pid, self._processor_thread())
         except BaseException as error:
             self._kill()

@@ -9,8 +9,9 @@ import msgspec
 
 from harness.errors import ConfigError
 from harness.natively import DEFAULT_MEMORY
-from harness.payload import recognise, stage0
+from harness.payload import stage0
 from harness.payload.chosen import mode_of
+from harness.payload.tree import recognise
 from harness.size import parse_size
 
 if TYPE_CHECKING:

@@ -3,11 +3,3 @@
 `images/eras/*.toml` holds all that is known about an era; `docs/live-bootstrap.md` describes the keys.
 `stage0` is about checkouts of stage0-posix, which has no eras so far.
 """
-
-from __future__ import annotations
-
-from harness.payload.assembly import assemble
-from harness.payload.era import Era, era_files, load_eras
-from harness.payload.tree import Tree, recognise
-
-__all__ = ["Era", "Tree", "assemble", "era_files", "load_eras", "recognise"]

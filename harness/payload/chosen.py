@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
 from harness.payload import stage0
-from harness.payload.era import load_eras
 from harness.recipe import load_recipe, recipe_files
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
     if tree is None:
         # All eras are read for what may be one of their payloads alone: that takes as long as all else here.
         stands = name.endswith(".toml") or name in recipe_files()
-        if not stands and name in {era.payload for era in load_eras()}:
+        if not stands and _is_payload(name):
             raise ConfigError(
                 f"{name} is a checkout of yours, and none is named",
                 hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
@@ -120,6 +119,12 @@ def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payloa
         instrument=wanted.instrument,
     )
     return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes, offered=ready.offered)
+
+
+def _is_payload(name: str) -> bool:
+    from harness.payload.era import load_eras
+
+    return name in {era.payload for era in load_eras()}
 
 
 def mode_of(machine: ModeName, kernel: str | None) -> ModeName:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from harness.payload.source_lists import built_package, steps
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -141,6 +139,8 @@ def expected(tree: Tree, settings: dict[str, str]) -> tuple[str, ...]:
     """
     if not tree.era.manifest:
         return ()
+    from harness.payload.source_lists import built_package, steps
+
     known = dict(settings)
     names = []
     for line in steps(tree.path / tree.era.manifest):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, ProgressColumn, TextColumn
@@ -38,12 +39,16 @@ class TerminalProgress:
 
     Args:
         console: Where to; its being a terminal or not decides between bars and lines.
-        estimates: Host seconds that stages took in earlier runs, by name.
+
+    Attributes:
+        estimates: Returns the host seconds that stages took in earlier runs, by name; asked once, if bars
+            are shown, when the first stage begins.
+        package_estimates: Host seconds that packages took in earlier runs, by name and occurrence.
     """
 
-    def __init__(self, console: Console, estimates: Mapping[str, float] | None = None) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self.estimates = dict(estimates or {})
+        self.estimates: Callable[[], Mapping[str, float]] = dict
         self._bars = Bars(
             TextColumn("  {task.description:<34}", markup=False),
             _EstimatedBar(bar_width=24),
@@ -106,7 +111,7 @@ class TerminalProgress:
         """Show what happens in a run."""
         match event:
             case StageBegan():
-                self._stage = self._bars.add_task(event.stage, total=self.estimates.get(event.stage))
+                self._stage = self._bars.add_task(event.stage, total=self._estimates.get(event.stage))
             case Packaged():
                 self._package(event)
             case CheckBegan() if self._stage is not None:
@@ -126,6 +131,10 @@ class TerminalProgress:
                     else "was there already"
                 )
                 self._done(f"saved at {event.stage}", how)
+
+    @cached_property
+    def _estimates(self) -> Mapping[str, float]:
+        return self.estimates() if self._console.is_terminal else {}
 
     def _package(self, event: Packaged) -> None:
         """A package: what is done with it in the stage's bar, and a line once it is built."""

@@ -314,7 +314,8 @@ class RunRecord:
         came = self._recorder.arrivals(start, end) if self._recorder else [(start, 0.0)]
         stamps = [b"%12.6f " % seconds for _, seconds in came]
         if came[-1][1] - came[0][1] < _AT_ONCE:
-            text = stamps[0] + block.text[:-1].replace(b"\n", b"\n" + stamps[0]) + b"\n"
+            text = stamps[0] + block.text.replace(b"\n", b"\n" + stamps[0])
+            text = text[: -len(stamps[0])]  # nothing begins behind the last line
         else:
             offsets = [offset for offset, _ in came]
             text = b"".join(

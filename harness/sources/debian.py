@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -163,6 +162,8 @@ class DebianSource:
                 except GoneError:  # a lock file may be newer than our index
                     apt.refresh(self.progress, force=True)
                     apt.fetch(missing, self.progress)
+                from concurrent.futures import ThreadPoolExecutor
+
                 with self.progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
                     for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
                         task.update(count / len(missing))

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.payload import assemble, distfiles, recognise
+from harness.payload import distfiles
+from harness.payload.assembly import assemble
+from harness.payload.tree import recognise
 from harness.stages import products
 from testcases.bootstrap import miniature
 from testcases.unit.test_native import unavailable

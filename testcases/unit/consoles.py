@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -23,19 +25,26 @@ class PtyTransport:
             os.chdir(cwd)
             os.environ["TERM"] = "xterm-256color"
             os.execvp(command[0], list(command))  # noqa: S606 - no shell wanted
+        os.set_blocking(self._fd, False)
 
     def fileno(self) -> int:
         return self._fd
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int) -> bytes | None:
         try:
             return os.read(self._fd, limit)
+        except BlockingIOError:
+            return None
         except OSError:  # Linux reports the end of a pseudo terminal as an I/O error
             return b""
 
+    takes_input = True
+
     def write(self, data: bytes) -> None:
         while data:
-            data = data[os.write(self._fd, data) :]
+            select.select([], [self._fd], [])
+            with suppress(BlockingIOError):
+                data = data[os.write(self._fd, data) :]
 
     def kill(self, number: signal.Signals) -> None:
         """Send the program a signal."""
@@ -79,10 +88,12 @@ class NoisyTransport:
     def fileno(self) -> int:
         return self._inner.fileno()
 
-    def read(self, limit: int) -> bytes:
+    takes_input = True
+
+    def read(self, limit: int) -> bytes | None:
         limit = self._reading.choice((1, 3, 80, 1000, limit)) if self._cuts else limit
         if not (sent := self._inner.read(limit)):
-            return b""
+            return sent
         data = self._damaged(sent, self._reading, self._output) or b"\0"  # nothing would be the end
         data = data.replace(b"\r\n", b"\r\r\n")
         position = 0

@@ -130,7 +130,7 @@ class Guest:
         while self._is_behind() and not self.wait(0.005):
             pass
         looks = self.clock.looks
-        while self.clock.looks < looks + 3 and not self.wait(0.005):
+        while self.clock.looks < looks + 2 and not self.wait(0.005):
             pass
 
     def _is_behind(self) -> bool:

@@ -80,7 +80,7 @@ def test_a_guest_that_hangs_is_given_up_with_a_reason(
     found = probe(Accelerator.TCG)
     assert not found.works
     assert "did not come back within" in found.reason
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

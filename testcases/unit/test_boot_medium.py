@@ -11,7 +11,7 @@ import pytest
 from harness import pipeline
 from harness.errors import ConfigError
 from harness.machine import boot_medium
-from harness.machine.command import Sockets, command_words, for_people
+from harness.machine.command import Ends, command_words, for_people
 from harness.machine.protocol import (
     Accelerator,
     DirectBoot,
@@ -112,7 +112,7 @@ def test_the_disk_is_on_a_controller_that_the_firmware_leaves_switched_on(
     monkeypatch.setattr(boot_medium, "firmware_words", lambda *_: [])
     start, disk, overlay = DirectBoot(Path("/k"), None, ""), tmp_path / "a,disk.img", tmp_path / "overlay"
     spec = MachineSpec(start, firmware, disk, 64 << 20, "", Accelerator.TCG)
-    words = command_words("qemu", spec, Sockets(3, 4), tmp_path, overlay)
+    words = command_words("qemu", spec, Ends(3, 4, 5), tmp_path, overlay)
     pasted = for_people(words, disk).splitlines()[-1]
     devices = [words[number + 1] for number, word in enumerate(words) if word == "-device"]
     if firmware == Firmware.UEFI:

@@ -21,7 +21,7 @@ import harness
 from harness.cli import program
 from harness.kernel.catalogue import kernel_files
 from harness.machine.qemu import PROGRAM
-from harness.payload import era_files
+from harness.payload.era import era_files
 from harness.recipe import recipe_files
 from harness.sources.packages import Lock
 from testcases.unit.test_bzimage import kernel

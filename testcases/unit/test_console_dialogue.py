@@ -30,7 +30,7 @@ def test_expects_and_types(guest: Guest) -> None:
     peer, recorder = guest
     dialogue = Dialogue(recorder)
     peer.sendall(b"login: ")
-    assert dialogue.expect([r"password", r"lo(\w+): "], timeout=5) == 1
+    assert dialogue.expect([r"password", r"lo(\w+): "], timeout=60) == 1
     assert dialogue.after == "login: "
     assert dialogue.sendline("root") == 5
     assert peer.recv(10) == b"root\n"
@@ -45,10 +45,10 @@ def test_offset_counts_raw_bytes_whatever_they_are(guest: Guest) -> None:
         peer.sendall(piece)
     dialogue = Dialogue(recorder, 2)
     assert dialogue.offset == 2
-    dialogue.expect("MARK", timeout=5)
+    dialogue.expect("MARK", timeout=60)
     assert dialogue.offset == raw.index(b"MARK") + 4
-    dialogue.expect("re", timeout=5)
-    dialogue.expect("s", timeout=5)
+    dialogue.expect("re", timeout=60)
+    dialogue.expect("s", timeout=60)
     assert dialogue.offset == raw.index(b"rest") + 3
     assert dialogue.expect(["never", pexpect.TIMEOUT], timeout=0.1) == 1
     assert dialogue.offset == raw.index(b"rest") + 3
@@ -59,7 +59,7 @@ def test_bad_bytes_are_replaced(guest: Guest) -> None:
     peer, recorder = guest
     peer.sendall(b"a\xff\xfeb\n")
     dialogue = Dialogue(recorder)
-    dialogue.expect_exact("\n", timeout=5)
+    dialogue.expect_exact("\n", timeout=60)
     assert dialogue.before == "a\ufffd\ufffdb"
 
 
@@ -70,7 +70,7 @@ def test_match_is_found_in_the_middle_of_much_output(guest: Guest) -> None:
     while recorder.size < 40_004:
         recorder.read(recorder.size, timeout=1)
     dialogue = Dialogue(recorder)
-    dialogue.expect("MARK", timeout=5)
+    dialogue.expect("MARK", timeout=60)
     assert dialogue.offset == 20_004
     assert dialogue.before == "x" * 20_000
 
@@ -80,7 +80,7 @@ def test_silence_is_a_timeout(guest: Guest) -> None:
     started = time.monotonic()
     with pytest.raises(pexpect.TIMEOUT):
         dialogue.expect("never", timeout=0.3)
-    assert 0.2 < time.monotonic() - started < 3
+    assert 0.2 < time.monotonic() - started < 30
 
 
 def test_waking_the_recorder_is_no_timeout(guest: Guest) -> None:
@@ -95,18 +95,18 @@ def test_end_of_the_console(guest: Guest) -> None:
     peer.sendall(b"bye")
     peer.close()
     dialogue = Dialogue(recorder)
-    assert dialogue.expect(["never", pexpect.EOF], timeout=5) == 1
+    assert dialogue.expect(["never", pexpect.EOF], timeout=60) == 1
     assert dialogue.before == "bye"
     assert dialogue.offset == 3
     assert not dialogue.isalive()
     with pytest.raises(pexpect.EOF):
-        dialogue.expect("never", timeout=5)
+        dialogue.expect("never", timeout=60)
 
 
 def test_what_was_matched_is_not_held(guest: Guest) -> None:
     peer, recorder = guest
     peer.sendall(b"line\n" * 10_000 + b"END")
     dialogue = Dialogue(recorder)
-    while dialogue.expect_exact(["\n", "END"], timeout=5) == 0:
+    while dialogue.expect_exact(["\n", "END"], timeout=60) == 0:
         assert dialogue._held.tell() <= 4096
     assert dialogue.offset == 50_003

@@ -66,6 +66,7 @@ def plainly_cleaned(stream: bytes) -> list[Line]:
 @example(b"\x1b\x1b[31m[\r")
 @example(b"a\r\r\r\nb\r\x1b[K\nc\r\0\n")
 @example(b"\x1b]title\rmore\nx\xe2\x80\ny\r\r\n")
+@example(b"50%\r" * 40 + b"\r\r\nb\r\r\r\n")
 def test_whole_blocks_give_the_same_lines_as_one_by_one(stream: bytes) -> None:
     ended = stream + b"."  # what no longer waits for a \n
     block = LineCleaner(5).feed(ended)
@@ -73,6 +74,8 @@ def test_whole_blocks_give_the_same_lines_as_one_by_one(stream: bytes) -> None:
     assert [block.line(number) for number in range(len(block))] == block.lines == list(block) == expected
     texts = "".join(f"{line.text}\n" for line in expected)
     assert Block(ended[: block.end - 5], 5).text.decode("utf-8", "replace") == texts
+    starts = [0, *(match.end() for match in re.finditer(b"\n", block.text))]
+    assert [block.text_at(start) for start in starts[:-1]] == [line.text for line in expected]
     assert bool(block) == bool(expected)
 
 

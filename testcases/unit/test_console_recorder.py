@@ -34,7 +34,7 @@ Guest = tuple[socket.socket, SocketTransport]
 def recorded(recorder: Recorder, size: int) -> bytes:
     """The first `size` bytes, once they have arrived."""
     data = b""
-    while len(data) < size and (more := recorder.read(len(data), timeout=5)):
+    while len(data) < size and (more := recorder.read(len(data), timeout=60)):
         data += more
     return data
 
@@ -56,7 +56,7 @@ class SlowSocket(SocketTransport):
         super().__init__(connection)
         self._limit = limit
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int) -> bytes | None:
         return super().read(min(limit, self._limit))
 
 
@@ -75,7 +75,7 @@ def test_what_came_before_a_failure_is_recorded(tmp_path: Path) -> None:
     """A serial adapter that is pulled."""
 
     class Pulled(SlowSocket):
-        def read(self, limit: int) -> bytes:
+        def read(self, limit: int) -> bytes | None:
             if (data := super().read(limit)) == b"!":
                 self._limit = 0
             if self._limit == 0:
@@ -121,7 +121,7 @@ def test_peer_that_hangs_up_ends_the_stream(guest: Guest, tmp_path: Path) -> Non
         peer.sendall(b"last words")
         peer.close()
         assert recorded(recorder, 100) == b"last words"
-        assert recorder.read(10, timeout=5) == b""
+        assert recorder.read(10, timeout=60) == b""
         assert recorder.ended
         assert recorder.failure is None
         with pytest.raises(InfraError, match="closed"):
@@ -134,7 +134,7 @@ def test_reset_connection_is_the_end(tmp_path: Path) -> None:
     with Recorder(SocketTransport(ours), tmp_path / "raw", tmp_path / "index") as recorder:
         recorder.write(b"unread")
         theirs.close()
-        assert recorder.read(0, timeout=5) == b""
+        assert recorder.read(0, timeout=60) == b""
         assert recorder.ended
         assert recorder.failure is None
 
@@ -143,10 +143,10 @@ def test_read_waits_no_longer_than_asked_and_wakes_up(guest: Guest, tmp_path: Pa
     with Recorder(guest[1], tmp_path / "raw", tmp_path / "index") as recorder:
         started = time.monotonic()
         assert recorder.read(0, timeout=0.2) == b""
-        assert 0.15 < time.monotonic() - started < 2
+        assert 0.15 < time.monotonic() - started < 15
         threading.Timer(0.2, recorder.wake).start()
         assert recorder.read(0, timeout=20) == b""
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15
 
 
 def test_wake_from_a_signal_handler(guest: Guest, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_wake_from_a_signal_handler(guest: Guest, tmp_path: Path) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0.2)
             started = time.monotonic()
             assert recorder.read(0, timeout=20) == b""
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 15
         finally:
             signal.signal(signal.SIGALRM, before)
 
@@ -168,7 +168,7 @@ def test_readers_have_their_own_pace(guest: Guest, tmp_path: Path) -> None:
 
     def read_all(limit: int) -> None:
         data = bytearray()
-        while more := recorder.read(len(data), limit, timeout=5):
+        while more := recorder.read(len(data), limit, timeout=60):
             data += more
         results[limit] = bytes(data)
 

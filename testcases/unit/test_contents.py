@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from harness import recipe as r
 from harness.errors import ConfigError
 from harness.image.artifact import Artifact
-from harness.image.contents import describe, entries, merge, tree
+from harness.image.contents import entries, merge, tree
 from harness.image.ingredients import Workshop
+from harness.image.origins import describe
 from harness.image.tree import Entry
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel

@@ -120,7 +120,7 @@ def test_a_terminal_carries_bytes_both_ways_and_ends() -> None:
     os.write(theirs, b"said\n")
     heard = b""
     while b"said\r\n" not in heard:  # with its echo, or behind it
-        heard += transport.read(100)
+        heard += transport.read(100) or b""
     os.close(theirs)
     assert transport.read(100) == b""
     transport.close()

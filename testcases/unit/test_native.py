@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from select import select
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -305,8 +306,9 @@ def test_a_call_follows_in_its_own_root_when_the_one_before_ended_well(tmp_path:
     said = b""
     with native.NativeMachine(spec, root, os.open("/dev/null", os.O_RDONLY), tmp_path) as machine:
         machine.start()
-        while piece := machine.transport.read(1 << 16):
-            said += piece
+        while (piece := machine.transport.read(1 << 16)) != b"":
+            said += piece or b""
+            select([machine.transport], [], [])
         wait_for(lambda: machine.poll() is not None)
     end = machine.poll()
     assert end is not None

@@ -23,7 +23,7 @@ from harness.answering import answering
 from harness.building import BuildOptions
 from harness.errors import ConfigError
 from harness.machine import forward
-from harness.machine.command import Sockets, command_words, device_words, for_people
+from harness.machine.command import Ends, command_words, device_words, for_people
 from harness.machine.names import Connection, Names, Question, answer, begun
 from harness.machine.network import answering_words
 from harness.machine.protocol import Accelerator, DiskBoot, Firmware, MachineKind, MachineSpec, Network
@@ -229,8 +229,8 @@ def spec(network: Network) -> MachineSpec:
 
 
 def words(network: Network, tmp_path: Path) -> tuple[str, ...]:
-    sockets = Sockets(3, 4, names=5 if network == Network.RESTRICTED else None)
-    return command_words("qemu", spec(network), sockets, tmp_path, tmp_path / "overlay", http=8080)
+    ends = Ends(3, 4, 5, names=6 if network == Network.RESTRICTED else None)
+    return command_words("qemu", spec(network), ends, tmp_path, tmp_path / "overlay", http=8080)
 
 
 def test_a_guest_reaches_no_more_than_it_was_given(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from harness import fitness
 from harness.cli import program
 from harness.errors import ConfigError
 from harness.image.factory import Build
-from harness.payload import assemble, chosen, distfiles, era_files, load_eras, packages, recognise
-from harness.payload.assembly import Choices, added, config_values, groups_of
-from harness.payload.era import Mode, ModeName, load_era
+from harness.payload import chosen, distfiles, packages
+from harness.payload.assembly import Choices, added, assemble, config_values, groups_of
+from harness.payload.era import Mode, ModeName, era_files, load_era, load_eras
 from harness.payload.mirror import Mirror
 from harness.payload.source_lists import calls, parse_line
+from harness.payload.tree import recognise
 from harness.progress import Quiet
 from harness.recipe import BuilderHex0, Disk, Download, File, Initramfs, Text, contents_of
 from harness.sources.downloads import Downloads

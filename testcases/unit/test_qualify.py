@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness import places
 from harness.errors import ConfigError
-from harness.machine.command import Sockets, command_words
+from harness.machine.command import Ends, command_words
 from harness.machine.protocol import Accelerator, Bus, DirectBoot, Drive, Firmware, MachineSpec
 from harness.outcome import Outcome
 from harness.progress import Quiet
@@ -334,7 +334,7 @@ def test_drives_get_controllers(tmp_path: Path) -> None:
     drives = tuple(Drive(tmp_path / f"{bus},1.img", bus) for bus in (*Bus, Bus.AHCI))
     boot = DirectBoot(tmp_path / "k", tmp_path / "i", "console=ttyS0")
     spec = MachineSpec(boot, Firmware.BIOS, None, 64 << 20, "", Accelerator.TCG, drives=drives)
-    words = command_words("qemu", spec, Sockets(3, 4), tmp_path, tmp_path / "overlay")
+    words = command_words("qemu", spec, Ends(3, 4, 5), tmp_path, tmp_path / "overlay")
     devices = [words[number + 1] for number, word in enumerate(words) if word == "-device"]
     assert devices == [
         "ich9-ahci,id=ahci",

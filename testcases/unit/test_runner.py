@@ -466,7 +466,7 @@ def test_shell_of_a_guest_that_failed_has_its_prompt_again_where_it_waits(tmp_pa
         if run == "false":
             assert verdict.outcome == Outcome.FAIL
             assert offset is not None
-            assert recorder.read(offset, timeout=5).endswith(b"# ")
+            assert recorder.read(offset, timeout=60).endswith(b"# ")
         else:
             assert verdict.outcome == Outcome.HANG
             assert offset is None, "nothing is typed to what hangs"
@@ -536,7 +536,9 @@ def test_a_used_budget_is_not_extended_by_what_was_said_before(tmp_path: Path) -
     def script(guest: Guest) -> None:
         guest.clock.run(0)
         talk(guest, 2.0)  # extends it by 5 seconds, once
-        guest.clock.run(3)
+        while not guest.wait(0):
+            guest.settle()
+            guest.clock.advance(1)
 
     verdict = follow(plan, FakeMachine(script), tmp_path).verdict
     assert verdict.outcome in {Outcome.HANG, Outcome.TIMEOUT}
@@ -593,7 +595,7 @@ def test_panic_in_the_middle_of_a_command(tmp_path: Path, end: End | None) -> No
     verdict = in_the_middle(tmp_path, then).verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.PANIC, "shell")
     assert verdict.reason == "the kernel panicked: Fatal exception in interrupt"
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40
 
 
 def test_command_that_does_not_come_back_hangs(tmp_path: Path) -> None:
@@ -605,9 +607,9 @@ def test_command_that_does_not_come_back_hangs(tmp_path: Path) -> None:
 class SlowToEnd(SocketTransport):
     """A console whose end is read a little later than it can be felt by typing."""
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int) -> bytes | None:
         data = super().read(limit)
-        if not data:
+        if data == b"":
             time.sleep(0.015)
         return data
 

@@ -23,7 +23,7 @@ with machine, Path("/run/heard").open("wb", buffering=0) as log:
     while not heard.endswith(b"over\n"):
         machine.poll()
         if select([machine.transport.fileno()], [], [], 0.2)[0]:
-            data = machine.transport.read(4096)
+            data = machine.transport.read(4096) or b""
             log.write(data)
             heard += data
             machine.transport.write(f"{len(heard)}\n".encode())

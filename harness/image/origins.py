@@ -1,0 +1,120 @@
+"""What contents of an image come from: looked at for the image's key in the store, named where it is wrong.
+
+Each run asks for the keys of images that are built already, so what only making them needs is not imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import recipe as r
+from harness.errors import ConfigError
+from harness.image.names import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness.image.ingredients import Ingredients
+    from harness.recipe import Content
+    from harness.sources.checkout import Snapshot
+    from harness.sources.packages import Package
+
+
+def describe(content: Content, given: Ingredients) -> dict[str, object]:
+    """All that determines what a content adds, as JSON values: part of the image's key in the store.
+
+    Raises:
+        ConfigError: A source cannot be read, or is not what the recipe says; it names recipe and key.
+    """
+    found: dict[str, object] = {}
+    match content:
+        case r.File():
+            with named(content, "source", given):
+                found["sha256"] = _sha256(given.recipe.base / content.source)
+        case r.Checkout():
+            snapshot = look(content, given)
+            found["commit"] = snapshot.commit
+            found["modified"] = bool(snapshot.differing)
+            found["sha256"] = snapshot.sha256
+        case r.Packages():
+            found["packages"] = [package.sha256 for package in packages(content, given)]
+        case r.Modules() | r.KernelFile():
+            kernel = given.kernel(content.kernel)
+            found["sha256"] = kernel.image.sha256
+            found["package"] = kernel.package.sha256 if kernel.package else ""
+            if isinstance(content, r.Modules) and kernel.package is None and kernel.modules is not None:
+                from harness.kernel import modules
+
+                found["modules"] = [
+                    hashlib.sha256(module.data).hexdigest()
+                    for module in modules.closure(kernel.modules, content.names)
+                ]
+        case r.ImageFile():
+            found["sha256"] = given.image(content.image, content.recipe).sha256
+        case r.Unpacked():
+            found["sha256"] = given.image(content.image).sha256
+        case _:
+            pass  # all stands in the recipe; downloads have their hash there
+    return {**msgspec.to_builtins(content), **found}
+
+
+def look(content: r.Checkout, given: Ingredients) -> Snapshot:
+    """The checkout as it is, and which of its files go in.
+
+    Raises:
+        ConfigError: It is none, or not in the state that the recipe wants; it names recipe and key.
+    """
+    from harness.sources import checkout
+
+    with named(content, "source", given):
+        dirty = content.dirty or given.workshop.dirty
+        return checkout.look(
+            given.recipe.base / content.source,
+            dirty=dirty,
+            partial=content.partial,
+            leave=lambda path: is_dropped(path, content.drop),
+        )
+
+
+def packages(content: r.Packages, given: Ingredients) -> tuple[Package, ...]:
+    """The packages that are named, and all that they need.
+
+    Raises:
+        ConfigError: The suite cannot give them; it names recipe and key.
+    """
+    place = given.recipe.debian
+    with named(content, "names", given):
+        return given.workshop.debian.closure(place.suite, place.architecture, content.names)
+
+
+def is_dropped(path: str, drop: Sequence[str]) -> bool:
+    """Whether a path is left out by one of these patterns, or below one that is."""
+    return bool(drop) and matches(path, drop)  # without patterns everything would match
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def named(content: Content, key: str, given: Ingredients) -> Iterator[None]:
+    """Say where in the recipe stands what is wrong."""
+    try:
+        yield
+    except ConfigError as error:
+        raise at(content, key, given, error) from error
+
+
+def at(content: Content, key: str, given: Ingredients, error: ConfigError) -> ConfigError:
+    """An error that says where in the recipe stands what is wrong."""
+    where = f"{given.recipe.path}: key {given.recipe.key_of(content)}.{key}"
+    return ConfigError(f"{where}: {error.message}", hint=error.hint)

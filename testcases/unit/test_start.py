@@ -1,0 +1,60 @@
+"""A run starts its machine soon: imports are most of a start, and what is needed later comes later."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# What a run of a recipe needs later, or never.
+LATER = (
+    "asyncio",  # the monitor, while QEMU starts
+    "re2",  # the console
+    "logging",
+    "sqlite3",  # estimates and the index
+    "harness.board.machine",
+    "harness.console.cast",
+    "harness.console.shell",
+    "harness.console.terminal",
+    "harness.image.contents",
+    "harness.image.elf",
+    "harness.kernel.fragments",
+    "harness.kernel.modules",
+    "harness.kernel.toolchain",
+    "harness.machine.native",
+    "harness.payload.assembly",
+    "harness.payload.era",
+    "harness.report.gathering",
+    "harness.report.history",
+    "harness.report.index",
+    "harness.sources.checkout",
+    "harness.stages.runner",
+)
+
+# Imports all of it, and ends where it looks for the recipe.
+START = """
+import sys
+from harness.cli import main
+try:
+    main(["run", "no-recipe.toml"])
+except SystemExit as end:
+    print(end.code, *sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    command = [sys.executable, "-c", START]
+    status, *modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert status == "2"  # CONFIG
+    return set(modules)
+
+
+@pytest.mark.parametrize("module", LATER)
+def test_a_run_does_not_import_early_what_it_needs_later(imported: set[str], module: str) -> None:
+    assert module not in imported
+
+
+def test_the_start_is_what_it_is_taken_for(imported: set[str]) -> None:
+    assert {"harness.pipeline", "harness.fitness", "harness.machine.qemu"} <= imported
