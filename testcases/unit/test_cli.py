@@ -453,6 +453,29 @@ def test_who_is_stopped_says_so(user: User, number: signal.Signals) -> None:
     assert "Traceback" not in stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signals_that_were_ignored_before_stop_nobody(user: User, number: signal.Signals) -> None:
+    """As under nohup, and in the background of a script."""
+    pipe = user.home / "pipe"
+    os.mkfifo(pipe)
+    ignoring = ["env", f"--ignore-signal={number.name.removeprefix('SIG')}", *MODULE]
+    with subprocess.Popen(
+        [*ignoring, "build", "--lock", str(pipe)],
+        cwd=user.home,
+        env=user.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        end = is_read(pipe, process)
+        for _ in range(3):
+            process.send_signal(number)
+            time.sleep(0.1)
+        os.close(end)
+        stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "stopped" not in stderr
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_mistake_of_ours_says_so_and_shows_its_traceback_on_request(user: User, debug: bool) -> None:
     script = """
