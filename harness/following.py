@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.board.document import Board
     from harness.board.machine import BoardMachine
     from harness.checkpoints import Checkpoint
+    from harness.console.pacing import Pace
     from harness.image.factory import Build
     from harness.machine.native import NativeMachine
     from harness.machine.protocol import Machine, MachineSpec
@@ -98,7 +99,7 @@ class Following:
                 directory / "console.idx",
                 typed=self.record.typed,
                 earlier=start.path / CONSOLE if start else None,
-                pace=getattr(machine, "pace", None),  # of boards: others take what is typed as it comes
+                pace=self._pace(machine),
             ) as recorder,
         ):
             self.record.watch(recorder)
@@ -156,6 +157,14 @@ class Following:
 
             return roots.machine(self.spec, self.store.cache, directory, self.progress.note, self._list)
         return self._qemu(self.spec, directory)
+
+    def _pace(self, machine: Machine) -> Pace | None:
+        """Boards are typed to slowly: their serial ports cannot say that they are full."""
+        if self.board is None:
+            return None
+        from harness.board.machine import BoardMachine
+
+        return machine.pace if isinstance(machine, BoardMachine) else None
 
     @contextmanager
     def _qemu(self, spec: MachineSpec, directory: Path) -> Iterator[QemuMachine]:

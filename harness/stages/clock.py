@@ -15,7 +15,7 @@ _COUNTED = 0.2  # seconds of it that count all the same: on a host that is slow 
 class GuestClock:
     """Guest time without what goes by while we are stopped, as by Ctrl-Z.
 
-    Nobody takes then what the guest says, and with some hundred bytes unread it stands still.
+    Nobody takes then what the guest says, and once its pipe or port is full it stands still.
     """
 
     def __init__(self, machine: Observed) -> None:
