@@ -133,7 +133,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)
+            process.communicate(timeout=2)  # up to the end of what any of them could say
 
 
 def _children_cpu() -> float:
