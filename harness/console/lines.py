@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from codecs import getincrementaldecoder
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_LINE = 65536  # raw bytes; longer lines are cut into pieces, so that memory stays bounded
 
@@ -77,21 +78,38 @@ class Block:
         """Return one line, counted from 0; much cheaper than all of them."""
         if self._cut:
             return self.lines[number]
-        start, end = self._edge(number), self._edge(number + 1)
+        start = _begin(self._ended, number, len(self))
+        end = self._ended.index(b"\n", start) + 1
         return Line(_text(self._ended[start:end]), self.start + start, self.start + end)
 
     def text_at(self, start: int) -> str:
         """Return the text of the line that begins at `start` in `text`; much cheaper than the line."""
         return self.text[start : self.text.index(b"\n", start)].decode("utf-8", "replace")
 
+    def parts(self, offsets: Iterable[int]) -> list[bytes]:
+        """Cut `text` into one part more than there are raw offsets: a line is where its first byte is.
+
+        Args:
+            offsets: Inside the block, in order.
+        """
+        if self._cut:
+            starts = [line.start for line in self.lines]
+            numbers = [bisect_left(starts, offset) for offset in offsets]
+        else:
+            numbers = [self._ended.count(b"\n", 0, offset - self.start - 1) + 1 for offset in offsets]
+        places = [0, *(_begin(self.text, number, len(self)) for number in numbers), len(self.text)]
+        return [self.text[start:end] for start, end in pairwise(places)]
+
     @cached_property
     def lines(self) -> list[Line]:
         """All lines one by one."""
+        # How much text is in front of each raw line, newlines left out: nothing cheaper finds them all.
+        sizes = accumulate(map(len, self._ended.split(b"\n")[:-1]), initial=0)
+        edges = [size + number for number, size in enumerate(sizes)]
         if self._cut:
-            edges = map(self._edge, range(len(self._sizes)))
             spans = ((self._ended[start:end], self.start + start) for start, end in pairwise(edges))
             return [line for raw, start in spans for line in _clean(raw, start)] + [*self._pieces]
-        offsets = [self.start + self._edge(number) for number in range(len(self._sizes))]
+        offsets = [self.start + edge for edge in edges]
         return list(map(Line, self.text.decode("utf-8", "replace").split("\n"), offsets, offsets[1:]))
 
     @cached_property
@@ -116,15 +134,6 @@ class Block:
             ended += self._raw[at : found.start()] + b"\n"
             at = found.start() + 1
         return bytes(ended) + _LONE_RETURN.sub(b"\n", self._raw[at:])
-
-    def _edge(self, number: int) -> int:
-        """Where a raw line begins in the block; that behind the last one is the end."""
-        return self._sizes[number] + number
-
-    @cached_property
-    def _sizes(self) -> list[int]:
-        """How much text is in front of each raw line, newlines left out: nothing cheaper finds them all."""
-        return list(accumulate(map(len, self._ended.split(b"\n")), initial=0))[:-1]
 
 
 class LineCleaner:
@@ -197,6 +206,20 @@ def _lone_return() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bytes as they are
     return re2.compile(rb"\r(?:[^\r\n]|\r[^\n]|\r?\z)", options)
+
+
+def _begin(text: bytes, number: int, lines: int) -> int:
+    """Where a line begins in a text of so many, each with its newline; that behind the last one is the end.
+
+    Lines of a console are about equally long, so a guess is nearly right, and counting up to it is fast.
+    """
+    place = len(text) * number // max(lines, 1)
+    beside = number - text.count(b"\n", 0, place)
+    for _ in range(beside):
+        place = text.index(b"\n", place) + 1
+    for _ in range(-beside):
+        place = text.rindex(b"\n", 0, place)
+    return text.rfind(b"\n", 0, place) + 1
 
 
 def _has_long_line(raw: bytes) -> bool:

@@ -9,7 +9,6 @@ import fcntl
 import os
 import platform
 import secrets
-from bisect import bisect_right
 from datetime import UTC, datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
@@ -312,18 +311,18 @@ class RunRecord:
         """Write console lines, each with the time at which its first byte came."""
         start, end = block.start, block.end
         came = self._recorder.arrivals(start, end) if self._recorder else [(start, 0.0)]
-        stamps = [b"%12.6f " % seconds for _, seconds in came]
         if came[-1][1] - came[0][1] < _AT_ONCE:
-            text = stamps[0] + block.text.replace(b"\n", b"\n" + stamps[0])
-            text = text[: -len(stamps[0])]  # nothing begins behind the last line
-        else:
-            offsets = [offset for offset, _ in came]
-            text = b"".join(
-                b"%b%b\n" % (stamps[bisect_right(offsets, line.start) - 1], line.text.encode())
-                for line in block
-            )
+            came = came[:1]
+        stamps = [b"%12.6f " % seconds for _, seconds in came]
+        parts = block.parts(offset for offset, _ in came[1:])
+        text = b"".join(_stamped(part, stamp) for part, stamp in zip(parts, stamps, strict=True))
         self._room.write(lambda: self._log.write(text))
         self._room.write(self._log.flush)
+
+
+def _stamped(lines: bytes, stamp: bytes) -> bytes:
+    """Write the same stamp in front of each line."""
+    return stamp + lines[:-1].replace(b"\n", b"\n" + stamp) + b"\n" if lines else b""
 
 
 def _timestamp(moment: datetime) -> str:

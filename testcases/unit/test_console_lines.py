@@ -93,6 +93,21 @@ def test_block_with_a_very_long_line_in_the_middle() -> None:
     assert block.text.count(b"\n") == len(block) == 5
 
 
+@settings(max_examples=500)
+@given(STREAMS, st.lists(st.integers(1, 150), max_size=6), st.booleans())
+@example(b"\n" * 50 + b"a long line behind many short ones\r\n", [1, 2, 49, 50, 51], False)
+@example(b"a\r\r\nb\rc\n", [1, 2, 3, 4, 5, 6, 7], False)
+def test_parts_hold_the_lines_that_begin_in_them(stream: bytes, offsets: list[int], long: bool) -> None:
+    stream += b"." * (MAX_LINE + 9) * long
+    block = LineCleaner(5).feed(stream + b"\n.")
+    edges = sorted(5 + offset for offset in offsets if offset < len(stream))
+    inside = [0, *edges, len(stream) + 9]
+    assert [part.decode("utf-8", "replace") for part in block.parts(edges)] == [
+        "".join(f"{line.text}\n" for line in block if start <= line.start < end)
+        for start, end in pairwise(inside)
+    ]
+
+
 @given(STREAMS)
 def test_flush_ends_the_last_line(stream: bytes) -> None:
     cleaner = LineCleaner(7)
