@@ -198,10 +198,18 @@ class Frames:
         if header is None or sums(text.encode(), checksum=self.checksum) != expected:
             return
         run, block, size, status, total = map(int, header.groups())
-        if (run, size) == (self.run, self.size):
-            self.status = status
-            self._total = max(1, -(-total // size))
-            self._blocks[block] = self.codec.decode("".join(body[1:]))
+        if (run, size) != (self.run, self.size):
+            return
+        try:
+            content = self.codec.decode("".join(body[1:]))
+        except ValueError:
+            return
+        length = min(size, total - block * size)
+        if len(content) < length:  # the guest's encoder died over it, and what it had printed got its sum
+            return
+        self.status = status
+        self._total = max(1, -(-total // size))
+        self._blocks[block] = content[:length]  # the file may have grown since
 
     @property
     def arrived(self) -> int:

@@ -9,7 +9,7 @@ import resource
 import select
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -56,19 +56,20 @@ def port(tmp_path: Path) -> Iterator[socket.socket]:
     stopped, stop = os.pipe()
 
     def pass_on() -> None:
-        while stopped not in (ready := select.select([fifo, stopped], [], [])[0]):
-            assert ready
-            theirs.sendall(os.read(fifo, 65536))
+        with suppress(BrokenPipeError):  # our end was closed, and not all of it read
+            while stopped not in (ready := select.select([fifo, stopped], [], [])[0]):
+                assert ready
+                theirs.sendall(os.read(fifo, 65536))
 
     thread = threading.Thread(target=pass_on, daemon=True)
     thread.start()
     with patch.object(bulk, "_DESCRIBE", bulk._DESCRIBE.replace("device=`", f"{found}`")):
         yield ours
+    ours.close()
     os.write(stop, b"x")
     thread.join()
     for descriptor in (fifo, stopped, stop):
         os.close(descriptor)
-    ours.close()
     theirs.close()
 
 

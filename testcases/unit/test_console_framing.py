@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from harness.console.framing import BASE64, Frames, sums
+from harness.console.framing import BASE64, OCTAL, Frames, sums
 
 
 def frame(run: int, block: int, size: int, content: bytes, status: int = 0) -> list[str]:
@@ -57,3 +57,27 @@ def test_damaged_frames_are_not_believed(frames: Frames, line: int, damage: obje
     feed(frames, lines)
     assert not frames.complete
     assert frames.arrived == 0
+
+
+@pytest.mark.parametrize("printed", [1000, 999, 0])
+def test_what_an_encoder_printed_before_it_died_is_no_block(frames: Frames, printed: int) -> None:
+    """The guest sums up what was printed, be it all or not."""
+    header, text = frame(2, 0, 1540, b"x" * 1536)[1:3]
+    checksum = sums(f"{header}\n{text[:printed]}\n".encode(), checksum=True)
+    feed(frames, ["@n:B", header, text[:printed], f"@n:E:{checksum}"])
+    assert frames.arrived == 0
+    feed(frames, [*frame(2, 0, 1540, b"x" * 1536), *frame(2, 1, 1540, b"tail")])
+    assert frames.output == b"x" * 1536 + b"tail"
+
+
+def test_without_checksums_what_is_no_code_is_not_believed() -> None:
+    frames = Frames("n", run=2, codec=OCTAL, checksum=False)
+    for text in (" 6f 75 7_", " 6f 75 7", " 6f  75 "):
+        body = f"2 0 1536 0 3\n{text}\n"
+        feed(frames, ["@n:B", *body.splitlines(), f"@n:E:{len(body)}-"])
+        assert frames.arrived == 0
+
+
+def test_what_a_program_in_the_background_adds_comes_too_late(frames: Frames) -> None:
+    feed(frames, frame(2, 0, 3, b"out, and more"))
+    assert frames.output == b"out"

@@ -102,6 +102,24 @@ def test_slow_command_runs_once_however_often_it_is_asked_for(shell: Shell, tmp_
     assert shell.run("cat count", timeout=20).text == "x\n"
 
 
+def encoder_that_dies(condition: str = "true") -> str:
+    """A `base64` that prints only some of its lines on a condition, as if memory had run out then."""
+    whole = 'command base64 "$@"'
+    return f"base64() {{ if test $# = 0 && {{ {condition}; }}; then {whole} | head -n 3; else {whole}; fi; }}"
+
+
+def test_an_encoder_that_dies_once_is_asked_again(shell: Shell, tmp_path: Path) -> None:
+    shell.send_line(encoder_that_dies(f"mkdir {tmp_path}/died 2>/dev/null"))
+    assert shell.run("printf '%02000d' 7", timeout=60).text == f"{7:02000d}"
+    assert (tmp_path / "died").exists()
+
+
+def test_an_encoder_that_always_dies_is_said(shell: Shell) -> None:
+    shell.send_line(encoder_that_dies())
+    with pytest.raises(InfraError, match="arrived damaged"):
+        shell.run("printf '%02000d' 7", timeout=60)
+
+
 def test_file_with_a_damaged_name_is_no_piece_of_a_script(shell: Shell) -> None:
     shell.run(f"echo ZWNobyBibGVzcw== >{shell._directory}/2.c000", timeout=20)
     assert shell.run("echo fine", timeout=20).text == "fine\n"
