@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 import tty
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -333,7 +332,7 @@ def relay() -> Plan:
     patterns = [note for stage in plan.stages for note in (*stage.notes, stage.begins) if note]
     watched = msgspec.structs.replace(plan.stages[0], notes=tuple(patterns), budget=3600, silence=3600)
     failures = tuple(msgspec.structs.replace(failure, stages=()) for failure in plan.failures)
-    return replace(plan, stages=(watched,), failures=failures)
+    return msgspec.structs.replace(plan, stages=(watched,), failures=failures)
 
 
 def live_bootstrap() -> Plan:
@@ -341,7 +340,7 @@ def live_bootstrap() -> Plan:
 
     plan = relay()
     watched = msgspec.structs.replace(plan.stages[0], notes=tuple(LIVE_BOOTSTRAP.strip("\n").splitlines()))
-    return replace(plan, stages=(watched,))
+    return msgspec.structs.replace(plan, stages=(watched,))
 
 
 def markers(plan: Plan) -> list[str]:
@@ -422,7 +421,7 @@ def latency(how: str) -> Callable[[int, str], list[float]]:
 
         plan, watch = relay(), Stopwatch()
         stage = msgspec.structs.replace(plan.stages[0], notes=(*plan.stages[0].notes, r"^MARK \d+$"))
-        with_harness(replace(plan, stages=(stage,)), how, size, log, watch)
+        with_harness(msgspec.structs.replace(plan, stages=(stage,)), how, size, log, watch)
         return watch.delays
 
     return measure
@@ -431,6 +430,8 @@ def latency(how: str) -> Callable[[int, str], list[float]]:
 def measure_bulk(rounds: int) -> None:
     """Fetch files from a guest under TCG through its port and over its console."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    import msgspec
+
     from harness import places
     from harness.console import bulk
     from testcases.boot.bulk_guest import guest_with_port
@@ -447,7 +448,8 @@ def measure_bulk(rounds: int) -> None:
             for _ in range(rounds):
                 began = time.monotonic()
                 if name == "port alone":
-                    expected = replace(bulk._described(shell, "/root/file", 600)[0], checksum="", kind="")  # noqa: SLF001
+                    described = bulk._described(shell, "/root/file", 600)[0]  # noqa: SLF001
+                    expected = msgspec.structs.replace(described, checksum="", kind="")
                     began = time.monotonic()
                     bulk._through_port(shell, "/root/file", out, expected, 600, port=port)  # noqa: SLF001
                 else:

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from harness.image import disk
 from harness.image.tree import Entry
@@ -29,8 +30,7 @@ from harness.recipe import Disk
 SEED = 20_000
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """Wall and processor seconds, and the peak of resident memory in MiB."""
 
     wall: float

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.keyboard import Keyboard, Phase
 from harness.console.window import window_of
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 _CONTEXT = 2000  # bytes of a broken guest's console that are shown once more
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What a person wants of a run.
 
     Attributes:

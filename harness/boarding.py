@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.machine.protocol import Firmware, Medium
@@ -44,7 +45,7 @@ def on_board(options: RunOptions, board: Board) -> RunOptions:
                 f"{option} is for QEMU, and the board {board.name} is as it is",
                 hint=f"leave it out; {board.path} describes the board, and the recipe what it boots",
             )
-    return replace(
+    return msgspec.structs.replace(
         options,
         board=board,
         medium=Medium.BOARD,

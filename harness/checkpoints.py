@@ -7,7 +7,6 @@ of what determines it, so a run finds only those that are of its own images, mac
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,12 +17,13 @@ from harness.machine.protocol import Accelerator, DirectBoot, MediumBoot
 from harness.machine.qemu import qemu_version
 from harness.report.record import processor
 from harness.size import format_size
-from harness.stages.boundary import Boundary
+from harness.stages.boundary import Boundary  # noqa: TC001 - msgspec reads annotations at run time
 from harness.store import seal
 from harness.store.upkeep import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from harness.image.factory import Build
     from harness.machine.protocol import MachineSpec

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,8 +44,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
+class Following(msgspec.Struct, frozen=True):
     """A run whose record is open.
 
     Attributes:
@@ -81,7 +79,7 @@ class Following:
     expected: Mapping[str, str]
     attendance: Attendance | None
     board: Board | None = None
-    offered: Mapping[str, Path] = field(default_factory=dict)
+    offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
     def follow(self) -> RunResult:
         """Let the machine run, and follow the plan to a verdict.

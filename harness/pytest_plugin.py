@@ -9,12 +9,12 @@ carries.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import msgspec
 import pytest
 
 from harness import boarding, pipeline, places
@@ -239,7 +239,7 @@ def _cell_run(cell: Cell, options: pipeline.RunOptions, cache: Path, retried: se
 
 def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
     chosen = options.accelerator if cell.kind == MachineKind.QEMU else "auto"
-    running = replace(
+    running = msgspec.structs.replace(
         options,
         machine=cell.kind,
         accelerator=chosen if chosen != "auto" else cell.accelerator or "auto",
@@ -255,7 +255,9 @@ def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
         running = boarding.on_board(running, board)
     payload = _payload(cell, cache)
     recipe = payload.recipe
-    running = replace(running, expected=payload.expected, packages=payload.packages, notes=payload.notes)
+    running = msgspec.structs.replace(
+        running, expected=payload.expected, packages=payload.packages, notes=payload.notes
+    )
     building = pipeline.BuildOptions(
         cache=cache,
         kernel=cell.kernel or None,

@@ -15,9 +15,10 @@ import shutil
 import stat
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, InfraError
 from harness.machine.native import NativeMachine
@@ -34,8 +35,7 @@ _TRIES = 50  # looks at a directory that processes which are being killed still 
 _PAUSE = 0.1  # seconds between them
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """A root directory.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import checkpoints
 from harness.errors import ConfigError
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """The part of a plan that a run does.
 
     Attributes:
@@ -71,8 +71,7 @@ class Slice:
 WHOLE = Slice()
 
 
-@dataclass(frozen=True, slots=True)
-class Saver:
+class Saver(msgspec.Struct, frozen=True):
     """Saves a run's machine where its slice says so.
 
     Attributes:

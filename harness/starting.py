@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import natively, places
 from harness.errors import ConfigError
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is done.
 
     Attributes:
@@ -80,15 +80,15 @@ class RunOptions:
     disk: bool = True
     part: Slice = WHOLE
     machine: MachineKind = MachineKind.QEMU
-    expected: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = msgspec.field(default_factory=dict)
     instrumented: bool = False
     attendance: Attendance | None = None
     board: Board | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     packages: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     network: Network | None = None
-    offered: Mapping[str, Path] = field(default_factory=dict)
+    offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
 
 def check_host(options: RunOptions, building: BuildOptions, progress: Progress) -> None:
@@ -172,7 +172,7 @@ def machine_spec(built: Build, options: RunOptions, store: Store, *, bulk: bool)
     if isinstance(start, DirectBoot) and start.unpacked:
         from harness.kernel.unpacked import vmlinux
 
-        start = replace(start, kernel=vmlinux(built.kernels["seed"].image, store))
+        start = msgspec.structs.replace(start, kernel=vmlinux(built.kernels["seed"].image, store))
     return MachineSpec(
         boot=start,
         firmware=options.firmware,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.sources.git import ask, git, refusal
@@ -17,8 +18,7 @@ _GITLINK = "160000"
 _SHORT = 12  # letters of a commit that are shown
 
 
-@dataclass(frozen=True, slots=True)
-class Commits:
+class Commits(msgspec.Struct, frozen=True):
     """The commits of a checkout.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cmp_to_key
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.kernel.bzimage import inspect
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from harness.sources.debian import DebianSource
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """A kernel that can be tried.
 
     Attributes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,7 @@ class Suspects(Protocol):
         """Those besides `bad` that may be the first bad one, the one that tells most first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Narrowed:
+class Narrowed(msgspec.Struct, frozen=True):
     """What a search came to.
 
     Attributes:
@@ -67,8 +67,7 @@ def search(suspects: Suspects, grade: Callable[[str, int], Grade], good: str, ba
                 skipped.add(one)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """Candidates in one line, the oldest first."""
 
     names: tuple[str, ...]

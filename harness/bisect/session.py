@@ -6,9 +6,10 @@ import hashlib
 import secrets
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from harness import places
 from harness.bisect import kernels
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from harness.sources.debian import DebianSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is searched, and how.
 
     Attributes:
@@ -60,7 +60,7 @@ class Wanted:
     role: str = "seed"
     tree: Path | None = None
     first_parent: bool = False
-    criterion: Criterion = field(default_factory=Criterion)
+    criterion: Criterion = msgspec.field(default_factory=Criterion)
     checkpoint: str = ""
     options: tuple[str, ...] = ()
     resume: bool = False
@@ -73,8 +73,7 @@ class Wanted:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """What a bisection came to.
 
     Attributes:
@@ -119,8 +118,7 @@ class Candidates(Protocol):
         """The last good one before a bad one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kernels:
+class _Kernels(msgspec.Struct, frozen=True):
     releases: dict[str, kernels.Release]
     good: str
     bad: str
@@ -140,8 +138,7 @@ class _Kernels:
         return max(good, key=order.index)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tree:
+class _Tree(msgspec.Struct, frozen=True):
     suspects: Commits
     good: str
     bad: str

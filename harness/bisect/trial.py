@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
 
 from harness import checkpoints, places
 from harness.bisect.search import Grade
@@ -26,8 +27,7 @@ _UNTRIED = {Outcome.CONFIG, Outcome.INFRA, Outcome.INTERRUPTED, Outcome.BUG}
 _LOOK = 0.5  # seconds between looks at what a run says
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Criterion:
+class Criterion(msgspec.Struct, frozen=True, kw_only=True):
     """What makes a run a bad one, and how many of them are believed.
 
     Attributes:
@@ -54,8 +54,7 @@ class Criterion:
         return Grade.BAD if self.outcome in {None, result.outcome} else Grade.SKIPPED
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """What was found out about a candidate.
 
     Attributes:
@@ -89,8 +88,7 @@ class Audience(Protocol):
         """It ended; `known`: it did so before we were called."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
+class Trials(msgspec.Struct, frozen=True, kw_only=True):
     """How candidates are tried.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -133,8 +132,7 @@ class BoardDocument(toml.Table, frozen=True):
     disk: BoardMedium | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(msgspec.Struct, frozen=True):
     """A board that has been read and checked.
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Condition, Event, Lock, Thread
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.transport import ConsoleClosed, SocketTransport
 from harness.errors import HarnessError, InfraError
@@ -25,8 +26,7 @@ _READ_LIMIT = 4096
 _RETRY = 0.2  # seconds between looks for an adapter that is gone
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """The adapter was gone.
 
     Attributes:

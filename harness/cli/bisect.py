@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -90,6 +89,8 @@ def bisect(
     as_json: JsonOption = False,
 ) -> None:
     """Find the first kernel, or the first commit of a checkout, with which a run goes wrong."""
+    import msgspec
+
     from harness.bisect import session
     from harness.bisect.display import BisectionDisplay, as_document, show
     from harness.bisect.trial import Criterion
@@ -116,7 +117,7 @@ def bisect(
     )
     _check(wanted)
     if mirror:
-        wanted = replace(wanted, options=("--mirror", mirror, *wanted.options))
+        wanted = msgspec.structs.replace(wanted, options=("--mirror", mirror, *wanted.options))
     debian = DebianSource(Store(wanted.cache), Quiet(), mirror=mirror, refresh=refresh)
     with BisectionDisplay(err()) as display:
         ended = session.run(wanted, debian, display)

@@ -120,7 +120,7 @@ def _source(path: Path) -> Iterator[Source]:
 
 def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgress) -> Path:
     """The image of a recipe that goes onto a stick or a disk."""
-    from dataclasses import replace
+    import msgspec
 
     from harness import building
     from harness.errors import ConfigError
@@ -134,7 +134,7 @@ def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgre
             f"the recipe {recipe.name} has no {what} to flash",
             hint=f"name an image in its key boot.{key}, or give a file with --image",
         )
-    built = building.build(recipe, replace(options, names=(wanted,)), progress)
+    built = building.build(recipe, msgspec.structs.replace(options, names=(wanted,)), progress)
     return built.images[wanted].path
 
 

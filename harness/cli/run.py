@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -158,6 +157,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run."""
+    import msgspec
+
     from harness import boarding, fitness, pipeline
     from harness.attendance import Attendance, Wishes
     from harness.machine.protocol import Firmware, Medium, Network
@@ -213,7 +214,7 @@ def run(
             progress,
         )
         wanted = payload.recipe
-        running = replace(
+        running = msgspec.structs.replace(
             running,
             expected=payload.expected,
             packages=payload.packages,
@@ -226,7 +227,7 @@ def run(
             progress.package_estimates = package_estimates(running.runs, wanted.name)
         running.part.check(load_plan(wanted.plan), running.firmware)
         pipeline.check_host(running, building, progress)
-        building = replace(
+        building = msgspec.structs.replace(
             building,
             names=pipeline.needed_images(wanted, running),
             kernels=running.machine.has_kernel,
@@ -244,7 +245,7 @@ def run(
         attendance = Attendance(wishes, progress, err())
         done = pipeline.boot(
             built,
-            replace(running, attendance=attendance),
+            msgspec.structs.replace(running, attendance=attendance),
             cache=building.cache,
             listeners=[progress, attendance],
             progress=progress,

@@ -12,9 +12,10 @@ import os
 import secrets
 import select
 import shlex
-from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.cksum import Cksum
 from harness.console.transport import BULK_PORT
@@ -32,8 +33,7 @@ _READ_LIMIT = 1 << 18
 _GOODBYE = 10.0  # seconds that the last bytes may take after the guest has handed them over
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A file that was fetched.
 
     Attributes:
@@ -79,8 +79,7 @@ def fetch(
     return Fetched(arrived.size, fast)
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
+class _Expected(msgspec.Struct, frozen=True):
     """What the guest says of a file: its size, and its checksum if it has a program for that.
 
     The port's device is there if the guest's kernel has the port.
@@ -96,14 +95,13 @@ class _Expected:
         return _Arrived(self.kind)
 
 
-@dataclass(slots=True)
-class _Arrived:
+class _Arrived(msgspec.Struct):
     """What has arrived of a file."""
 
     kind: str
     size: int = 0
-    _md5: hashlib._Hash = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
-    _cksum: Cksum = field(default_factory=Cksum)
+    _md5: hashlib._Hash = msgspec.field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
+    _cksum: Cksum = msgspec.field(default_factory=Cksum)
 
     def update(self, data: bytes) -> None:
         self.size += len(data)

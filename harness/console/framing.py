@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.cksum import posix_cksum
 
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 LARGE, SMALL = 24576, 1536
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(msgspec.Struct, frozen=True):
     """One way to carry bytes as text, by programs that the guest has.
 
     Attributes:
@@ -149,8 +149,7 @@ def sums(data: bytes, *, checksum: bool) -> str:
     return f"{posix_cksum(data)}-{len(data)}" if checksum else f"{len(data)}-"
 
 
-@dataclass(slots=True)
-class Frames:
+class Frames(msgspec.Struct):
     """The blocks of one run's output that have arrived undamaged.
 
     Attributes:
@@ -172,7 +171,7 @@ class Frames:
     status: int = 0
     lost: bool = False
     seen: bool = False
-    _blocks: dict[int, bytes] = field(default_factory=dict)
+    _blocks: dict[int, bytes] = msgspec.field(default_factory=dict)
     _total: int | None = None
     _body: list[str] | None = None
 

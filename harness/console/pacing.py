@@ -8,16 +8,16 @@ by byte. What is typed is verified by checksums all the same: pacing only makes 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 _FIFO = 16  # bytes that a 16550A holds
 _NEWLINE = 0x0A
 _KILL = b"\x15"  # what a tty and a line editor take for "forget this line"
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """How fast a system can be typed to.
 
     Attributes:

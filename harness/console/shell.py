@@ -10,8 +10,9 @@ import re
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.asking import PATIENCE, Asker, ShellGone, ShellTimeout
 from harness.console.framing import BASE64, LARGE, OCTAL, SMALL, Codec, Frames, settings_script, sums
@@ -33,8 +34,7 @@ _LONGEST_PATIENCE = 300.0  # what is typed while a command runs waits in the tty
 _MAX_PIECES = 10000
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What a command did.
 
     Attributes:

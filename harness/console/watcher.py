@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.lines import MAX_LINE, STAMP, Block, Line, LineCleaner
 from harness.console.sieve import Candidate, Sieve
@@ -24,8 +25,7 @@ _CUTS_OFF = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(msgspec.Struct, frozen=True):
     r"""What a line of the console means to a plan.
 
     Attributes:
@@ -40,8 +40,7 @@ class Marker:
     prompt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True):
     """A marker that was seen.
 
     Attributes:
@@ -244,7 +243,7 @@ class Watcher:
     def _sight_part(self, line: Line, markers: tuple[Marker, ...]) -> Sighting | None:
         """Look at a part of a line as if it were one; no prompt, because after those the console pauses."""
         sighting = self._sight(line, [marker for marker in markers if not marker.prompt])
-        return replace(sighting, certain=False) if sighting else None
+        return msgspec.structs.replace(sighting, certain=False) if sighting else None
 
     def _sight_kernel(self, line: Line, markers: tuple[Marker, ...]) -> Sighting | None:
         stamp = STAMP.match(line.text)

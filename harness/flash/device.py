@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """Somebody uses a disk, or a part of it, right now.
 
     Attributes:
@@ -21,8 +20,7 @@ class Use:
     system: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What lies on a disk or on one of its partitions, by its signature.
 
     Attributes:
@@ -43,8 +41,7 @@ class Content:
         return f"{self.where}: {self.kind}{label}"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What must stay the same between a look at a disk and the first byte that is written to it.
 
     Attributes:
@@ -66,8 +63,7 @@ class Identity:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(msgspec.Struct, frozen=True):
     """A block device.
 
     Attributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, InfraError
 from harness.flash import signatures, sysfs, udev, uses
@@ -36,8 +37,7 @@ def probe(node: Node) -> list[Content]:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """Where knowledge about devices comes from; tests have made-up ones.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.size import format_size
@@ -20,8 +21,7 @@ _LIST = "`harness flash --list` shows which disks may be written to"
 _WORDS = {"sys_path": "place", "sequence": "sequence number"}
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why a disk is not written to.
 
     Attributes:
@@ -145,7 +145,7 @@ def check_same(before: Device, now: Device) -> None:
 
 def _change(before: Identity, now: Identity) -> str:
     """The change that says most to a person."""
-    changed = [each.name for each in fields(before) if getattr(before, each.name) != getattr(now, each.name)]
+    changed = [name for name in before.__struct_fields__ if getattr(before, name) != getattr(now, name)]
     order = ["serial", "model", "vendor", "size", "sys_path", "sequence", "number"]
     name = min(changed, key=order.index)
     was, is_now = getattr(before, name) or "none", getattr(now, name) or "none"

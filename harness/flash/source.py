@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.image.inspect.opened import open_image
@@ -21,8 +22,7 @@ _LINUX = b"HdrS"  # a kernel has the signature too
 _ACCEPTED = "a disk takes hybrid ISO images and disk images, raw, compressed or qcow2"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """An image that can be written to a disk.
 
     Attributes:

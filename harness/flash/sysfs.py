@@ -5,8 +5,9 @@ All functions take the directory that sysfs is mounted on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import InfraError
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 _SECTOR = 512  # sysfs counts sizes in these, whatever the disk has
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A disk, a partition, or what is made of them.
 
     Attributes:
@@ -73,8 +73,7 @@ _OTHERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(msgspec.Struct, frozen=True):
     """What the disk says about itself, and how it is attached; "" for what it does not say."""
 
     vendor: str = ""

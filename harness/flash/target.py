@@ -8,9 +8,10 @@ import os
 import stat
 import struct
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, InfraError
 
@@ -37,8 +38,7 @@ RULES = "ci/60-harness-flash.rules"
 _GONE = {errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EBADF}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What is written to.
 
     Attributes:

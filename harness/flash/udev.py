@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.flash.device import Content
 
@@ -33,8 +34,7 @@ _MEMBERS = {
 _TABLES = {"gpt": "GPT", "dos": "MBR"}
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(msgspec.Struct, frozen=True):
     """What udev says.
 
     Attributes:
@@ -43,7 +43,7 @@ class Database:
     """
 
     running: bool = False
-    properties: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    properties: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
 
 def database() -> Database:

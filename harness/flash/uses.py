@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.flash.device import Use
 from harness.flash.sysfs import names, text
@@ -24,8 +25,7 @@ _DM_KINDS = {"LVM": ("lvm", "the LVM volume"), "CRYPT": ("dm-crypt", "the encryp
 _DM_OTHER = ("device-mapper", "the volume")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True):
     """A line of /proc/self/mountinfo (proc(5))."""
 
     number: tuple[int, int]
@@ -67,8 +67,7 @@ def number_of(path: str) -> tuple[int, int] | None:
     return (os.major(status.st_rdev), os.minor(status.st_rdev)) if stat.S_ISBLK(status.st_mode) else None
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(msgspec.Struct, frozen=True, dict=True):
     """The kernel's tables at one moment.
 
     Attributes:

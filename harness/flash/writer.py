@@ -8,8 +8,9 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from harness.errors import HarnessError, InfraError, Interrupted
 from harness.flash.ranges import Range, aligned, between, data, pieces, within
@@ -32,8 +33,7 @@ _PIECE = 64 << 20  # bytes with a hash of their own
 _ZERO_AT_ONCE = 64 << 20  # bytes between looks at Ctrl-C
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(msgspec.Struct, frozen=True):
     """A range that was read back as it should be, its sha256 in hex, and whether the image has a hole."""
 
     start: int
@@ -42,8 +42,7 @@ class Sum:
     zero: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Flashed:
+class Flashed(msgspec.Struct, frozen=True):
     """What was done.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 from harness import recipe as r
 from harness.errors import ConfigError
@@ -83,16 +84,20 @@ def _stated_entry(content: r.Text | r.Directory | r.Symlink | r.HardLink | r.Dev
     said = Entry(content.path, 0, source="the recipe")
     match content:
         case r.Text():
-            return replace(said, mode=stat.S_IFREG | content.mode, content=content.text.encode())
+            return msgspec.structs.replace(
+                said, mode=stat.S_IFREG | content.mode, content=content.text.encode()
+            )
         case r.Directory():
-            return replace(said, mode=stat.S_IFDIR | content.mode)
+            return msgspec.structs.replace(said, mode=stat.S_IFDIR | content.mode)
         case r.Symlink():
-            return replace(said, mode=stat.S_IFLNK | 0o777, target=content.target)
+            return msgspec.structs.replace(said, mode=stat.S_IFLNK | 0o777, target=content.target)
         case r.HardLink():
-            return replace(said, mode=stat.S_IFREG | 0o644, link=content.target)
+            return msgspec.structs.replace(said, mode=stat.S_IFREG | 0o644, link=content.target)
         case r.Device():
             kind = stat.S_IFCHR if content.type == "char" else stat.S_IFBLK
-            return replace(said, mode=kind | content.mode, device=(content.major, content.minor))
+            return msgspec.structs.replace(
+                said, mode=kind | content.mode, device=(content.major, content.minor)
+            )
 
 
 def _file_entry(content: r.File | r.Download | r.KernelFile | r.ImageFile, given: Ingredients) -> Entry:
@@ -165,7 +170,7 @@ def _tarball_entries(content: r.Tarball, given: Ingredients) -> Iterator[Entry]:
         found = _stripped_members(content, directory)
     for entry in chosen(found, found):
         link = entry.link and _below(content.path, entry.link)
-        yield replace(entry, path=_below(content.path, entry.path), link=link)
+        yield msgspec.structs.replace(entry, path=_below(content.path, entry.path), link=link)
 
 
 def _stripped_members(content: r.Tarball, directory: Path) -> dict[str, Entry]:
@@ -182,7 +187,7 @@ def _stripped_members(content: r.Tarball, directory: Path) -> dict[str, Entry]:
             )
         # A link to what was taken off leads to what no path is.
         link = entry.link and (_stripped(entry.link, content.strip) or f"/{entry.link}")
-        found[path] = replace(entry, path=path, link=link)
+        found[path] = msgspec.structs.replace(entry, path=path, link=link)
     if not found:
         raise ConfigError(f"with {content.strip} directories taken off, nothing is left of {content.url}")
     return found

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +16,7 @@ from harness.errors import DISK_FULL, ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from harness.image.artifact import Artifact
 

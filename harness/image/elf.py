@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import os
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from harness.errors import ConfigError
 
@@ -74,8 +75,7 @@ def elf_class(file: bytes | Path) -> int | None:
     return {b"\x7fELF\x01": 32, b"\x7fELF\x02": 64}.get(head)
 
 
-@dataclass(frozen=True, slots=True)
-class _Needs:
+class _Needs(msgspec.Struct, frozen=True):
     """What a file says that it needs.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +41,7 @@ _SUFFIXES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(msgspec.Struct, frozen=True):
     """All that a run boots.
 
     Attributes:
@@ -87,8 +85,7 @@ def build(
     return Factory(recipe, workshop, seed, second).build(only, names, wants_kernels=kernels)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """An image that a recipe asks for, what came of it, and where it was made, with all it refers to."""
 
     image: Image
@@ -96,8 +93,7 @@ class Made:
     factory: Factory
 
 
-@dataclass
-class Factory:
+class Factory(msgspec.Struct):
     """The work on one recipe; artifacts and kernels are made when they are first asked for.
 
     Attributes:
@@ -117,10 +113,10 @@ class Factory:
     seed: str | None
     second: str | None = None
     above: tuple[Path, ...] = ()
-    others: dict[Path, Factory] = field(default_factory=dict)
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-    images: dict[str, Artifact] = field(default_factory=dict)
-    made: list[Made] = field(default_factory=list)
+    others: dict[Path, Factory] = msgspec.field(default_factory=dict)
+    kernels: dict[str, Kernel] = msgspec.field(default_factory=dict)
+    images: dict[str, Artifact] = msgspec.field(default_factory=dict)
+    made: list[Made] = msgspec.field(default_factory=list)
 
     def build(self, only: str | None, names: tuple[str, ...] = (), *, wants_kernels: bool) -> Build:
         """Build images; arguments and errors are those of `build`."""

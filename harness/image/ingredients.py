@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from harness.image.artifact import Artifact
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
+class Workshop(msgspec.Struct, frozen=True):
     """Where images are made and what from.
 
     Attributes:

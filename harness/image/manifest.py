@@ -12,7 +12,7 @@ import msgspec
 
 from harness.errors import InfraError
 from harness.image.names import printable
-from harness.image.tree import Written
+from harness.image.tree import Written  # noqa: TC001 - msgspec reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.image.tree import Typed
 
@@ -15,8 +16,7 @@ def _nothing() -> Iterator[bytes]:
     return iter(())
 
 
-@dataclass(frozen=True, slots=True)
-class Member(Typed):
+class Member(msgspec.Struct, Typed, frozen=True):
     """One entry of an image as it was read.
 
     Attributes:
@@ -44,4 +44,4 @@ class Member(Typed):
     target: str = ""
     link: str = ""
     device: tuple[int, int] = (0, 0)
-    blocks: Callable[[], Iterator[bytes]] = field(default=_nothing, compare=False, repr=False)
+    blocks: Callable[[], Iterator[bytes]] = _nothing

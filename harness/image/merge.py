@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 
@@ -46,7 +47,7 @@ def chosen(tree: Mapping[str, Entry], paths: Iterable[str]) -> Iterator[Entry]:
         entry = tree[path]
         if entry.link and entry.link not in kept:
             heir = heirs.setdefault(entry.link, path)
-            entry = replace(entry, link="" if heir == path else heir)
+            entry = msgspec.structs.replace(entry, link="" if heir == path else heir)
         yield entry
 
 
@@ -76,6 +77,6 @@ def _resolved(tree: Mapping[str, Entry], entry: Entry) -> Entry:
                 hint="a hard link is another name of a regular file; use a symlink for anything else",
             )
         target = following
-    return replace(
+    return msgspec.structs.replace(
         entry, link=target.path, content=target.content, mode=target.mode, uid=target.uid, gid=target.gid
     )

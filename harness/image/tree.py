@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,8 +38,7 @@ class Typed:
         return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Typed):
+class Entry(msgspec.Struct, Typed, frozen=True):
     """One file, directory, symbolic link, hard link or device node of an image.
 
     Attributes:

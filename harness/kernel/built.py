@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +53,7 @@ class Facts(msgspec.Struct, frozen=True):
     ccache: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """A kernel that is to be built.
 
     Attributes:
@@ -89,8 +87,7 @@ class Order:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltKernel:
+class BuiltKernel(msgspec.Struct, frozen=True):
     """A kernel that was built.
 
     Attributes:
@@ -129,8 +126,7 @@ class BuiltKernel:
         return shutil.copyfile(self.vmlinuz, directory / f"vmlinuz-{self.facts.name}")
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """A kernel built twice.
 
     Attributes:
@@ -194,7 +190,7 @@ def check(order: Order, kernel: BuiltKernel, debian: DebianSource, *, jobs: int 
     Raises:
         ConfigError, InfraError: As `obtain`.
     """
-    tools = replace(toolchain.look(), ccache=False)
+    tools = msgspec.structs.replace(toolchain.look(), ccache=False)
     given = source.obtain(order.suite, order.package, debian)
     work = Path(tempfile.mkdtemp(dir=debian.store.cache, prefix="kernel-check-"))
     try:
@@ -219,8 +215,7 @@ def check(order: Order, kernel: BuiltKernel, debian: DebianSource, *, jobs: int 
         remove(work)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(msgspec.Struct, frozen=True):
     """One build in its directory."""
 
     order: Order

@@ -6,10 +6,11 @@ The user's own lines lie in `kernels.d/` of the working directory, and come befo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from harness import places, toml
 from harness.errors import ConfigError
@@ -69,8 +70,7 @@ class KernelLine(toml.Table, frozen=True):
         return self.file.path if self.file else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(msgspec.Struct, frozen=True):
     """A kernel at hand.
 
     Attributes:

@@ -6,8 +6,9 @@ import io
 import mmap
 import re
 import tempfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from harness.errors import ConfigError
 
@@ -24,8 +25,7 @@ _START = b"IKCFG_ST"
 _CONFIG_MAX = 16 << 20  # bytes; Debian's have 0.3 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """What a kernel is built with.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from harness import places, toml
 from harness.errors import ConfigError
@@ -49,8 +50,7 @@ class _Document(toml.Table, frozen=True):
     feature: tuple[Feature, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(msgspec.Struct, frozen=True):
     """A feature that a kernel lacks.
 
     Attributes:

@@ -7,8 +7,9 @@ A fragment has the lines of a `.config` (Documentation/kbuild/kconfig.rst of the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import places
 from harness.errors import ConfigError
@@ -22,8 +23,7 @@ _SET = re.compile(r'CONFIG_(\w+)=(y|n|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """A symbol that a fragment asks for.
 
     Attributes:
@@ -44,8 +44,7 @@ class Wish:
         return f"CONFIG_{self.symbol}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """A wish that was not granted.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.kernel import bzimage, config, payload, unified
@@ -22,8 +23,7 @@ _TEXTS = (".cmdline", ".osrel", ".uname")
 _COMPRESSIONS = ("gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd")
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(msgspec.Struct, frozen=True):
     """What a kernel file is.
 
     Attributes:
@@ -39,8 +39,8 @@ class Inspection:
     kind: str
     config: Config | None
     problem: str = ""
-    sections: Mapping[str, int] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
+    sections: Mapping[str, int] = msgspec.field(default_factory=dict)
+    texts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def compressions(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def examine(path: Path) -> Inspection:
     try:
         with _kernel(path) as (kernel, sections, texts):
             image = bzimage.inspect(kernel)
-            found = config.beside(replace(image, path=path))
+            found = config.beside(msgspec.structs.replace(image, path=path))
             image, embedded, problem = _look_inside(image)
     except OSError as error:
         raise ConfigError(f"cannot read kernel {path}: {error.strerror}") from error
@@ -69,7 +69,7 @@ def examine(path: Path) -> Inspection:
         raise
     kind = "unified kernel image" if sections else image.kind
     return Inspection(
-        image=replace(image, path=path),
+        image=msgspec.structs.replace(image, path=path),
         kind=kind,
         config=found or embedded,
         problem=problem,
@@ -132,4 +132,4 @@ def _look_inside(image: KernelImage) -> tuple[KernelImage, Config | None, str]:
             return image, None, error.message
         inner = bzimage.inspect(path)
         with path.open("rb") as file:
-            return replace(image, pvh=inner.pvh), config.search(file, image.path), ""
+            return msgspec.structs.replace(image, pvh=inner.pvh), config.search(file, image.path), ""

@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import command_failed
 
@@ -31,8 +32,7 @@ WANTED = "wanted.config"
 _NEARLY = 0.98  # linking and compressing come after the last object
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """What a run of make took.
 
     Attributes:
@@ -44,8 +44,7 @@ class Made:
     cpu: float
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
+class Making(msgspec.Struct, frozen=True):
     """A kernel's build directory, as make sees it.
 
     Attributes:

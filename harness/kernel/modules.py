@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import os
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import compression
 from harness.errors import ConfigError
@@ -30,8 +31,7 @@ _SUFFIXES = {"": "none", ".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 _MODULE_MAX = 512 << 20  # bytes: no module is larger, however small its file
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(msgspec.Struct, frozen=True):
     """A module to load.
 
     Attributes:
@@ -98,8 +98,7 @@ def release(root: Path) -> str:
     return magic.split()[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Info:
+class _Info(msgspec.Struct, frozen=True):
     """What a module says in `.modinfo`; names as they stand there."""
 
     depends: tuple[str, ...]

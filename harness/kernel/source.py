@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, command_failed
 from harness.kernel.toolchain import PATH
@@ -25,8 +26,7 @@ _INDEX = "amd64"
 _LEFT_OUT = ["arch/*/boot/dts", "drivers/gpu/drm/amd/include"]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A kernel's source at hand.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import toml
 from harness.errors import ConfigError
@@ -30,8 +31,7 @@ class DebianKernel(toml.Table, frozen=True):
     package: str
 
 
-@dataclass(frozen=True, slots=True)
-class StockKernel:
+class StockKernel(msgspec.Struct, frozen=True):
     """A kernel as it lies in the store.
 
     Attributes:

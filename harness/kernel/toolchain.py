@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, command_failed
 
@@ -33,8 +34,7 @@ PROGRAMS = {
 HEADERS = {"stdio.h": "libc6-dev", "gelf.h": "libelf-dev"}
 
 
-@dataclass(frozen=True, slots=True)
-class Toolchain:
+class Toolchain(msgspec.Struct, frozen=True):
     """The programs that determine a kernel's bits.
 
     Attributes:

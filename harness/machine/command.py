@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
@@ -48,8 +49,7 @@ CONSOLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(msgspec.Struct, frozen=True):
     """QEMU's ends of what the machine is attached to, as file descriptors.
 
     Attributes:

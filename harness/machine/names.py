@@ -11,10 +11,11 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from threading import Thread
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +35,7 @@ _QUERY_MASK = 0xF800  # a response, or another kind of question
 _RESPONSE, _RECURSION = 0x8080, 0x0100
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What a guest asks.
 
     Attributes:
@@ -49,8 +49,7 @@ class Question:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True):
     """What a guest begins over TCP.
 
     Attributes:

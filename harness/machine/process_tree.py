@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from harness.machine.protocol import ProcessorSample, Usage
 
@@ -13,8 +14,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _USER = 3  # the privilege level of user space
 
 
-@dataclass(frozen=True, slots=True)
-class _Process:
+class _Process(msgspec.Struct, frozen=True):
     """One process at one moment; seconds, of which `cpu` has those of its ended children too."""
 
     pid: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     import socket
@@ -79,8 +80,7 @@ class EndCause(StrEnum):
     GAVE_UP = "exit-with-failure"
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The end of a machine.
 
     Attributes:
@@ -92,8 +92,7 @@ class End:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a machine has consumed so far, in seconds.
 
     Attributes:
@@ -106,8 +105,7 @@ class Usage:
     guest: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorSample:
+class ProcessorSample(msgspec.Struct, frozen=True):
     """One look at the boot processor and at what the machine did since the last look.
 
     Attributes:
@@ -131,8 +129,7 @@ class ProcessorSample:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DirectBoot:
+class DirectBoot(msgspec.Struct, frozen=True):
     """A seed kernel that the machine loads itself.
 
     Attributes:
@@ -153,8 +150,7 @@ class DirectBoot:
         return Medium.DIRECT
 
 
-@dataclass(frozen=True, slots=True)
-class MediumBoot:
+class MediumBoot(msgspec.Struct, frozen=True):
     """A medium that the firmware boots; it holds kernel and initramfs.
 
     Attributes:
@@ -190,8 +186,7 @@ class Bus(StrEnum):
         return cls.AHCI if firmware == Firmware.UEFI else cls.IDE
 
 
-@dataclass(frozen=True, slots=True)
-class Drive:
+class Drive(msgspec.Struct, frozen=True):
     """A disk besides the machine's own.
 
     Attributes:
@@ -203,8 +198,7 @@ class Drive:
     bus: Bus
 
 
-@dataclass(frozen=True, slots=True)
-class DiskBoot:
+class DiskBoot(msgspec.Struct, frozen=True):
     """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
 
     @property
@@ -218,8 +212,7 @@ class DiskBoot:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class MachineSpec:
+class MachineSpec(msgspec.Struct, frozen=True):
     """What a machine is made of.
 
     Attributes:
@@ -245,8 +238,7 @@ class MachineSpec:
     drives: tuple[Drive, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NativeCall:
+class NativeCall(msgspec.Struct, frozen=True):
     """A program that runs without a kernel of its own.
 
     Attributes:
@@ -260,8 +252,7 @@ class NativeCall:
     root: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NativeSpec:
+class NativeSpec(msgspec.Struct, frozen=True):
     """What runs without a kernel of its own.
 
     Attributes:

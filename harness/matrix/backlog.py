@@ -7,8 +7,9 @@ worse than 4/3 of the best possible, and hardly worse at all where there are man
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Task(Generic[T]):
+class Task(msgspec.Struct, Generic[T], frozen=True):
     """Something to do.
 
     Attributes:

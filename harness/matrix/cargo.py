@@ -6,8 +6,9 @@ task again. So nothing is kept in the memory of the cluster, and a worker that c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness import places
 from harness.errors import InfraError
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
-class Cargo:
+class Cargo(msgspec.Struct, frozen=True):
     """What a cell needs that workers may lack.
 
     Attributes:
@@ -31,8 +31,7 @@ class Cargo:
     lock: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
+class Lacking(msgspec.Struct, frozen=True):
     """What a task answers that cannot begin.
 
     Attributes:

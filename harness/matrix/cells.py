@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
@@ -88,8 +87,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         return Path(text).name.removesuffix(".toml") if key in {"recipe", "kernel"} else text
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(msgspec.Struct, frozen=True):
     """A matrix that has been read and checked.
 
     Attributes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
 
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.machine.protocol import MachineKind
@@ -36,8 +37,7 @@ _FRESH = 3.0  # seconds for which what is known of the workers counts
 _SENT = 5  # times that a cell's artifacts are sent before it is given up
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True):
     """A cell that the cluster has; attributes as of `local.Child`.
 
     Attributes:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -32,8 +31,7 @@ _OUTCOMES = {outcome.exit_code: outcome for outcome in Outcome}
 _TAIL = 2000  # bytes of what a run said that are looked at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where runs are done.
 
     Attributes:
@@ -55,8 +53,7 @@ class _Answer(msgspec.Struct, frozen=True):
     verdict: dict[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(msgspec.Struct, frozen=True):
     """A run that goes on.
 
     Attributes:

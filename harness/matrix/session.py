@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
     Watching = Callable[[LocalWorkers | ClusterWorkers, int, int], Audience]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a matrix is run.
 
     Attributes:
@@ -71,8 +69,7 @@ class Change(msgspec.Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """What would be run.
 
     Attributes:
@@ -224,8 +221,7 @@ def _alone(home: Path, name: str) -> Iterator[None]:
         yield
 
 
-@dataclass
-class Shared:
+class Shared(msgspec.Struct):
     """What several cells boot: built once, before the first of them runs.
 
     Attributes:
@@ -239,8 +235,8 @@ class Shared:
     runs: Path
     progress: Progress
     locks: Path | None = None
-    _built: dict[tuple[object, ...], HarnessError | None] = field(default_factory=dict)
-    _cargo: dict[tuple[object, ...], Cargo] = field(default_factory=dict)
+    _built: dict[tuple[object, ...], HarnessError | None] = msgspec.field(default_factory=dict)
+    _cargo: dict[tuple[object, ...], Cargo] = msgspec.field(default_factory=dict)
 
     def build(self, job: Job) -> None:
         """Build what a cell boots, unless that was done, or tried, for another one.
@@ -299,7 +295,7 @@ class Shared:
             lock = self.locks / f"{len(self._cargo):05}.lock.json"
             lock.write_text(built.lock.to_json(), encoding="utf-8")
             with watched() as names:  # what it takes when all is there, with just these packages
-                pipeline.build(recipe, replace(building, lock=lock), self.progress)
+                pipeline.build(recipe, msgspec.structs.replace(building, lock=lock), self.progress)
             self._cargo[_key(cell)] = Cargo(tuple(sorted(names)), lock)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +41,7 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Z_]+(?==)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """What a user may choose about an era's recipe.
 
     Attributes:
@@ -159,8 +157,7 @@ def _contents(value: object) -> Iterator[Mapping[str, object]]:
             yield from _contents(inner)
 
 
-@dataclass(frozen=True, slots=True)
-class _Filling:
+class _Filling(msgspec.Struct, frozen=True):
     tree: Tree
     mode: Mode
     choices: Choices

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.payload import stage0
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a user says about a payload.
 
     Attributes:
@@ -47,8 +47,7 @@ class Wanted:
     incomplete: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """What is built and booted.
 
     Attributes:
@@ -60,10 +59,10 @@ class Payload:
     """
 
     recipe: Recipe
-    expected: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = msgspec.field(default_factory=dict)
     packages: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
-    offered: Mapping[str, Path] = field(default_factory=dict)
+    offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
 
 def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payload:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from harness.errors import ConfigError, HarnessError, InfraError
 from harness.payload import source_lists
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 _SHOWN = 5  # of files that cannot be had, in the sentence; the list has them all
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A distfile and where it is.
 
     Attributes:
@@ -38,8 +38,7 @@ class Found:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
+class Wrong(msgspec.Struct, frozen=True):
     """A file in a directory of distfiles that is not what its name says."""
 
     path: Path

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,8 +36,7 @@ class State(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(msgspec.Struct, frozen=True):
     """A package that is or was built.
 
     Attributes:
@@ -105,7 +105,7 @@ class Packages:
     def end(self, when: float) -> None:
         """The run is over."""
         if (current := self.current) is not None:
-            self.all[-1] = replace(current, ended=when)
+            self.all[-1] = msgspec.structs.replace(current, ended=when)
 
     def _phase(self, name: str, phase: str, when: float) -> Package:
         current = self.current
@@ -116,12 +116,12 @@ class Packages:
             current = self._begin(name, phase, when)
         state = State.DONE if phase in _DONE else State.BUILDING
         ended = when if state == State.DONE else None
-        self.all[-1] = replace(current, phase=phase, state=state, ended=ended)
+        self.all[-1] = msgspec.structs.replace(current, phase=phase, state=state, ended=ended)
         return self.all[-1]
 
     def _begin(self, name: str, phase: str, when: float) -> Package:
         if (current := self.current) is not None:
-            self.all[-1] = replace(current, state=State.DONE, ended=when)
+            self.all[-1] = msgspec.structs.replace(current, state=State.DONE, ended=when)
         self._seen[name] += 1
         self.all.append(Package(name, self._seen[name], phase, State.BUILDING, when))
         return self.all[-1]

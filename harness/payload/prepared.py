@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.payload import assembly, distfiles, packages
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 _SHOWN = 8  # stray files
 
 
-@dataclass(frozen=True, slots=True)
-class TreeRun:
+class TreeRun(msgspec.Struct, frozen=True):
     """A tree that is ready to be built and booted.
 
     Attributes:
@@ -135,7 +135,7 @@ def get(
     """What a tree's distfiles are: at hand, in the tree, or fetched."""
     near = [str(place) for place in distfiles.directories(tree)]
     if incomplete:  # only what is near
-        needed = [replace(distfile, urls=()) for distfile in needed]
+        needed = [msgspec.structs.replace(distfile, urls=()) for distfile in needed]
     return distfiles.fetch(needed, downloads, near)
 
 

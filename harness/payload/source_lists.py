@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 from harness.errors import ConfigError
 
@@ -30,8 +31,7 @@ _NAME = re.compile(r"[^/\s\x00-\x1f]+")
 _BUILD = re.compile(r"build: +(\S+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Distfile:
+class Distfile(msgspec.Struct, frozen=True):
     """A file that a tree needs and does not have in it.
 
     Attributes:
@@ -51,8 +51,7 @@ class Distfile:
     git: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One entry of a list, as it stands there."""
 
     package: str
@@ -62,8 +61,7 @@ class Line:
     git: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A call of `get_file` in a script of 2021.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.payload.era import load_eras
@@ -25,8 +26,7 @@ _ASKED: dict[ModeName, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(msgspec.Struct, frozen=True):
     """A checkout that is of an era.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +18,7 @@ from harness.qualify.questions import Answer, Word, read_answers
 from harness.qualify.relay import Relay, relay_beside
 from harness.recipe import load_recipe
 from harness.stages.plan_file import needs_files
-from harness.stages.verdict import Verdict
+from harness.stages.verdict import Verdict  # noqa: TC001 - msgspec reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,8 +79,7 @@ class Qualification(msgspec.Struct, frozen=True, kw_only=True):
         return "init" in self.answers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be found out.
 
     Attributes:
@@ -177,7 +175,7 @@ class _Qualifier:
     def _comes_up(self, recipe: Recipe, size: int, first: StageResult) -> bool:
         """Whether the kernel comes to its first process with so many MiB."""
         patience = min(1.0, max(_PATIENCE * first.cpu / _SILENCE, _LEAST_PATIENCE))
-        running = replace(self._wishes.running, memory=size * _MIB, patience=patience)
+        running = msgspec.structs.replace(self._wishes.running, memory=size * _MIB, patience=patience)
         try:
             run = self._boot(_booting(recipe, "small", drives=False), running)
         except ConfigError:  # less than the kernel's own header asks for

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -13,6 +12,9 @@ from harness.errors import ConfigError
 from harness.recipe.contents import Content, Name
 from harness.recipe.images import Image, contents_by_key
 from harness.size import parse_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 

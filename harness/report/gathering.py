@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.lines import LineCleaner
 from harness.errors import InfraError
@@ -41,8 +42,7 @@ def gathered(root: Path, before: Mapping[str, State]) -> list[Produced]:
         raise InfraError(f"cannot read {error.filename}, which the run produced: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """What a console said about files.
 
     Attributes:

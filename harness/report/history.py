@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, fields
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _JUDGED = f"NOT taken_over AND outcome NOT IN ('', '{Outcome.INTERRUPTED}', '{Outcome.CONFIG}')"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs count; each field is a pattern as in file names (`debian-6.*`), None is any."""
 
     recipe: str | None = None
@@ -43,8 +41,7 @@ class Filter:
 
     def sql(self) -> tuple[str, list[str]]:
         """The condition, and its parameters."""
-        given = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        chosen = [(name, value) for name, value in given if value is not None]
+        chosen = [(name, value) for name, value in msgspec.structs.asdict(self).items() if value is not None]
         return " AND ".join(["1", *(f"{name} GLOB ?" for name, _ in chosen)]), [value for _, value in chosen]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.report.reading import RunState, read_run
@@ -25,8 +26,7 @@ _COLOURS = ("\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m")
 _BOLD, _INVERSE, _NONE = "\x1b[1m", "\x1b[7m", "\x1b[0m"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogOptions:
+class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What of a console is shown, and how.
 
     Attributes:

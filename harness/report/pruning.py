@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import InfraError
 from harness.outcome import Outcome
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _BLOCK = 512  # bytes; the unit of st_blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(msgspec.Struct, frozen=True):
     """What was, or would be, removed.
 
     Attributes:

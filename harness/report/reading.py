@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,8 +81,7 @@ class _TypedMoment(Typed, frozen=True, tag="Typed"):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """A run's record, as it was when it was looked at.
 
     Attributes:

@@ -29,7 +29,7 @@ from harness.stages.events import (
     TakenOver,
     Typed,
 )
-from harness.stages.verdict import CheckResult, StageResult, Verdict
+from harness.stages.verdict import CheckResult, StageResult, Verdict  # noqa: TC001 - msgspec reads annotations at run time
 from harness.store import write_atomically
 
 if TYPE_CHECKING:

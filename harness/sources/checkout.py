@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.sources.git import ask, git, refusal
@@ -28,8 +29,7 @@ _LARGE = 1 << 20
 _STATUS_FIELDS = {"1": (8, 5), "u": (10, 6)}
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedOut:
+class CheckedOut(msgspec.Struct, frozen=True):
     """A file, link or directory of a checkout.
 
     Attributes:
@@ -49,8 +49,7 @@ class CheckedOut:
     identity: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A directory of a checkout at one moment.
 
     Attributes:
@@ -73,8 +72,7 @@ class Snapshot:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(msgspec.Struct, frozen=True):
     """What is taken of a part of a checkout.
 
     Attributes:
@@ -89,11 +87,10 @@ class _Wanted:
 
     def below(self, path: str) -> _Wanted:
         """The same for a repository within."""
-        return replace(self, leave=lambda inner: self.leave(f"{path}/{inner}"))
+        return msgspec.structs.replace(self, leave=lambda inner: self.leave(f"{path}/{inner}"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Status:
+class _Status(msgspec.Struct, frozen=True):
     """What `git status` says about a part of a repository.
 
     Attributes:
@@ -203,7 +200,7 @@ def _within(directory: Path, path: str, differing: list[str], wanted: _Wanted) -
     differing_inside: list[str] = []
     status = _status(inner, "", dirty=wanted.dirty)
     for file in _tracked(inner, status, differing_inside, wanted):
-        yield replace(file, path=f"{path}/{file.path}")
+        yield msgspec.structs.replace(file, path=f"{path}/{file.path}")
     differing += [f"{path}/{name}" for name in differing_inside]
 
 

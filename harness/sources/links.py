@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 
@@ -32,14 +33,14 @@ def followed(files: Sequence[CheckedOut]) -> tuple[CheckedOut, ...]:
             continue
         path = _goal(file, known)
         if path in known:
-            found[file.path] = replace(known[path], path=file.path)
+            found[file.path] = msgspec.structs.replace(known[path], path=file.path)
             continue
         below = [other for other in files if other.path.startswith(f"{path}/")]
         if not below or f"{file.path}/".startswith(f"{path}/"):
             raise ConfigError(f"the link {file.place} leads to {file.target}, which is not in the checkout")
         for other in followed(below):
             inner = f"{file.path}{other.path.removeprefix(path)}"
-            found[inner] = replace(other, path=inner)
+            found[inner] = msgspec.structs.replace(other, path=inner)
     return tuple(found[path] for path in sorted(found, key=os.fsencode))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.lines import LineCleaner
-from harness.stages.verdict import StageResult
+from harness.stages.verdict import StageResult  # noqa: TC001 - msgspec reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from harness.stages.judge import Trouble
@@ -14,8 +15,7 @@ _REACH = 65536  # bytes; a clue so far before a failure does not explain it
 _MOST = 200  # failures and clues that are kept: what fails may say so for ever
 
 
-@dataclass(slots=True)
-class Current:
+class Current(msgspec.Struct):
     """The stage that a run is in; times in guest seconds unless said otherwise.
 
     Attributes:
@@ -44,8 +44,8 @@ class Current:
     until: float
     limit: float
     lively: bool = False
-    troubles: list[Trouble] = field(default_factory=list)
-    sightings: Counter[str] = field(default_factory=Counter)
+    troubles: list[Trouble] = msgspec.field(default_factory=list)
+    sightings: Counter[str] = msgspec.field(default_factory=Counter)
     last_words_until: float | None = None
 
     def extend(self, until: float) -> None:

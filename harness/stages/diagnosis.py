@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.stages.verdict import Evidence
 
@@ -21,8 +22,7 @@ _RAN = 0.02  # share of a processor; a guest that got less is where it was, and 
 _SCREEN_LINES = 8  # the last ones of the text screen are evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Doing:
+class Doing(msgspec.Struct, frozen=True):
     """What a silent guest does.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.lines import STAMP
 from harness.machine.protocol import EndCause
@@ -32,8 +33,7 @@ _EXCERPT = 20  # lines that are evidence, at most
 _UNFINISHED = 80  # characters of an unfinished line that are quoted
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(msgspec.Struct, frozen=True):
     """A failure that was seen.
 
     Attributes:

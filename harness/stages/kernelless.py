@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,7 +44,7 @@ def without_kernel(plan: Plan) -> Plan:
         first = msgspec.structs.replace(first, begins="", notes=(*first.notes, first.begins))
     *most, last = first, *others
     last = msgspec.structs.replace(last, types=plan.native.last_words)
-    return replace(
+    return msgspec.structs.replace(
         plan,
         stages=(*most, last),
         failures=(_REFUSED, *plan.failures),

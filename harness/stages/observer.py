@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
 
 from harness.errors import InfraError
 from harness.outcome import Outcome
@@ -228,7 +229,7 @@ class Observer:
             if match is None:
                 continue
             groups = {name: text for name, text in match.groupdict().items() if text is not None}
-            found = replace(sighting, marker=marker, groups=groups)
+            found = msgspec.structs.replace(sighting, marker=marker, groups=groups)
             if marker.key == "milestone":
                 self._now.extend(self._clock.read() + self._now.stage.budget * self._scale)
             elif marker.key.startswith("context:"):

@@ -7,8 +7,9 @@ import shlex
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.console.bulk import Fetched, fetch
 from harness.errors import InfraError
@@ -48,8 +49,7 @@ $stat -c %s stats sums names && rm names stats sums
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(msgspec.Struct, frozen=True):
     """Takes out what stages say.
 
     Attributes:

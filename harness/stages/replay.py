@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,8 +43,7 @@ _PREFIX = re.compile(
 _LIMIT = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(msgspec.Struct, frozen=True):
     """What a log shows.
 
     Attributes:
@@ -76,7 +74,7 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
     )
     unseen = tuple(stage.name for stage in plan.stages if stage.name not in {s.name for s in shown})
     with _Tape(log, seconds_at) as tape:
-        result = _follow(replace(plan, stages=shown), tape)
+        result = _follow(msgspec.structs.replace(plan, stages=shown), tape)
     return Replay(result, unseen)
 
 

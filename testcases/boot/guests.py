@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -66,7 +65,7 @@ def with_image(built: Build, image: str, path: Path) -> Build:
     artifact: Artifact = msgspec.structs.replace(
         built.images[image], path=path, size=path.stat().st_size, sha256=sha256
     )
-    return replace(built, images={**built.images, image: artifact})
+    return msgspec.structs.replace(built, images={**built.images, image: artifact})
 
 
 def script(text: str) -> Callable[[bytes], bytes]:

@@ -6,9 +6,9 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from harness import pipeline
@@ -99,8 +99,7 @@ LINE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What a guest says of a path; the size of a directory is its filesystem's business, and 0 here."""
 
     mode: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from harness import fitness, pipeline
@@ -91,8 +91,7 @@ def build(cache: Path, seed: str, second: str | None = None) -> Build:
     return pipeline.build(load_recipe("relay"), options, Quiet())
 
 
-@dataclass(frozen=True)
-class Misfit:
+class Misfit(msgspec.Struct, frozen=True):
     """A pair of kernels on a machine that cannot work: how it is refused, and what comes of it by force."""
 
     seed: str

@@ -9,7 +9,6 @@ import shutil
 import struct
 import subprocess
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,7 @@ def with_command_line(built: Build, command_line: str) -> Build:
     """The same build with another command line, to which nothing is added."""
     boot = msgspec.structs.replace(built.recipe.boot, command_line=command_line)
     document = msgspec.structs.replace(built.recipe.document, boot=boot)
-    return replace(built, recipe=msgspec.structs.replace(built.recipe, document=document))
+    return msgspec.structs.replace(built, recipe=msgspec.structs.replace(built.recipe, document=document))
 
 
 def with_plan(built: Build, directory: Path, *, old: str = "", new: str = "") -> Build:
@@ -63,7 +62,7 @@ def with_plan(built: Build, directory: Path, *, old: str = "", new: str = "") ->
     assert old in text
     plan.write_text(text.replace(old, new) if old else text + new)
     path = directory / "silence/recipes/silence.toml"
-    return replace(built, recipe=msgspec.structs.replace(built.recipe, path=path))
+    return msgspec.structs.replace(built, recipe=msgspec.structs.replace(built.recipe, path=path))
 
 
 CONCLUSIONS = {
@@ -137,8 +136,10 @@ def test_seed_kernel_is_damaged(silence: Build, verdict_of: VerdictOf, tmp_path:
     kernel[middle : middle + 4096] = bytes(4096)
     damaged = tmp_path / "vmlinuz"
     damaged.write_bytes(kernel)
-    image = replace(seed.image, path=damaged, sha256=hashlib.sha256(kernel).hexdigest())
-    built = replace(silence, kernels={**silence.kernels, "seed": replace(seed, image=image)})
+    image = msgspec.structs.replace(seed.image, path=damaged, sha256=hashlib.sha256(kernel).hexdigest())
+    built = msgspec.structs.replace(
+        silence, kernels={**silence.kernels, "seed": msgspec.structs.replace(seed, image=image)}
+    )
     verdict = verdict_of(built, patience=0.3)
     assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "boot")
     assert re.fullmatch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -66,7 +65,11 @@ def test_a_disk_without_linux_speaks_through_the_bios(tmp_path: Path, harness_ca
     assert document(done).kernels == ()
     # The sums that were shown are the harness's own knowledge, and they lack the expected product.
     done = pipeline.boot(
-        built, replace(options, expected=expected), cache=harness_cache, listeners=[], progress=Quiet()
+        built,
+        msgspec.structs.replace(options, expected=expected),
+        cache=harness_cache,
+        listeners=[],
+        progress=Quiet(),
     )
     assert done.result.verdict.outcome == Outcome.FAIL
     assert "x86/bin/mini" in done.result.verdict.reason

@@ -9,9 +9,10 @@ import os
 import shutil
 import subprocess
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import recipe
 from harness.building import BuildOptions, build
@@ -37,8 +38,7 @@ SCRIPTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Miniature:
+class Miniature(msgspec.Struct, frozen=True):
     """A tree and all that it downloads.
 
     Attributes:

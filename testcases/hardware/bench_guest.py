@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.metadata import distribution, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.building import BuildOptions, build
 from harness.console.recorder import Recorder
@@ -41,8 +42,7 @@ _LIMIT = 400.0  # seconds that anything may take on a loaded host
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Stick:
+class Stick(msgspec.Struct, frozen=True):
     """What is plugged in.
 
     Attributes:
@@ -56,8 +56,7 @@ class Stick:
     node: str
 
 
-@dataclass(frozen=True)
-class Adapter:
+class Adapter(msgspec.Struct, frozen=True):
     """A USB serial adapter, which may be plugged in.
 
     Attributes:

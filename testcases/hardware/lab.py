@@ -9,11 +9,12 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,8 +43,7 @@ def obstacle() -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Lab:
+class Lab(msgspec.Struct, frozen=True):
     """A coordinator that has a place `bench`.
 
     Attributes:

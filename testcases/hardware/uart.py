@@ -16,10 +16,11 @@ import sys
 import time
 import tty
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from random import Random
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.machine.boot_medium import firmware_words
 from harness.machine.protocol import Firmware
@@ -161,8 +162,7 @@ class Uart:
                 self._inner.sendall(self.typed.pass_on(data))
 
 
-@dataclass(frozen=True)
-class EmulatedBoard:
+class EmulatedBoard(msgspec.Struct, frozen=True):
     """What a lab knows of it.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.flash.discovery import Sources
 from harness.flash.udev import Database
@@ -19,8 +20,7 @@ PCI = "pci0000:00/0000:00:04.0"
 ROOT = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"
 
 
-@dataclass
-class World:
+class World(msgspec.Struct):
     """A machine without a disk, at first.
 
     Attributes:
@@ -32,11 +32,11 @@ class World:
     """
 
     root: Path
-    mounts: list[str] = field(default_factory=list)
-    swaps: list[str] = field(default_factory=list)
+    mounts: list[str] = msgspec.field(default_factory=list)
+    swaps: list[str] = msgspec.field(default_factory=list)
     udev: dict[str, dict[str, str]] | None = None
-    contents: list[Content] = field(default_factory=list)
-    numbers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    contents: list[Content] = msgspec.field(default_factory=list)
+    numbers: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("sys/class/block", "sys/devices", "sys/fs", "proc/self"):

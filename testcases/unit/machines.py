@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import time
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -214,8 +213,7 @@ class _Bash:
             data = data[os.write(self.fd, data) :]
 
 
-@dataclass(slots=True)
-class Looks:
+class Looks(msgspec.Struct):
     """What a machine answers when it is looked at.
 
     Attributes:
@@ -313,8 +311,7 @@ class FakeMachine:
             self._theirs.shutdown(socket.SHUT_RDWR)
 
 
-@dataclass(slots=True)
-class Audience:
+class Audience(msgspec.Struct):
     """A listener that remembers.
 
     Attributes:
@@ -324,8 +321,8 @@ class Audience:
         on_event: Called with each event.
     """
 
-    events: list[Event] = field(default_factory=list)
-    lines: list[tuple[str, int]] = field(default_factory=list)
+    events: list[Event] = msgspec.field(default_factory=list)
+    lines: list[tuple[str, int]] = msgspec.field(default_factory=list)
     on_event: Callable[[Event], None] | None = None
     end: int = 0
 
@@ -390,7 +387,7 @@ def relay_without_checks() -> Plan:
         for stage in RELAY.stages
         if stage.name in BEGINS
     ]
-    return replace(RELAY, stages=tuple(watched))
+    return msgspec.structs.replace(RELAY, stages=tuple(watched))
 
 
 def relay_on_this_host(directory: Path) -> Plan:
@@ -408,7 +405,7 @@ def relay_on_this_host(directory: Path) -> Plan:
         )
         for stage in RELAY.stages
     ]
-    return replace(RELAY, stages=tuple(stages))
+    return msgspec.structs.replace(RELAY, stages=tuple(stages))
 
 
 _PROGRAMS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from io import StringIO
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -82,7 +81,7 @@ def identity(
     **other: Any,
 ) -> dict[str, str | int]:
     hashes = {key: other.pop(key) for key in ("kernel", "sysa", "sysc") if key in other}
-    spec = replace(spec_of(tmp_path, command_line), **other)
+    spec = msgspec.structs.replace(spec_of(tmp_path, command_line), **other)
     return checkpoints.identity(built(tmp_path, **hashes), spec, plan, stage)
 
 
@@ -168,7 +167,7 @@ def test_the_plan_counts_as_far_as_it_leads_there(tmp_path: Path) -> None:
             msgspec.structs.replace(stage, begins="other", budget=1) if stage.name == name else stage
             for stage in RELAY.stages
         ]
-        return replace(RELAY, stages=tuple(stages))
+        return msgspec.structs.replace(RELAY, stages=tuple(stages))
 
     assert identity(tmp_path, plan=changed("sysc")) == identity(tmp_path)
     assert identity(tmp_path, plan=changed("kexec")) != identity(tmp_path)

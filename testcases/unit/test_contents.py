@@ -8,7 +8,6 @@ import os
 import stat
 import subprocess
 import tarfile
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,15 +45,14 @@ BUSYBOX: Files = {
 SCRIPTS: Files = {"usr/bin/script": b"#!/bin/sh\n", "usr/bin/unused": b"#!/bin/sh\n"}
 
 
-@dataclass
-class Given:
+class Given(msgspec.Struct):
     """The relay's recipe in a directory of ours, with a test's contents; kernels and packages are ours."""
 
     place: Path
     workshop: Workshop
     contents: tuple[r.Content, ...] = ()
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-    images: dict[str, Artifact] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = msgspec.field(default_factory=dict)
+    images: dict[str, Artifact] = msgspec.field(default_factory=dict)
 
     @property
     def recipe(self) -> r.Recipe:
@@ -283,7 +281,7 @@ def test_the_description_changes_with_the_packages(given: Given, larder: Larder)
     before = describe(packages(), given)
     larder._resolutions.clear()
     larder.add("busybox scripts", {"busybox": BUSYBOX, "scripts": {**SCRIPTS, "usr/bin/unused": b"new"}})
-    given.workshop = replace(given.workshop, debian=larder.debian())
+    given.workshop = msgspec.structs.replace(given.workshop, debian=larder.debian())
     assert describe(packages(), given) != before
 
 
@@ -328,7 +326,7 @@ def test_stray_files_need_the_key_or_the_option(given: Given, checkout: Path) ->
     content = r.Checkout(source="tree")
     clean = describe(content, given)
     assert set(tree_of(r.Checkout(source="tree", dirty=True), given)) == {"run", "doc/words", "stray"}
-    given.workshop = replace(given.workshop, dirty=True)
+    given.workshop = msgspec.structs.replace(given.workshop, dirty=True)
     assert set(tree_of(content, given)) == {"run", "doc/words", "stray"}
     assert describe(content, given) != clean
 
@@ -409,7 +407,7 @@ def test_a_tarball_keeps_owners_modes_links_and_devices(given: Given) -> None:
     found = tree_of(content, given)
     su = found["usr/su"]
     assert (su.mode, su.uid, su.gid, su.source) == (stat.S_IFREG | 0o4755, 1, 42, "files/t.tar.gz")
-    assert found["usr/sg"] == replace(su, path="usr/sg", link="usr/su")
+    assert found["usr/sg"] == msgspec.structs.replace(su, path="usr/sg", link="usr/su")
     assert found["usr/l"].target == "../su"
     assert (found["usr/tty"].mode, found["usr/tty"].device) == (stat.S_IFCHR | 0o620, (5, 1))
     assert len(found) == 4

@@ -16,6 +16,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import lz4.block
+import msgspec
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -56,6 +57,11 @@ def compress(data: bytes, kind: str) -> bytes:
 
 def unpack(archive: bytes, **options: int) -> list[Member]:
     return list(cpio_reader.members(io.BytesIO(archive), **options))
+
+
+def described(archive: bytes) -> list[Member]:
+    """The members without `blocks`, which no two of them have in common."""
+    return [msgspec.structs.replace(member, blocks=iter) for member in unpack(archive)]
 
 
 def paths(archive: bytes) -> list[str]:
@@ -195,7 +201,7 @@ def test_contents_can_be_read_in_any_order_and_again() -> None:
 def test_compressed(kind: str) -> None:
     archive = small()
     image = compress(archive, kind)
-    assert unpack(image) == unpack(archive)
+    assert described(image) == described(archive)
     assert [data(m) for m in unpack(image)] == [data(m) for m in unpack(archive)]
     assert cpio_reader.segments(io.BytesIO(image)) == [
         cpio_reader.Segment(0, len(image), kind, "newc", len(archive), 4)
@@ -294,12 +300,12 @@ def test_truncated_at_every_byte() -> None:
     archive = small()
     end = archive.index(b"TRAILER!!!") + len("TRAILER!!!") + 4
     assert not archive[end:].strip(b"\0")
-    whole = unpack(archive)
+    whole = described(archive)
     for length in range(end):
         with pytest.raises(cpio_reader.CpioError, match=r"the archive, byte \d+: "):
             unpack(archive[:length])
     for length in range(end, len(archive) + 1):
-        assert unpack(archive[:length]) == whole
+        assert described(archive[:length]) == whole
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +110,7 @@ def test_silence_is_explained_by_what_the_processor_does(tmp_path: Path, name: s
     )
 
 
-STARVED = replace(BUSY, cpu_share=0.0)
+STARVED = msgspec.structs.replace(BUSY, cpu_share=0.0)
 LOOKS: dict[str, tuple[Sequence[ProcessorSample], int, str]] = {
     "clear at once": ([SPIN] * 12, 4, "a program in user space keeps the processor busy"),
     "timer at the wrong moments": (
@@ -234,7 +233,7 @@ def test_guest_that_ends_while_it_is_looked_at_has_ended(tmp_path: Path, keys: d
 
     machine = Startled(script)
     stage = msgspec.structs.replace(RELAY.stages[0], budget=1000, silence=5, **keys)
-    plan = replace(RELAY, stages=(stage,), scale={})
+    plan = msgspec.structs.replace(RELAY, stages=(stage,), scale={})
     verdict = follow(plan, machine, tmp_path).verdict
     assert verdict.outcome == Outcome.PASS, verdict
 
@@ -248,7 +247,7 @@ def test_guest_that_speaks_while_it_is_looked_at_is_not_silent(tmp_path: Path) -
 
     machine = Startled(script)
     stage = msgspec.structs.replace(RELAY.stages[0], budget=1000, silence=5)
-    verdict = follow(replace(RELAY, stages=(stage,), scale={}), machine, tmp_path).verdict
+    verdict = follow(msgspec.structs.replace(RELAY, stages=(stage,), scale={}), machine, tmp_path).verdict
     assert verdict.outcome == Outcome.HANG
     assert [item.text for item in verdict.evidence if item.what == "console"] == ["on it", "still here"]
 
@@ -279,7 +278,7 @@ def test_progress(name: str) -> None:
 def patient(looks: Looks, tmp_path: Path, rate: float = 20, **keys: Any) -> Verdict:
     """The verdict on a guest that is silent for ever in a stage with some keys."""
     stage = msgspec.structs.replace(RELAY.stages[0], budget=10, silence=2, **keys)
-    plan = replace(RELAY, stages=(stage,), scale={})
+    plan = msgspec.structs.replace(RELAY, stages=(stage,), scale={})
     machine = FakeMachine(lambda _: None, rate=rate, looks=looks)
     return follow(plan, machine, tmp_path).verdict
 
@@ -331,7 +330,7 @@ def test_what_a_chatty_guest_says_counts_if_the_plan_says_so(
             guest.say("on and on")
 
     stage = msgspec.structs.replace(RELAY.stages[0], budget=10, silence=5, **keys)
-    plan = replace(RELAY, stages=(stage,), scale={})
+    plan = msgspec.structs.replace(RELAY, stages=(stage,), scale={})
     verdict = follow(plan, FakeMachine(script, rate=20), tmp_path).verdict
     assert (verdict.outcome, least <= waited(verdict) < least + 9) == (Outcome.TIMEOUT, True)
 

@@ -11,11 +11,11 @@ import subprocess
 import tarfile
 import time
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,8 +52,7 @@ elements = ["own"]
 """
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """A member of an archive: content for a file, `to` for links, numbers for a device."""
 
     name: str
@@ -321,8 +320,7 @@ def test_what_is_dropped_takes_no_link_with_it(tmp_path: Path) -> None:
     assert found["b"].content.read_bytes() == b"two"
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """A recipe of one's own, with an element, and what its image is made from."""
 
     place: Path

@@ -7,9 +7,9 @@ import os
 import re
 import shutil
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -217,7 +217,7 @@ def test_the_same_tree_gives_the_same_bits(kind: str, image: Path, tmp_path: Pat
         source.write_bytes(entry.content)
         os.utime(source, (1, 1_234_567_890))
         source.chmod(0o600)
-        return replace(entry, content=source)
+        return msgspec.structs.replace(entry, content=source)
 
     make(tmp_path / "image", [from_host(entry) for entry in reversed(TREE)], kind=kind)
     assert (tmp_path / "image").read_bytes() == image.read_bytes()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from harness import fitness
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass
-class Checks:
+class Checks(msgspec.Struct):
     """Counts how often the checks are done; `bad` makes them fail."""
 
     done: int = 0
@@ -42,8 +41,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     return counted
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """What a run boots, as far as the checks look at it."""
 
     place: Path
@@ -81,12 +79,12 @@ def test_answer_is_kept(tmp_path: Path, checks: Checks) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda case: replace(case, image="cc"),
-        lambda case: replace(case, kernel="cc"),
-        lambda case: replace(case, plan="qualify"),
-        lambda case: replace(case, command_line="console=ttyS0 rdinit=/bin/sh"),
-        lambda case: replace(case, cpu="486"),
-        lambda case: replace(case, memory=1 << 33),
+        lambda case: msgspec.structs.replace(case, image="cc"),
+        lambda case: msgspec.structs.replace(case, kernel="cc"),
+        lambda case: msgspec.structs.replace(case, plan="qualify"),
+        lambda case: msgspec.structs.replace(case, command_line="console=ttyS0 rdinit=/bin/sh"),
+        lambda case: msgspec.structs.replace(case, cpu="486"),
+        lambda case: msgspec.structs.replace(case, memory=1 << 33),
     ],
 )
 def test_what_it_depends_on_is_asked_about_anew(

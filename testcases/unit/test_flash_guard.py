@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -343,7 +343,9 @@ def test_another_disk_under_the_same_name_is_seen(
     later = World(tmp_path / "later", mounts=[ROOT])
     later.stick(**changes)  # type: ignore[arg-type]
     now = discovery.find("/dev/sdb", later.sources)
-    now = replace(now, identity=replace(now.identity, sys_path=before.identity.sys_path))
+    now = msgspec.structs.replace(
+        now, identity=msgspec.structs.replace(now.identity, sys_path=before.identity.sys_path)
+    )
     message = failure(lambda: guard.check_same(before, now))
     assert how in message
     assert "nothing was written" in message

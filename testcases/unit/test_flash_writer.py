@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Noted(Target):
+class Noted(Target, frozen=True):
     """A target that notes what is done to it, and fails when it is told to."""
 
-    steps: list[tuple[str, int, int]] = field(default_factory=list)
-    failing: list[tuple[str, int, BaseException]] = field(default_factory=list)
+    steps: list[tuple[str, int, int]] = msgspec.field(default_factory=list)
+    failing: list[tuple[str, int, BaseException]] = msgspec.field(default_factory=list)
 
     def write(self, data: memoryview, offset: int) -> None:
         self._note("write", offset, len(data))
@@ -178,9 +177,7 @@ def test_a_flash_that_fails_leaves_no_boot_sector(
 
 
 def test_a_disk_that_gives_back_something_else(tmp_path: Path) -> None:
-    class Lying(Noted):
-        __slots__ = ()
-
+    class Lying(Noted, frozen=True):
         def write(self, data: memoryview, offset: int) -> None:
             if offset != 4 * MIB:
                 super().write(data, offset)
@@ -198,9 +195,7 @@ def test_an_image_that_shrinks_meanwhile(tmp_path: Path) -> None:
     write_image(image, 8 * MIB, [Range(0, 8 * MIB)])
     descriptor = os.open(image, os.O_RDONLY)
 
-    class Shrinking(Noted):
-        __slots__ = ()
-
+    class Shrinking(Noted, frozen=True):
         def zero(self, offset: int, length: int) -> None:
             super().zero(offset, length)
             os.truncate(image, 2 * MIB)

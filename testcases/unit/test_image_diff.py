@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def said(other: list[Member], *, times: bool = False) -> list[str]:
 
 
 def test_equal_trees_do_not_differ_whatever_their_order_and_spelling() -> None:
-    respelled = [replace(member, path=f"./{member.path}") for member in TREE]
+    respelled = [msgspec.structs.replace(member, path=f"./{member.path}") for member in TREE]
     assert said(respelled[::-1], times=True) == []
 
 
@@ -65,12 +65,17 @@ def test_each_difference_has_its_words(other: list[Member], expected: list[str])
 
 
 def test_links_are_the_same_whichever_name_has_the_content() -> None:
-    other = [*TREE[:2], replace(TREE[2], link="bin/bash"), replace(TREE[3], link=""), *TREE[4:]]
+    other = [
+        *TREE[:2],
+        msgspec.structs.replace(TREE[2], link="bin/bash"),
+        msgspec.structs.replace(TREE[3], link=""),
+        *TREE[4:],
+    ]
     assert said(other) == []
 
 
 def test_times_count_only_when_asked_for() -> None:
-    other = changed(2, replace(TREE[2], mtime=6))
+    other = changed(2, msgspec.structs.replace(TREE[2], mtime=6))
     assert said(other) == []
     assert said(other, times=True) == ["  bin/sh: mtime 5 → 6"]
 

@@ -9,7 +9,6 @@ import stat
 import struct
 import subprocess
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
@@ -66,17 +65,15 @@ MENU = (
 STICK = Iso(name="stick", menu=MENU)
 
 
-@dataclass
 class Shelf:
     """All that images are made from, without the network: loaders and kernels that only look like some."""
 
-    place: Path
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-    images: dict[str, Artifact] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.kernels: dict[str, Kernel] = {}
+        self.images: dict[str, Artifact] = {}
         self.recipe = None  # nothing here depends on it
-        store = Store(self.place / "cache")
+        store = Store(place / "cache")
         lock = Lock(tuple(self._resolution(store, name, files) for name, files in LOADERS.items()))
         debian = DebianSource(store, Quiet(), lock=lock)
         self.workshop = Workshop(store, debian, Downloads(store, Quiet()), Quiet())

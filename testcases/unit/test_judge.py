@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -323,7 +322,7 @@ def test_every_failure_of_the_plan_on_the_console_is_in_the_table() -> None:
     lines = [line for row in TABLE.values() for line in row[1]]
     for failure in RELAY.failures:
         if not failure.screen:
-            alone = replace(RELAY, failures=(msgspec.structs.replace(failure, stages=()),))
+            alone = msgspec.structs.replace(RELAY, failures=(msgspec.structs.replace(failure, stages=()),))
             (marker,) = alone.failure_markers(RELAY.stages[0])
             texts = {*lines, *(line.partition("] ")[2] for line in lines)}
             assert any(marker.pattern.search(text) for text in texts), failure.pattern
@@ -397,7 +396,7 @@ def test_group_without_a_part_in_the_match_leaves_a_sentence(tmp_path: Path) -> 
     failure = Failure(
         pattern="^broken(?: by (?P<who>.*))?$", outcome=Outcome.FAIL, reason="broken by {who}", hint="mend it"
     )
-    plan = replace(RELAY, failures=(failure,))
+    plan = msgspec.structs.replace(RELAY, failures=(failure,))
 
     def script(guest: Guest) -> End:
         guest.say("broken")
@@ -516,7 +515,9 @@ def test_order_in_the_plan_is_what_counts(tmp_path: Path) -> None:
     for failures in ((general, particular), (particular, general)):
         directory = tmp_path / failures[0].reason
         directory.mkdir()
-        found = follow(replace(RELAY, failures=failures), FakeMachine(script), directory).verdict
+        found = follow(
+            msgspec.structs.replace(RELAY, failures=failures), FakeMachine(script), directory
+        ).verdict
         assert found.reason == failures[0].reason
 
 

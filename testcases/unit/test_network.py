@@ -9,11 +9,11 @@ import socket
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -275,10 +275,10 @@ OPTIONS = starting.RunOptions(runs=Path("runs"))
 )
 def test_the_open_network_has_to_be_asked_for(wanted: str, asked: Network | None, given_: Network) -> None:
     recipe = cast("Recipe", SimpleNamespace(boot=SimpleNamespace(network=wanted)))
-    assert starting._network(recipe, replace(OPTIONS, network=asked)) == given_
+    assert starting._network(recipe, msgspec.structs.replace(OPTIONS, network=asked)) == given_
 
 
 def test_what_runs_without_a_kernel_has_no_network(tmp_path: Path) -> None:
-    options = replace(OPTIONS, machine=MachineKind.BWRAP, network=Network.OPEN)
+    options = msgspec.structs.replace(OPTIONS, machine=MachineKind.BWRAP, network=Network.OPEN)
     with pytest.raises(ConfigError, match="--network"):
         starting.check_host(options, BuildOptions(cache=tmp_path), Quiet())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -172,7 +171,7 @@ def test_file_that_the_guest_does_not_have(taking: Outputs) -> None:
 
 def test_record_that_cannot_be_written(taking: Outputs, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"1")
-    broken = replace(taking, directory=tmp_path / "file")
+    broken = msgspec.structs.replace(taking, directory=tmp_path / "file")
     for keys in ({"produced": (str(tmp_path),)}, {"fetches": (f"{tmp_path}/file",)}):
         with pytest.raises(InfraError, match="cannot write the run record"):
             broken.take(msgspec.structs.replace(STAGE, **keys), timeout=60)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,7 +197,7 @@ def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
     options, store = RunOptions(runs=steps.path), Store(tmp_path / "cache")
     assert fitness.check_images(built, options, store) == ()
     with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
-        fitness.check_images(built, replace(options, memory=1 << 30), store)
+        fitness.check_images(built, msgspec.structs.replace(options, memory=1 << 30), store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:

@@ -10,7 +10,6 @@ import itertools
 import re
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 GOOD = recorded("good")
 WATCHED = relay_without_checks()
 # It wants one more stage, so that no end can be the expected one.
-ENDLESS = replace(
+ENDLESS = msgspec.structs.replace(
     WATCHED,
     stages=(*WATCHED.stages, msgspec.structs.replace(WATCHED.stages[0], name="never", begins="^never$")),
 )

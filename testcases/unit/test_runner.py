@@ -6,7 +6,6 @@ import re
 import resource
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -77,7 +76,9 @@ def shell_plan(*checks: Check, failures: tuple[Failure, ...] = RELAY.failures) -
 
 def test_silence_budget_is_the_guests_time(tmp_path: Path) -> None:
     """A guest that gets no processor is not declared hung, however long that takes."""
-    plan = replace(WATCHED, stages=tuple(msgspec.structs.replace(s, silence=0.5) for s in WATCHED.stages))
+    plan = msgspec.structs.replace(
+        WATCHED, stages=tuple(msgspec.structs.replace(s, silence=0.5) for s in WATCHED.stages)
+    )
 
     def script(guest: Guest) -> End:
         guest.play(recorded_until("sysa"))
@@ -90,7 +91,9 @@ def test_silence_budget_is_the_guests_time(tmp_path: Path) -> None:
 
 
 def test_guest_that_gets_its_time_and_says_nothing_hangs(tmp_path: Path) -> None:
-    plan = replace(WATCHED, stages=tuple(msgspec.structs.replace(s, silence=0.5) for s in WATCHED.stages))
+    plan = msgspec.structs.replace(
+        WATCHED, stages=tuple(msgspec.structs.replace(s, silence=0.5) for s in WATCHED.stages)
+    )
     machine = FakeMachine(lambda guest: guest.play(recorded_until("sysa")))
     verdict = follow(plan, machine, tmp_path).verdict
     assert (verdict.outcome, verdict.stage, verdict.hint) == (Outcome.HANG, "sysa", plan.stages[0].hint)
@@ -667,7 +670,10 @@ def test_expected_panic_at_the_end_passes_where_the_plan_says_so(tmp_path: Path)
         return RESET
 
     assert (
-        follow(replace(WATCHED, end="guest-reset"), FakeMachine(script), tmp_path).verdict.outcome == "PASS"
+        follow(
+            msgspec.structs.replace(WATCHED, end="guest-reset"), FakeMachine(script), tmp_path
+        ).verdict.outcome
+        == "PASS"
     )
 
 

@@ -6,10 +6,10 @@ import os
 import shlex
 import signal
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,7 +180,7 @@ def test_machine_goes_on_where_it_was_saved(spec: MachineSpec, tmp_path: Path) -
 
 def test_machine_with_a_port_goes_on_too(spec: MachineSpec, tmp_path: Path) -> None:
     run, saved, second = places(tmp_path, "run", "saved", "second")
-    spec = replace(spec, bulk=True)
+    spec = msgspec.structs.replace(spec, bulk=True)
     with QemuMachine(spec, run) as machine:
         assert machine.bulk is not None
         machine.start()
@@ -190,7 +190,10 @@ def test_machine_with_a_port_goes_on_too(spec: MachineSpec, tmp_path: Path) -> N
     with QemuMachine(spec, second, saved=saved) as machine:
         machine.start()
         machine.pause()
-    with pytest.raises(InfraError), QemuMachine(replace(spec, bulk=False), second, saved=saved) as machine:
+    with (
+        pytest.raises(InfraError),
+        QemuMachine(msgspec.structs.replace(spec, bulk=False), second, saved=saved) as machine,
+    ):
         machine.start()
 
 
@@ -199,7 +202,7 @@ def test_pasted_command_makes_the_same_machine(spec: MachineSpec, tmp_path: Path
     directory, run = places(tmp_path, "a,comma", "run")
     disk = directory / "disk"
     disk.write_bytes(bytes(1 << 20))
-    with QemuMachine(replace(spec, disk=disk, bulk=bulk), run):
+    with QemuMachine(msgspec.structs.replace(spec, disk=disk, bulk=bulk), run):
         pass
     ran, pasted = (shlex.split(line) for line in (run / "qemu.cmd").read_text().splitlines()[1::3])
     assert not any("fd=" in word or "chardev" in word for word in pasted)
@@ -225,7 +228,7 @@ def test_qemu_says_why_it_does_not_go_on(spec: MachineSpec, tmp_path: Path, memo
         machine.save(saved)
     if memory_size == 16:
         save(saved / "memory.zst", b"no stream of QEMU" * 1000)
-    other = replace(spec, memory=memory_size << 20)
+    other = msgspec.structs.replace(spec, memory=memory_size << 20)
     with (
         pytest.raises(
             InfraError, match=r"cannot go on from what was saved: .*(migration|load|stream)"

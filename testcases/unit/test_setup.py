@@ -8,9 +8,9 @@ import shutil
 import signal
 import subprocess
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,8 +47,7 @@ esac
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Checkout:
+class Checkout(msgspec.Struct, frozen=True):
     """A checkout with `ci/setup`, the programs it will find, and what these remember and are told."""
 
     root: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -145,7 +144,7 @@ def test_colours_are_on_a_terminal_only(tmp_path: Path) -> None:
 def test_a_plans_titles_are_shown_as_they_stand(tmp_path: Path, title: str) -> None:
     first = msgspec.structs.replace(PLAN.stages[0], title=title)
     stream = io.StringIO()
-    plan = replace(PLAN, stages=(first, *PLAN.stages[1:]))
+    plan = msgspec.structs.replace(PLAN, stages=(first, *PLAN.stages[1:]))
     show_run(Console(file=stream, width=100), DOCUMENT, plan, tmp_path)
     assert title in stream.getvalue()
 

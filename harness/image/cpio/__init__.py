@@ -12,9 +12,10 @@ import binascii
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.image.order import in_order, name
@@ -34,8 +35,7 @@ HEADER_SIZE = 6 + 2 * FIELDS.size
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the length's remainder modulo 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Inode:
+class _Inode(msgspec.Struct, frozen=True):
     """A file with several names.
 
     Attributes:

@@ -13,8 +13,9 @@ import os
 import stat
 import tempfile
 import weakref
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from harness import compression
 from harness.errors import InfraError
@@ -31,8 +32,7 @@ UNPACKED_LIMIT = 8 << 30
 _ARCHIVES_MAX = 1 << 16  # in one stream; bounds the memory that a forged one takes
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """A part of an image: a plain archive, or a compressed stream with archives in it.
 
     Attributes:
@@ -91,17 +91,19 @@ def _member(archive: Archive, record: Record) -> Member:
         device=record.device,
     )
     if stat.S_ISLNK(record.mode):
-        return replace(
+        return msgspec.structs.replace(
             member, target=os.fsdecode(source.take(record.content, record.size, "a link's target"))
         )
     if not stat.S_ISREG(record.mode):
         return member
     names = archive.shared.get(record.inode)
     if names is None or record.links < 2:
-        return replace(member, size=record.size, blocks=lambda: source.blocks(record))
+        return msgspec.structs.replace(member, size=record.size, blocks=lambda: source.blocks(record))
     first, content = source.record(names.first), source.record(names.content)
     link = "" if first.offset == record.offset else first.path
-    return replace(member, size=content.size, link=link, blocks=lambda: source.blocks(content))
+    return msgspec.structs.replace(
+        member, size=content.size, link=link, blocks=lambda: source.blocks(content)
+    )
 
 
 def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archive]]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import binascii
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.image.cpio import FIELDS, HEADER_SIZE, NEWC, TRAILER
@@ -24,8 +25,7 @@ class CpioError(ConfigError):
     """A cpio archive that is damaged, cut off, or none at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """What a header says.
 
     Attributes:
@@ -61,8 +61,7 @@ class Record:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """A file with several names: the offsets of two records of it.
 
     Attributes:
@@ -74,8 +73,7 @@ class Names:
     content: int
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(msgspec.Struct, frozen=True):
     """One archive, which is known to be complete.
 
     Attributes:

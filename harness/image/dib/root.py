@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import tarfile
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -98,8 +97,7 @@ class Installed(msgspec.Struct, frozen=True):
     architecture: str
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """What was kept.
 
     Attributes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import stat
 import tarfile
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.image.dib import root as dib_root
 from harness.image.names import matches
@@ -54,10 +55,10 @@ def entries(artifact: Artifact, content: Unpacked, store: Store) -> Iterator[Ent
             if entry.is_file:
                 number = numbers[info.name]
                 if number in placed:
-                    entry = replace(entry, link=placed[number])
+                    entry = msgspec.structs.replace(entry, link=placed[number])
                 else:
                     placed[number] = entry.path
-                    entry = replace(entry, content=files / str(number))
+                    entry = msgspec.structs.replace(entry, content=files / str(number))
             yield entry
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,8 +31,7 @@ _MBR_MAX = 2 << 40  # of a disk with an MBR, whose sectors are counted with 32 b
 _EXT_MAX = 16 << 40  # of blocks that are counted with 32 bits
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """Room on the disk, and what goes there.
 
     Attributes:

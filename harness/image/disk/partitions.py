@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,8 +30,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(msgspec.Struct, frozen=True):
     """A partition of a disk.
 
     Attributes:
@@ -52,8 +50,7 @@ class Partition:
     bootable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A partition table.
 
     Attributes:
@@ -67,8 +64,7 @@ class Table:
     partitions: tuple[Partition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class New:
+class New(msgspec.Struct, frozen=True):
     """A partition that is to be made.
 
     Attributes:

@@ -8,9 +8,10 @@ order, so each bitmap is ones and then zeros.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.image.ext.checksum import START, crc32c
 from harness.image.ext.layout import BLOCK, GROUP, HAS_JOURNAL, JOURNAL
@@ -28,8 +29,7 @@ _DESCRIPTOR_HIGH = struct.Struct("<IIIHHHHIHHI")  # upper halves, but those of u
 _INODE_TABLE_ZEROED = 0x4
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, dict=True):
     """What tells a filesystem from others.
 
     Attributes:

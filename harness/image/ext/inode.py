@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import stat
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.image.ext.checksum import crc32c, seed_of
 from harness.image.ext.layout import BLOCK
@@ -38,8 +39,7 @@ TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Inode:
+class Inode(msgspec.Struct, frozen=True):
     """What an inode says.
 
     Attributes:
@@ -122,8 +122,7 @@ def device_map(major: int, minor: int) -> bytes:
     return struct.pack("<II", 0, minor & 0xFF | major << 8 | (minor & ~0xFF) << 12).ljust(60, b"\0")
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """A name in a directory.
 
     Attributes:

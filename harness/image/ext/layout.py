@@ -11,8 +11,9 @@ same whatever is installed on the host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 BLOCK = 4096  # bytes; the page size of x86, and what every kernel mounts
 GROUP = 8 * BLOCK  # blocks in a group
@@ -22,8 +23,7 @@ _WORTH_A_GROUP = 50  # blocks of content without which a last group is left out,
 _JOURNAL_LEAST = 1024  # blocks; the kernel mounts no smaller one (JBD2_MIN_JOURNAL_BLOCKS)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """A kind of filesystem: what a kernel must know to mount it, and its limits.
 
     Attributes:
@@ -103,8 +103,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True, dict=True):
     """A filesystem's blocks.
 
     Attributes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import stat
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.image.ext import superblock as ext_superblock
 from harness.image.ext.blocks import EXTENT_MAGIC
@@ -29,8 +30,7 @@ _ATTRIBUTES_MAGIC = 0xEA020000
 _SYSTEM = 7  # the space of names that "data" is in
 
 
-@dataclass(frozen=True, slots=True)
-class FoundInode:
+class FoundInode(msgspec.Struct, frozen=True):
     """An inode as it was read.
 
     Attributes:

@@ -6,9 +6,10 @@ Format: the kernel's Documentation/filesystems/ext4/super.rst; names of features
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.image.ext.checksum import START, crc32c
@@ -46,8 +47,7 @@ class ExtError(ConfigError):
     """A filesystem that is damaged, cut off, of an unknown form, or none at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExtFilesystem:
+class ExtFilesystem(msgspec.Struct, frozen=True):
     """What a filesystem says about itself.
 
     Attributes:
@@ -69,8 +69,7 @@ class ExtFilesystem:
     features: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Superblock:
+class Superblock(msgspec.Struct, frozen=True):
     """What reading a filesystem takes.
 
     Attributes:

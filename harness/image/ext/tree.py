@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.image.ext.checksum import seed_of
@@ -26,8 +27,7 @@ _LOST_FOUND = b"lost+found"
 _LOST_FOUND_BLOCKS = 4  # as many as mke2fs makes: room for what e2fsck finds where there are no blocks left
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(msgspec.Struct, eq=False):
     """A file, directory, link or device: all that shares an inode.
 
     Attributes:
@@ -45,7 +45,7 @@ class Node:
     size: int = 0
     parent: int = 0
     links: int = 0
-    names: list[Name] = field(default_factory=list)
+    names: list[Name] = msgspec.field(default_factory=list)
     blocks: Sequence[bytes] = ()
 
     @property
@@ -55,8 +55,7 @@ class Node:
         return entry.is_file or entry.is_directory or (entry.is_symlink and self.size >= FAST_LINK)
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(msgspec.Struct, frozen=True):
     """The files of a filesystem.
 
     Attributes:

@@ -8,9 +8,10 @@ faster than `mke2fs -d` (benchmarks/disk.py), and the bits depend on no other pr
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.image.ext import groups as ext_groups
 from harness.image.ext.blocks import DIRECT, Allocator, NoRoomError, map_by_blocks, map_by_extents
@@ -42,8 +43,7 @@ class TooSmallError(Exception):
         self.needed = needed
 
 
-@dataclass(frozen=True, slots=True)
-class Filesystem:
+class Filesystem(msgspec.Struct, frozen=True):
     """A filesystem that has been planned and can be written.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -264,13 +263,12 @@ class _Pieces:
         return len(self._piece) + sum(map(len, self._pieces))
 
 
-@dataclass
-class _Ranges:
+class _Ranges(msgspec.Struct):
     """Ranges found so far; the last one may still grow."""
 
     count: int = 0
     total: int = 0
-    kept: list[ByteRange] = field(default_factory=list)
+    kept: list[ByteRange] = msgspec.field(default_factory=list)
     last: int = -1
 
     def add(self, offset: int, a: memoryview, b: memoryview) -> None:

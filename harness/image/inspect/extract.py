@@ -11,8 +11,9 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, InfraError
 from harness.image.names import plain, printable
@@ -33,8 +34,7 @@ _LAST_TIME = 1 << 40  # seconds: no image means more, and no file system takes i
 _NO_OWNER = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A member that was not extracted.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.kernel import bzimage, config, features
@@ -31,8 +32,7 @@ _ARCHIVE_NAME = re.compile(
 _KERNEL_MIN = 512 << 10  # no kernel is smaller
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """What one check found.
 
     Attributes:
@@ -46,8 +46,7 @@ class Finding:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(msgspec.Struct, frozen=True):
     """A kernel, and what is known of its configuration.
 
     Attributes:

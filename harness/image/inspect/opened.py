@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from harness import compression
 from harness.errors import ConfigError, InfraError
@@ -47,8 +48,7 @@ _STRANGERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedImage:
+class OpenedImage(msgspec.Struct, frozen=True):
     """An image that can be read until its `with` block ends.
 
     Attributes:
@@ -96,7 +96,7 @@ def open_image(path: Path) -> Iterator[OpenedImage]:
             file = stack.enter_context(_open(raw))
             head = _read_head(file)
         image = _recognise(path, raw, file, head)
-        yield replace(image, format=packed + image.format)
+        yield msgspec.structs.replace(image, format=packed + image.format)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -288,4 +288,6 @@ def _members_of(file: BinaryIO, partitions: dict[str, Partition]) -> Iterator[Me
     for root, partition in partitions.items():
         for member in ext_reader.members(file, partition.offset):
             path = f"{root}/{member.path}".rstrip("/")
-            yield replace(member, path=path, link=f"{root}/{member.link}" if member.link else "")
+            yield msgspec.structs.replace(
+                member, path=path, link=f"{root}/{member.link}" if member.link else ""
+            )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.image.iso import isohybrid
@@ -28,8 +29,7 @@ _PLATFORMS = {0: "BIOS", 1: "PowerPC", 2: "Mac", 0xEF: "UEFI"}
 _GPT = b"EFI PART"
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogEntry:
+class CatalogEntry(msgspec.Struct, frozen=True):
     """Something that firmware can start.
 
     Attributes:
@@ -47,8 +47,7 @@ class CatalogEntry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """A partition of the boot record.
 
     Attributes:
@@ -64,8 +63,7 @@ class Slice:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class IsoBoot:
+class IsoBoot(msgspec.Struct, frozen=True):
     """What firmware finds.
 
     Attributes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError, command_failed
 from harness.image.tree import Entry
@@ -48,8 +49,7 @@ _MIB = 1 << 20
 _FAT_ITSELF = 1 << 19  # bytes that two FATs and the directories take at most, for a few files of some MiB
 
 
-@dataclass(frozen=True, slots=True)
-class Loaders:
+class Loaders(msgspec.Struct, frozen=True):
     """Boot loaders that have been unpacked.
 
     Attributes:
@@ -142,8 +142,7 @@ def menu(iso: Iso, given: Ingredients) -> list[Entry]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(msgspec.Struct, frozen=True):
     """A menu entry with the places of its files in the image."""
 
     title: str

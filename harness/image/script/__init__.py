@@ -8,9 +8,10 @@ checks the hash of every file before it begins and that of every image before it
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import recipe as r
 from harness.errors import ConfigError
@@ -85,8 +86,7 @@ rm -f "$new"
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """A script and what has to lie beside it.
 
     Attributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness import recipe as r
 from harness.errors import ConfigError
@@ -26,8 +27,7 @@ _ODD = re.compile(r"[^ -~]|\\")  # what sha256sum would escape, and what is not 
 _SPECIAL = re.compile(r'([$`"])')  # within double quotes; there are no backslashes
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """A file that lies beside the script.
 
     Attributes:
@@ -43,8 +43,7 @@ class Input:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """The content of an entry, as a script has it.
 
     Attributes:

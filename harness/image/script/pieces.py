@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from harness.errors import HarnessError
 
@@ -23,8 +24,7 @@ _CHANGED_MAX = (
 )  # bytes of a file that its image may have changed: a boot loader's table of where it is
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """Bytes of a file in an image.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,8 +37,7 @@ _STEP = ".step.json"  # beside the pages of the run
 _TRIED = 10  # runs of a cell that are looked at for what they made
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """A part of the overview: a recipe's kernels by what they run on; None where there is no such cell."""
 
     recipe: str
@@ -47,8 +45,7 @@ class Section:
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """What the guests of a recipe made: files over runs, each headed by its cell without the recipe."""
 
     recipe: str

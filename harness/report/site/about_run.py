@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,8 +28,7 @@ _LAST_LINES = 40  # for readers without scripts
 _LONG = 400  # letters of a line that a page shows
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFile:
+class RecordFile(msgspec.Struct, frozen=True):
     """A file of the record; `here` tells whether the report has it, too."""
 
     name: str
@@ -38,8 +36,7 @@ class RecordFile:
     here: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StageRow:
+class StageRow(msgspec.Struct, frozen=True):
     """A stage on the timeline: seconds, the usual ones, and where its bar is, in percent."""
 
     name: str

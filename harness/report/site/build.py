@@ -11,7 +11,6 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +58,7 @@ class _Stamp(msgspec.Struct, frozen=True):
     console: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """What was done: runs that there are, those whose pages were made anew, and those that went."""
 
     runs: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.errors import ConfigError
 from harness.payload.packages import Packages
@@ -24,8 +25,7 @@ _LONG = 400  # letters of a line
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@dataclass(frozen=True, slots=True)
-class FileRow:
+class FileRow(msgspec.Struct, frozen=True):
     """A file over all runs: a letter for each, A for the most common bits, "" where it is missing."""
 
     name: str
@@ -37,8 +37,7 @@ class FileRow:
         return len(set(self.versions)) == 1
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """Where on the console the first differing file is mentioned.
 
     Attributes:

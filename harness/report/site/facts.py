@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness.outcome import Outcome
 from harness.report import index
@@ -47,8 +48,7 @@ MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """A run in a line; times in host seconds."""
 
     id: str
@@ -79,8 +79,7 @@ class Run:
         return LETTERS.get(self.ending, ("", "none"))[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True):
     """A cell with all its runs, the oldest first; `column` is its name without recipe and kernel."""
 
     name: str
