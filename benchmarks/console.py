@@ -111,7 +111,7 @@ def compare(rounds: int, size: int, log: Path) -> None:
         ("harness, relay", size),
         ("harness, live-bootstrap", size),
     ]
-    plan += [("pexpect tuned", size), ("pexpect default", 0.25), ("pexpect default", 0.5)]
+    plan += [("pexpect tuned", size), ("pexpect default", 0.125), ("pexpect default", 0.25)]
     plan += [("harness, relay", length) for length in (25, 50, 200) if length != size]
     plan += [("harness, serial port", 2)]
     results: dict[tuple[str, float], list[dict[str, Any]]] = {case: [] for case in plan}

@@ -56,5 +56,12 @@ def test_a_run_does_not_import_early_what_it_needs_later(imported: set[str], mod
     assert module not in imported
 
 
+def test_the_version_is_said_without_what_commands_import() -> None:
+    code = "import sys; from harness.cli import program; program(['--version']); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "harness.cli.bisect" in modules.split()
+    assert not {"msgspec", "rich.console", "harness.recipe"} & set(modules.split())
+
+
 def test_the_start_is_what_it_is_taken_for(imported: set[str]) -> None:
     assert {"harness.pipeline", "harness.fitness", "harness.machine.qemu"} <= imported
