@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class HarnessError(Exception):
-    """An error that the user can act on; the command line shows it without a traceback.
+class Ending(BaseException):
+    """What ends the program: the command line shows it without a traceback.
 
     Args:
         message: One sentence that names the file, key or device.
@@ -31,6 +31,10 @@ class HarnessError(Exception):
         self.hint = hint
 
 
+class HarnessError(Ending, Exception):
+    """An error that the user can act on."""
+
+
 class ConfigError(HarnessError):
     """The user's input is wrong: a recipe, an option, a file, a missing program."""
 
@@ -43,8 +47,11 @@ class InfraError(HarnessError):
     outcome = Outcome.INFRA
 
 
-class Interrupted(HarnessError):  # noqa: N818 - a fact, not an error of anybody's
-    """The user or the system asked us to stop (Ctrl-C, SIGTERM)."""
+class Interrupted(Ending):
+    """The user or the system asked us to stop (Ctrl-C, SIGTERM).
+
+    No `Exception`: whoever copes with a failure, in a library too, must not take it for one and go on.
+    """
 
     outcome = Outcome.INTERRUPTED
 
@@ -56,9 +63,9 @@ def command_failed(command: Sequence[str], returncode: int, stderr: str, *, hint
     return InfraError(f"{message}:\n{tail}" if tail else message, hint=hint)
 
 
-def explained(error: BaseException) -> HarnessError:
+def explained(error: BaseException) -> Ending:
     """What nobody has foreseen, for people: a full disk, or a mistake of ours."""
-    if isinstance(error, HarnessError):
+    if isinstance(error, Ending):
         return error
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         what = f"cannot write {error.filename or 'a file'}: {error.strerror}"

@@ -15,7 +15,7 @@ import typer
 
 import harness
 from harness.cli.printing import err, print_json
-from harness.errors import HarnessError, Interrupted, explained
+from harness.errors import Ending, Interrupted, explained
 from harness.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         program(given)(given)
         status = Outcome.PASS.exit_code
-    except HarnessError as error:
+    except Ending as error:
         status = _report(error, given)
     except Exception as error:
         if "--debug" in given:
@@ -129,7 +129,7 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(f"stopped by {signal.Signals(number).name}")
 
 
-def _report(error: HarnessError, given: Sequence[str]) -> int:
+def _report(error: Ending, given: Sequence[str]) -> int:
     if "--debug" in given:
         err().print_exception()
     if "--json" in given:

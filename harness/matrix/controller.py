@@ -166,8 +166,6 @@ def _task(job: Job, workers: Workers) -> Task[Job]:
 
 
 def _give_up(queue: Queue, job: Job, error: HarnessError, audience: Audience) -> None:
-    if error.outcome == Outcome.INTERRUPTED:
-        raise error
     result = Result(error.outcome, error.message)
     audience.ended(queue.finish(job if job.attempt else queue.lease(job), result), result, again=False)
 

@@ -265,8 +265,6 @@ class Shared(msgspec.Struct):
             except InfraError as error:
                 if last:
                     return error
-            except Interrupted:
-                raise
             except HarnessError as error:
                 return error
             except Exception as error:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Interrupted
 from harness.image.iso import isohybrid
 from harness.image.iso.boot import describe
 from harness.image.iso.problems import problems
-from harness.image.iso.reader import members
+from harness.image.iso.reader import _Filesystem, members
 from harness.recipe import Iso, MenuEntry
 from testcases.unit.test_iso import Shelf, link, regular, shelf, write
 
@@ -247,3 +247,16 @@ def test_menus_of_others_may_name_what_their_loader_finds(shelf: Shelf, tmp_path
     stick = Iso(name="stick", menu=(MenuEntry(title="a", kernel="seed", initramfs="first", command_line=""),))
     path, _ = write(shelf, tmp_path / "stick.iso", [regular("other/grub.cfg", menu)], stick)
     assert not list(problems(path))
+
+
+def test_who_stops_while_it_is_read_is_not_told_of_damage(
+    stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's exceptions of every kind mean damage, and Ctrl-C can come in the middle of them."""
+
+    def stop(*_: object) -> bytes:
+        raise Interrupted("stopped by SIGINT")
+
+    monkeypatch.setattr(_Filesystem, "read", stop)
+    with pytest.raises(Interrupted):
+        list(members(stick))

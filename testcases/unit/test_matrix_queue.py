@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError
+from harness.errors import ConfigError, InfraError, Interrupted
 from harness.matrix.backlog import Backlog, Task, least, simulate
 from harness.matrix.cells import Cell
 from harness.matrix.controller import adopt, carry_out, expected, worst
@@ -244,3 +244,16 @@ def test_what_no_worker_can_run_ends_and_nothing_is_built_for_it(tmp_path: Path)
         "none": (Outcome.CONFIG, 1),
         "once": (Outcome.CONFIG, 1),
     }
+
+
+def test_who_stops_while_something_is_built_stops_the_matrix(tmp_path: Path) -> None:
+    def ready(_: Job) -> None:
+        raise Interrupted("stopped by SIGINT")
+
+    listener = Listener()
+    with Queue(tmp_path / "queue.db") as queue:
+        waiting = jobs(queue, "once", "twice")
+        with pytest.raises(Interrupted):
+            carry_out(queue, waiting, Scarce(), listener, ready)
+        assert [job.state for job in queue.jobs(waiting[0].matrix)] == ["waiting", "waiting"]
+    assert listener.heard == []

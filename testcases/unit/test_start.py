@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import harness
+
 # What a run of a recipe needs later, or never.
 LATER = (
     "asyncio",  # the monitor, while QEMU starts
@@ -32,7 +34,7 @@ LATER = (
     "harness.stages.runner",
 )
 
-# Imports all of it, and ends where it looks for the recipe.
+# Imports all that a run does, and ends where it looks for the recipe.
 START = """
 import sys
 from harness.cli import main
@@ -57,10 +59,13 @@ def test_a_run_does_not_import_early_what_it_needs_later(imported: set[str], mod
 
 
 def test_the_version_is_said_without_what_commands_import() -> None:
-    code = "import sys; from harness.cli import program; program(['--version']); print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "harness.cli.bisect" in modules.split()
-    assert not {"msgspec", "rich.console", "harness.recipe"} & set(modules.split())
+    command = [sys.executable, "-c", START.replace('"run", "no-recipe.toml"', '"--version"')]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    version, last = said.splitlines()
+    status, *modules = last.split()
+    assert (version, status) == (f"harness {harness.__version__}", "0")
+    assert "harness.cli.bisect" in modules
+    assert not {"msgspec", "rich.console", "harness.recipe"} & set(modules)
 
 
 def test_the_start_is_what_it_is_taken_for(imported: set[str]) -> None:
