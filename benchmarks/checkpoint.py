@@ -29,7 +29,7 @@ from harness.report.record import RunDocument
 from harness.slices import Slice
 from harness.stages.plan_file import load_plan
 from harness.store import Store
-from harness.store.writing import remove
+from harness.writing import remove
 
 if TYPE_CHECKING:
     from harness.checkpoints import Checkpoint

@@ -21,7 +21,8 @@ from harness.stages.kernelless import without_kernel
 from harness.stages.plan_file import load_plan
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from harness.starting import RunOptions, check_host, machine_spec, needed_images, start_of
-from harness.store import Store, write_atomically
+from harness.store import Store
+from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

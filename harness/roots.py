@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -90,7 +89,7 @@ def prepared(image: Path, base: Path, note: Callable[[str], None]) -> Iterator[R
         base.mkdir(parents=True, exist_ok=True)
         with _gate(base):
             sweep(base, note)
-            name = secrets.token_hex(8)
+            name = os.urandom(8).hex()
             lock = os.open(base / f"{name}.lock", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:

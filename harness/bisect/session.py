@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -281,7 +281,7 @@ def _begun(home: Path, *, resume: bool) -> str:
                 "there is no bisection of the same words to go on with",
                 hint="give the options that it was begun with, --runs DIR among them, or leave --resume out",
             ) from error
-    name = f"{BISECTIONS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    name = f"{BISECTIONS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
     path.write_text(f"{name}\n", encoding="utf-8")
     return name
 

@@ -99,7 +99,7 @@ def lock(
     from harness.errors import ConfigError
     from harness.recipe import load_recipe
     from harness.report.progress import TerminalProgress
-    from harness.store import write_atomically
+    from harness.writing import write_atomically
 
     wanted = load_recipe(recipe)
     path = output or Path(f"{wanted.name}.lock.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,7 @@ class Asker:
             ShellTimeout: The time is up.
             ShellGone: The console has ended.
         """
-        first, second = secrets.token_hex(4), secrets.token_hex(4)
+        first, second = os.urandom(4).hex(), os.urandom(4).hex()
         # The newline in front ends what a damaged line may have left behind.
         self._dialogue.send(f"\n{command};printf %s%s\\\\n {first} {second}\n")
         interrupted = ""
@@ -131,6 +131,6 @@ class Asker:
             ShellTimeout: None does.
             ShellGone: The console has ended.
         """
-        first, second = secrets.token_hex(4), secrets.token_hex(4)
+        first, second = os.urandom(4).hex(), os.urandom(4).hex()
         if not self.probe(f"printf %s%s\\\\n {first} {second}", first + second):
             raise ShellTimeout(self.phase, self.offset)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import select
 import shlex
 from threading import Thread
@@ -179,7 +178,7 @@ def _through_port(
     port: socket.socket,
 ) -> _Arrived:
     """Have the guest write into the port while a thread reads."""
-    word = secrets.token_hex(16)  # tells it from what a transfer before left behind
+    word = os.urandom(16).hex()  # tells it from what a transfer before left behind
     with _Drain(port, out, f"\n{word}\n".encode(), expected) as drain:
         command = f"{{ printf '\\n{word}\\n' && cat {shlex.quote(path)}; }} >{expected.device}"
         shell.run(command, timeout=timeout)

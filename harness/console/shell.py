@@ -6,8 +6,8 @@ and a command runs once however often it is called. And nothing is believed that
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -69,7 +69,7 @@ class Shell:
     ) -> None:
         self._recorder, self._clock = recorder, clock
         self._asker = Asker(recorder, offset, clock=clock)
-        self._nonce = secrets.token_hex(4)
+        self._nonce = os.urandom(4).hex()
         self._function = f"h{self._nonce}"
         self._directory = ""
         self._codec = BASE64

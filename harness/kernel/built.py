@@ -14,7 +14,7 @@ from harness.errors import ConfigError
 from harness.kernel import configuring, fragments, source, toolchain
 from harness.kernel.bzimage import inspect
 from harness.kernel.making import Making
-from harness.store.writing import remove
+from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ has run out, the cell waits again.
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import sqlite3
 import time
@@ -145,7 +144,7 @@ class Queue:
     def begin(self, name: str, cells: Iterable[Cell], estimates: Mapping[str, float]) -> str:
         """Let all cells wait, and return the id of the new matrix."""
         started = datetime.now(UTC)
-        matrix = f"{name}-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        matrix = f"{name}-{started:%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
         rows = [
             (matrix, position, cell.name, msgspec.json.encode(cell).decode(), estimates.get(cell.name))
             for position, cell in enumerate(cells)

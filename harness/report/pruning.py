@@ -12,7 +12,7 @@ from harness.outcome import Outcome
 from harness.report import index
 from harness.report.history import BISECTIONS
 from harness.report.reading import RunState
-from harness.store.writing import remove
+from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import platform
-import secrets
 from datetime import UTC, datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
@@ -30,7 +28,7 @@ from harness.stages.events import (
     Typed,
 )
 from harness.stages.verdict import CheckResult, StageResult, Verdict  # noqa: TC001 - msgspec reads annotations at run time
-from harness.store import write_atomically
+from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,7 +207,7 @@ class RunRecord:
         places.writable_directory(runs, "run record", hint)
         started = datetime.now(UTC)
         safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
-        run = f"{started:%Y%m%d-%H%M%S}-{safe[-60:]}-{secrets.token_hex(2)}"
+        run = f"{started:%Y%m%d-%H%M%S}-{safe[-60:]}-{os.urandom(2).hex()}"
         self.directory = runs / run
         try:
             self.directory.mkdir()
@@ -330,8 +328,9 @@ def _timestamp(moment: datetime) -> str:
 
 
 def _host() -> HostRecord:
+    system = os.uname()
     return HostRecord(
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        system=f"{system.sysname} {system.release} {system.machine}",
         processor=processor(),
         cores=len(os.sched_getaffinity(0)),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -344,4 +343,4 @@ def processor() -> str:
         for line in lines:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor()
+    return os.uname().machine

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from harness.console.recorder import Console
     from harness.stages.events import Listener
 
-BREATH = 0.01  # seconds between looks at a console that says little, or nothing any more
-_FEW = 1024  # bytes that are little
+BREATH = 0.01  # seconds between looks at a console
+_MOUTHFUL = 1 << 17  # bytes that are looked at together, and that nobody waits for
 
 
 class Hearing:
@@ -49,11 +49,12 @@ class Hearing:
         """Take what has come, once all before it was looked at; whether there is anything to look at."""
         if self.watcher.pending:
             return True
-        data = self._recorder.read(self.offset, timeout=timeout)
-        if timeout and len(data) < _FEW and (data or self._recorder.ended):
-            # Bytes come one by one, or no more will come that could wake us.
+        data = self._recorder.read(self.offset, _MOUTHFUL, timeout)
+        if timeout and len(data) < _MOUTHFUL and (data or self._recorder.ended):
+            # Bytes come one by one, or in a flood that the recorder takes faster while we do not ask for the
+            # interpreter's lock, or no more will come that could wake us.
             time.sleep(min(timeout, BREATH))
-            data += self._recorder.read(self.offset + len(data))
+            data += self._recorder.read(self.offset + len(data), _MOUTHFUL - len(data))
         if data:
             self.offset += len(data)
             self.recent.end = self.offset

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import sys
 import time
 from contextlib import contextmanager
@@ -74,7 +74,7 @@ class Runner:
         self._stopped = False
         self._scale = plan.scale.get(accelerator, 1.0) * patience
         self._observer = Observer(plan, machine, recorder, scale=self._scale, listener=listener)
-        nonce = secrets.randbelow(10**6)
+        nonce = int.from_bytes(os.urandom(4)) % 10**6
         self._observer.facts |= {"nonce": str(nonce), "nonce_plus_one": str(nonce + 1), **facts}
         self._shell: Shell | None = None
         self._asking = False  # whether the shell owes us an answer

@@ -17,12 +17,12 @@ from harness.errors import DISK_FULL, InfraError
 from harness.store import locks, seal
 from harness.store.seal import SealedFile
 from harness.store.uses import uses_of_this_process
-from harness.store.writing import remove, write_atomically
+from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["SealedFile", "Store", "write_atomically"]
+__all__ = ["SealedFile", "Store"]
 
 UNFINISHED = ".unfinished"
 _HINT = "choose another cache with --cache DIR or the environment variable HARNESS_CACHE"

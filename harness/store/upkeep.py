@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import msgspec
 from harness.store import UNFINISHED, seal
 from harness.store.locks import held_if_free
 from harness.store.uses import names_in_use
-from harness.store.writing import remove
+from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -185,7 +185,7 @@ def _remove_entries(store: Store, entries: Iterable[Stored], *, although_used: b
             used = f"{entry.kind}/{entry.path.name}" in in_use
             with held_if_free(store.locks / f"{entry.kind}-{entry.path.name}.lock") as nobody_builds:
                 if nobody_builds and not used and entry.path.exists():
-                    entry.path.rename(trash / secrets.token_hex(8))
+                    entry.path.rename(trash / os.urandom(8).hex())
                     gone.append(entry)
     remove(trash)
     return gone

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import secrets
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ class Uses:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
-        self._path = directory / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._path = directory / f"{os.getpid()}-{os.urandom(4).hex()}"
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._noted: set[str] = set()

@@ -18,7 +18,7 @@ from harness.report.record import RunDocument
 from harness.slices import Slice
 from harness.stages.verdict import StageStatus
 from harness.store import Store
-from harness.store.writing import remove
+from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,9 +1,10 @@
-"""A prompt is what a console pauses behind, and not what goes on at once."""
+"""A prompt is what a console pauses behind, and not what goes on at once; a flood is taken in mouthfuls."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,3 +106,26 @@ def test_at_the_end_of_the_console_nothing_is_waited_for() -> None:
     tape.said += b"exit"
     assert not ear.has_paused(1000)
     assert not ear.is_over
+
+
+@pytest.mark.parametrize(("more", "together"), [(3, 4), (100, 14)])
+def test_what_comes_within_a_moment_is_looked_at_together(
+    monkeypatch: pytest.MonkeyPatch, more: int, together: int
+) -> None:
+    line = b"x" * 8999 + b"\n"
+    clock, tape, audience = Clock(), Tape(), Audience()
+
+    def go_on(seconds: float) -> None:
+        clock.seconds += seconds
+        tape.said += more * line
+
+    monkeypatch.setattr(hearing, "time", SimpleNamespace(sleep=go_on))
+    ear = Hearing(tape, audience)
+    tape.said = line
+    ear.hear(0.2)
+    assert len(audience.lines) == together
+    assert clock.seconds < 100.05
+    ear.watcher.look(())
+    took = clock.seconds
+    ear.hear(0.0)
+    assert clock.seconds == took

@@ -24,7 +24,7 @@ FILES = {
 ORDER = [
     "outcome",
     "errors",
-    "places progress size compression",
+    "places progress size compression writing",
     "store toml",
     # What is booted.
     "recipe",

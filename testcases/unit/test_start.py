@@ -70,3 +70,13 @@ def test_the_version_is_said_without_what_commands_import() -> None:
 
 def test_the_start_is_what_it_is_taken_for(imported: set[str]) -> None:
     assert {"harness.pipeline", "harness.fitness", "harness.machine.qemu"} <= imported
+
+
+def test_a_console_is_watched_and_recorded_without_openssl() -> None:
+    watching = (
+        "harness.console.recorder, harness.report.record, harness.stages.plan_file, harness.stages.runner"
+    )
+    command = [sys.executable, "-c", f"import sys, {watching}\nprint(*sys.modules)"]
+    modules = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert {"harness.stages.runner", "harness.console.sieve"} <= modules
+    assert not {"_hashlib", "_ssl", "asyncio", "sqlite3"} & modules  # 4 MB, and more

@@ -22,8 +22,9 @@ import pytest
 
 from harness.errors import ConfigError, InfraError
 from harness.progress import Quiet
-from harness.store import Store, locks, write_atomically
+from harness.store import Store, locks
 from harness.store.upkeep import verify
+from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -388,7 +389,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write_atomically(path, "a" * 100_000)
     writer = f"""
 from pathlib import Path
-from harness.store import write_atomically
+from harness.writing import write_atomically
 for _ in range(300):
     for letter in "ab":
         write_atomically(Path({str(path)!r}), letter * 100_000)
@@ -407,7 +408,7 @@ def test_two_writers_do_not_take_each_others_unfinished_file(tmp_path: Path) -> 
     path = tmp_path / "file.json"
     writer = f"""
 from pathlib import Path
-from harness.store import write_atomically
+from harness.writing import write_atomically
 for _ in range(300):
     write_atomically(Path({str(path)!r}), "text")
 """

@@ -16,7 +16,7 @@ from harness.report.site.chunks import LogIndex, lines_at, read_index
 from harness.report.site.divergence import Step, first_divergent, manifest_of, rows
 from harness.report.site.pages import cell_page
 from harness.stages.products import SUMS
-from harness.store import write_atomically
+from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,9 +23,8 @@ from harness.report.site import chunks, facts
 from harness.report.site.about_all import about_all
 from harness.report.site.about_run import RecordFile, run_pages
 from harness.report.site.pages import Pages, copy_assets
-from harness.store import write_atomically
 from harness.store.locks import held
-from harness.store.writing import remove
+from harness.writing import remove, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

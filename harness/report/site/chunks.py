@@ -18,7 +18,7 @@ import msgspec
 
 from harness.console.lines import LineCleaner
 from harness.report.tail import ConsoleTail, opened
-from harness.store import write_atomically
+from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.site import facts
 from harness.size import format_size
-from harness.store import write_atomically
+from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
