@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.building import BuildOptions, build
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
-from harness.console.transport import BULK_PORT, SocketTransport
+from harness.console.transport import BULK_PORT, pipes
 from harness.machine.qemu import qemu_program
 from harness.progress import Quiet
 from harness.recipe import load_recipe
@@ -29,26 +29,23 @@ def guest_with_port(cache: Path, directory: Path) -> Iterator[tuple[Shell, socke
     built = build(load_recipe(str(RECIPE)), BuildOptions(cache=cache), Quiet())
     kernel, initramfs = built.kernels["seed"].image.path, built.images["bulk"].path
     with ExitStack() as cleanup:
-        (console, guests_console), (port, guests_port) = socket.socketpair(), socket.socketpair()
+        console, guest_says, guest_hears = pipes()
+        port, guests_port = socket.socketpair()
         cleanup.enter_context(port)
         command = [qemu_program(), "-accel", "tcg", "-m", "512M", "-display", "none", "-nodefaults"]
         command += ["-no-user-config", "-kernel", str(kernel), "-initrd", str(initramfs)]
         command += ["-append", built.recipe.boot.command_line]
-        command += [
-            "-chardev",
-            f"socket,id=console,fd={guests_console.fileno()}",
-            "-serial",
-            "chardev:console",
-        ]
+        command += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=bulk,fd={guests_port.fileno()}", "-device", "virtio-serial-pci"]
         command += ["-device", f"virtserialport,chardev=bulk,name={BULK_PORT}"]
-        process = subprocess.Popen(command, pass_fds=[guests_console.fileno(), guests_port.fileno()])
+        process = subprocess.Popen(
+            command, stdin=guest_hears, stdout=guest_says, pass_fds=[guests_port.fileno()]
+        )
         cleanup.callback(process.wait)
         cleanup.callback(process.kill)
-        guests_console.close()
-        guests_port.close()
-        transport = SocketTransport(console)
-        recorder = Recorder(transport, directory / "console.raw", directory / "console.idx")
+        for end in (guest_says, guest_hears, guests_port):
+            end.close()
+        recorder = Recorder(console, directory / "console.raw", directory / "console.idx")
         shell = Shell(recorder, _prompt(cleanup.enter_context(recorder)))
         shell.enter(timeout=_LIMIT)
         yield shell, port

@@ -19,7 +19,7 @@ import msgspec
 from harness.building import BuildOptions, build
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
-from harness.console.transport import SocketTransport
+from harness.console.transport import pipes
 from harness.image import disk
 from harness.image.tree import Entry
 from harness.machine import overlay
@@ -213,17 +213,13 @@ def bench(cache: Path, directory: Path, files: dict[str, Path]) -> Iterator[Benc
     with internal.open("wb") as file:
         file.truncate(32 * _MIB)
     with ExitStack() as cleanup:
-        (console, guests_console), (qmp, guests_qmp) = socket.socketpair(), socket.socketpair()
+        console, guest_says, guest_hears = pipes()
+        qmp, guests_qmp = socket.socketpair()
         command = [qemu_program(), "-accel", "tcg", "-M", "pc", "-m", "768M", "-smp", "1", "-display", "none"]
         command += ["-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none"]
         command += ["-kernel", str(kernel), "-initrd", str(initramfs)]
         command += ["-append", built.recipe.boot.command_line]
-        command += [
-            "-chardev",
-            f"socket,id=console,fd={guests_console.fileno()}",
-            "-serial",
-            "chardev:console",
-        ]
+        command += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
         command += ["-chardev", f"socket,id=qmp,fd={guests_qmp.fileno()}", "-mon", "chardev=qmp,mode=control"]
         for number, (name, image, kind) in enumerate(
             (("root", root, "qcow2"), ("tools", tools, "raw"), ("internal", internal, "raw"))
@@ -238,21 +234,19 @@ def bench(cache: Path, directory: Path, files: dict[str, Path]) -> Iterator[Benc
         with (directory / "qemu.stderr").open("wb") as stderr:
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *command],
-                pass_fds=[guests_console.fileno(), guests_qmp.fileno()],
-                stdin=subprocess.DEVNULL,
+                pass_fds=[guests_qmp.fileno()],
+                stdin=guest_hears,
+                stdout=guest_says,
                 stderr=stderr,
             )
         cleanup.callback(process.wait)
         cleanup.callback(process.kill)
-        guests_console.close()
-        guests_qmp.close()
+        for end in (guest_says, guest_hears, guests_qmp):
+            end.close()
         monitor = Monitor(qmp)
         cleanup.callback(monitor.close)
-        transport = SocketTransport(console)
-        cleanup.callback(transport.close)
-        recorder = cleanup.enter_context(
-            Recorder(transport, directory / "console.raw", directory / "console.idx")
-        )
+        recorder = Recorder(console, directory / "console.raw", directory / "console.idx")
+        cleanup.enter_context(recorder)
         shell = Shell(recorder, _await_prompt(recorder))
         shell.enter(timeout=_LIMIT)
         guest = Bench(shell, monitor, directory)
