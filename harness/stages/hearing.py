@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.stages.events import Listener
 
 BREATH = 0.01  # seconds between looks at a console
-_MOUTHFUL = 1 << 17  # bytes that are looked at together, and that nobody waits for
+_MOUTHFUL = 1 << 17  # bytes that are looked at together, and at once where they are there
 
 
 class Hearing:
@@ -51,8 +51,8 @@ class Hearing:
             return True
         data = self._recorder.read(self.offset, _MOUTHFUL, timeout)
         if timeout and len(data) < _MOUTHFUL and (data or self._recorder.ended):
-            # Bytes come one by one, or in a flood that the recorder takes faster while we do not ask for the
-            # interpreter's lock, or no more will come that could wake us.
+            # Bytes come one by one; or as a flood, which the recorder takes faster while nobody else asks for
+            # the interpreter's lock; or no more will come that could wake us.
             time.sleep(min(timeout, BREATH))
             data += self._recorder.read(self.offset + len(data), _MOUTHFUL - len(data))
         if data:
