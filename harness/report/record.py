@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from harness.stages.verdict import RunResult
 
 
-_AT_ONCE = 0.01  # seconds; lines that came within them have the time of the first one in console.log
+_AT_ONCE = 0.01  # seconds; lines of a block that came within them have the time of the first one
 
 
 class KernelRecord(msgspec.Struct, frozen=True):
@@ -309,10 +309,12 @@ class RunRecord:
         """Write console lines, each with the time at which its first byte came."""
         start, end = block.start, block.end
         came = self._recorder.arrivals(start, end) if self._recorder else [(start, 0.0)]
-        if came[-1][1] - came[0][1] < _AT_ONCE:
-            came = came[:1]
-        stamps = [b"%12.6f " % seconds for _, seconds in came]
-        parts = block.parts(offset for offset, _ in came[1:])
+        told = came[:1]
+        for offset, seconds in came[1:]:
+            if seconds - told[-1][1] >= _AT_ONCE:
+                told.append((offset, seconds))
+        stamps = [b"%12.6f " % seconds for _, seconds in told]
+        parts = block.parts(offset for offset, _ in told[1:])
         text = b"".join(_stamped(part, stamp) for part, stamp in zip(parts, stamps, strict=True))
         self._room.write(lambda: self._log.write(text))
         self._room.write(self._log.flush)

@@ -172,7 +172,30 @@ def test_times_are_those_of_the_recorder(tmp_path: Path) -> None:
     assert came < json.loads(event)["seconds"] <= now
 
 
-def test_each_line_has_the_time_of_its_first_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        pytest.param(
+            [(1, b"one\ntwo"), (2, b"\nthree\n\n"), (3, b"four\n")],
+            [
+                ["1.000000", "one"],
+                ["1.000000", "two"],
+                ["2.000000", "three"],
+                ["2.000000"],
+                ["3.000000", "four"],
+            ],
+            id="first byte",
+        ),
+        pytest.param(
+            [(1, b"a\n"), (1.004, b"b\n"), (1.012, b"c\n"), (1.015, b"d\n"), (1.03, b"e\n")],
+            [["1.000000", "a"], ["1.000000", "b"], ["1.012000", "c"], ["1.012000", "d"], ["1.030000", "e"]],
+            id="within a moment",
+        ),
+    ],
+)
+def test_each_line_has_the_time_of_its_first_byte(
+    tmp_path: Path, said: list[tuple[float, bytes]], expected: list[list[str]]
+) -> None:
     now = 0.0
     ours, guests = socket.socketpair()
     raw, index = tmp_path / "console.raw", tmp_path / "console.idx"
@@ -182,21 +205,15 @@ def test_each_line_has_the_time_of_its_first_byte(tmp_path: Path) -> None:
         guests,
     ):
         record.watch(recorder)
-        for data in (b"one\ntwo", b"\nthree\n\n", b"four\n"):
-            now += 1
+        for moment, data in said:
+            now = moment
             size = recorder.size + len(data)
             guests.sendall(data)
             while recorder.size < size:
                 assert recorder.read(recorder.size, timeout=30)
-        record.heard(Block(b"one\ntwo\nthree\n\nfour\n", 0))
+        record.heard(Block(b"".join(data for _, data in said), 0))
     lines = (record.directory / "console.log").read_text().splitlines()
-    assert [line.split() for line in lines] == [
-        ["1.000000", "one"],
-        ["1.000000", "two"],
-        ["2.000000", "three"],
-        ["2.000000"],
-        ["3.000000", "four"],
-    ]
+    assert [line.split() for line in lines] == expected
 
 
 def test_runs_at_the_same_moment_have_records_of_their_own(tmp_path: Path) -> None:
