@@ -20,20 +20,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import checkpoints, pipeline, places
 from harness.console.recorder import Recorder
+from harness.core import paths
+from harness.core.files import remove
+from harness.core.progress import Quiet
 from harness.machine.qemu import QemuMachine
-from harness.progress import Quiet
 from harness.recipe import load_recipe
-from harness.report.record import RunDocument
-from harness.slices import Slice
+from harness.record.record import RunDocument
+from harness.run import checkpoints, pipeline
+from harness.run.checkpointing import Slice
 from harness.stages.plan_file import load_plan
 from harness.store import Store
-from harness.writing import remove
 
 if TYPE_CHECKING:
-    from harness.checkpoints import Checkpoint
     from harness.machine.protocol import MachineSpec
+    from harness.run.checkpoints import Checkpoint
 
 STAGES = ("sysb", "sysc", "shell")
 LIMIT = 60.0  # seconds
@@ -43,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    cache = places.cache_root()
+    cache = paths.cache_root()
     with tempfile.TemporaryDirectory() as directory:
         options = pipeline.RunOptions(
             runs=Path(directory, "runs"),

@@ -372,9 +372,9 @@ def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None
     """Follow a plan with all that a run has but QEMU."""
     from harness.console.recorder import Recorder
     from harness.console.transport import PtyTransport, pipes
-    from harness.outcome import Outcome
-    from harness.report.audience import Audience
-    from harness.report.record import RunRecord
+    from harness.core.outcome import Outcome
+    from harness.record.audience import Audience
+    from harness.record.record import RunRecord
     from harness.stages.runner import Runner
 
     transport: Transport
@@ -432,14 +432,14 @@ def measure_bulk(rounds: int) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import msgspec
 
-    from harness import places
     from harness.console import bulk
+    from harness.core import paths
     from testcases.boot.bulk_guest import guest_with_port
 
     print("| way | MB | MB/s |\n|---|---|---|")
     with (
         tempfile.TemporaryDirectory() as directory,
-        guest_with_port(places.cache_root(), Path(directory)) as (shell, port),
+        guest_with_port(paths.cache_root(), Path(directory)) as (shell, port),
         Path(directory, "file").open("wb") as out,
     ):
         for name, size in (("port alone", 128), ("port, with the guest's md5sum", 128), ("console", 1)):

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import msgspec
 
+from harness.formats.tree import Entry
 from harness.image import disk
-from harness.image.tree import Entry
 from harness.recipe import Disk
 
 SEED = 20_000

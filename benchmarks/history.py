@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.outcome import Outcome
-from harness.report import index
-from harness.report.history import Filter, cell_seconds, cells, estimates, newest
-from harness.report.record import HostRecord, KernelRecord, MachineRecord, RunDocument
+from harness.core.outcome import Outcome
+from harness.record import index
+from harness.record.history import Filter, cell_seconds, cells, estimates, newest
+from harness.record.record import HostRecord, KernelRecord, MachineRecord, RunDocument
 from harness.stages.verdict import StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from harness.matrix.backlog import Task, least, simulate
-from harness.report.history import Filter, newest
+from harness.record.history import Filter, newest
 
 HERE = Path(__file__).resolve().parent
 RECIPE = HERE / "hello/recipes/hello.toml"

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.outcome import Outcome
-from harness.progress import Quiet
-from harness.report.record import HostRecord, KernelRecord, MachineRecord, RunDocument
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.core.sizes import format_size, parse_size
+from harness.record.record import HostRecord, KernelRecord, MachineRecord, RunDocument
 from harness.report.site.build import build
-from harness.size import format_size, parse_size
 from harness.stages.verdict import StageResult, StageStatus, Verdict
 
 LINE = b"[%12.6f] checking whether the C compiler works with argument number %07d... yes\r\n"

@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 import pytest
 
-from harness import boarding, pipeline, places
-from harness.board.document import find_board
-from harness.errors import HarnessError, InfraError
+from harness.core import paths
+from harness.core.errors import HarnessError, InfraError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.machine.board.document import find_board
 from harness.machine.protocol import Firmware, MachineKind, Medium
 from harness.matrix.cells import Cell, load_matrix
 from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
-from harness.outcome import Outcome
 from harness.payload.chosen import Payload, Wanted, chosen
-from harness.progress import Quiet
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
-from harness.slices import Slice
+from harness.run import on_board, pipeline
+from harness.run.checkpointing import Slice
 from harness.stages.plan import Plan
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import StageStatus
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.image.factory import Build
-    from harness.pipeline import Run
+    from harness.run.pipeline import Run
 
 
 _RECIPE = pytest.StashKey[Recipe]()
@@ -192,7 +193,7 @@ def pytest_report_teststatus(
 def harness_cache(pytestconfig: pytest.Config) -> Path:
     """The cache directory that all workers share."""
     chosen: Path | None = pytestconfig.getoption("--cache")
-    return chosen.absolute() if chosen else places.cache_root()
+    return chosen.absolute() if chosen else paths.cache_root()
 
 
 @pytest.fixture(scope="session")
@@ -252,7 +253,7 @@ def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
     )
     board = find_board(cell.board) if cell.board else None
     if board is not None:
-        running = boarding.on_board(running, board)
+        running = on_board.on_board(running, board)
     payload = _payload(cell, cache)
     recipe = payload.recipe
     running = msgspec.structs.replace(
@@ -264,10 +265,10 @@ def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
         names=pipeline.needed_images(recipe, running),
         kernels=cell.kind.has_kernel,
     )
-    with boarding.aboard(board, f"pytest, {cell.name}"):
+    with on_board.aboard(board, f"pytest, {cell.name}"):
         built = pipeline.build(recipe, building, Quiet())
         if board is not None:
-            boarding.equip(board, built, Quiet())
+            on_board.equip(board, built, Quiet())
         return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import kernel_files, load_line, order
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from harness import places
 from harness.bisect import kernels
 from harness.bisect.commits import Commits
 from harness.bisect.search import Grade, Line, search
 from harness.bisect.trial import Criterion, Finding, Trials
-from harness.errors import ConfigError, HarnessError, Interrupted
+from harness.core import paths
+from harness.core.errors import ConfigError, HarnessError, Interrupted
 from harness.matrix.local import Place
 from harness.recipe import load_recipe
-from harness.report.history import BISECTIONS
+from harness.record.history import BISECTIONS
 from harness.stages.plan_file import load_plan
 from harness.store.locks import held_if_free
 
@@ -177,7 +177,7 @@ def run(wanted: Wanted, debian: DebianSource, audience: Audience) -> Ended:
     """
     _check_stages(wanted)
     home = wanted.runs / ".bisect" / wanted.key
-    places.writable_directory(home, "bisection", "choose another directory with --runs DIR")
+    paths.writable_directory(home, "bisection", "choose another directory with --runs DIR")
     with _alone(home), _tidied(home / "tree"):
         candidates = _candidates(wanted, debian, home)
         name = _begun(home, resume=wanted.resume)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from harness import checkpoints, places
 from harness.bisect.search import Grade
-from harness.errors import ConfigError
+from harness.core import paths
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.matrix import local
 from harness.matrix.queue import Result
-from harness.outcome import Outcome
-from harness.report.history import runs_of_matrix
-from harness.report.reading import read_run
+from harness.record.history import runs_of_matrix
+from harness.record.reading import read_run
+from harness.run import checkpoints
 from harness.stages.verdict import StageStatus
 from harness.store import Store
 
@@ -173,7 +174,7 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
     def _saved(self) -> bool:
         stages = {
             one.state.boundary.stage
-            for one in checkpoints.saved(Store(self.place.cache or places.cache_root()))
+            for one in checkpoints.saved(Store(self.place.cache or paths.cache_root()))
         }
         return self.checkpoint in stages
 

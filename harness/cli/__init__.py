@@ -15,8 +15,8 @@ import typer
 
 import harness
 from harness.cli.printing import err, print_json
-from harness.errors import Ending, Interrupted, explained
-from harness.outcome import Outcome
+from harness.core.errors import Ending, Interrupted, explained
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,8 @@ from harness.cli.options import (
     cache_directory,
 )
 from harness.cli.printing import err, out, print_json
-from harness.errors import ConfigError
-from harness.outcome import Outcome
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from harness.bisect.session import Wanted
@@ -94,7 +94,7 @@ def bisect(
     from harness.bisect import session
     from harness.bisect.display import BisectionDisplay, as_document, show
     from harness.bisect.trial import Criterion
-    from harness.progress import Quiet
+    from harness.core.progress import Quiet
     from harness.sources.debian import DebianSource
     from harness.store import Store
 

@@ -11,14 +11,14 @@ from harness.cli.options import JsonOption
 from harness.cli.printing import err, out, print_json, print_wide
 
 if TYPE_CHECKING:
-    from harness.board.document import Board
-    from harness.board.lease import Holder
+    from harness.machine.board.document import Board
+    from harness.machine.board.lease import Holder
 
 app = typer.Typer(help="List, check, hear and switch the boards of lab/*.toml.", no_args_is_help=True)
 
 
 def _board_names(incomplete: str) -> list[str]:
-    from harness.board.document import LAB
+    from harness.machine.board.document import LAB
 
     return [path.stem for path in sorted(LAB.glob("*.toml")) if path.stem.startswith(incomplete)]
 
@@ -38,7 +38,7 @@ def list_boards(as_json: JsonOption = False) -> None:
     """List the boards, and who has which."""
     from rich.table import Table
 
-    from harness.board.document import LAB, boards
+    from harness.machine.board.document import LAB, boards
 
     found = [(board, *_holder(board)) for board in boards()]
     if as_json:
@@ -70,9 +70,9 @@ def list_boards(as_json: JsonOption = False) -> None:
 
 def _holder(board: Board) -> tuple[Holder | None, str]:
     """Who has a board here, and whom labgrid names as having its place ("" where neither applies)."""
-    from harness.board import labgrid
-    from harness.board.lease import holder_of
-    from harness.errors import HarnessError
+    from harness.core.errors import HarnessError
+    from harness.machine.board import labgrid
+    from harness.machine.board.lease import holder_of
 
     holder, place = holder_of(board), board.document.labgrid
     if place is None:
@@ -88,11 +88,11 @@ def check(name: BoardArgument) -> None:
     """Find out what of a board can be reached: port, power command, medium and disk; switches nothing."""
     import shutil
 
-    from harness.board import media
-    from harness.board.document import find_board
-    from harness.board.lease import leased
-    from harness.board.port import open_port
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
+    from harness.machine.board import media
+    from harness.machine.board.document import find_board
+    from harness.machine.board.lease import leased
+    from harness.machine.board.port import open_port
 
     board = find_board(name)
     document = board.document
@@ -124,9 +124,9 @@ def power(
     name: BoardArgument, what: Annotated[Literal["on", "off", "cycle"], typer.Argument(help="What to do.")]
 ) -> None:
     """Switch a board that nobody else uses."""
-    from harness.board.document import find_board
-    from harness.board.lease import leased
-    from harness.board.power import Switch, ask_on_terminal
+    from harness.machine.board.document import find_board
+    from harness.machine.board.lease import leased
+    from harness.machine.board.power import Switch, ask_on_terminal
 
     board = find_board(name)
     with leased(board, f"harness board power {what}"):
@@ -140,8 +140,8 @@ def console(
     cycle: Annotated[bool, typer.Option("--cycle", help="Cycle its power once the port is open.")] = False,
 ) -> None:
     """Connect this terminal to a board's serial port; Ctrl-] leaves, and the board goes on."""
-    from harness.board.document import find_board
-    from harness.board.lease import leased
+    from harness.machine.board.document import find_board
+    from harness.machine.board.lease import leased
 
     board = find_board(name)
     with leased(board, "harness board console"):
@@ -153,12 +153,12 @@ def _talk(board: Board, *, cycle: bool) -> None:
     from functools import partial
     from pathlib import Path
 
-    from harness.board.line import SerialLine
-    from harness.board.port import open_port
-    from harness.board.power import Switch, ask_on_terminal
     from harness.console.keyboard import Keyboard, Phase
     from harness.console.recorder import Recorder
     from harness.console.terminal import Terminal
+    from harness.machine.board.line import SerialLine
+    from harness.machine.board.port import open_port
+    from harness.machine.board.power import Switch, ask_on_terminal
 
     serial = board.document.serial
     line = SerialLine(partial(open_port, board), reattach=serial.reattach, heard=lambda _: None)

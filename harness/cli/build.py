@@ -21,7 +21,7 @@ from harness.cli.options import (
     build_options,
 )
 from harness.cli.printing import err, out, print_json
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 
 def build(
@@ -46,22 +46,22 @@ def build(
     """Build a recipe's images, or find them in the cache, and say where they are and what went in."""
     from msgspec import to_builtins
 
-    from harness import building, places
-    from harness.image import manifest
+    from harness.core import paths
+    from harness.image import build, manifest
     from harness.image.delivery import deliver
     from harness.recipe import load_recipe
     from harness.report.progress import TerminalProgress
 
     if output:
-        places.check_writable(output.absolute(), "output", "choose another with -o DIR")
+        paths.check_writable(output.absolute(), "output", "choose another with -o DIR")
     options = build_options(
         kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
     )
     compared = None
     with TerminalProgress(err()) as progress:
-        built = building.build(load_recipe(recipe), options, progress)
+        built = build.build(load_recipe(recipe), options, progress)
         if check:
-            from harness.recheck import recheck
+            from harness.image.reproducibility.check import recheck
 
             compared = recheck(built, options, progress)
         delivered = {image.name: deliver(image, output) for image in built.images.values()} if output else {}
@@ -95,17 +95,17 @@ def lock(
     refresh: RefreshOption = False,
 ) -> None:
     """Write a lock file: the exact packages of a build, to be committed and repeated with --lock."""
-    from harness import building
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
+    from harness.core.files import write_atomically
+    from harness.image import build
     from harness.recipe import load_recipe
     from harness.report.progress import TerminalProgress
-    from harness.writing import write_atomically
 
     wanted = load_recipe(recipe)
     path = output or Path(f"{wanted.name}.lock.json")
     with TerminalProgress(err()) as progress:
         options = build_options(kernel, cache, None, mirror, refresh=refresh, second=second)
-        built = building.build(wanted, options, progress)
+        built = build.build(wanted, options, progress)
     try:
         write_atomically(path, built.lock.to_json())
     except OSError as error:

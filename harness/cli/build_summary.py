@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from harness.size import format_size
+from harness.core.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.image.delivery import Delivered
     from harness.image.factory import Build
     from harness.image.manifest import Input, Origins
-    from harness.recheck import Recheck
+    from harness.image.reproducibility.check import Recheck
 
 _FILES = 4  # more files beside the recipe are only counted
 _DIFFERENCES = 40  # lines of an image; `harness image diff` has them all

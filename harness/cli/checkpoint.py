@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.options import CacheOption, JsonOption, cache_directory
 from harness.cli.printing import err, out, print_json, print_wide
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 app = typer.Typer(
     help="Look after checkpoints: machines saved where a stage begins, for `run --from`.",
@@ -25,8 +25,8 @@ def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> 
     """List the checkpoints, the oldest first."""
     from rich.table import Table
 
-    from harness import checkpoints
-    from harness.size import format_size
+    from harness.core.sizes import format_size
+    from harness.run import checkpoints
     from harness.store import Store
 
     there = checkpoints.saved(Store(cache_directory(cache)))
@@ -61,8 +61,8 @@ def remove_checkpoints(
     cache: CacheOption = None,
 ) -> None:
     """Remove checkpoints; never those that a running process uses."""
-    from harness import checkpoints
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
+    from harness.run import checkpoints
     from harness.store import Store
     from harness.store.upkeep import remove_entries
 
@@ -84,7 +84,7 @@ def verify_checkpoints(
     names: NamesArgument = None, cache: CacheOption = None, as_json: JsonOption = False
 ) -> None:
     """Read checkpoints, all if none are named, and compare them with the hashes from when they were saved."""
-    from harness import checkpoints
+    from harness.run import checkpoints
     from harness.store import Store, seal
 
     store = Store(cache_directory(cache))

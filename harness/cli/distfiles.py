@@ -13,10 +13,10 @@ from harness.cli.printing import err, out, print_json, print_wide
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.core.progress import Progress
     from harness.payload.distfiles import Found
     from harness.payload.source_lists import Distfile
     from harness.payload.tree import Tree
-    from harness.progress import Progress
     from harness.sources.downloads import Downloads
 
 app = typer.Typer(
@@ -46,9 +46,9 @@ def status(
     context: typer.Context, stage: StageOption = None, cache: CacheOption = None, as_json: JsonOption = False
 ) -> None:
     """Say which files are needed for which stage, and which are at hand; ends with 2 if some are missing."""
-    from harness.outcome import Outcome
+    from harness.core.outcome import Outcome
+    from harness.core.progress import Quiet
     from harness.payload import distfiles
-    from harness.progress import Quiet
 
     tree, needed, downloads = _look(context, stage, cache, Quiet())
     found = distfiles.status(needed, downloads)
@@ -77,7 +77,7 @@ def fetch(
     What cannot be had does not stop the others, and is listed at the end. A download that broke off is gone
     on with.
     """
-    from harness.outcome import Outcome
+    from harness.core.outcome import Outcome
     from harness.payload import distfiles
     from harness.report.progress import TerminalProgress
 
@@ -108,9 +108,9 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Read every file again, in the cache and in the tree's own directories; ends with 2 if one is wrong."""
-    from harness.outcome import Outcome
+    from harness.core.outcome import Outcome
+    from harness.core.progress import Quiet
     from harness.payload import distfiles
-    from harness.progress import Quiet
 
     tree, needed, downloads = _look(context, stage, cache, Quiet())
     places = (*distfiles.directories(tree), *(directory or ()))
@@ -138,9 +138,9 @@ def serve(
 
     A guest on QEMU's user network finds it at http://10.0.2.2:PORT.
     """
+    from harness.core.progress import Quiet
+    from harness.machine.network.http import Mirror
     from harness.payload import distfiles
-    from harness.payload.mirror import Mirror
-    from harness.progress import Quiet
 
     tree, needed, downloads = _look(context, stage, cache, Quiet())
     found = distfiles.status(needed, downloads)
@@ -186,8 +186,8 @@ def _show(tree: Tree, found: Sequence[Found]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from harness.core.sizes import format_size
     from harness.payload import distfiles
-    from harness.size import format_size
 
     table = Table(box=None, pad_edge=False)
     for title in ("", "file", "stage", "needed by", "size", ""):

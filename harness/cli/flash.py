@@ -24,9 +24,9 @@ from harness.cli.printing import err, out, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.building import BuildOptions
     from harness.flash.device import Device
     from harness.flash.source import Source
+    from harness.image.build import BuildOptions
     from harness.report.progress import TerminalProgress
 
 ImageOption = Annotated[Path | None, typer.Option(help="Image file to write, instead of a recipe's.")]
@@ -69,7 +69,7 @@ def flash(
     as_json: JsonOption = False,
 ) -> None:
     """Write a boot medium or a disk image to a stick or disk, read it back, and touch no other disk."""
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
     from harness.flash import discovery, guard, session
 
     if show:
@@ -122,8 +122,8 @@ def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgre
     """The image of a recipe that goes onto a stick or a disk."""
     import msgspec
 
-    from harness import building
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
+    from harness.image import build
     from harness.recipe import load_recipe
 
     recipe = load_recipe(name)
@@ -134,7 +134,7 @@ def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgre
             f"the recipe {recipe.name} has no {what} to flash",
             hint=f"name an image in its key boot.{key}, or give a file with --image",
         )
-    built = building.build(recipe, msgspec.structs.replace(options, names=(wanted,)), progress)
+    built = build.build(recipe, msgspec.structs.replace(options, names=(wanted,)), progress)
     return built.images[wanted].path
 
 

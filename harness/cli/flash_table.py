@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.size import format_size
+from harness.core.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

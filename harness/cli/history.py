@@ -9,14 +9,14 @@ import typer
 
 from harness.cli.options import JsonOption, RunsOption
 from harness.cli.printing import err, out, print_json, print_wide
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.record.history import CellHistory, PastRun
+    from harness.record.produced import Difference
     from harness.report.compare import Comparison
-    from harness.report.history import CellHistory, PastRun
-    from harness.report.produced import Difference
 
 _STYLES = {"PASS": "green", "": "yellow"}
 _SHOWN = 8  # lines of a console that are shown for each stage and run
@@ -41,8 +41,8 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show how the runs of each cell went: passes, flakes, durations, and since when one is bad."""
-    from harness.report import index
-    from harness.report.history import Filter, cells, newest
+    from harness.record import index
+    from harness.record.history import Filter, cells, newest
 
     if rebuild:
         index.rebuild(runs)
@@ -66,8 +66,8 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove records until the others fit: the oldest that passed first, never the newest of a cell."""
-    from harness.report.pruning import prune as pruned
-    from harness.size import format_size, parse_size
+    from harness.core.sizes import format_size, parse_size
+    from harness.record.pruning import prune as pruned
 
     try:
         limit = parse_size(quota)
@@ -103,8 +103,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show two runs side by side; ends with 1 where they ended, said or made something else."""
+    from harness.record.reading import find_run, read_run
     from harness.report.compare import compare as compared
-    from harness.report.reading import find_run, read_run
 
     one, other = find_run(first, runs), find_run(second, runs)
     if file:
@@ -142,7 +142,7 @@ def _show_cells(found: list[CellHistory]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.report.history import sparkline
+    from harness.record.history import sparkline
 
     table = Table("cell", "last", box=None, pad_edge=False)
     for title in ("runs", "passed", "flaky", "seconds"):

@@ -6,14 +6,14 @@ import typer
 
 from harness.cli.options import CacheOption, JsonOption, cache_directory
 from harness.cli.printing import out, print_json
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 
 def doctor(cache: CacheOption = None, as_json: JsonOption = False) -> None:
     """Say what this host has, probing accelerators by booting a guest, and how to get what is missing."""
     from rich.text import Text
 
-    from harness.doctor import examine
+    from harness.run.doctor import examine
 
     findings = examine(cache_directory(cache))
     if as_json:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import CacheOption, JsonOption, cache_directory
-from harness.errors import ConfigError
-from harness.outcome import Outcome
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from harness.image.inspect.extract import Skipped
-    from harness.image.inspect.kernel_checks import Finding, Seed
-    from harness.image.inspect.opened import OpenedImage
-    from harness.image.member import Member
+    from harness.formats.extract import Skipped
+    from harness.formats.member import Member
+    from harness.formats.opened import OpenedImage
+    from harness.image.checks.kernel_checks import Finding, Seed
 
 app = typer.Typer(
     help="Look into images: cpio archives, disks, ISO images. Nothing is mounted, and root is not needed.",
@@ -47,8 +47,8 @@ def ls(
     as_json: JsonOption = False,
 ) -> None:
     """List what is in an image, in the order of the image."""
-    from harness.image.inspect import listing
-    from harness.image.inspect.opened import open_image
+    from harness.formats import listing
+    from harness.formats.opened import open_image
 
     with _pipe(), open_image(image) as opened:
         found = _selected(opened, pattern or [])
@@ -68,8 +68,8 @@ def ls(
 @app.command("cat")
 def cat(image: ImageArgument, path: Annotated[str, typer.Argument(help="Path of a file in it.")]) -> None:
     """Write a file of an image to the standard output; symbolic links are followed inside the image."""
-    from harness.image.inspect.lookup import Tree
-    from harness.image.inspect.opened import open_image
+    from harness.formats.lookup import Tree
+    from harness.formats.opened import open_image
 
     with _pipe(), open_image(image) as opened:
         tree = Tree(opened.members(), opened.roots)
@@ -92,8 +92,8 @@ def extract(
     devices: Annotated[bool, typer.Option("--devices", help="Make device nodes; only root can.")] = False,
 ) -> None:
     """Write the files of an image into a directory, and nothing outside of it, whatever the image says."""
-    from harness.image.inspect.extract import extract as write
-    from harness.image.inspect.opened import open_image
+    from harness.formats.extract import extract as write
+    from harness.formats.opened import open_image
 
     skipped: list[Skipped] = []
 
@@ -126,8 +126,8 @@ def diff(
     """Say what differs between two images, of whatever formats; ends with 0 for nothing, 1 for something."""
     from itertools import chain
 
-    from harness.image.inspect.diff import differences, file_difference
-    from harness.image.inspect.opened import open_image
+    from harness.formats.diff import differences, file_difference
+    from harness.formats.opened import open_image
 
     different = False
     with _pipe(), open_image(a) as first, open_image(b) as second:
@@ -159,9 +159,9 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check images for what would only show as silence at boot; ends with 0 if all is well, else with 2."""
-    from harness.image.inspect.kernel_checks import Finding
-    from harness.image.inspect.opened import open_image
-    from harness.image.inspect.verify import verify as check
+    from harness.formats.opened import open_image
+    from harness.image.checks.kernel_checks import Finding
+    from harness.image.checks.verify import verify as check
 
     seed = _seed(kernel, cache) if kernel else None
     document = []
@@ -201,7 +201,7 @@ def _pipe() -> Iterator[None]:
 
 def _show(text: str) -> None:
     """Print a line: on a terminal nothing that controls it, elsewhere the bytes of names as they are."""
-    from harness.image.names import printable
+    from harness.formats.names import printable
 
     shown = printable(text) if sys.stdout.isatty() else text
     sys.stdout.flush()
@@ -209,14 +209,14 @@ def _show(text: str) -> None:
 
 
 def _remark(text: str) -> None:
-    from harness.image.names import printable
+    from harness.formats.names import printable
 
     sys.stderr.write(printable(text) + "\n")
 
 
 def _selected(opened: OpenedImage, patterns: Sequence[str]) -> Iterator[Member]:
     """The members that match; a pattern that nothing matches is the user's mistake."""
-    from harness.image.names import matches
+    from harness.formats.names import matches
 
     unused = set(patterns)
     for member in opened.members():
@@ -239,9 +239,9 @@ def _similar(path: str, known: Iterable[str]) -> str:
 
 
 def _seed(name: str, cache: Path | None) -> Seed:
-    from harness.image.inspect.kernel_checks import seed
+    from harness.core.progress import Quiet
+    from harness.image.checks.kernel_checks import seed
     from harness.kernel import catalogue
-    from harness.progress import Quiet
     from harness.sources.debian import DebianSource
     from harness.store import Store
 

@@ -105,9 +105,9 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a kernel file is, from its own bytes, and which plans it fits."""
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
+    from harness.core.sizes import parse_size
     from harness.kernel import catalogue, inspection
-    from harness.size import parse_size
     from harness.stages.plan_file import needs_files
 
     plans = needs_files()
@@ -138,8 +138,8 @@ def inspect(
 
 def _judge(found: Inspection, needs: Needs, memory: int, command_line: str) -> dict[str, list[Lack]]:
     """What the kernel lacks in each role that the plan has for kernels."""
+    from harness.core.sizes import parse_size
     from harness.kernel.features import lacking
-    from harness.size import parse_size
 
     symbols = found.config.symbols if found.config else None
     asked = memory or (parse_size(needs.memory) if needs.memory else 0)
@@ -170,7 +170,7 @@ def _show_verdict(name: str, summary: str, roles: dict[str, list[Lack]], *, know
 
 
 def _show_inspection(found: Inspection) -> None:
-    from harness.size import format_size
+    from harness.core.sizes import format_size
 
     image = found.image
     kind = found.kind + (" with EFI stub" if image.efi and found.kind == "bzImage" else "")

@@ -16,7 +16,7 @@ from harness.cli.options import (
     cache_directory,
 )
 from harness.cli.printing import err, out, print_json
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from harness.kernel.built import BuiltKernel, Comparison
@@ -55,7 +55,7 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build tiny kernels, or find them in the cache; `--kernel NAME` boots them afterwards."""
-    from harness import places
+    from harness.core import paths
     from harness.kernel import built, catalogue
     from harness.report.progress import TerminalProgress
     from harness.sources.debian import DebianSource
@@ -63,7 +63,7 @@ def build(
     from harness.store import Store
 
     if output:
-        places.check_writable(output.absolute(), "output", "choose another with -o DIR")
+        paths.check_writable(output.absolute(), "output", "choose another with -o DIR")
     found: dict[str, BuiltKernel] = {}
     compared: dict[str, Comparison] = {}
     with TerminalProgress(err()) as progress:
@@ -100,7 +100,7 @@ def build(
 
 
 def _show(name: str, kernel: BuiltKernel, compared: Comparison | None, copy: Path | None) -> None:
-    from harness.size import format_size
+    from harness.core.sizes import format_size
 
     facts = kernel.described
     how = " with ccache" if facts["ccache"] else ""

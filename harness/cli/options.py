@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from harness.building import BuildOptions
+    from harness.image.build import BuildOptions
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -79,7 +79,7 @@ def build_options(
     dirty: bool = False,
 ) -> BuildOptions:
     """What the options of a command mean for a build."""
-    from harness.building import BuildOptions
+    from harness.image.build import BuildOptions
 
     return BuildOptions(
         cache=cache_directory(cache),
@@ -95,6 +95,6 @@ def build_options(
 
 def cache_directory(chosen: Path | None) -> Path:
     """The cache directory, absolute."""
-    from harness import places
+    from harness.core import paths
 
-    return chosen.absolute() if chosen else places.cache_root()
+    return chosen.absolute() if chosen else paths.cache_root()

@@ -44,10 +44,10 @@ def qualify(
     as_json: JsonOption = False,
 ) -> None:
     """Boot kernels, and say what they can do and for which plans they are good."""
-    from harness import pipeline
     from harness.kernel import catalogue
     from harness.qualify import qualification
     from harness.report.progress import TerminalProgress
+    from harness.run import pipeline
     from harness.sources.debian import DebianSource
     from harness.store import Store
 

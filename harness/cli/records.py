@@ -29,7 +29,7 @@ def list_runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> N
     from rich.table import Table
     from rich.text import Text
 
-    from harness.report.reading import read_runs
+    from harness.record.reading import read_runs
 
     summaries = [reading.summary() for reading in read_runs(runs)]
     if as_json:
@@ -63,8 +63,8 @@ def log(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Print what a run's console said, line by line with the time of each, stage by stage."""
+    from harness.record.reading import find_run, read_run
     from harness.report.log import LogOptions, log_lines
-    from harness.report.reading import find_run, read_run
 
     reading = read_run(find_run(run, runs))
     if raw:
@@ -99,9 +99,9 @@ def replay(
 ) -> None:
     """Play a run's console in this terminal, as it was; space pauses, q leaves."""
     from harness.console.cast import write_cast
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
+    from harness.record.reading import find_run, read_run
     from harness.report.player import play, with_typed
-    from harness.report.reading import find_run, read_run
 
     reading = read_run(find_run(run, runs))
     if cast is not None:
@@ -135,9 +135,9 @@ def watch(
     """Follow a run that goes on in another process; ends with it, and with its exit code."""
     from threading import Event
 
-    from harness.errors import InfraError
+    from harness.core.errors import InfraError
+    from harness.record.reading import find_run, read_run
     from harness.report.log import LogOptions, follow
-    from harness.report.reading import find_run, read_run
     from harness.report.summary import show_verdict
 
     directory = find_run(run, runs)

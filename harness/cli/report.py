@@ -30,7 +30,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write static pages about all runs: overview, cells, runs with their consoles; or one run to paste."""
-    from harness.errors import ConfigError
+    from harness.core.errors import ConfigError
 
     if bare_metal:
         _paste(run or "last", runs)
@@ -62,8 +62,8 @@ def report(
 
 
 def _paste(run: str, runs: Path) -> None:
+    from harness.record.reading import find_run, read_run
     from harness.report.bare_metal import report as lines_of
-    from harness.report.reading import find_run, read_run
 
     for line in lines_of(read_run(find_run(run, runs))):
         out().print(line, markup=False, highlight=False, soft_wrap=True)
@@ -77,7 +77,7 @@ def serve(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Show the report in a browser and keep it up to date, such as while a matrix runs; Ctrl-C ends it."""
-    from harness.errors import Interrupted
+    from harness.core.errors import Interrupted
     from harness.report.progress import TerminalProgress
     from harness.report.site.build import build
     from harness.report.site.server import PLACE, serving

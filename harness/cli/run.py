@@ -24,9 +24,9 @@ from harness.cli.options import (
 from harness.cli.printing import err, out, print_json
 
 if TYPE_CHECKING:
-    from harness import pipeline
-    from harness.board.document import Board
+    from harness.machine.board.document import Board
     from harness.machine.protocol import MachineKind
+    from harness.run import pipeline
 
 MemoryOption = Annotated[
     str | None, typer.Option(help="Memory of the guest, such as 512M, instead of the recipe's.")
@@ -159,12 +159,12 @@ def run(
     """Do a whole run."""
     import msgspec
 
-    from harness import boarding, fitness, pipeline
-    from harness.attendance import Attendance, Wishes
     from harness.machine.protocol import Firmware, Medium, Network
     from harness.payload.chosen import Wanted, chosen
     from harness.report.progress import TerminalProgress
-    from harness.slices import Slice
+    from harness.run import on_board, pipeline, preflight
+    from harness.run.checkpointing import Slice
+    from harness.run.interactive import Attendance, Wishes
     from harness.stages.plan_file import load_plan
     from harness.store import Store
 
@@ -187,7 +187,7 @@ def run(
         labels=dict(map(_label, label or ())),
     )
     if board is not None:
-        running = boarding.on_board(running, board)
+        running = on_board.on_board(running, board)
     wishes = Wishes(
         attach=attach or takeover,
         takeover=takeover,
@@ -196,7 +196,7 @@ def run(
     )
     wishes.check()
     _size(disk_size or None, "--disk-size")
-    with boarding.aboard(board, f"harness run {recipe}"), TerminalProgress(err()) as progress:
+    with on_board.aboard(board, f"harness run {recipe}"), TerminalProgress(err()) as progress:
         payload = chosen(
             recipe,
             Wanted(
@@ -222,7 +222,7 @@ def run(
             offered=payload.offered,
         )
         if payload.packages is not None:
-            from harness.report.history import package_estimates
+            from harness.record.history import package_estimates
 
             progress.package_estimates = package_estimates(running.runs, wanted.name)
         running.part.check(load_plan(wanted.plan), running.firmware)
@@ -234,12 +234,12 @@ def run(
         )
         built = pipeline.build(wanted, building, progress)
         if not force:
-            for remark in fitness.check_images(built, running, Store(building.cache)):
+            for remark in preflight.check_images(built, running, Store(building.cache)):
                 progress.note(remark)
         if board is not None:
-            for remark in boarding.remarks(board, pipeline.start_of(built, running).command_line):
+            for remark in on_board.remarks(board, pipeline.start_of(built, running).command_line):
                 progress.note(remark)
-            boarding.equip(board, built, progress)
+            on_board.equip(board, built, progress)
         seed = built.kernels.get("seed")
         progress.estimates = partial(_estimates, running.runs, wanted.name, seed.name if seed else "", kind)
         attendance = Attendance(wishes, progress, err())
@@ -255,14 +255,14 @@ def run(
 
 
 def _estimates(runs: Path, recipe: str, kernel: str, machine: str) -> dict[str, float]:
-    from harness.report.history import estimates
+    from harness.record.history import estimates
 
     return estimates(runs, recipe, kernel, machine)
 
 
 def _machine(text: str) -> tuple[MachineKind, Board | None]:
     """The kind of machine that is asked for, and the board if it is one."""
-    from harness.board.document import find_board
+    from harness.machine.board.document import find_board
     from harness.machine.protocol import MachineKind
 
     kind, colon, name = text.partition(":")
@@ -277,7 +277,7 @@ def _machine(text: str) -> tuple[MachineKind, Board | None]:
 def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:
     import msgspec
 
-    from harness.report.record import RunDocument
+    from harness.record.record import RunDocument
     from harness.report.summary import show_run
     from harness.stages.plan_file import load_plan
 
@@ -289,7 +289,7 @@ def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:
 
 
 def _size(text: str | None, option: str = "--memory") -> int | None:
-    from harness.size import parse_size
+    from harness.core.sizes import parse_size
 
     if text is None:
         return None

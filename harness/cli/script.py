@@ -55,10 +55,10 @@ def script(
     as_json: JsonOption = False,
 ) -> None:
     """Write a shell script that makes a recipe's images with plain tools, to be read and run by sceptics."""
-    from harness import scripting
+    from harness.core.sizes import format_size
+    from harness.image.script import build
     from harness.payload.chosen import Wanted, chosen
     from harness.report.progress import TerminalProgress
-    from harness.size import format_size
 
     options = build_options(
         kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
@@ -80,7 +80,7 @@ def script(
             progress,
         )
         roots = {name: path for name, path in (("tree", tree), ("builder-hex0", builder)) if path}
-        found = scripting.write(payload.recipe, options, output, progress, roots=roots, with_inputs=inputs)
+        found = build.write(payload.recipe, options, output, progress, roots=roots, with_inputs=inputs)
     size = sum(each.size for each in found.inputs)
     if as_json:
         print_json(
@@ -93,7 +93,7 @@ def script(
         return
     for name, sha256 in found.images.items():
         out().print(f"{sha256}  {name}", highlight=False)
-    where = output.absolute().with_name(scripting.INPUTS)
+    where = output.absolute().with_name(build.INPUTS)
     what = "are in" if inputs else "have to lie in"
     out().print(
         f"{output} makes them; its {len(found.inputs)} inputs ({format_size(size)}) {what} {where}",

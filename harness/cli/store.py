@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.options import CacheOption, JsonOption, cache_directory
 from harness.cli.printing import err, out, print_json, print_wide
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def list_entries(cache: CacheOption = None, as_json: JsonOption = False) -> None
     from rich.table import Table
     from rich.text import Text
 
-    from harness.size import format_size
+    from harness.core.sizes import format_size
     from harness.store import Store
     from harness.store.upkeep import contents
 
@@ -73,7 +73,7 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """Remove what was not used for long, and what crashes left; never what a running process uses."""
-    from harness.size import format_size
+    from harness.core.sizes import format_size
     from harness.store import Store
     from harness.store.upkeep import tidy
 
@@ -142,7 +142,7 @@ def _age(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    from harness.size import parse_size
+    from harness.core.sizes import parse_size
 
     try:
         return parse_size(text)

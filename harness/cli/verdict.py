@@ -34,9 +34,9 @@ def verdict(
     as_json: JsonOption = False,
 ) -> None:
     """Follow a plan over a console log, and explain what became of the run."""
-    from harness.errors import ConfigError
-    from harness.report.reading import find_run, read_run
-    from harness.report.tail import Arrivals
+    from harness.core.errors import ConfigError
+    from harness.record.console_log import Arrivals
+    from harness.record.reading import find_run, read_run
     from harness.stages.plan_file import find_plan, load_plan
     from harness.stages.replay import replay
 

@@ -18,7 +18,7 @@ import msgspec
 
 from harness.console.cksum import Cksum
 from harness.console.transport import BULK_PORT
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     import socket

@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Protocol, Self
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.console.asking import PATIENCE, Asker, ShellGone, ShellTimeout
+from harness.console.exchange import PATIENCE, Asker, ShellGone, ShellTimeout
 from harness.console.framing import BASE64, LARGE, OCTAL, SMALL, Codec, Frames, settings_script, sums
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from contextlib import suppress
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

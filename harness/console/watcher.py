@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.lines import MAX_LINE, STAMP, Block, Line, LineCleaner
-from harness.console.sieve import Candidate, Sieve
+from harness.console.prefilter import Candidate, Sieve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.flash import signatures, sysfs, udev, uses
 from harness.flash.device import Device, Identity
 

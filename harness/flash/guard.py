@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.size import format_size
+from harness.core.errors import ConfigError
+from harness.core.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, HarnessError
+from harness.core.errors import ConfigError, HarnessError
 from harness.flash import discovery, guard, target, writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.core.progress import Progress
     from harness.flash.device import Device
     from harness.flash.discovery import Sources
     from harness.flash.source import Source
     from harness.flash.writer import Elsewhere, Flashed
-    from harness.progress import Progress
 
 
 def look(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from pathlib import Path

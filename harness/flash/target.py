@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

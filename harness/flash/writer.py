@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from harness.errors import HarnessError, InfraError, Interrupted
+from harness.core.errors import HarnessError, InfraError, Interrupted
+from harness.core.sizes import format_size
 from harness.flash.ranges import Range, aligned, between, data, pieces, within
 from harness.flash.target import BLOCK
-from harness.size import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from harness.core.progress import Progress, Task
     from harness.flash.target import Target
-    from harness.progress import Progress, Task
 
 Elsewhere = Literal["zero", "discard", "keep"]
 

@@ -14,16 +14,16 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, InfraError
-from harness.image.order import in_order
-from harness.image.tree import Written
-from harness.size import format_size
+from harness.core.errors import ConfigError, InfraError
+from harness.core.sizes import format_size
+from harness.formats.order import in_order
+from harness.formats.tree import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from harness.image.tree import Entry
+    from harness.formats.tree import Entry
     from harness.recipe import BuilderHex0, Recipe
 
 _SECTOR = 512

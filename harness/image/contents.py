@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from harness import recipe as r
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.formats.elf import needed_files
+from harness.formats.merge import chosen, merge
+from harness.formats.names import matches
+from harness.formats.tree import Entry
 from harness.image import origins
-from harness.image.elf import needed_files
-from harness.image.merge import chosen, merge
-from harness.image.names import matches
-from harness.image.tree import Entry
 from harness.kernel import modules
 from harness.sources import links, unpacked
 from harness.sources.downloads import WrongContentError

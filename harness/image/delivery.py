@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import places
-from harness.errors import DISK_FULL, ConfigError, InfraError
+from harness.core import paths
+from harness.core.errors import DISK_FULL, ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def deliver(artifact: Artifact, directory: Path) -> Delivered:
     """
     from harness.image import manifest, sbom
 
-    places.writable_directory(directory, "output", _HINT)
+    paths.writable_directory(directory, "output", _HINT)
     delivered = Delivered(
         directory / artifact.path.name,
         directory / f"{artifact.name}.manifest.json",
@@ -80,7 +80,7 @@ def put(content: Path | bytes, path: Path, sha256: str) -> bool:
         ConfigError: The directory cannot be made or written to.
         InfraError: Its disk is full or fails.
     """
-    places.writable_directory(path.parent, "output", _HINT)
+    paths.writable_directory(path.parent, "output", _HINT)
     try:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == sha256:

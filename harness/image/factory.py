@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.core.sizes import format_size
 from harness.image import origins
 from harness.image.artifact import Artifact
 from harness.kernel import catalogue
-from harness.size import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from harness.formats.tree import Entry, Written
     from harness.image.ingredients import Workshop
-    from harness.image.tree import Entry, Written
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Content, Image, Recipe
     from harness.sources.packages import Lock
@@ -246,9 +246,9 @@ class Factory(msgspec.Struct):
                 described["behind"] = [self.image(name).sha256 for name in image.behind]
                 described["compressor"] = compressor(image.compression)
             case r.Iso():
-                from harness.image import iso
+                from harness.image import hybrid
 
-                described |= iso.describe(image, self)
+                described |= hybrid.describe(image, self)
             case r.BuilderHex0():
                 from harness.image import builder_hex0
 
@@ -280,9 +280,9 @@ class Factory(msgspec.Struct):
                 trees = [self._checked_tree(place.contents, path) for place in places]
                 return disk.write(image, trees, path, work=work, mtime=self.workshop.mtime)
             case r.Iso():
-                from harness.image import iso
+                from harness.image import hybrid
 
-                return iso.write(image, self, self._checked_tree(image.contents, path), path, work=work)
+                return hybrid.write(image, self, self._checked_tree(image.contents, path), path, work=work)
             case r.BuilderHex0():
                 from harness.image import builder_hex0
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from harness.core.progress import Progress
     from harness.image.artifact import Artifact
     from harness.kernel.catalogue import Kernel
-    from harness.progress import Progress
     from harness.recipe import Recipe
     from harness.sources.debian import DebianSource
     from harness.sources.downloads import Downloads

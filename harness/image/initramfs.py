@@ -5,16 +5,16 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from harness import compression as streams
-from harness.errors import InfraError
-from harness.image import cpio
+from harness.core.errors import InfraError
+from harness.formats import compression as streams
+from harness.formats import cpio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from harness.image.tree import Entry, Written
+    from harness.formats.tree import Entry, Written
 
 
 def write(

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import recipe as r
-from harness.image import builder_hex0
-from harness.image.iso import boot_loaders
+from harness.image import boot_loaders, builder_hex0
 from harness.image.manifest import Input, without_twins
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from harness.errors import InfraError
-from harness.image.names import printable
-from harness.image.tree import Written  # noqa: TC001 - msgspec reads annotations at run time
+from harness.core.errors import InfraError
+from harness.formats.names import printable
+from harness.formats.tree import Written  # noqa: TC001 - msgspec reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
-from harness.errors import ConfigError
-from harness.image.names import matches
+from harness.core.errors import ConfigError
+from harness.formats.names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

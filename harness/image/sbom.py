@@ -16,8 +16,8 @@ from packageurl import PackageURL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.formats.tree import Written
     from harness.image.manifest import Input, Manifest
-    from harness.image.tree import Written
 
 _NAMESPACE = uuid.UUID(
     "1b0a3c5e-4a55-5d0c-8c93-6c1d0c6a2f11"

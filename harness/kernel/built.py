@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.files import remove
 from harness.kernel import configuring, fragments, source, toolchain
 from harness.kernel.bzimage import inspect
 from harness.kernel.making import Making
-from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.core.progress import Progress
     from harness.kernel.fragments import Wish
     from harness.kernel.toolchain import Toolchain
-    from harness.progress import Progress
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
     from harness.store import Store

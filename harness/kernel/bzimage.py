@@ -19,7 +19,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel import unified, vmlinux
 from harness.kernel.image import KernelImage
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from harness import places, toml
-from harness.errors import ConfigError
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
 from harness.kernel import stock
 from harness.kernel.bzimage import KernelImage, inspect
 from harness.kernel.stock import DebianKernel
@@ -94,7 +94,7 @@ class Kernel(msgspec.Struct, frozen=True):
 
 def kernel_files() -> dict[str, Path]:
     """The kernel lines of the catalogue, by name; the user's own stand for the project's of the same name."""
-    files = sorted((places.data_root() / "kernels").glob("*.toml"))
+    files = sorted((paths.data_root() / "kernels").glob("*.toml"))
     own = sorted(_OWN.absolute().glob("*.toml"))
     return {path.stem: path for path in (*files, *own)}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +121,7 @@ def search(file: BinaryIO, path: Path) -> Config | None:
     Raises:
         ConfigError: There is one, and it is damaged.
     """
-    from harness import compression
+    from harness.formats import compression
 
     file.flush()
     if file.seek(0, io.SEEK_END) == 0:

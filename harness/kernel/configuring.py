@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel import fragments
 from harness.kernel.fragments import OFF
 from harness.kernel.making import WANTED

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from harness import places, toml
-from harness.errors import ConfigError
-from harness.size import parse_size
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
+from harness.core.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ def load_features() -> Mapping[str, Feature]:
         ConfigError: A file is wrong.
     """
     known: dict[str, Feature] = {}
-    for path in sorted((places.data_root() / "kernels/features").glob("*.toml")):
+    for path in sorted((paths.data_root() / "kernels/features").glob("*.toml")):
         for number, feature in enumerate(toml.load(path, _Document).feature):
             key = f"{path}: key feature[{number}]"
             if feature.name in known:

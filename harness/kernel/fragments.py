@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import places
-from harness.errors import ConfigError
+from harness.core import paths
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ class Lost(msgspec.Struct, frozen=True):
 
 def fragment_files() -> dict[str, Path]:
     """The project's own fragments, by name."""
-    return {path.stem: path for path in sorted((places.data_root() / "kernels/fragments").glob("*.config"))}
+    return {path.stem: path for path in sorted((paths.data_root() / "kernels/fragments").glob("*.config"))}
 
 
 def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:

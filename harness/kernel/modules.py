@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import compression
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.formats import compression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from harness import compression
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.formats import compression
 
 if TYPE_CHECKING:
-    from harness.compression import Sink
+    from harness.formats.compression import Sink
     from harness.kernel.image import KernelImage
 
 LIMIT = 512 << 20  # bytes of an unpacked kernel; Debian's have 30 to 70 MB

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError, command_failed
+from harness.core.errors import ConfigError, command_failed
 from harness.kernel.toolchain import PATH
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import toml
-from harness.errors import ConfigError
+from harness.core import toml
+from harness.core.errors import ConfigError
 from harness.sources.apt import GoneError
 
 if TYPE_CHECKING:

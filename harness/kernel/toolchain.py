@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError, command_failed
+from harness.core.errors import ConfigError, command_failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel.image import KernelImage
 
 if TYPE_CHECKING:

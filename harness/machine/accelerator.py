@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.machine import probe_guest
 from harness.machine.protocol import Accelerator
 from harness.machine.qemu import qemu_program

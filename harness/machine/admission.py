@@ -8,8 +8,8 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError
-from harness.size import format_size
+from harness.core.errors import ConfigError
+from harness.core.sizes import format_size
 from harness.store import locks
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.machine.protocol import DirectBoot, DiskBoot, Firmware, Medium, MediumBoot
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
-from harness.machine.network import answering_words, network_words
+from harness.machine.network.qemu_args import answering_words, network_words
 from harness.machine.protocol import Bus, Firmware
 
 if TYPE_CHECKING:

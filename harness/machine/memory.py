@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

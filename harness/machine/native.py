@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.console.transport import PtyTransport
-from harness.errors import ConfigError, InfraError
-from harness.machine import enclosure
+from harness.core.errors import ConfigError, InfraError
+from harness.machine import namespaces
 from harness.machine.process_tree import TreeMeter
 from harness.machine.protocol import End, EndCause, MachineKind
 
@@ -138,7 +138,7 @@ class NativeMachine:
             "control": theirs.fileno(),
             "lock": self._lock,
         }
-        self.command = (sys.executable, "-I", str(Path(enclosure.__file__)), json.dumps(words))
+        self.command = (sys.executable, "-I", str(Path(namespaces.__file__)), json.dumps(words))
         (self._directory / "native.cmd").write_text(f"{shlex.join(self.command)}\n", encoding="utf-8")
         try:
             self._process = subprocess.Popen(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.console.transport import pipes
-from harness.errors import ConfigError, HarnessError, InfraError
-from harness.machine import looks, memory, overlay, process
+from harness.core.errors import ConfigError, HarnessError, InfraError
+from harness.machine import inspection, memory, overlay, process
 from harness.machine.command import CONSOLE, Ends, command_words, for_people
-from harness.machine.network import ANSWERER
+from harness.machine.network.qemu_args import ANSWERER
 from harness.machine.protocol import End, EndCause, Network
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.machine.names import Connection, Names, Question
+    from harness.machine.network.dns import Connection, Names, Question
     from harness.machine.protocol import MachineSpec, ProcessorSample, Usage
 
 PROGRAM = "qemu-system-x86_64"
@@ -153,7 +153,7 @@ class QemuMachine:
         from harness.machine.qmp import Monitor  # and asyncio, which takes some time, while QEMU starts
 
         if names is not None:
-            from harness.machine.names import Names  # few guests have a network
+            from harness.machine.network.dns import Names  # few guests have a network
 
             self._names = Names(names, ANSWERER, self._asked).__enter__()
         try:
@@ -273,11 +273,11 @@ class QemuMachine:
         """Registers of the boot processor, and what QEMU did since the last look."""
         before, cpu_before = self._sampled
         self._sampled = now, cpu = time.monotonic(), self._meter.read().cpu
-        return looks.sample(self._monitor, (cpu - cpu_before) / max(now - before, 1e-6))
+        return inspection.sample(self._monitor, (cpu - cpu_before) / max(now - before, 1e-6))
 
     def screen(self) -> list[str]:
         """The lines of the VGA text screen that are not blank."""
-        return looks.screen(self._monitor, self._directory)
+        return inspection.screen(self._monitor, self._directory)
 
     def screenshot(self, path: Path) -> bool:
         """Save the screen as PNG; whether that worked."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     import socket

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import toml
-from harness.errors import ConfigError
+from harness.core import toml
+from harness.core.errors import ConfigError
+from harness.core.sizes import parse_size
 from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
 from harness.matrix.document import Checkout, Document, Include, kind_of
 from harness.recipe import load_recipe
-from harness.report.index import cell_name
-from harness.size import parse_size
+from harness.record.index import cell_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel.catalogue import is_path, kernel_files
 from harness.machine.protocol import MachineKind
 from harness.matrix.document import kind_of

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.natively import DEFAULT_MEMORY
+from harness.core.errors import ConfigError
+from harness.core.sizes import parse_size
 from harness.payload import stage0
 from harness.payload.chosen import mode_of
 from harness.payload.tree import recognise
-from harness.size import parse_size
+from harness.run.native_spec import DEFAULT_MEMORY
 
 if TYPE_CHECKING:
     from typing import Any

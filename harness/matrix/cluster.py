@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from harness.errors import ConfigError, HarnessError, InfraError
+from harness.core.errors import ConfigError, HarnessError, InfraError
+from harness.core.outcome import Outcome
+from harness.core.sizes import format_size
 from harness.machine.protocol import MachineKind
 from harness.matrix import local
-from harness.matrix.cargo import Lacking, send, unload
 from harness.matrix.queue import Job, Result
-from harness.outcome import Outcome
-from harness.size import format_size
+from harness.matrix.transfer import Lacking, send, unload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from harness.matrix.cargo import Cargo
     from harness.matrix.cells import Cell
+    from harness.matrix.transfer import Cargo
     from harness.store import Store
 
 _PATIENCE = 15.0  # seconds for the scheduler to answer

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.outcome import Outcome
 from harness.matrix.backlog import Backlog, Task
 from harness.matrix.queue import LEASE, Job, Result
-from harness.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from harness.matrix.queue import Queue
-    from harness.report.history import PastRun
+    from harness.record.history import PastRun
 
 _ATTEMPTS = 2  # at most; only INFRA is worth the second
 _MOMENT = 1.0  # seconds between looks at what goes on

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

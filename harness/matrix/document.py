@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from harness import toml
+from harness.core import toml
 from harness.machine.protocol import MachineKind
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from harness.board.document import find_board
-from harness.errors import InfraError
+from harness.core.errors import InfraError
+from harness.core.outcome import Outcome
 from harness.machine import admission
+from harness.machine.board.document import find_board
 from harness.matrix.queue import Job, Result
-from harness.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.core.outcome import Outcome
 from harness.matrix.cells import Cell
-from harness.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from harness.report.history import PastRun
+    from harness.record.history import PastRun
 
 LEASE = 60.0  # seconds; renewed several times meanwhile
 

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import pipeline, places
-from harness.errors import ConfigError, HarnessError, InfraError, Interrupted
+from harness.core import paths
+from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupted
 from harness.machine import accelerator
 from harness.machine.protocol import Firmware, Medium
-from harness.matrix.cargo import Cargo
 from harness.matrix.cells import load_matrix, replace_cell
 from harness.matrix.cluster import ClusterWorkers
 from harness.matrix.controller import adopt, carry_out, expected
 from harness.matrix.local import LocalWorkers, Place
 from harness.matrix.queue import Queue
 from harness.matrix.selection import select
+from harness.matrix.transfer import Cargo
 from harness.recipe import load_recipe
-from harness.report.history import cell_seconds, runs_of_matrix
+from harness.record.history import cell_seconds, runs_of_matrix
+from harness.run import pipeline
 from harness.store import Store
 from harness.store.locks import held_if_free
 from harness.store.uses import watched
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from harness.core.progress import Progress
     from harness.matrix.cells import Cell, Matrix
     from harness.matrix.controller import Audience
     from harness.matrix.queue import Job
-    from harness.progress import Progress
-    from harness.report.history import PastRun
+    from harness.record.history import PastRun
 
     Watching = Callable[[LocalWorkers | ClusterWorkers, int, int], Audience]
 
@@ -126,7 +127,7 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
     """
     home = options.runs / ".matrix" / path.stem
     hint = "choose another directory with --runs DIR"
-    places.writable_directory(home, "matrix", hint)
+    paths.writable_directory(home, "matrix", hint)
     with _alone(home, path.stem), Queue(home / "queue.db") as queue:
         if options.resume:
             matrix, jobs = _resumed(queue, path, options)
@@ -135,7 +136,7 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
             matrix = queue.begin(path.stem, planned.cells, planned.seconds)
             jobs = queue.jobs(matrix)
         logs = home / matrix
-        places.writable_directory(logs, "matrix", hint)
+        paths.writable_directory(logs, "matrix", hint)
         shared = Shared(options.cache, options.runs, progress, logs if options.send else None)
         with _workers(logs, options, shared) as workers:
             done = sum(job.state == "done" for job in jobs)

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.image.names import matches
+from harness.core.errors import ConfigError
+from harness.formats.names import matches
 from harness.payload import source_lists
 from harness.recipe import Document, Recipe, problems
 from harness.sources import links

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.payload import stage0
 from harness.recipe import load_recipe, recipe_files
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from harness.core.progress import Progress
     from harness.payload.era import ModeName
-    from harness.progress import Progress
     from harness.recipe import Recipe
 
 WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from harness.errors import ConfigError, HarnessError, InfraError
+from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.payload import source_lists
 
 if TYPE_CHECKING:

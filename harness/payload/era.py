@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from harness import places, toml
-from harness.errors import ConfigError
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,7 +156,7 @@ class Era(msgspec.Struct, frozen=True):
 
 def era_files() -> dict[str, Path]:
     """The eras that come with the project, by name."""
-    return {path.stem: path for path in sorted((places.data_root() / "images/eras").glob("*.toml"))}
+    return {path.stem: path for path in sorted((paths.data_root() / "images/eras").glob("*.toml"))}
 
 
 def load_era(path: Path) -> Era:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.payload import assembly, distfiles, packages
 from harness.payload.tree import recognise
 from harness.sources.downloads import Downloads
@@ -16,11 +16,11 @@ from harness.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from harness.core.progress import Progress
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
     from harness.payload.source_lists import Distfile
     from harness.payload.tree import Tree
-    from harness.progress import Progress
     from harness.recipe import Recipe
 
 _SHOWN = 8  # stray files

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.recipe import Checkout, Text, load_recipe
 
 if TYPE_CHECKING:

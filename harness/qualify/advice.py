@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.sizes import parse_size
 from harness.kernel.features import lacking, load_features
 from harness.qualify.questions import Word, load_questions
-from harness.size import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

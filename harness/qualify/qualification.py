@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import pipeline
-from harness.building import BuildOptions
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.image.build import BuildOptions
 from harness.kernel import inspection
-from harness.outcome import Outcome
 from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.qualify.relay import Relay, relay_beside
 from harness.recipe import load_recipe
+from harness.run import pipeline
 from harness.stages.plan_file import needs_files
 from harness.stages.verdict import Verdict  # noqa: TC001 - msgspec reads annotations at run time
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from harness.core.progress import Progress
     from harness.kernel.catalogue import Kernel
-    from harness.progress import Progress
     from harness.recipe import Recipe
     from harness.stages.verdict import StageResult
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import places, toml
-from harness.errors import ConfigError
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def load_questions() -> Mapping[str, Question]:
 
 def questions_file() -> Path:
     """Where the questions are."""
-    return places.data_root() / "images/qualify/questions.toml"
+    return paths.data_root() / "images/qualify/questions.toml"
 
 
 def read_answers(console: bytes) -> dict[str, Answer]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.matrix import local
-from harness.report.reading import read_run
+from harness.record.reading import read_run
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from harness.core.progress import Progress
     from harness.matrix.queue import Result
-    from harness.progress import Progress
 
 _UP = b"relay: sysa: up under "
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 from harness.qualify.questions import UNTESTED, Word, load_questions
 
 if TYPE_CHECKING:

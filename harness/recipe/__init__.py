@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places, toml
-from harness.errors import ConfigError
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
 from harness.recipe.check import problems
 from harness.recipe.contents import (
     Checkout,
@@ -85,7 +85,7 @@ __all__ = [
 
 def recipe_files() -> dict[str, Path]:
     """The recipes that come with the project, by name."""
-    return {path.stem: path for path in sorted((places.data_root() / "images/recipes").glob("*.toml"))}
+    return {path.stem: path for path in sorted((paths.data_root() / "images/recipes").glob("*.toml"))}
 
 
 def load_recipe(name: str, given: Mapping[str, str] | None = None) -> Recipe:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.core.sizes import parse_size
 from harness.recipe.check_contents import contents_problems, kernel_problems
 from harness.recipe.images import BuilderHex0, Dib, Disk, Image, Initramfs, Iso, Partition
-from harness.size import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

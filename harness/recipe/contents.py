@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from harness import toml
+from harness.core import toml
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._+-]*$")]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 
-from harness import toml
-from harness.errors import ConfigError
+from harness.core import toml
+from harness.core.errors import ConfigError
+from harness.core.sizes import parse_size
 from harness.recipe.contents import Content, Name
 from harness.recipe.images import Image, contents_by_key
-from harness.size import parse_size
 
 if TYPE_CHECKING:
     from pathlib import Path

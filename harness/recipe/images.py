@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from harness import toml
+from harness.core import toml
+from harness.core.sizes import parse_size
 from harness.recipe.contents import Content, KernelName, Name
-from harness.size import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.recipe import (
     Boot,
     Content,

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.size import format_size
+from harness.core.sizes import format_size
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.report.reading import Reading
+    from harness.record.reading import Reading
     from harness.stages.verdict import StageResult
 
 _STAMP = r"^(?:<\d>)?(?:\[ *\d+\.\d+\](?:\[ *[CT]\d+\])? )?"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.report.produced import Difference, difference
+from harness.core.errors import ConfigError
+from harness.record.produced import Difference, difference
 from harness.stages import products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.report.reading import Mark, Reading
-    from harness.report.record import RunDocument
+    from harness.record.reading import Mark, Reading
+    from harness.record.record import RunDocument
 
 _KEPT = 200  # lines of each stage and run that are kept; the rest is counted
 

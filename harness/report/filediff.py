@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.image.inspect.diff import file_difference
-from harness.image.inspect.parts import Part
+from harness.core.errors import ConfigError
+from harness.formats.diff import file_difference
+from harness.formats.parts import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from harness.report.reading import Mark
+    from harness.record.reading import Mark
 
 _PAUSE, _LEAVE = b" ", b"q"
 

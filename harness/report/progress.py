@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from harness.size import format_size
+from harness.core.sizes import format_size
 from harness.stages.events import CheckBegan, CheckEnded, Packaged, Saved, StageBegan, StageEnded
 from harness.stages.verdict import StageStatus
 

@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from harness.outcome import Outcome
-from harness.size import format_size
+from harness.core.outcome import Outcome
+from harness.core.sizes import format_size
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.report.record import RunDocument
+    from harness.record.record import RunDocument
     from harness.stages.plan import Plan
     from harness.stages.verdict import Verdict
 

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, InfraError, command_failed
+from harness.core.errors import ConfigError, InfraError, command_failed
 from harness.sources.packages import Package
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from debian.deb822 import Packages as PackagesStanza
 
-    from harness.progress import Progress
+    from harness.core.progress import Progress
 
 _ARCHIVE_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _INDEX_AGE_LIMIT = 7 * 24 * 3600  # seconds after which an index is fetched again

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError, InfraError, command_failed
+from harness.core.errors import ConfigError, InfraError, command_failed
 from harness.sources.apt import AptRoot, GoneError, machine_mirror
 from harness.sources.packages import Lock, Package, Resolution
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.progress import Progress
+    from harness.core.progress import Progress
     from harness.store import Store
 
 # Part of the key of unpacked packages: raise it when they are unpacked in another way.

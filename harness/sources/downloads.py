@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.progress import Progress, Task
+    from harness.core.progress import Progress, Task
     from harness.store import Store
 
 _TRIES = 5

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, HarnessError, command_failed
+from harness.core.errors import ConfigError, HarnessError, command_failed
 
 if TYPE_CHECKING:
     from pathlib import Path

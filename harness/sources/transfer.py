@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import requests
 import urllib3
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.progress import Task
+    from harness.core.progress import Task
 
 _BLOCK = 64 << 10  # what is lost of a block when the server breaks off is fetched again
 _PARTIAL, _UNSATISFIABLE = 206, 416

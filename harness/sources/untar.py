@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 import msgspec
 import zstandard
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.sources.unpacked import FILES, Unpacked, write_members
 
 if TYPE_CHECKING:

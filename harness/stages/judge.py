@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.lines import STAMP
+from harness.core.outcome import Outcome
 from harness.machine.protocol import EndCause
-from harness.outcome import Outcome
 from harness.stages.diagnosis import diagnose
 from harness.stages.verdict import Evidence, Verdict
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from harness.console.shell import Reply
     from harness.console.watcher import Sighting
     from harness.machine.protocol import End, Observed
+    from harness.stages.last_lines import Recent
     from harness.stages.plan import Check, Failure, Plan, Stage
-    from harness.stages.recent import Recent
 
 # What stands on the screen of a machine whose guest never writes there: words of SeaBIOS, of boot loaders, of
 # the x86 decompressor, and of QEMU's kernel loader.

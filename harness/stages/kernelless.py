@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.machine.protocol import EndCause
-from harness.outcome import Outcome
 from harness.stages.plan import Failure
 
 if TYPE_CHECKING:

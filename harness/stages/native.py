@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import toml
+from harness.core import toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

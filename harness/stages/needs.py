@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import toml
+from harness.core import toml
 
 
 class KernelNeeds(toml.Table, frozen=True):

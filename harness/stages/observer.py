@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from harness.errors import InfraError
-from harness.outcome import Outcome
+from harness.core.errors import InfraError
+from harness.core.outcome import Outcome
 from harness.stages import diagnosis, events, judge
 from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.clock import GuestClock
-from harness.stages.current import Current
-from harness.stages.hearing import BREATH, Hearing
+from harness.stages.console_reader import BREATH, Hearing
 from harness.stages.judge import Trouble
+from harness.stages.stage_state import Current
 from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

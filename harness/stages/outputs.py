@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.bulk import Fetched, fetch
-from harness.errors import InfraError
-from harness.outcome import Outcome
+from harness.core.errors import InfraError
+from harness.core.outcome import Outcome
 from harness.stages import events, products
 from harness.stages.products import Produced
 from harness.stages.verdict import Decided, Evidence, Verdict

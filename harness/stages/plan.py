@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from harness import toml
 from harness.console.watcher import Marker
-from harness.outcome import Outcome
+from harness.core import toml
+from harness.core.outcome import Outcome
 from harness.stages.needs import NO_NEEDS, Needs
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from harness import places, toml
-from harness.errors import ConfigError
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
 from harness.machine.protocol import Accelerator
 from harness.stages.native import Native, native_problems
 from harness.stages.needs import Needs, joined
@@ -39,7 +39,7 @@ class _Included(toml.Table, frozen=True):
 
 def plan_files() -> dict[str, Path]:
     """The plans that come with the project, by name; others that lie there are to be included."""
-    files = sorted((places.data_root() / "images/plans").glob("*.toml"))
+    files = sorted((paths.data_root() / "images/plans").glob("*.toml"))
     return {path.stem: path for path in files if _is_plan(path.read_text(encoding="utf-8"))}
 
 
@@ -57,7 +57,7 @@ def needs_files() -> dict[str, tuple[str, Needs]]:
     plans = {name: _document(path) for name, path in plan_files().items()}
     found = {name: (document.summary, load_plan(find_plan(name)).needs) for name, document in plans.items()}
     said = {name for document in plans.values() for name in document.include}
-    for path in sorted((places.data_root() / "images/plans").glob("needs-*.toml")):
+    for path in sorted((paths.data_root() / "images/plans").glob("needs-*.toml")):
         if path.stem not in said:
             included = toml.load(path, _Included)
             found[path.stem] = (included.summary, included.needs)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.machine.protocol import End, EndCause, Usage
-from harness.outcome import Outcome
 from harness.stages.observer import Observer
 from harness.stages.verdict import Decided, RunResult, StageResult, StageStatus, Verdict
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.shell import Shell, ShellGone, ShellTimeout
-from harness.errors import InfraError
-from harness.outcome import Outcome
-from harness.stages import events, judge, unheard
+from harness.core.errors import InfraError
+from harness.core.outcome import Outcome
+from harness.stages import events, judge, silent
 from harness.stages.observer import Observer
-from harness.stages.person import Nobody
+from harness.stages.operator import Nobody
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.machine.protocol import Machine
     from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
-    from harness.stages.person import Person
+    from harness.stages.operator import Person
     from harness.stages.plan import Check, Plan, Stage
 
 _GOODBYE = 0.2  # seconds that the end of the console may take to arrive after typing failed
@@ -155,8 +155,8 @@ class Runner:
 
     def _carry_out(self, stage: Stage) -> None:
         """Do what the stage asks of us; most only want to be watched."""
-        if unheard.is_waited_for(self._plan, stage):
-            unheard.wait(self._observer.clock, stage.unheard * self._scale)
+        if silent.is_waited_for(self._plan, stage):
+            silent.wait(self._observer.clock, stage.unheard * self._scale)
         if stage.checks:
             shell = self._enter_shell(stage)
             for check in stage.checks:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from harness.outcome import Outcome  # noqa: TC001 - msgspec reads annotations at run time
+from harness.core.outcome import Outcome  # noqa: TC001 - msgspec reads annotations at run time
 
 
 class Evidence(msgspec.Struct, frozen=True):

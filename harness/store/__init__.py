@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places
-from harness.errors import DISK_FULL, InfraError
+from harness.core import paths
+from harness.core.errors import DISK_FULL, InfraError
+from harness.core.files import remove
 from harness.store import locks, seal
 from harness.store.seal import SealedFile
 from harness.store.uses import uses_of_this_process
-from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +44,7 @@ class Store:
     """
 
     def __init__(self, cache: Path) -> None:
-        self.cache = places.writable_directory(cache, "cache", _HINT)
+        self.cache = paths.writable_directory(cache, "cache", _HINT)
         self.entries = cache / "store"
         self.locks = cache / "locks"
         self.uses = cache / "uses"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.writing import write_atomically
+from harness.core.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.files import remove
 from harness.store import UNFINISHED, seal
 from harness.store.locks import held_if_free
 from harness.store.uses import names_in_use
-from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from harness.progress import Progress
+    from harness.core.progress import Progress
     from harness.store import Store
 
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.building import BuildOptions, build
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
 from harness.console.transport import BULK_PORT, pipes
+from harness.core.progress import Quiet
+from harness.image.build import BuildOptions, build
 from harness.machine.qemu import qemu_program
-from harness.progress import Quiet
 from harness.recipe import load_recipe
 
 if TYPE_CHECKING:

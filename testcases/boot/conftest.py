@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import pipeline
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.progress import Quiet
 from harness.kernel import built, catalogue
-from harness.progress import Quiet
+from harness.run import pipeline
 from harness.sources.debian import DebianSource
 from harness.store import Store
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.formats.cpio import reader as cpio_reader
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.cpio import reader as cpio_reader
-from harness.image.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,9 +13,9 @@ import msgspec
 import pexpect
 import pytest
 
-from harness.outcome import Outcome
-from harness.report.reading import RunState, read_run
-from harness.report.record import RunDocument
+from harness.core.outcome import Outcome
+from harness.record.reading import RunState, read_run
+from harness.record.record import RunDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
-from harness.outcome import Outcome
-from harness.progress import Quiet
-from harness.report.record import RunDocument
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.record.record import RunDocument
+from harness.run import pipeline
 from harness.stages.events import StageBegan
 from testcases.boot.guests import script, with_bytes, with_files
 

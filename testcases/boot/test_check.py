@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.building import BuildOptions, build
-from harness.progress import Quiet
-from harness.recheck import recheck
+from harness.core.progress import Quiet
+from harness.image.build import BuildOptions, build
+from harness.image.reproducibility.check import recheck
 from harness.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from harness.recheck import Recheck
+    from harness.image.reproducibility.check import Recheck
 
 
 @pytest.fixture(scope="module")

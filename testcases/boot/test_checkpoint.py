@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness import checkpoints, pipeline
-from harness.errors import ConfigError, InfraError
-from harness.outcome import Outcome
-from harness.progress import Quiet
+from harness.core.errors import ConfigError, InfraError
+from harness.core.files import remove
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.record.record import RunDocument
 from harness.report.excerpt import explain_stage
-from harness.report.record import RunDocument
-from harness.slices import Slice
+from harness.run import checkpoints, pipeline
+from harness.run.checkpointing import Slice
 from harness.stages.verdict import StageStatus
 from harness.store import Store
-from harness.writing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from harness.image.factory import Build
-    from harness.pipeline import Run
+    from harness.run.pipeline import Run
 
 
 class Lab:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import pipeline
 from harness.console.recorder import Recorder
+from harness.core.progress import Quiet
 from harness.machine.accelerator import choose
 from harness.machine.admission import admitted
 from harness.machine.protocol import Firmware, MachineSpec, Medium, MediumBoot, Network
 from harness.machine.qemu import QemuMachine
-from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline
 from harness.store import Store
 
 if TYPE_CHECKING:

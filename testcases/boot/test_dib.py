@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.image import dib
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import Dib, load_recipe
+from harness.run import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

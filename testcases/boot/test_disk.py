@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import pipeline
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.formats.tree import Entry
 from harness.image import disk
-from harness.image.tree import Entry
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import Disk, Partition, load_recipe
+from harness.run import pipeline
 from testcases.boot import guests
 from testcases.boot.test_initramfs import SAY, expected, heard, tree
 

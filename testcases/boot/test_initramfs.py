@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness import pipeline
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.formats.cpio import reader as cpio_reader
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.cpio import reader as cpio_reader
-from harness.image.tree import Entry
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline
 from testcases.boot import guests
 
 if TYPE_CHECKING:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness import pipeline
 from harness.console.recorder import Recorder
-from harness.image.iso import isohybrid
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.formats.iso import isohybrid
 from harness.machine.accelerator import choose
 from harness.machine.admission import admitted
 from harness.machine.protocol import Firmware, MachineSpec, Medium, MediumBoot
 from harness.machine.qemu import QemuMachine
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import load_recipe
-from harness.report.record import RunDocument
+from harness.record.record import RunDocument
+from harness.run import pipeline
 from harness.store import Store
 from testcases.boot.guests import with_bytes
 

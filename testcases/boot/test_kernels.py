@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from harness import fitness, pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.kernel import bzimage, catalogue, modules
 from harness.kernel.inspection import examine
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline, preflight
 from harness.sources.debian import DebianSource
 from harness.store import Store
 from testcases.unit.test_depmod import DEPMOD, answers
@@ -141,7 +141,7 @@ def test_a_pair_that_cannot_work(
     misfit = MISFITS[name]
     built = build(harness_cache, misfit.seed, misfit.second)
     with pytest.raises(ConfigError, match=misfit.refusal) as caught:
-        fitness.check_images(
+        preflight.check_images(
             built, pipeline.RunOptions(runs=tmp_path, **misfit.options), Store(harness_cache)
         )
     assert "--force" in caught.value.hint

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.image.factory import Build
 from harness.machine import native
 from harness.machine.protocol import MachineKind
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import load_recipe
-from harness.report.record import RunDocument
+from harness.record.record import RunDocument
+from harness.run import pipeline
 from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import hashlib
 import re
 from pathlib import Path
 
-from harness import pipeline
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.machine.network.http import Mirror
 from harness.machine.protocol import Network
-from harness.outcome import Outcome
-from harness.payload.mirror import Mirror
-from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline
 
 RECIPE = Path(__file__).with_name("network") / "recipes/asks.toml"
 HELLO = b"hello from the harness\n"

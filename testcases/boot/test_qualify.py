@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import pipeline
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.kernel import catalogue
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.qualify.qualification import Qualification, Wishes, qualify
 from harness.qualify.questions import Word, load_questions
 from harness.qualify.table import table_rows
+from harness.run import pipeline
 from harness.sources.debian import DebianSource
 from harness.store import Store
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
+from harness.record.record import RunDocument
 from harness.report.excerpt import explain_stage
-from harness.report.record import RunDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.pipeline import Run
+    from harness.run.pipeline import Run
 
 
 def test_stage(stage: str, require_stage: Callable[[str], None]) -> None:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from harness import pipeline
-from harness.building import BuildOptions, build
 from harness.console.recorder import Recorder
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.image.build import BuildOptions, build
 from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
 from harness.machine.qemu import QemuMachine
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import load_recipe
-from harness.report.record import RunDocument
+from harness.record.record import RunDocument
+from harness.run import pipeline
 from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
 

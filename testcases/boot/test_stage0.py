@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import fitness, pipeline
-from harness.outcome import Outcome
-from harness.progress import Quiet
-from harness.report.record import RunDocument
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.record.record import RunDocument
+from harness.run import pipeline, preflight
 from harness.stages import products
 from harness.store import Store
 from testcases.unit.mini_stage0 import SAYS, builder, chosen, seed, tree
@@ -27,7 +27,7 @@ def run(name: str, checkout: Path, place: Path, cache: Path, own: Path | None = 
     options = pipeline.RunOptions(runs=place / "runs", expected=expected)
     building = pipeline.BuildOptions(cache=cache, names=pipeline.needed_images(recipe, options))
     built = pipeline.build(recipe, building, Quiet())
-    fitness.check_images(built, options, Store(cache))
+    preflight.check_images(built, options, Store(cache))
     return pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness.outcome import Outcome
-from harness.report.record import RunDocument
+from harness.core.outcome import Outcome
+from harness.record.record import RunDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

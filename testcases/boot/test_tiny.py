@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness import pipeline
-from harness.errors import HarnessError
-from harness.outcome import Outcome
-from harness.progress import Quiet
+from harness.core.errors import HarnessError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.recipe import load_recipe
-from harness.report.record import RunDocument
+from harness.record.record import RunDocument
+from harness.run import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

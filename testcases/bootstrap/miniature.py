@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe
-from harness.building import BuildOptions, build
-from harness.image.cpio import reader as cpio_reader
-from harness.progress import Quiet
+from harness.core.progress import Quiet
+from harness.formats.cpio import reader as cpio_reader
+from harness.image.build import BuildOptions, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.machine import native
 from harness.machine.protocol import MachineKind
-from harness.outcome import Outcome
-from harness.progress import Quiet
+from harness.run import pipeline
 from harness.stages import products
 from testcases.unit.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, chosen, elf, tree
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.building import BuildOptions, build
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
 from harness.console.transport import pipes
+from harness.core.progress import Quiet
+from harness.formats.tree import Entry
 from harness.image import disk
-from harness.image.tree import Entry
+from harness.image.build import BuildOptions, build
 from harness.machine import overlay
 from harness.machine.qemu import qemu_program
 from harness.machine.qmp import Monitor
-from harness.progress import Quiet
 from harness.recipe import Disk, load_recipe
 
 if TYPE_CHECKING:

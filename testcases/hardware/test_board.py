@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
 from harness.machine.protocol import Firmware
 from harness.machine.qemu import qemu_program
-from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline
 from testcases.hardware import bench_guest
 from testcases.hardware.uart import emulated_board
 

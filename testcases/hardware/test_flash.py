@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.machine.protocol import Firmware, Medium
 from harness.machine.qemu import qemu_program
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline
 from testcases.boot.guests import with_image
 from testcases.boot.test_iso import RECIPE as HELLO
 from testcases.hardware import bench_guest

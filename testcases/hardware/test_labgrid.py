@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import pipeline
-from harness.outcome import Outcome
-from harness.progress import Quiet
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.recipe import load_recipe
+from harness.run import pipeline
 from testcases.boot.test_iso import RECIPE as HELLO
 from testcases.hardware import lab
 from testcases.hardware.test_board import obstacle as no_qemu

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from harness.progress import Quiet
+from harness.core.progress import Quiet
 from harness.sources.debian import DebianSource, _inputs
 from harness.sources.packages import Lock, Package, Resolution
 from harness.sources.untar import unpack

@@ -11,16 +11,16 @@ from uuid import UUID
 
 import pytest
 
-from harness.image.ext import writer as ext_writer
-from harness.image.ext.groups import Identity
-from harness.image.ext.layout import KINDS
-from harness.image.tree import Entry
+from harness.formats.ext import writer as ext_writer
+from harness.formats.ext.groups import Identity
+from harness.formats.ext.layout import KINDS
+from harness.formats.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.image.tree import Written
+    from harness.formats.tree import Written
 
 MIB = 1 << 20
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # not every user's PATH has it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import lz4.block
 import zstandard
 
-from harness import compression
+from harness.formats import compression
 from testcases.unit.test_bzimage import SETUP_SIZE, kernel
 
 if TYPE_CHECKING:

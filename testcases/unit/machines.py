@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
-    from harness.stages.person import Person
+    from harness.stages.operator import Person
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
 

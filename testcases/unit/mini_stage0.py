@@ -13,8 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.progress import Quiet
 from harness.payload import chosen as payload
-from harness.progress import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.outcome import Outcome
-from harness.report.record import HostRecord, KernelRecord, MachineRecord, RunDocument, TakenOverRecord
+from harness.core.outcome import Outcome
+from harness.record.record import HostRecord, KernelRecord, MachineRecord, RunDocument, TakenOverRecord
 from harness.stages.verdict import CheckResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from harness import cli, pipeline
-from harness.errors import ConfigError, InfraError
+from harness import cli
+from harness.core.errors import ConfigError, InfraError
 from harness.matrix import local
+from harness.run import pipeline
 from harness.sources.packages import Lock
-from harness.store import Store, parcel
+from harness.store import Store, transfer
 
 BUILT: list[str | None] = []
 
@@ -34,7 +35,7 @@ def stub() -> None:
             case "no-sense":
                 raise ZeroDivisionError
         # Something to boot, so that it can be sent: larger than a piece, and not to be compressed.
-        store, size = Store(options.cache), parcel.PIECE + 5
+        store, size = Store(options.cache), transfer.PIECE + 5
         store.get(
             "initramfs", {"of": options.kernel}, lambda entry: _write(entry / "image", os.urandom(size))
         )

@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from harness import places
-from harness.outcome import Outcome
+from harness.core import paths
+from harness.core.outcome import Outcome
 from harness.store import Store, seal
 from testcases.unit.records import leave_run
 
@@ -46,7 +46,7 @@ def main() -> None:
     labels = dict(label.split("=", 1) for label in options.label)
     runs = Path(options.runs)
     if options.lock:  # what is booted was sent into our own store
-        store = Store(places.cache_root())
+        store = Store(paths.cache_root())
         assert not seal.damage(store.place("initramfs", {"of": options.kernel}))
         note(runs, f"{store.cache.name} has {options.kernel}")
     seconds, _, ends = options.kernel.partition("-")

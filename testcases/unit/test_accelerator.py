@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.machine import accelerator, probe_guest
 from harness.machine.accelerator import Probe, best, choose, probe
 from harness.machine.protocol import Accelerator

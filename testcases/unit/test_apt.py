@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness.errors import ConfigError, InfraError
-from harness.progress import Quiet
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
 from harness.sources import apt as apt_module
 from harness.sources.apt import AptRoot, machine_mirror
 from harness.sources.debian import DebianSource

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import program
-from harness.errors import ConfigError
-from harness.outcome import Outcome
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.record.reading import read_run
 from harness.report.bare_metal import report
-from harness.report.reading import read_run
 from testcases.unit.records import leave_run
 
 if TYPE_CHECKING:

@@ -20,19 +20,19 @@ import pexpect
 import pytest
 from typer.testing import CliRunner
 
-from harness.board import machine as board_machine
-from harness.board.document import boards, find_board, load_board
-from harness.board.lease import holder_of, leased
-from harness.board.line import SerialLine
-from harness.board.machine import BoardMachine
-from harness.board.port import open_port
-from harness.board.power import Switch
 from harness.cli import program
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
-from harness.errors import ConfigError, HarnessError, InfraError
+from harness.core.errors import ConfigError, HarnessError, InfraError
+from harness.core.outcome import Outcome
+from harness.machine.board import machine as board_machine
+from harness.machine.board.document import boards, find_board, load_board
+from harness.machine.board.lease import holder_of, leased
+from harness.machine.board.line import SerialLine
+from harness.machine.board.machine import BoardMachine
+from harness.machine.board.port import open_port
+from harness.machine.board.power import Switch
 from harness.machine.protocol import EndCause
-from harness.outcome import Outcome
 from testcases.unit.consoles import PtyTransport
 from testcases.unit.ptys import Adapter, describe
 from testcases.unit.test_board_garbled import TEXT, at_another_speed
@@ -41,8 +41,8 @@ from testcases.unit.test_console_shell import BASH, DASH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.board.document import Board
-    from harness.board.line import Gap
+    from harness.machine.board.document import Board
+    from harness.machine.board.line import Gap
 
 _LIMIT = 30.0
 ROOT = Path(__file__).parents[2]
@@ -469,7 +469,8 @@ def test_a_lease_is_shown_and_goes_with_its_holder(tmp_path: Path) -> None:
     board = load_board(describe(tmp_path / "lab", "/dev/null"))
     program = (
         "import sys; from pathlib import Path\n"
-        "from harness.board.document import load_board\nfrom harness.board.lease import leased\n"
+        "from harness.machine.board.document import load_board\n"
+        "from harness.machine.board.lease import leased\n"
         "with leased(load_board(Path(sys.argv[1])), 'a test'):\n    print(flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.board.garbled import ENOUGH, WINDOW, is_garbled, strange
+from harness.machine.board.baud_check import ENOUGH, WINDOW, is_garbled, strange
 
 LOGS = sorted(Path(__file__).parent.glob("logs/*.raw"))
 TEXT = (

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.board import labgrid
-from harness.board.document import load_board
-from harness.board.lease import leased
-from harness.errors import ConfigError, HarnessError, InfraError
+from harness.core.errors import ConfigError, HarnessError, InfraError
+from harness.machine.board import labgrid
+from harness.machine.board.document import load_board
+from harness.machine.board.lease import leased
 
 if TYPE_CHECKING:
-    from harness.board.document import Board
+    from harness.machine.board.document import Board
 
 # Says what a file beside it holds for its last word, and notes what it was asked.
 CLIENT = """#!{python}

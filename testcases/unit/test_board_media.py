@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.board import media
-from harness.board.document import load_board
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
 from harness.flash import session
-from harness.progress import Quiet
+from harness.machine.board import media
+from harness.machine.board.document import load_board
 from testcases.unit.disks import World
 from testcases.unit.ptys import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.board.document import Board
     from harness.flash.discovery import Sources
+    from harness.machine.board.document import Board
 
 SERIAL = "001A92053B6A"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from harness import pipeline
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
 from harness.machine import boot_medium
 from harness.machine.command import Ends, command_words, for_people
 from harness.machine.protocol import (
@@ -21,8 +21,8 @@ from harness.machine.protocol import (
     Medium,
     MediumBoot,
 )
-from harness.progress import Quiet
 from harness.recipe import Initramfs, Iso, MenuEntry
+from harness.run import pipeline
 
 if TYPE_CHECKING:
     from harness.image.factory import Build

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.formats.tree import Entry
 from harness.image import builder_hex0
-from harness.image.tree import Entry
 from harness.recipe import BuilderHex0
 
 from .mini_stage0 import loader

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel, choose_second, kernel_files, load_line, obtain
 from testcases.unit.test_bzimage import kernel

@@ -15,15 +15,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from harness import checkpoints
-from harness.checkpoints import State
 from harness.cli import program
 from harness.console.recorder import Recorder
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.core.outcome import Outcome
 from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec
-from harness.outcome import Outcome
 from harness.report.progress import TerminalProgress
-from harness.slices import Slice
+from harness.run import checkpoints
+from harness.run.checkpointing import Slice
+from harness.run.checkpoints import State
 from harness.stages.boundary import Boundary
 from harness.stages.events import Saved, StageBegan, StageEnded
 from harness.stages.runner import Runner
@@ -142,7 +142,7 @@ def test_another_machine_is_refused_with_the_reason(
 
 def test_another_qemu_and_other_devices_are_refused(store: Store, tmp_path: Path) -> None:
     save(store, identity(tmp_path))
-    with patch("harness.checkpoints.qemu_version", return_value="99.1.0"):
+    with patch("harness.run.checkpoints.qemu_version", return_value="99.1.0"):
         now = identity(tmp_path)
     with pytest.raises(ConfigError, match=r"was saved by QEMU \d+\..*, and this is 99\.1\.0"):
         checkpoints.find(store, now)

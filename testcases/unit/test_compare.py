@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.outcome import Outcome
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.record.produced import Difference, difference
+from harness.record.reading import read_run
 from harness.report.compare import compare, normalised
-from harness.report.produced import Difference, difference
-from harness.report.reading import read_run
 from harness.stages import products
 from harness.stages.verdict import CheckResult
 from testcases.unit.records import leave_run

@@ -16,8 +16,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import compression
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.formats import compression
 
 KINDS = ["gzip", "xz", "zstd", "lz4", "bzip2", "lzma", "lzo"]
 _rng = random.Random(1)  # noqa: S311 - the same noise each time

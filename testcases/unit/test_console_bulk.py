@@ -19,7 +19,7 @@ from harness.console import bulk
 from harness.console.bulk import Fetched, fetch
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 from testcases.unit.consoles import NoisyTransport, PtyTransport
 
 if TYPE_CHECKING:

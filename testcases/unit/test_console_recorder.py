@@ -13,7 +13,7 @@ import pytest
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

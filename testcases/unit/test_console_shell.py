@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.console.window import Window
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 from testcases.unit.consoles import NoisyTransport, PtyTransport
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.console.lines import STAMP, Block
-from harness.console.sieve import Sieve
+from harness.console.prefilter import Sieve
 from harness.console.watcher import Marker, Sighting, Watcher
 from harness.stages.plan_file import load_plan
 

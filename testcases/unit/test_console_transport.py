@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.console.transport import ConsoleClosed, PtyTransport, SocketTransport, pipes
-from harness.errors import InfraError
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

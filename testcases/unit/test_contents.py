@@ -17,15 +17,15 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from harness import recipe as r
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
+from harness.formats.tree import Entry
 from harness.image.artifact import Artifact
 from harness.image.contents import entries, merge, tree
 from harness.image.ingredients import Workshop
 from harness.image.origins import describe
-from harness.image.tree import Entry
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
-from harness.progress import Quiet
 from harness.recipe import load_recipe
 from harness.sources.downloads import Downloads
 from testcases.unit.test_bzimage import kernel

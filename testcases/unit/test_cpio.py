@@ -17,17 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError
-from harness.image import cpio
-from harness.image.cpio import reader as cpio_reader
-from harness.image.tree import Entry, Written
+from harness.core.errors import ConfigError, InfraError
+from harness.formats import cpio
+from harness.formats.cpio import reader as cpio_reader
+from harness.formats.tree import Entry, Written
 from testcases.unit.leftovers import none_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from harness.image.member import Member
+    from harness.formats.member import Member
 
 needs_cpio = pytest.mark.skipif(shutil.which("cpio") is None, reason="GNU cpio is not installed")
 needs_bsdtar = pytest.mark.skipif(shutil.which("bsdtar") is None, reason="bsdtar is not installed")

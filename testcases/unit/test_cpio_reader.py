@@ -22,17 +22,16 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import compression
-from harness.errors import InfraError
-from harness.image import cpio
-from harness.image.cpio import reader as cpio_reader
-from harness.image.tree import Entry
+from harness.core.errors import InfraError
+from harness.formats import compression, cpio
+from harness.formats.cpio import reader as cpio_reader
+from harness.formats.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.image.member import Member
+    from harness.formats.member import Member
 
 needs_cpio = pytest.mark.skipif(shutil.which("cpio") is None, reason="GNU cpio is not installed")
 needs_bsdtar = pytest.mark.skipif(shutil.which("bsdtar") is None, reason="bsdtar is not installed")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.image import delivery, manifest, sbom
 from harness.image.artifact import Artifact
 from harness.image.delivery import copy, deliver

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from harness.core.outcome import Outcome
 from harness.machine.protocol import ProcessorSample
-from harness.outcome import Outcome
 from harness.stages.diagnosis import conclude, diagnose, gets_on
 from testcases.unit.machines import POWERED_OFF, RELAY, FakeMachine, Looks, follow, recorded_until
 

@@ -20,15 +20,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import places
-from harness.errors import ConfigError, InfraError
+from harness.core import paths
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
 from harness.image import dib
 from harness.image.artifact import Artifact
 from harness.image.dib import elements as dib_elements
 from harness.image.dib import host as dib_host
 from harness.image.dib import root as dib_root
 from harness.image.dib import unpack as dib_unpack
-from harness.progress import Quiet
 from harness.recipe import Dib, Unpacked, load_recipe
 from harness.store import Store
 
@@ -422,7 +422,7 @@ def test_missing_programs_are_named_with_their_packages(
     data = tmp_path / "data/images/elements"
     data.mkdir(parents=True)
     (data / "programs.toml").write_text('sh = "dash"\nno-such-program = "its-package"\n')
-    monkeypatch.setattr(places, "data_root", lambda: tmp_path / "data")
+    monkeypatch.setattr(paths, "data_root", lambda: tmp_path / "data")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(
         ConfigError, match=r"needs programs that are not installed: no-such-program$"

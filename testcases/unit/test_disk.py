@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.formats.disk import partitions
+from harness.formats.ext import reader as ext_reader
+from harness.formats.ext import writer as ext_writer
 from harness.image import disk
-from harness.image.disk import partitions
-from harness.image.ext import reader as ext_reader
-from harness.image.ext import writer as ext_writer
 from harness.recipe import Disk, Partition
 from testcases.unit.filesystems import MIB, SBIN, assert_clean, needs_e2fsprogs, regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.image.tree import Entry, Written
+    from harness.formats.tree import Entry, Written
 
 pytestmark = [
     needs_e2fsprogs,

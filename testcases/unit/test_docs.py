@@ -18,15 +18,16 @@ import msgspec
 import pytest
 import typer.main
 
-from harness import recipe, toml
-from harness.board import document as board
+from harness import recipe
 from harness.cli import program
+from harness.core import toml
+from harness.core.outcome import Outcome
 from harness.kernel import catalogue, features, stock
+from harness.machine.board import document as board
 from harness.matrix import document as matrix
-from harness.outcome import Outcome
 from harness.payload import era
 from harness.qualify import questions
-from harness.report import record
+from harness.record import record
 from harness.sources import packages
 from harness.stages import events, native, needs, plan, plan_file, products, verdict
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.doctor import examine
 from harness.machine import accelerator
 from harness.machine.accelerator import Probe
 from harness.machine.qemu import PROGRAM, qemu_program
+from harness.run.doctor import examine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.doctor import Finding
     from harness.machine.protocol import Accelerator
+    from harness.run.doctor import Finding
 
 
 @pytest.fixture(autouse=True)

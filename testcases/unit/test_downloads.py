@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
-from harness.progress import Quiet
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
 from harness.sources.downloads import Downloads, WrongContentError
 from harness.store import Store
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.progress import Task
+    from harness.core.progress import Task
 
 DATA = os.urandom(300_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()

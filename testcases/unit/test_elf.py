@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.image.elf import elf_class, needed_files
-from harness.image.tree import Entry
+from harness.core.errors import ConfigError
+from harness.formats.elf import elf_class, needed_files
+from harness.formats.tree import Entry
 
 PROGRAM = stat.S_IFREG | 0o755
 LINK = stat.S_IFLNK | 0o777

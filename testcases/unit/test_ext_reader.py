@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.image.ext import reader as ext_reader
-from harness.image.ext.reader import ExtError
+from harness.core.errors import ConfigError
+from harness.formats.ext import reader as ext_reader
+from harness.formats.ext.reader import ExtError
 from testcases.unit.filesystems import (
     MIB,
     directory,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from harness.image.member import Member
+    from harness.formats.member import Member
 
 pytestmark = needs_e2fsprogs
 

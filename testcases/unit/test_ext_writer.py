@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError
-from harness.image.ext import reader as ext_reader
-from harness.image.ext import writer as ext_writer
-from harness.image.ext.blocks import Allocator, map_by_blocks, map_by_extents
-from harness.image.ext.layout import BLOCK, GROUP, KINDS, lay_out
-from harness.image.tree import Entry
+from harness.core.errors import ConfigError, InfraError
+from harness.formats.ext import reader as ext_reader
+from harness.formats.ext import writer as ext_writer
+from harness.formats.ext.blocks import Allocator, map_by_blocks, map_by_extents
+from harness.formats.ext.layout import BLOCK, GROUP, KINDS, lay_out
+from harness.formats.tree import Entry
 from testcases.unit.filesystems import (
     IDENTITY,
     MIB,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.image.member import Member
+    from harness.formats.member import Member
 
 pytestmark = needs_e2fsprogs
 

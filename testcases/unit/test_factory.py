@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
 from harness.image import factory, ingredients, manifest
-from harness.progress import Quiet
 from harness.recipe import load_recipe
 from harness.sources.downloads import Downloads
 from harness.store import Store
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.progress import Task
+    from harness.core.progress import Task
 
 RECIPE = """
 summary = "an archive on a disk"

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.core.outcome import Outcome
 from harness.machine.protocol import ProcessorSample
-from harness.outcome import Outcome
 from harness.stages.events import Seen
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.replay import replay

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel import config
 from harness.kernel.features import Lack, lacking, load_features
 from harness.kernel.image import KernelImage

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.report.filediff import PROGRAM, compare_file
 from testcases.unit.records import leave_run
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from harness import fitness
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.paths import data_root
 from harness.machine.protocol import DirectBoot, Firmware, MachineKind
-from harness.places import data_root
+from harness.run import preflight
 from harness.stages.plan_file import find_plan
 from harness.store import Store
 
@@ -36,8 +36,8 @@ class Checks(msgspec.Struct):
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     counted = Checks()
-    monkeypatch.setattr(fitness, "_check", counted.check)
-    monkeypatch.setattr(fitness, "start_of", lambda built, _: built.start)
+    monkeypatch.setattr(preflight, "_check", counted.check)
+    monkeypatch.setattr(preflight, "start_of", lambda built, _: built.start)
     return counted
 
 
@@ -67,7 +67,7 @@ class Case(msgspec.Struct, frozen=True):
         )
         given = {"machine": MachineKind.QEMU, "board": None, "firmware": Firmware.BIOS, **options}
         asked: Any = SimpleNamespace(**{"cpu": None, "memory": None, **given})
-        return fitness.check_images(built, asked, Store(self.place / "cache"))
+        return preflight.check_images(built, asked, Store(self.place / "cache"))
 
 
 def test_answer_is_kept(tmp_path: Path, checks: Checks) -> None:
@@ -115,16 +115,16 @@ def test_a_disk_needs_the_driver_of_what_it_hangs_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: dict[str, Any], asked: tuple[str, ...]
 ) -> None:
     found = []
-    monkeypatch.setattr(fitness, "start_of", lambda built, _: built.start)
-    monkeypatch.setattr("harness.image.inspect.verify.problems_for_boot", lambda *_, **__: [])
-    monkeypatch.setattr("harness.image.inspect.kernel_checks.check_kernel", lambda *_, **__: [])
-    monkeypatch.setattr("harness.image.inspect.kernel_checks.seed", lambda image: image)
+    monkeypatch.setattr(preflight, "start_of", lambda built, _: built.start)
+    monkeypatch.setattr("harness.image.checks.verify.problems_for_boot", lambda *_, **__: [])
+    monkeypatch.setattr("harness.image.checks.kernel_checks.check_kernel", lambda *_, **__: [])
+    monkeypatch.setattr("harness.image.checks.kernel_checks.seed", lambda image: image)
 
     def check_needs(_: object, *, modular: tuple[str, ...], **__: object) -> list[object]:
         found.append(modular)
         return []
 
-    monkeypatch.setattr("harness.image.inspect.kernel_checks.check_needs", check_needs)
+    monkeypatch.setattr("harness.image.checks.kernel_checks.check_needs", check_needs)
     plan = tmp_path / "plan.toml"
     plan.write_text(
         'summary = "s"\nend = "guest-shutdown"\n[needs.seed]\nmodular = ["ide", "ext4"]\n'
@@ -153,7 +153,7 @@ def test_other_checks_give_another_answer(
     (program / "kernel").mkdir(parents=True)
     check = program / "kernel/features.py"
     check.write_text("old", "utf-8")
-    monkeypatch.setattr(fitness, "_PROGRAM", program)
+    monkeypatch.setattr(preflight, "_PROGRAM", program)
     case = Case(tmp_path)
     case.ask()
     check.write_text("newer", "utf-8")
@@ -173,6 +173,6 @@ def test_what_does_not_fit_is_said_every_time(tmp_path: Path, checks: Checks) ->
 
 
 def test_files_with_checks_are_there() -> None:
-    for pattern in fitness._CHECKS:
-        assert list(fitness._PROGRAM.glob(pattern)), pattern
-    assert list(data_root().glob(fitness._FACTS))
+    for pattern in preflight._CHECKS:
+        assert list(preflight._PROGRAM.glob(pattern)), pattern
+    assert list(data_root().glob(preflight._FACTS))

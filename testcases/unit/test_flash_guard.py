@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.flash import discovery, guard, session, uses
 from harness.flash.device import Content
 from testcases.unit.disks import GIB, ROOT, World

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError, Interrupted
+from harness.core.errors import ConfigError, InfraError, Interrupted
+from harness.core.progress import Quiet
 from harness.flash import ranges, signatures, source, writer
 from harness.flash.ranges import Range
 from harness.flash.target import BLOCK, Target
-from harness.progress import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 from harness.stages.plan_file import load_plan, plan_files
 from harness.stages.replay import replay
 from testcases.unit.machines import recorded

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.console.watcher import Marker
-from harness.stages import hearing
-from harness.stages.hearing import Hearing
+from harness.stages import console_reader
+from harness.stages.console_reader import Hearing
 from testcases.unit.machines import Audience
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Clock:
 def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, float], bool]:
     """Let the console say something and be silent for so long; whether a prompt stands there then."""
     clock, tape = Clock(), Tape()
-    monkeypatch.setattr(hearing, "time", clock)
+    monkeypatch.setattr(console_reader, "time", clock)
     ear = Hearing(tape, Audience())
 
     def hear(words: bytes, silence: float) -> bool:
@@ -119,7 +119,7 @@ def test_what_comes_within_a_moment_is_looked_at_together(
         clock.seconds += seconds
         tape.said += more * line
 
-    monkeypatch.setattr(hearing, "time", SimpleNamespace(sleep=go_on))
+    monkeypatch.setattr(console_reader, "time", SimpleNamespace(sleep=go_on))
     ear = Hearing(tape, audience)
     tape.said = line
     ear.hear(0.2)

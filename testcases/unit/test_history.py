@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.outcome import Outcome
-from harness.report.history import Filter, cell_seconds, cells, estimates, newest, sparkline
+from harness.core.outcome import Outcome
+from harness.record.history import Filter, cell_seconds, cells, estimates, newest, sparkline
 from testcases.unit.records import leave_run
 
 if TYPE_CHECKING:

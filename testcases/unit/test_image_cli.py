@@ -15,8 +15,8 @@ import pytest
 import typer.main
 
 from harness.cli.image import app
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.tree import Entry
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_elf import AMD64, I386, elf
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.image.inspect.diff import ByteRange, byte_ranges, differences, file_difference
-from harness.image.inspect.parts import Part
-from harness.image.member import Member
+from harness.core.errors import ConfigError
+from harness.formats.diff import ByteRange, byte_ranges, differences, file_difference
+from harness.formats.member import Member
+from harness.formats.parts import Part
 from testcases.unit.test_image_extract import device, directory, file, symlink
 
 if TYPE_CHECKING:

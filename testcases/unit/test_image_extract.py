@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, HarnessError, InfraError, Interrupted
-from harness.image.inspect.extract import Skipped, extract
-from harness.image.member import Member
+from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupted
+from harness.formats.extract import Skipped, extract
+from harness.formats.member import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.image.inspect.lookup import Tree
-from harness.image.names import matches, plain, printable
+from harness.formats.lookup import Tree
+from harness.formats.names import matches, plain, printable
 from testcases.unit.test_image_extract import directory, file, symlink
 
 

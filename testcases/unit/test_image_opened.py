@@ -22,12 +22,12 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, HarnessError
+from harness.core.errors import ConfigError, HarnessError
+from harness.formats.extract import extract
+from harness.formats.member import Member
+from harness.formats.opened import open_image
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.inspect.extract import extract
-from harness.image.inspect.opened import open_image
-from harness.image.member import Member
-from harness.image.tree import Entry
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_elf import I386, elf
 
@@ -274,7 +274,7 @@ def test_a_damaged_stream_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.image.inspect.opened._LIMIT", 1 << 20)
+    monkeypatch.setattr("harness.formats.opened._LIMIT", 1 << 20)
     path = tmp_path / "image"
     path.write_bytes(bz2.compress(bytes(1 << 21)))
     with pytest.raises(ConfigError, match="unpacks to more than 1048576 bytes"), open_image(path):

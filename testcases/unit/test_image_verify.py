@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.formats.opened import open_image
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.inspect.kernel_checks import Seed, check_kernel, seed
-from harness.image.inspect.opened import open_image
-from harness.image.inspect.verify import problems_for_boot, verify
-from harness.image.tree import Entry
+from harness.image.checks.kernel_checks import Seed, check_kernel, seed
+from harness.image.checks.verify import problems_for_boot, verify
 from harness.kernel.bzimage import inspect
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_elf import AMD64, I386, elf
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from harness.image.inspect.kernel_checks import Finding
+    from harness.image.checks.kernel_checks import Finding
     from harness.kernel.bzimage import KernelImage
 
 SHELL = elf(machine=I386)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from harness.errors import ConfigError
-from harness.outcome import Outcome
-from harness.report import index
-from harness.report.history import Filter, cells, estimates, newest
-from harness.report.record import MachineRecord, RunDocument, RunRecord
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.record import index
+from harness.record.history import Filter, cells, estimates, newest
+from harness.record.record import MachineRecord, RunDocument, RunRecord
 from harness.stages.verdict import RunResult, Verdict
 from testcases.unit.records import leave_run
 

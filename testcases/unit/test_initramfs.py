@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.formats.cpio import reader as cpio_reader
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.cpio import reader as cpio_reader
-from harness.image.tree import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path

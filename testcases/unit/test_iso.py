@@ -19,20 +19,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from pycdlib import dates
 
-from harness.errors import ConfigError, InfraError
-from harness.image import iso
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
+from harness.formats.iso.boot import describe
+from harness.formats.iso.filesystem import Filesystem, still_clock
+from harness.formats.iso.names import IsoNames
+from harness.formats.iso.reader import members
+from harness.formats.tree import Entry
+from harness.image import boot_loaders, hybrid
 from harness.image.artifact import Artifact
+from harness.image.checks.iso import problems
 from harness.image.ingredients import Workshop
-from harness.image.iso import boot_loaders
-from harness.image.iso.boot import describe
-from harness.image.iso.filesystem import Filesystem, still_clock
-from harness.image.iso.names import IsoNames
-from harness.image.iso.problems import problems
-from harness.image.iso.reader import members
-from harness.image.tree import Entry
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
-from harness.progress import Quiet
 from harness.recipe import Iso, MenuEntry
 from harness.sources.debian import DebianSource, _inputs
 from harness.sources.downloads import Downloads
@@ -43,8 +42,8 @@ from testcases.unit.test_bzimage import kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from harness.formats.tree import Written
     from harness.image.ingredients import Ingredients
-    from harness.image.tree import Written
 
 ISOLINUX = b"\xfa" * 64 + b"\xfb\xc0\x78\x70" + bytes(range(256)) * 40
 GRUB = {"x86_64": b"MZ 64" * 1000, "i386": b"MZ 32" * 1000}
@@ -121,7 +120,7 @@ def write(
 ) -> tuple[Path, list[Written]]:
     work = path.with_suffix(".work")
     work.mkdir(parents=True)
-    written = iso.write(stick, cast("Ingredients", shelf), tree, path, work=work)
+    written = hybrid.write(stick, cast("Ingredients", shelf), tree, path, work=work)
     shutil.rmtree(work)
     return path, written
 
@@ -314,15 +313,15 @@ def test_the_label_is_the_recipes_or_the_name(shelf: Shelf, tmp_path: Path) -> N
 def test_all_that_decides_about_the_bits_is_described(shelf: Shelf, what: str) -> None:
     shelf.add_image("root", b"a disk", "img")
     stick = Iso(name="stick", menu=MENU, disk="root")
-    before = iso.describe(stick, cast("Ingredients", shelf))
-    assert before == iso.describe(stick, cast("Ingredients", shelf))
+    before = hybrid.describe(stick, cast("Ingredients", shelf))
+    assert before == hybrid.describe(stick, cast("Ingredients", shelf))
     change: Callable[[], None] = {
         "kernel": lambda: shelf.add_kernel("wide", kernel(banner=b"6.1.0-51-amd64 (us) #1")),
         "initramfs": lambda: shelf.add_image("first", b"070701 and no more"),
         "disk": lambda: shelf.add_image("root", b"another", "img"),
     }[what]
     change()
-    assert before != iso.describe(stick, cast("Ingredients", shelf))
+    assert before != hybrid.describe(stick, cast("Ingredients", shelf))
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, Interrupted
-from harness.image.iso import isohybrid
-from harness.image.iso.boot import describe
-from harness.image.iso.problems import problems
-from harness.image.iso.reader import _Filesystem, members
+from harness.core.errors import ConfigError, Interrupted
+from harness.formats.iso import isohybrid
+from harness.formats.iso.boot import describe
+from harness.formats.iso.reader import _Filesystem, members
+from harness.image.checks.iso import problems
 from harness.recipe import Iso, MenuEntry
 from testcases.unit.test_iso import Shelf, link, regular, shelf, write
 

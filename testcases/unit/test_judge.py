@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from harness.core.outcome import Outcome
 from harness.machine.protocol import End, EndCause, ProcessorSample
-from harness.outcome import Outcome
 from harness.stages.plan import Failure
 from testcases.unit.machines import (
     KILLED,

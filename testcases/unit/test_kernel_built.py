@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
+from harness.core.progress import Quiet
 from harness.kernel import built, catalogue, toolchain
 from harness.kernel.modules import closure
-from harness.progress import Quiet
 from testcases.unit import kernel_source
 
 if TYPE_CHECKING:

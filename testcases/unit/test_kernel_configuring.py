@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.kernel import kconfig_why, toolchain
 from harness.kernel.configuring import configure
 from harness.kernel.fragments import parse, values_of

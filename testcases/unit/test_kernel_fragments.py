@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel import catalogue, fragments
 from harness.kernel.fragments import Lost, Wish, compose, fragment_files, lost, parse, text_of, values_of
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel import bzimage, payload
 from harness.kernel.inspection import Inspection, examine
 from testcases.unit.kernels import CONFIG, PACKERS, elf, packed, unified

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.console.transport import PtyTransport
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.machine.process_tree import TreeMeter
 from harness.machine.protocol import EndCause, MachineKind
 from harness.recipe import load_recipe, recipe_files

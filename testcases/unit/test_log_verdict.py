@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.outcome import Outcome
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
 from testcases.unit.machines import BEGINS, PROMPT, RELAY, recorded

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import InfraError
-from harness.machine import looks
+from harness.core.errors import InfraError
+from harness.machine import inspection
 
 REGISTERS = """
 EAX=00000000 EBX=00000000 ECX=00000000 EDX=00000000
@@ -71,7 +71,7 @@ def memory(**lines: str) -> bytes:
 def test_the_screen_is_what_is_displayed(tmp_path: Path, origin: int, shown: list[str]) -> None:
     text = memory(row0="first", row25="below", row100="hundredth", row124="and its end", row200="last")
     monitor: Any = Monitor(origin=origin, memory=text)
-    assert looks.screen(monitor, tmp_path) == shown
+    assert inspection.screen(monitor, tmp_path) == shown
     assert list(tmp_path.iterdir()) == []
     assert (monitor.status, monitor.chosen) == ("running", 0x0E), "the guest does not notice"
     assert monitor.looked_while == {"paused"}
@@ -79,13 +79,13 @@ def test_the_screen_is_what_is_displayed(tmp_path: Path, origin: int, shown: lis
 
 def test_a_guest_that_stands_still_is_left_so(tmp_path: Path) -> None:
     monitor: Any = Monitor("paused", memory=memory(row3="panic"))
-    assert looks.screen(monitor, tmp_path) == ["panic"]
+    assert inspection.screen(monitor, tmp_path) == ["panic"]
     assert monitor.status == "paused"
 
 
 def test_a_sample() -> None:
     monitor: Any = Monitor()
-    sample = looks.sample(monitor, 0.5)
+    sample = inspection.sample(monitor, 0.5)
     assert sample is not None
     assert (sample.halted, sample.interrupts, sample.privilege, sample.paging) == (True, True, 0, True)
     assert (sample.at, sample.cpu_share, sample.read, sample.written) == (0xC602AC33, 0.5, 512, 1024)
@@ -94,5 +94,5 @@ def test_a_sample() -> None:
 def test_a_guest_that_kvm_gave_up() -> None:
     monitor: Any = Monitor("internal-error")
     with pytest.raises(InfraError, match="KVM could not go on") as caught:
-        looks.sample(monitor, 0.0)
+        inspection.sample(monitor, 0.0)
     assert "qemu.stderr" in caught.value.hint

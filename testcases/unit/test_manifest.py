@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
+from harness.formats.tree import Written
 from harness.image.manifest import Input, Manifest, read, read_origins, without_twins, write
-from harness.image.tree import Written
 from testcases.unit.test_docs import page, rows, words
 
 if TYPE_CHECKING:

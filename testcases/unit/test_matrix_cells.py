@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.machine.protocol import MachineKind
 from harness.matrix.cells import Cell, load_matrix
 from harness.matrix.selection import select

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError, Interrupted
+from harness.core.errors import ConfigError, InfraError, Interrupted
+from harness.core.outcome import Outcome
 from harness.matrix.backlog import Backlog, Task, least, simulate
 from harness.matrix.cells import Cell
 from harness.matrix.controller import adopt, carry_out, expected, worst
 from harness.matrix.queue import LEASE, Job, Queue, Result
-from harness.outcome import Outcome
-from harness.report.history import PastRun
+from harness.record.history import PastRun
 
 if TYPE_CHECKING:
     from pathlib import Path

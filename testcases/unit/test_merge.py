@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.image.merge import chosen, merge
-from harness.image.tree import Entry
+from harness.core.errors import ConfigError
+from harness.formats.merge import chosen, merge
+from harness.formats.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel.modules import closure, release
 
 if TYPE_CHECKING:

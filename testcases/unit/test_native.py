@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from harness import natively, roots
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.image.artifact import Artifact
 from harness.image.factory import Build
 from harness.machine import native
 from harness.machine.protocol import EndCause, MachineKind, NativeCall, NativeSpec
 from harness.recipe import load_recipe
+from harness.run import native_spec, rootfs
 from harness.sources.packages import Lock
 
 from .mini_stage0 import PRODUCT, SAYS, seed, tree
@@ -187,15 +187,15 @@ def wait_for(look: Callable[[], T], seconds: float = 60.0) -> T:
 
 
 def test_a_root_that_is_in_use_stays(tmp_path: Path) -> None:
-    from harness.image import cpio
-    from harness.image.tree import Entry
+    from harness.formats import cpio
+    from harness.formats.tree import Entry
 
     archive = tmp_path / "a.cpio"
     with archive.open("wb") as file:
         cpio.write([Entry("bin/x", 0o100755, content=b"x"), Entry("locked", 0o040000)], file)
     notes: list[str] = []
-    with roots.prepared(archive, tmp_path / "roots", notes.append) as first:
-        with roots.prepared(archive, tmp_path / "roots", notes.append) as second:
+    with rootfs.prepared(archive, tmp_path / "roots", notes.append) as first:
+        with rootfs.prepared(archive, tmp_path / "roots", notes.append) as second:
             assert (first.path / "bin/x").read_bytes() == b"x"
             assert second.path != first.path
         assert first.path.is_dir()
@@ -207,9 +207,9 @@ def test_a_root_that_is_in_use_stays(tmp_path: Path) -> None:
 def test_a_mount_below_a_root_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     (root / "mnt").mkdir(parents=True)
-    monkeypatch.setattr(roots, "_mounts", lambda: [Path("/"), root / "mnt"])
+    monkeypatch.setattr(rootfs, "_mounts", lambda: [Path("/"), root / "mnt"])
     with pytest.raises(InfraError, match="something is mounted"):
-        roots.remove(root)
+        rootfs.remove(root)
     assert (root / "mnt").is_dir()
 
 
@@ -332,6 +332,6 @@ def test_one_call_after_the_other_is_for_bwrap(tmp_path: Path, kind: MachineKind
     built = Build(load_recipe(str(tmp_path / "own.toml")), {}, {"root": root}, Lock(()))
     if kind == MachineKind.CHROOT:
         with pytest.raises(ConfigError, match=r"key native\.then: only bwrap"):
-            natively.spec(built, kind, None)
+            native_spec.spec(built, kind, None)
     else:
-        assert [call.root for call in natively.spec(built, kind, None).calls] == ["", "inner"]
+        assert [call.root for call in native_spec.spec(built, kind, None).calls] == ["", "inner"]

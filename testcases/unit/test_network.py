@@ -18,17 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import starting
-from harness.answering import answering
-from harness.building import BuildOptions
-from harness.errors import ConfigError
-from harness.machine import forward
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
 from harness.machine.command import Ends, command_words, device_words, for_people
-from harness.machine.names import Connection, Names, Question, answer, begun
-from harness.machine.network import answering_words
+from harness.machine.network import forward
+from harness.machine.network.dns import Connection, Names, Question, answer, begun
+from harness.machine.network.http import Mirror
+from harness.machine.network.qemu_args import answering_words
+from harness.machine.network.services import answering
 from harness.machine.protocol import Accelerator, DiskBoot, Firmware, MachineKind, MachineSpec, Network
-from harness.payload.mirror import Mirror
-from harness.progress import Quiet
+from harness.run import options
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe
@@ -260,7 +260,7 @@ def test_odd_paths_reach_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shlex.split(program)[0] == "/home/it's a, place/python"
 
 
-OPTIONS = starting.RunOptions(runs=Path("runs"))
+OPTIONS = options.RunOptions(runs=Path("runs"))
 
 
 @pytest.mark.parametrize(
@@ -275,10 +275,10 @@ OPTIONS = starting.RunOptions(runs=Path("runs"))
 )
 def test_the_open_network_has_to_be_asked_for(wanted: str, asked: Network | None, given_: Network) -> None:
     recipe = cast("Recipe", SimpleNamespace(boot=SimpleNamespace(network=wanted)))
-    assert starting._network(recipe, msgspec.structs.replace(OPTIONS, network=asked)) == given_
+    assert options._network(recipe, msgspec.structs.replace(OPTIONS, network=asked)) == given_
 
 
 def test_what_runs_without_a_kernel_has_no_network(tmp_path: Path) -> None:
-    options = msgspec.structs.replace(OPTIONS, machine=MachineKind.BWRAP, network=Network.OPEN)
+    asked = msgspec.structs.replace(OPTIONS, machine=MachineKind.BWRAP, network=Network.OPEN)
     with pytest.raises(ConfigError, match="--network"):
-        starting.check_host(options, BuildOptions(cache=tmp_path), Quiet())
+        options.check_host(asked, BuildOptions(cache=tmp_path), Quiet())

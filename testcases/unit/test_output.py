@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import InfraError
+from harness.core.errors import InfraError
+from harness.formats.hashing_process import BUFFER, BUFFERS, NUMBERS
+from harness.formats.output import Output, open_content
+from harness.formats.tree import Entry
 from harness.image import initramfs
-from harness.image.hashing_process import BUFFER, BUFFERS, NUMBERS
-from harness.image.output import Output, open_content
-from harness.image.tree import Entry
 from testcases.unit.leftovers import children, none_left
 
 if TYPE_CHECKING:

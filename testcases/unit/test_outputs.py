@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
-from harness.errors import ConfigError, InfraError
-from harness.outcome import Outcome
+from harness.core.errors import ConfigError, InfraError
+from harness.core.outcome import Outcome
 from harness.stages import outputs
 from harness.stages.events import Fetched, Produced
 from harness.stages.outputs import Outputs, listed

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.sources.debian import _extract
 from harness.sources.packages import Lock, Package, Resolution, read_lock
 from harness.sources.unpacked import Unpacked, content, members

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import InfraError
-from harness.store import Store, parcel, seal
+from harness.core.errors import InfraError
+from harness.store import Store, seal, transfer
 from harness.store.uses import watched
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 INPUTS = {"of": "a test"}
-LARGE = os.urandom(2 * parcel.PIECE + 77)
+LARGE = os.urandom(2 * transfer.PIECE + 77)
 
 
 @pytest.fixture
@@ -50,19 +50,19 @@ def name(here: Store) -> str:
 
 
 def send(here: Store, there: Store, name: str, order: random.Random | None = None) -> None:
-    path, label = parcel.pack(here, name)
-    pieces = list(parcel.pieces(path))
+    path, label = transfer.pack(here, name)
+    pieces = list(transfer.pieces(path))
     if order:
         pieces = order.choices(pieces, k=len(pieces)) + order.sample(pieces, len(pieces))
     for place, piece in pieces:
-        parcel.put(there, name, place, piece)
-    parcel.put_label(there, name, label)
+        transfer.put(there, name, place, piece)
+    transfer.put_label(there, name, label)
 
 
 def test_an_entry_arrives_as_it_was_in_any_order(here: Store, there: Store, name: str) -> None:
-    assert not parcel.accept(there, name)
+    assert not transfer.accept(there, name)
     send(here, there, name, random.Random(1))  # noqa: S311 - the same each time
-    assert parcel.accept(there, name)
+    assert transfer.accept(there, name)
     entry = there.place("initramfs", INPUTS)
     assert seal.damage(entry) == []
     assert there.has("initramfs", INPUTS)
@@ -75,26 +75,26 @@ def test_an_entry_arrives_as_it_was_in_any_order(here: Store, there: Store, name
 
 
 def test_what_is_not_complete_is_waited_for(here: Store, there: Store, name: str) -> None:
-    path, _ = parcel.pack(here, name)
-    for place, piece in parcel.pieces(path):
-        parcel.put(there, name, place, piece)
-    assert not parcel.accept(there, name)
+    path, _ = transfer.pack(here, name)
+    for place, piece in transfer.pieces(path):
+        transfer.put(there, name, place, piece)
+    assert not transfer.accept(there, name)
     send(here, there, name)
-    assert parcel.accept(there, name)
+    assert transfer.accept(there, name)
 
 
-@pytest.mark.parametrize("place", [0, parcel.PIECE + 1, 10 * parcel.PIECE])
+@pytest.mark.parametrize("place", [0, transfer.PIECE + 1, 10 * transfer.PIECE])
 def test_a_damaged_parcel_is_thrown_away_and_sent_again(
     here: Store, there: Store, name: str, place: int
 ) -> None:
     send(here, there, name)
-    parcel.put(there, name, place, b"damage")
+    transfer.put(there, name, place, b"damage")
     with pytest.raises(InfraError, match=r"arrived with .* not .* bytes"):
-        parcel.accept(there, name)
-    assert not parcel.accept(there, name)
+        transfer.accept(there, name)
+    assert not transfer.accept(there, name)
     assert list((there.cache / "incoming").iterdir()) == []
     send(here, there, name)
-    assert parcel.accept(there, name)
+    assert transfer.accept(there, name)
 
 
 def test_an_entry_that_is_not_as_it_was_sealed_does_not_get_into_the_store(
@@ -104,11 +104,11 @@ def test_an_entry_that_is_not_as_it_was_sealed_does_not_get_into_the_store(
     program.write_text("#!/bin/no\n")
     send(here, there, name)
     with pytest.raises(InfraError, match=r"came damaged from another store: below/deeper/program"):
-        parcel.accept(there, name)
+        transfer.accept(there, name)
     assert not there.has("initramfs", INPUTS)
     assert list((there.entries / "initramfs").iterdir()) == []
 
 
 def test_an_entry_that_is_gone_is_said(here: Store) -> None:
     with pytest.raises(InfraError, match="vanished"):
-        parcel.pack(here, "initramfs/0123")
+        transfer.pack(here, "initramfs/0123")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.image.disk import partitions
+from harness.core.errors import ConfigError
+from harness.formats.disk import partitions
 from testcases.unit.filesystems import MIB, SBIN
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness import fitness
 from harness.cli import program
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
 from harness.image.factory import Build
+from harness.machine.network.http import Mirror
 from harness.payload import chosen, distfiles, packages
 from harness.payload.assembly import Choices, added, assemble, config_values, groups_of
 from harness.payload.era import Mode, ModeName, era_files, load_era, load_eras
-from harness.payload.mirror import Mirror
 from harness.payload.source_lists import calls, parse_line
 from harness.payload.tree import recognise
-from harness.progress import Quiet
 from harness.recipe import BuilderHex0, Disk, Download, File, Initramfs, Text, contents_of
+from harness.run import preflight
+from harness.run.options import RunOptions
 from harness.sources.downloads import Downloads
 from harness.sources.packages import Lock
-from harness.starting import RunOptions
 from harness.store import Store
 from testcases.bootstrap import miniature
 
@@ -195,9 +195,9 @@ def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
     made = assemble(recognise(steps.path), "builder-hex0")
     built = Build(made, {}, {}, Lock(()))
     options, store = RunOptions(runs=steps.path), Store(tmp_path / "cache")
-    assert fitness.check_images(built, options, store) == ()
+    assert preflight.check_images(built, options, store) == ()
     with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
-        fitness.check_images(built, msgspec.structs.replace(options, memory=1 << 30), store)
+        preflight.check_images(built, msgspec.structs.replace(options, memory=1 << 30), store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.machine.protocol import EndCause
-from harness.outcome import Outcome
 from harness.stages.plan_file import load_plan
 from testcases.unit.machines import BEGINS, IMAGES, RELAY
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.outcome import Outcome
-from harness.report.history import Filter, newest
-from harness.report.pruning import prune
-from harness.report.record import RunRecord
+from harness.core.outcome import Outcome
+from harness.record.history import Filter, newest
+from harness.record.pruning import prune
+from harness.record.record import RunRecord
 from testcases.unit.records import leave_run
 
 if TYPE_CHECKING:

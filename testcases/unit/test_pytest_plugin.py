@@ -44,7 +44,7 @@ def test_a_run_that_cannot_be_had_fails_with_a_sentence_and_no_traceback() -> No
     result = run_pytest("--kernel", "/missing/one", "-k", "test_verdict")
     assert "kernel /missing/one does not exist" in result.stdout
     assert "Traceback" not in result.stdout
-    assert "harness/pipeline.py" not in result.stdout
+    assert "harness/run/pipeline.py" not in result.stdout
 
 
 def test_each_stage_and_check_of_the_plan_is_a_test_of_every_kernel() -> None:

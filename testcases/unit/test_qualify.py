@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import places
-from harness.errors import ConfigError
+from harness.core import paths
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.machine.command import Ends, command_words
 from harness.machine.protocol import Accelerator, Bus, DirectBoot, Drive, Firmware, MachineSpec
-from harness.outcome import Outcome
-from harness.progress import Quiet
 from harness.qualify import qualification as qualification_module
 from harness.qualify import questions
 from harness.qualify.advice import Known, advise
@@ -111,7 +111,7 @@ def test_any_console_can_be_read(console: bytes) -> None:
 
 
 def test_init_asks_every_question() -> None:
-    init = (places.data_root() / "images/qualify/init").read_text()
+    init = (paths.data_root() / "images/qualify/init").read_text()
     for name in load_questions():
         stem = re.sub(r"-(32|64)$", "-$width", name)
         asked = rf"(?:say|answer|runs|loads) \"?{re.escape(stem)}\b|\b{re.escape(name)}\b"
@@ -325,7 +325,7 @@ def test_both_recipes_differ_only_in_width() -> None:
     names = {image.name for image in narrow.images}
     assert {image.name for image in wide.images} | {"arrived"} == names
     sizes = [image.size_bytes for image in narrow.images if image.name.startswith("disk-")]  # type: ignore[union-attr]
-    init = (places.data_root() / "images/qualify/init").read_text()
+    init = (paths.data_root() / "images/qualify/init").read_text()
     assert len(set(sizes)) == len(Bus)
     assert all(f"echo {size >> 10} ;;" in init for size in sizes), "init knows disks by their size"
 

@@ -19,14 +19,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.outcome import Outcome
-from harness.report.history import estimates
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.record.console_log import ConsoleTail, TimedLine
+from harness.record.history import estimates
+from harness.record.reading import Mark, RunState, find_run, read_run, read_runs
+from harness.record.record import RunRecord
 from harness.report.log import LogOptions, _found, follow, log_lines
 from harness.report.player import with_typed
-from harness.report.reading import Mark, RunState, find_run, read_run, read_runs
-from harness.report.record import RunRecord
-from harness.report.tail import ConsoleTail, TimedLine
 from harness.stages.events import StageBegan, StageEnded, TakenOver, Typed
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel import catalogue
 from harness.recipe import Disk, File, Initramfs, Recipe, contents_of, load_recipe, recipe_files
 from harness.stages.plan_file import load_plan

@@ -21,9 +21,9 @@ import harness
 from harness.console.lines import Block
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
-from harness.errors import ConfigError, InfraError
-from harness.outcome import Outcome
-from harness.report.record import KernelRecord, MachineRecord, RunDocument, RunRecord
+from harness.core.errors import ConfigError, InfraError
+from harness.core.outcome import Outcome
+from harness.record.record import KernelRecord, MachineRecord, RunDocument, RunRecord
 from harness.stages.events import CheckEnded, Ended, StageBegan, StageEnded
 from harness.stages.verdict import (
     CheckResult,

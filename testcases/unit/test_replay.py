@@ -19,8 +19,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harness.core.outcome import Outcome
 from harness.machine.protocol import ProcessorSample
-from harness.outcome import Outcome
 from harness.stages.events import Seen, StageBegan
 from testcases.unit.machines import (
     BEGINS,

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.outcome import Outcome
-from harness.progress import Quiet
-from harness.report.reading import read_run
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.record.reading import read_run
 from harness.report.site import chunks
 from harness.report.site.build import build
 from harness.report.site.divergence import first_divergent, rows

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from harness.outcome import Outcome
-from harness.progress import Quiet
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.report.site.build import build
 from testcases.unit.records import leave_run
 

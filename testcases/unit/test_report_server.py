@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.outcome import Outcome
-from harness.progress import Quiet
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
 from harness.report.site.build import build
 from harness.report.site.server import PLACE, serving
 from testcases.unit.records import leave_run

@@ -14,12 +14,12 @@ import pytest
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
-from harness.errors import InfraError, Interrupted
-from harness.outcome import Outcome
+from harness.core.errors import InfraError, Interrupted
+from harness.core.outcome import Outcome
 from harness.stages import events
 from harness.stages.plan import Check, Failure, Plan, Stage
 from harness.stages.runner import Runner
-from harness.stages.unheard import from_power_on
+from harness.stages.silent import from_power_on
 from harness.stages.verdict import Verdict
 from testcases.unit.machines import (
     KILLED,

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
-from harness.errors import InfraError, Interrupted
+from harness.core.errors import InfraError, Interrupted
 from harness.machine import memory, overlay
 from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
 from harness.machine.qemu import QemuMachine

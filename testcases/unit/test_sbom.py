@@ -10,9 +10,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from harness.formats.tree import Written
 from harness.image.manifest import Input, Manifest
 from harness.image.sbom import document
-from harness.image.tree import Written
 
 HASH = "ab" * 32
 

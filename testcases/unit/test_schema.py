@@ -9,12 +9,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness import places
+from harness.core import paths
 from harness.recipe import recipe_files
 from harness.recipe.schema import schema
 from testcases.unit.test_recipe import GOOD, MORE
 
-FILE = places.data_root() / "images/recipe.schema.json"
+FILE = paths.data_root() / "images/recipe.schema.json"
 
 
 def problems(text: str) -> list[str]:

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import scripting
-from harness.building import BuildOptions
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
 from harness.image import builder_hex0
+from harness.image.build import BuildOptions
+from harness.image.script import build
 from harness.image.script.inputs import in_shell
 from harness.image.script.listing import Listing
 from harness.image.script.pieces import around
-from harness.progress import Quiet
 from harness.recipe import load_recipe
 from testcases.unit.mini_stage0 import loader
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
-FUNCTIONS = Path(scripting.__file__).with_name("image") / "script/functions.sh"
+FUNCTIONS = Path(build.__file__).with_name("image") / "script/functions.sh"
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(program, path=SBIN) for program in ("xxd", "sfdisk")),
@@ -151,7 +151,7 @@ def files(place: Path) -> None:
 
 def written(place: Path, *, with_inputs: bool = True) -> Script:
     options = BuildOptions(cache=place / "cache", kernels=False)
-    return scripting.write(
+    return build.write(
         load_recipe(str(place / "recipes/own.toml")),
         options,
         place / "out/build.sh",

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.payload import stage0
 from harness.recipe import Checkout, Initramfs, Text
-from harness.report import gathering, produced
+from harness.record import gathering, produced
 from harness.stages import products
 
 from .mini_stage0 import builder, chosen, seed, tree
@@ -92,7 +92,7 @@ def test_the_tree_goes_in_without_what_other_architectures_need(checkout: Path, 
         subprocess.run([*git, "submodule", "add", "-q", str(other), name], check=True, capture_output=True)
         shutil.rmtree(checkout / name)
         (checkout / name).mkdir()
-    from harness.image.names import matches
+    from harness.formats.names import matches
     from harness.sources import checkout as sources
 
     recipe, _ = chosen("stage0-posix", checkout, "x86", None, instrument=False)

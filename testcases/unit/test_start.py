@@ -15,21 +15,21 @@ LATER = (
     "re2",  # the console
     "logging",
     "sqlite3",  # estimates and the index
-    "harness.board.machine",
+    "harness.machine.board.machine",
     "harness.console.cast",
     "harness.console.shell",
     "harness.console.terminal",
     "harness.image.contents",
-    "harness.image.elf",
+    "harness.formats.elf",
     "harness.kernel.fragments",
     "harness.kernel.modules",
     "harness.kernel.toolchain",
     "harness.machine.native",
     "harness.payload.assembly",
     "harness.payload.era",
-    "harness.report.gathering",
-    "harness.report.history",
-    "harness.report.index",
+    "harness.record.gathering",
+    "harness.record.history",
+    "harness.record.index",
     "harness.sources.checkout",
     "harness.stages.runner",
 )
@@ -69,14 +69,14 @@ def test_the_version_is_said_without_what_commands_import() -> None:
 
 
 def test_the_start_is_what_it_is_taken_for(imported: set[str]) -> None:
-    assert {"harness.pipeline", "harness.fitness", "harness.machine.qemu"} <= imported
+    assert {"harness.run.pipeline", "harness.run.preflight", "harness.machine.qemu"} <= imported
 
 
 def test_a_console_is_watched_and_recorded_without_openssl() -> None:
     watching = (
-        "harness.console.recorder, harness.report.record, harness.stages.plan_file, harness.stages.runner"
+        "harness.console.recorder, harness.record.record, harness.stages.plan_file, harness.stages.runner"
     )
     command = [sys.executable, "-c", f"import sys, {watching}\nprint(*sys.modules)"]
     modules = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-    assert {"harness.stages.runner", "harness.console.sieve"} <= modules
+    assert {"harness.stages.runner", "harness.console.prefilter"} <= modules
     assert not {"_hashlib", "_ssl", "asyncio", "sqlite3"} & modules  # 4 MB, and more

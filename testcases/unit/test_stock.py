@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.kernel.catalogue import kernel_files, load_line, obtain
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_modules import module

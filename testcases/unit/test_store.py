@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import ConfigError, InfraError
-from harness.progress import Quiet
+from harness.core.errors import ConfigError, InfraError
+from harness.core.files import write_atomically
+from harness.core.progress import Quiet
 from harness.store import Store, locks
 from harness.store.upkeep import verify
-from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable

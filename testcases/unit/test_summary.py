@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.outcome import Outcome
+from harness.core.outcome import Outcome
 from harness.recipe import load_recipe
-from harness.report.record import (
+from harness.record.record import (
     FetchedRecord,
     HostRecord,
     KernelRecord,

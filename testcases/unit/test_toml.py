@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import places, toml
-from harness.errors import ConfigError
-from harness.outcome import Outcome
+from harness.core import paths, toml
+from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.recipe import load_recipe
 from harness.stages.plan_file import load_plan
 
@@ -195,7 +195,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file among all that a recipe or a plan can refer to."""
     root = tmp_path_factory.mktemp("images")
     for name in ("relay", "plans"):
-        (root / name).symlink_to(places.data_root() / "images" / name)
+        (root / name).symlink_to(paths.data_root() / "images" / name)
     (root / "recipes").mkdir()
     return root / "recipes/file.toml"
 
@@ -218,7 +218,7 @@ def test_any_text_is_read_or_refused_by_name(place: Path, text: str) -> None:
 def test_a_good_document_with_one_wrong_value_is_read_or_refused_by_name(
     place: Path, name: str, data: st.DataObject
 ) -> None:
-    document = tomllib.loads((places.data_root() / f"images/{name}.toml").read_text())
+    document = tomllib.loads((paths.data_root() / f"images/{name}.toml").read_text())
     document.pop("include", None)  # stands beside the shipped plan, not beside ours
     node: Any = document
     while True:

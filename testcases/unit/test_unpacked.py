@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.sources.unpacked import Unpacked, content, members
 from harness.sources.untar import unpack, unpack_file
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.progress import Quiet
+from harness.core.progress import Quiet
 from harness.store import Store, upkeep
 from harness.store.upkeep import contents, tidy, verify
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import places
-from harness.errors import ConfigError
+from harness.core import paths
+from harness.core.errors import ConfigError
 from harness.image.dib import elements as dib_elements
 from harness.image.dib import host as dib_host
 from harness.image.dib import root as dib_root
@@ -19,8 +19,8 @@ from harness.image.dib.root import Installed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.formats.tree import Written
     from harness.image.ingredients import Ingredients
-    from harness.image.tree import Written
     from harness.recipe import Dib, Recipe
 
 __all__ = ["NOT_REPRODUCIBLE", "Installed", "describe", "installed", "require_host", "write"]
@@ -137,7 +137,7 @@ def _where(recipe: Recipe, image: Dib) -> str:
 
 
 def _element_places(recipe: Recipe) -> list[Path]:
-    own, ours = recipe.base / "elements", places.data_root() / "images/elements"
+    own, ours = recipe.base / "elements", paths.data_root() / "images/elements"
     return [own, ours, dib_elements.upstream()] if own != ours else [ours, dib_elements.upstream()]
 
 

@@ -18,13 +18,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import places
-from harness.errors import ConfigError, command_failed
+from harness.core import paths
+from harness.core.errors import ConfigError, command_failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.progress import Task
+    from harness.core.progress import Task
 
 _NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 # The first process of a PID namespace takes the others with it. `cat` ends when the last of them has closed
@@ -62,7 +62,7 @@ def require(where: str) -> None:
             f"{where} needs root: diskimage-builder mounts filesystems and makes device nodes",
             hint='run as root; or take contents with add = "packages", which need no root',
         )
-    wanted = tomllib.loads((places.data_root() / "images/elements/programs.toml").read_text("utf-8"))
+    wanted = tomllib.loads((paths.data_root() / "images/elements/programs.toml").read_text("utf-8"))
     missing = {program: package for program, package in wanted.items() if _program(program) is None}
     if missing:
         packages = " ".join(sorted(set(missing.values())))

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from debian.deb822 import Deb822
 
-from harness.errors import InfraError
-from harness.image.names import matches, plain
-from harness.image.tree import Written
+from harness.core.errors import InfraError
+from harness.formats.names import matches, plain
+from harness.formats.tree import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.formats.names import matches
+from harness.formats.tree import Entry
 from harness.image.dib import root as dib_root
-from harness.image.names import matches
-from harness.image.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

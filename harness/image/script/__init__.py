@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.image import delivery, manifest
 from harness.image.script import archive, boot_disk, disk, hybrid
 from harness.image.script.inputs import Input, Inputs, release

@@ -7,15 +7,15 @@ import shlex
 import stat
 from typing import TYPE_CHECKING
 
-from harness.image.cpio.records import Source, read_archive
+from harness.formats.cpio.records import Source, read_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.image.cpio.records import Record
+    from harness.formats.cpio.records import Record
+    from harness.formats.tree import Entry
     from harness.image.factory import Made
     from harness.image.script.inputs import Given, Inputs
-    from harness.image.tree import Entry
     from harness.recipe import Initramfs
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from harness.formats.order import in_order
 from harness.image.builder_hex0 import starts_by_bios
-from harness.image.order import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from harness.formats.tree import Entry
     from harness.image.factory import Made
     from harness.image.script.inputs import Inputs
-    from harness.image.tree import Entry
     from harness.recipe import BuilderHex0
 
 _SECTOR = 512

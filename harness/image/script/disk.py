@@ -7,22 +7,22 @@ import stat
 import textwrap
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness.formats.disk import partitions
+from harness.formats.ext import reader
+from harness.formats.ext.layout import KINDS
+from harness.formats.ext.source import Source
+from harness.formats.names import printable
 from harness.image import disk
-from harness.image.disk import partitions
-from harness.image.ext import reader
-from harness.image.ext.layout import KINDS
-from harness.image.ext.source import Source
-from harness.image.names import printable
 from harness.image.script.listing import Listing
 from harness.image.script.pieces import Piece, around, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from harness.image.ext.source import FoundInode
+    from harness.formats.ext.source import FoundInode
+    from harness.formats.tree import Entry
     from harness.image.factory import Made
     from harness.image.script.inputs import Given, Inputs
-    from harness.image.tree import Entry
     from harness.recipe import Disk
 
 _GPT = 34 * 512  # bytes of the table and the MBR in front of it; its copy at the end has one sector less

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.image import iso
-from harness.image.iso import boot_loaders, reader
-from harness.image.merge import merge
+from harness.formats.iso import reader
+from harness.formats.merge import merge
+from harness.image import boot_loaders, hybrid
 from harness.image.script.disk import copies
 from harness.image.script.inputs import release
 from harness.image.script.listing import Listing
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from harness.formats.tree import Entry
     from harness.image.factory import Made
     from harness.image.script.inputs import Inputs
-    from harness.image.tree import Entry
     from harness.recipe import Iso
 
 _SECTOR = 512
@@ -38,7 +38,7 @@ def commands(made: Made, image: Iso, tree: Sequence[Entry], inputs: Inputs) -> I
         inputs.name(kernel.path, f"kernels/{release(kernel.version)}/vmlinuz")
     entries = {
         entry.path: entry
-        for entry in merge([*tree, *iso.files(image, made.factory, loaders)])
+        for entry in merge([*tree, *hybrid.files(image, made.factory, loaders)])
         if entry.is_file
     }
     found: dict[int, Piece] = {}

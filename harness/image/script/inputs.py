@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.image import contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from harness.formats.tree import Entry
     from harness.image.factory import Made
     from harness.image.ingredients import Ingredients
-    from harness.image.tree import Entry
     from harness.recipe import Content
 
 _TEXT_MAX = 1 << 16  # bytes of a text that stands in the script itself

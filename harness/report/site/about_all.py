@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.report.history import BISECTIONS
-from harness.report.reading import read_run
+from harness.core.errors import ConfigError
+from harness.core.files import write_atomically
+from harness.record.history import BISECTIONS
+from harness.record.reading import read_run
 from harness.report.site.chunks import LogIndex, lines_at, read_index
 from harness.report.site.divergence import Step, first_divergent, manifest_of, rows
 from harness.report.site.pages import cell_page
 from harness.stages.products import SUMS
-from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.report.reading import RunState
+from harness.record.reading import RunState
 from harness.report.site import chunks
 from harness.report.site.divergence import manifest_of
 from harness.report.site.facts import usual_stages
@@ -16,7 +16,7 @@ from harness.report.site.facts import usual_stages
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.report.reading import Mark, Reading
+    from harness.record.reading import Mark, Reading
     from harness.report.site.facts import Run
     from harness.report.site.pages import Pages
 
@@ -164,7 +164,7 @@ def _stage_rows(reading: Reading, usual: dict[str, float], lines: dict[str, int]
 
 def _times(reading: Reading, marks: list[Mark]) -> list[tuple[str, float]]:
     """When each stage began, in seconds of the film."""
-    from harness.report.tail import Arrivals
+    from harness.record.console_log import Arrivals
 
     arrivals = Arrivals(reading.directory / "console.idx")
     return [(mark.text, arrivals.seconds_at(mark.offset)) for mark in marks]

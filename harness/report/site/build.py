@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError, InfraError
-from harness.report.reading import RunState, read_run
+from harness.core.errors import ConfigError, InfraError
+from harness.core.files import remove, write_atomically
+from harness.record.reading import RunState, read_run
 from harness.report.site import chunks, facts
 from harness.report.site.about_all import about_all
 from harness.report.site.about_run import RecordFile, run_pages
 from harness.report.site.pages import Pages, copy_assets
 from harness.store.locks import held
-from harness.writing import remove, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.progress import Progress
+    from harness.core.progress import Progress
 
 _MARK = ".report"  # tells a report from other directories, and holds its lock
 _STAMP = ".stamp.json"

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from harness.console.lines import LineCleaner
-from harness.report.tail import ConsoleTail, opened
-from harness.writing import write_atomically
+from harness.core.files import write_atomically
+from harness.record.console_log import ConsoleTail, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from harness.report.reading import Reading
-    from harness.report.tail import TimedLine
+    from harness.record.console_log import TimedLine
+    from harness.record.reading import Reading
 
 FORMAT = 1  # of the pieces; another one has all of them written anew
 

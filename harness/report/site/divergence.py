@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.payload.packages import Packages
 from harness.stages import products
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from harness.report.reading import Reading
-    from harness.report.tail import TimedLine
+    from harness.record.console_log import TimedLine
+    from harness.record.reading import Reading
 
 _NAMES = 500  # differing files that are looked for on the console
 _LONG = 400  # letters of a line

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.outcome import Outcome
-from harness.report import index
-from harness.report.history import Filter, cells
+from harness.core.outcome import Outcome
+from harness.record import index
+from harness.record.history import Filter, cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.report.history import CellHistory
+    from harness.record.history import CellHistory
 
 _EARLIER = 20  # good runs that a run is compared with
 

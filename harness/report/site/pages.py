@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.files import write_atomically
+from harness.core.sizes import format_size
 from harness.report.site import facts
-from harness.size import format_size
-from harness.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.progress import Quiet
+from harness.core.errors import ConfigError
+from harness.core.progress import Quiet
 from harness.report.site.build import build
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from select import select
 
-from harness.board.document import load_board
-from harness.board.line import Gap
-from harness.board.machine import BoardMachine
+from harness.machine.board.document import load_board
+from harness.machine.board.line import Gap
+from harness.machine.board.machine import BoardMachine
 
 gaps: list[Gap] = []
 machine = BoardMachine(load_board(Path(sys.argv[1])), ask=print, told=gaps.append)

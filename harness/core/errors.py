@@ -1,0 +1,79 @@
+"""Errors for people: one sentence that names the file, key or device, and what to do next."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from harness.core.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Ending(BaseException):
+    """What ends the program: the command line shows it without a traceback.
+
+    Args:
+        message: One sentence that names the file, key or device.
+        hint: What to do next, if anything can be done.
+    """
+
+    outcome: ClassVar[Outcome] = Outcome.BUG
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class HarnessError(Ending, Exception):
+    """An error that the user can act on."""
+
+
+class ConfigError(HarnessError):
+    """The user's input is wrong: a recipe, an option, a file, a missing program."""
+
+    outcome = Outcome.CONFIG
+
+
+class InfraError(HarnessError):
+    """The host failed us: QEMU died, the disk is full, the archive does not answer."""
+
+    outcome = Outcome.INFRA
+
+
+class Interrupted(Ending):
+    """The user or the system asked us to stop (Ctrl-C, SIGTERM).
+
+    No `Exception`: whoever copes with a failure, in a library too, must not take it for one and go on.
+    """
+
+    outcome = Outcome.INTERRUPTED
+
+
+def command_failed(command: Sequence[str], returncode: int, stderr: str, *, hint: str = "") -> InfraError:
+    """Describe a program that failed: a command line to paste, its status, the tail of what it said."""
+    tail = "\n".join(f"  {line}" for line in stderr.strip().splitlines()[-10:])
+    message = f"`{shlex.join(command)}` ended with status {returncode}"
+    return InfraError(f"{message}:\n{tail}" if tail else message, hint=hint)
+
+
+def explained(error: BaseException) -> Ending:
+    """What nobody has foreseen, for people: a full disk, or a mistake of ours."""
+    if isinstance(error, Ending):
+        return error
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        what = f"cannot write {error.filename or 'a file'}: {error.strerror}"
+        return InfraError(what, hint="free some space, or choose another directory")
+    import traceback
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return HarnessError(
+        f"a mistake of ours: {type(error).__name__}: {error} ({where.filename}:{where.lineno})",
+        hint="please report it, with what `harness --debug …` prints",
+    )

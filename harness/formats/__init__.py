@@ -1,0 +1,1 @@
+"""Formats of images and archives, written and read, without recipes or kernels."""

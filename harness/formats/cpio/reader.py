@@ -1,0 +1,174 @@
+"""Reads what the kernel unpacks as an initramfs: cpio archives, plain or compressed, one after another.
+
+`harness.formats.cpio` describes an archive, `harness.formats.compression` the streams. The rules by which
+they follow each other are the kernel's (init/initramfs.c, unpack_to_rootfs): plain archives start at
+multiples of 4 bytes, and so does a compressed stream behind a plain archive; zeros may stand between them;
+what a stream unpacks to is archives again, complete in this one stream, and nothing else. What the kernel
+would skip without a word, such as an archive that is cut off, is an error here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import weakref
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from harness.core.errors import InfraError
+from harness.formats import compression
+from harness.formats.cpio.records import Archive, CpioError, Record, Source, read_archive
+from harness.formats.member import Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CpioError", "Segment", "members", "segments"]
+
+# What a compressed image may unpack to when the caller does not say: more than any guest's memory so far.
+UNPACKED_LIMIT = 8 << 30
+_ARCHIVES_MAX = 1 << 16  # in one stream; bounds the memory that a forged one takes
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A part of an image: a plain archive, or a compressed stream with archives in it.
+
+    Attributes:
+        offset: Byte at which it starts.
+        size: Bytes in the image; zeros behind a plain archive's trailer do not count.
+        compression: "none", or one of `compression.MAGICS`.
+        kind: "newc", or "crc" for archives with checksums.
+        unpacked: Bytes that it unpacks to.
+        members: How many entries are in it.
+        objection: Why the kernel would refuse it although it can be read here; or "".
+    """
+
+    offset: int
+    size: int
+    compression: str
+    kind: str
+    unpacked: int
+    members: int
+    objection: str = ""
+
+
+def segments(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> list[Segment]:
+    """The parts of an image, in order; arguments and errors are those of `members`."""
+    return [segment for segment, _ in _segments(file, limit)]
+
+
+def members(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> Iterator[Member]:
+    """The entries of an image, in order, without trailers.
+
+    A segment is read to its end before its first member is given. Several members can have the same path: for
+    the kernel, the last one wins. The first name of a file with several is the one that the others link to.
+
+    Args:
+        file: A seekable binary file; it has to stay open as long as contents are read.
+        limit: Most bytes that compressed segments may unpack to, together; they go to temporary files.
+
+    Raises:
+        CpioError: At the byte where the image is damaged, ends too early, is something else, or unpacks to
+            more than `limit`; checksums are looked at when the content is read.
+        InfraError: There is no room for what is unpacked.
+    """
+    for _, archives in _segments(file, limit):
+        for archive in archives:
+            for record in archive.records():
+                yield _member(archive, record)
+
+
+def _member(archive: Archive, record: Record) -> Member:
+    source = archive.source
+    member = Member(
+        path="" if record.path == "." else record.path,
+        mode=record.mode,
+        uid=record.uid,
+        gid=record.gid,
+        mtime=record.mtime,
+        device=record.device,
+    )
+    if stat.S_ISLNK(record.mode):
+        return msgspec.structs.replace(
+            member, target=os.fsdecode(source.take(record.content, record.size, "a link's target"))
+        )
+    if not stat.S_ISREG(record.mode):
+        return member
+    names = archive.shared.get(record.inode)
+    if names is None or record.links < 2:
+        return msgspec.structs.replace(member, size=record.size, blocks=lambda: source.blocks(record))
+    first, content = source.record(names.first), source.record(names.content)
+    link = "" if first.offset == record.offset else first.path
+    return msgspec.structs.replace(
+        member, size=content.size, link=link, blocks=lambda: source.blocks(content)
+    )
+
+
+def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archive]]]:
+    """Each segment with its archives."""
+    source = Source(file, str(getattr(file, "name", "the archive")))
+    behind_plain = False
+    offset = source.skip_zeros(0)
+    if offset == source.size:
+        raise source.error(offset, "there is no cpio archive, and so no trailer of one")
+    while offset < source.size:
+        start = source.up_to(offset, 21)
+        kind = compression.detect(start)
+        if kind == "none" or behind_plain:
+            source.check_aligned(offset)
+        if kind == "none":
+            archive = read_archive(source, offset)
+            size = archive.end - offset
+            yield Segment(offset, size, kind, archive.kind, size, archive.members), [archive]
+        else:
+            inner, end = _unpacked(source, offset, limit)
+            limit -= inner.size
+            archives = _archives(inner)
+            yield (
+                Segment(
+                    offset,
+                    end - offset,
+                    kind,
+                    archives[0].kind,
+                    inner.size,
+                    sum(archive.members for archive in archives),
+                    compression.objection(start),
+                ),
+                archives,
+            )
+            size = end - offset
+        behind_plain = kind == "none"
+        offset = source.skip_zeros(offset + size)
+
+
+def _unpacked(source: Source, offset: int, limit: int) -> tuple[Source, int]:
+    """What a compressed stream holds, in a file that is gone with its last user; and the stream's end."""
+    kind = compression.detect(source.up_to(offset, 2))
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as its content may be read
+    try:
+        end = compression.unpack(source.file, offset, file, limit=limit)
+        inner = Source(file, f"{source.name}, unpacked from the {kind} stream at byte {offset}")
+    except compression.StreamError as error:
+        file.close()
+        raise source.error(error.offset, error.what) from None
+    except OSError as error:
+        file.close()
+        hint = f"make room in {tempfile.gettempdir()}, or set TMPDIR to a directory that has some"
+        raise InfraError(f"cannot unpack {source.name}: {error.strerror}", hint=hint) from error
+    weakref.finalize(inner, file.close)
+    return inner, end
+
+
+def _archives(source: Source) -> list[Archive]:
+    """The archives in a stream that was unpacked: at least one."""
+    archives: list[Archive] = []
+    offset = source.skip_zeros(0)
+    while offset < source.size or not archives:
+        if len(archives) == _ARCHIVES_MAX:
+            raise source.error(offset, f"more than {_ARCHIVES_MAX} archives are in one stream")
+        source.check_aligned(offset)
+        archives.append(read_archive(source, offset))
+        offset = source.skip_zeros(archives[-1].end)
+    return archives

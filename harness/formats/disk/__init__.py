@@ -1,0 +1,1 @@
+"""Partition tables, qcow2 and swap."""

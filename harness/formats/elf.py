@@ -1,0 +1,240 @@
+"""Which files of a tree a program needs to run, read from the files; nothing is executed.
+
+Follows what the kernel does (`#!` lines, PT_INTERP) and what the dynamic loader does (DT_NEEDED, see
+ld.so(8)), except that a DT_RPATH counts only for the file that has it.
+What a program opens by itself while it runs (dlopen, locales, NSS) is not seen: name it as one more program.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from harness.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from harness.formats.tree import Entry
+
+# The loader's default directories in Debian; a library of the wrong architecture is passed over.
+_LIBRARY_DIRECTORIES = (
+    "lib/i386-linux-gnu",
+    "usr/lib/i386-linux-gnu",
+    "lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu",
+    "lib",
+    "usr/lib",
+    "lib64",
+    "usr/lib64",
+)
+# Where `#!/usr/bin/env name` finds its program.
+_PROGRAM_DIRECTORIES = ("usr/sbin", "usr/bin", "sbin", "bin")
+# As the kernel (MAXSYMLINKS).
+_MAX_LINKS = 40
+# As the kernel (BINPRM_BUF_SIZE): a longer `#!` line is cut.
+_SCRIPT_LINE = 256
+
+
+def needed_files(tree: Mapping[str, Entry], programs: Sequence[str]) -> list[str]:
+    """Find programs of a tree with everything in it that they need to run.
+
+    Args:
+        tree: Entries by path, such as unpacked Debian packages; directories may be missing.
+        programs: Paths in the tree, with or without a leading slash; scripts and data files too.
+
+    Returns:
+        Sorted paths: the files, interpreters, libraries, and every symbolic link on the way to one of
+        them, directory links as well. Directories themselves are not listed.
+
+    Raises:
+        ConfigError: A program, interpreter or library that the tree lacks (the message says who needs
+            it), links in a circle, a damaged ELF file.
+    """
+    search = _Search(tree)
+    for program in programs:
+        search.add(program)
+    return sorted(search.found)
+
+
+def elf_class(file: bytes | Path) -> int | None:
+    """Return 32 or 64 for an ELF file of that width, None for anything else.
+
+    Args:
+        file: The first 5 bytes of a file, or more; or its path on this host.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    head = file[:5] if isinstance(file, bytes) else _read_head(file, 5)
+    return {b"\x7fELF\x01": 32, b"\x7fELF\x02": 64}.get(head)
+
+
+class _Needs(msgspec.Struct, frozen=True):
+    """What a file says that it needs.
+
+    Attributes:
+        machine: Architecture and width of an ELF file, which its libraries must share; None for others.
+        programs: The interpreter of a script or the loader of a program: a path, or a name to search.
+        libraries: DT_NEEDED.
+        run_path: Directories of DT_RUNPATH, or of DT_RPATH where there is none.
+    """
+
+    machine: tuple[str, int] | None = None
+    programs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    run_path: tuple[str, ...] = ()
+
+
+class _Search:
+    """Files found so far, and the links that lead to them."""
+
+    def __init__(self, tree: Mapping[str, Entry]) -> None:
+        self._tree = tree
+        self._needs: dict[str, _Needs] = {}
+        self.found: set[str] = set()
+
+    def add(self, program: str) -> None:
+        """Add a program and everything that it needs."""
+        queue = [(program, "")]
+        while queue:
+            path, needed_by = queue.pop()
+            file, links = self._resolve(path)
+            if not self._is_file(file):
+                raise _missing(path, needed_by, file)
+            if file not in self.found:
+                queue += [(each, file) for each in self._needed_paths(file)]
+            self.found.update(links, [file])
+
+    def _needed_paths(self, file: str) -> list[str]:
+        """Return what the kernel and the loader look up for a file."""
+        needs = self._read(file)
+        programs = [
+            name if "/" in name else self._search(name, _PROGRAM_DIRECTORIES, file) for name in needs.programs
+        ]
+        origin = posixpath.dirname(file)
+        run_path = [d.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", origin) for d in needs.run_path]
+        directories = (*run_path, *_LIBRARY_DIRECTORIES)
+        libraries = [
+            name if "/" in name else self._search(name, directories, file, machine=needs.machine)
+            for name in needs.libraries
+        ]
+        return programs + libraries
+
+    def _search(
+        self, name: str, directories: Iterable[str], needed_by: str, *, machine: tuple[str, int] | None = None
+    ) -> str:
+        """Return the first path that leads to a file, for a library to one of this machine."""
+        for directory in directories:
+            path = posixpath.join(directory, name)
+            file, _ = self._resolve(path)
+            if self._is_file(file) and (machine is None or self._read(file).machine == machine):
+                return path
+        raise _missing(f"{name} ({machine[1]}-bit)" if machine else name, needed_by)
+
+    def _is_file(self, path: str) -> bool:
+        return path in self._tree and self._tree[path].is_file
+
+    def _resolve(self, path: str) -> tuple[str, list[str]]:
+        """Follow links as the kernel would if the tree were its root.
+
+        Returns:
+            Where the path leads, which need not exist, and the links on the way.
+        """
+        at = ""
+        links: list[str] = []
+        rest = path.split("/")[::-1]
+        while rest:
+            part = rest.pop()
+            if part in {"", "."}:
+                continue
+            here = posixpath.join(at, part)
+            entry = self._tree.get(here)
+            if part == "..":
+                at = posixpath.dirname(at)
+            elif entry and entry.is_symlink:
+                links.append(here)
+                if len(links) > _MAX_LINKS:
+                    raise ConfigError(f"{path} leads through more than {_MAX_LINKS} links, such as {here}")
+                rest += entry.target.split("/")[::-1]
+                at = "" if entry.target.startswith("/") else at
+            else:
+                at = here
+        return at, links
+
+    def _read(self, file: str) -> _Needs:
+        """Return what a file needs; each is read once."""
+        from elftools.common.exceptions import ELFError
+
+        if file not in self._needs:
+            content = self._tree[file].content
+            try:
+                with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
+                    self._needs[file] = _read_needs(stream)
+            except OSError as error:
+                raise ConfigError(f"cannot read {content!s}, content of {file}: {error.strerror}") from error
+            except (ELFError, AssertionError, ValueError, OverflowError) as error:  # pyelftools's
+                raise ConfigError(f"{file} is a damaged ELF file: {error}") from error
+        return self._needs[file]
+
+
+def _missing(path: str, needed_by: str, leads_to: str = "") -> ConfigError:
+    message = f"{needed_by} needs {path}, which" if needed_by else path
+    message += " is not in the tree"
+    if leads_to and leads_to != path.lstrip("/"):
+        message += f" (it leads to {leads_to})"
+    return ConfigError(message, hint="add the package that ships it, and check the spelling")
+
+
+def _read_needs(stream: BinaryIO) -> _Needs:
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.segments import InterpSegment
+
+    head = stream.read(_SCRIPT_LINE)
+    if head.startswith(b"#!"):
+        return _script_needs(head)
+    if elf_class(head) is None:
+        return _Needs()
+    elf = ELFFile(stream)
+    programs: list[str] = []
+    found: dict[str, list[str]] = {"DT_NEEDED": [], "DT_RPATH": [], "DT_RUNPATH": []}
+    for segment in elf.iter_segments():
+        if isinstance(segment, InterpSegment):
+            programs.append(segment.get_interp_name())
+        elif isinstance(segment, DynamicSegment):
+            for tag in segment.iter_tags():
+                if tag.entry.d_tag in found:
+                    # pyelftools calls the string after the tag: needed, rpath, runpath
+                    found[tag.entry.d_tag].append(getattr(tag, tag.entry.d_tag[3:].lower()))
+    run_path = ":".join(found["DT_RUNPATH"] or found["DT_RPATH"]).split(":")
+    return _Needs(
+        machine=(str(elf["e_machine"]), elf.elfclass),
+        programs=tuple(programs),
+        libraries=tuple(found["DT_NEEDED"]),
+        run_path=tuple(filter(None, run_path)),
+    )
+
+
+def _script_needs(head: bytes) -> _Needs:
+    """Take a `#!` line apart; `env` is followed to the program that it starts."""
+    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
+    if not words:
+        return _Needs()
+    programs = words[:1]
+    if posixpath.basename(words[0]) == "env":
+        programs += [word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]
+    return _Needs(programs=tuple(programs))
+
+
+def _read_head(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,229 @@
+"""Writes ext2, ext3 and ext4 filesystems from entries: every block once and in order, without root.
+
+All sizes are known beforehand, so each file, directory and map gets its blocks before a byte is written.
+Contents go out as one stream that is hashed on the way; inodes and what describes the groups follow. That is
+faster than `mke2fs -d` (benchmarks/disk.py), and the bits depend on no other program.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.formats.ext import groups as ext_groups
+from harness.formats.ext.blocks import DIRECT, Allocator, NoRoomError, map_by_blocks, map_by_extents
+from harness.formats.ext.checksum import seed_of
+from harness.formats.ext.inode import Inode, device_map
+from harness.formats.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, lay_out
+from harness.formats.ext.output import Content, InodeTable, write_at
+from harness.formats.ext.tree import Node, Tree, plant
+from harness.formats.output import Output, open_content
+from harness.formats.tree import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from harness.formats.ext.groups import Identity
+    from harness.formats.ext.layout import Kind, Layout
+    from harness.formats.tree import Entry
+
+
+class TooSmallError(Exception):
+    """The content does not fit.
+
+    Attributes:
+        needed: The size in bytes, in whole MiB, in which it does.
+    """
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(needed)
+        self.needed = needed
+
+
+class Filesystem(msgspec.Struct, frozen=True):
+    """A filesystem that has been planned and can be written.
+
+    Attributes:
+        layout: How it is laid out.
+        identity: Label, UUID and time.
+        tree: What is in it.
+        bytes: How much of a disk it takes, holes aside.
+    """
+
+    layout: Layout
+    identity: Identity
+    tree: Tree
+    bytes: int
+
+    def write(self, fd: int, offset: int) -> list[Written]:
+        """Write it.
+
+        Args:
+            fd: A file that is large enough and holds nothing but zeros there.
+            offset: Where the filesystem begins, in bytes.
+
+        Returns:
+            What was written, in the order of the paths' bytes; lost+found is among it, the root is not.
+
+        Raises:
+            ConfigError: A file cannot be read.
+            InfraError: A file changed its size while it was read.
+            OSError: The image cannot be written.
+        """
+        layout, identity = self.layout, self.identity
+        blocks = Allocator(layout)
+        content = Content(fd, offset, layout)
+        table = InodeTable(fd, offset, layout)
+        directories = [0] * layout.groups
+        journal = None
+        if layout.journal:
+            content.write(ext_groups.journal_start(layout, identity).ljust(BLOCK, b"\0"))
+            content.skip((layout.journal - 1) * BLOCK)
+            journal = _journal(layout, identity, blocks, content.write)
+            table.add(journal, identity)
+        with Output(content) as out:
+            for node in self.tree.in_order:
+                inode = _place(node, layout.kind, identity, blocks, out)
+                table.add(inode, identity)
+                if node.entry.is_directory:
+                    directories[(node.number - 1) // layout.inodes_per_group] += 1
+        table.flush()
+        described = ext_groups.describe(
+            layout,
+            identity,
+            used_blocks=blocks.used,
+            used_inodes=max(inode.number, LOST_FOUND),
+            directories=directories,
+            journal=journal,
+        )
+        for start, data in described:
+            write_at(fd, data, offset + start)
+        return self._written(out.sums)
+
+    def _written(self, sums: Mapping[str, str]) -> list[Written]:
+        written = []
+        for path, entry in self.tree.entries.items():
+            node = self.tree.nodes[path]
+            main = node.entry
+            size = 0 if main.is_directory else node.size
+            written.append(Written.of(entry, main, size, sums.get(main.path, "")))
+        return written
+
+
+def plan(kind: Kind, size: int, entries: Iterable[Entry], identity: Identity) -> Filesystem:
+    """Plan a filesystem, before anything is written.
+
+    Args:
+        kind: Its kind.
+        size: Bytes that there are for it.
+        entries: What goes in.
+        identity: Label, UUID and time.
+
+    Raises:
+        TooSmallError: The content does not fit.
+        ConfigError: An entry cannot be read, or is none that the filesystem can hold.
+    """
+    tree = plant(entries, kind, identity.seed)
+    inodes = FIRST + len(tree.entries)
+    layout = lay_out(kind, size, inodes)
+    used = _blocks_used(layout, tree, identity) if layout else None
+    if layout is None or used is None:
+        raise TooSmallError(_smallest(kind, tree, identity, inodes))
+    groups = layout.groups * (2 + layout.descriptor_blocks)
+    tables = inodes * kind.inode_size // BLOCK
+    return Filesystem(layout, identity, tree, (used - layout.journal + groups + tables) * BLOCK)
+
+
+def _blocks_used(layout: Layout, tree: Tree, identity: Identity) -> int | None:
+    """How many blocks content takes in this layout; None if it does not fit."""
+    blocks = Allocator(layout)
+    try:
+        if layout.journal:
+            _journal(layout, identity, blocks, _nowhere)
+        for node in tree.in_order:
+            if node.has_blocks:
+                runs = blocks.take(-(-node.size // BLOCK))
+                if node.size > DIRECT * BLOCK:
+                    _map(layout.kind, 0, runs, blocks, _nowhere)
+    except NoRoomError:
+        return None
+    return blocks.used
+
+
+def _smallest(kind: Kind, tree: Tree, identity: Identity, inodes: int) -> int:
+    """A size in whole MiB in which the content fits; the smallest one, or a little more."""
+    content = sum(-(-node.size // BLOCK) for node in tree.in_order if node.has_blocks) * BLOCK
+    size = max(content + inodes * kind.inode_size >> 20, 1) << 20
+    while True:
+        layout = lay_out(kind, size, inodes)
+        if layout and _blocks_used(layout, tree, identity) is not None:
+            return size
+        size += max(1, size >> 29) << 20
+
+
+def _journal(layout: Layout, identity: Identity, blocks: Allocator, put: Callable[[bytes], None]) -> Inode:
+    runs = blocks.take(layout.journal)
+    mapping, used = _map(layout.kind, seed_of(identity.seed, JOURNAL), runs, blocks, put)
+    count = layout.journal
+    return Inode(JOURNAL, 0o100600, 0, 0, 1, count * BLOCK, count + used, mapping, mapped=True)
+
+
+def _place(node: Node, kind: Kind, identity: Identity, blocks: Allocator, out: Output) -> Inode:
+    """Give a file its blocks, and put out its content and its map."""
+    entry = node.entry
+    count = 0
+    if node.has_blocks:
+        count = -(-node.size // BLOCK)
+        runs = blocks.take(count)
+        seed = seed_of(identity.seed, node.number) if kind.has_checksums else 0
+        _put_content(node, out)
+        mapping, used = _map(kind, seed, runs, blocks, out.put)
+        count += used
+    elif entry.is_device:
+        mapping = device_map(*entry.device)
+    else:
+        mapping = os.fsencode(entry.target).ljust(60, b"\0")
+    return Inode(
+        number=node.number,
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        links=node.links,
+        size=node.size,
+        blocks=count,
+        map=mapping,
+        mapped=node.has_blocks,
+    )
+
+
+def _map(
+    kind: Kind, file_seed: int, runs: Sequence[range], blocks: Allocator, put: Callable[[bytes], None]
+) -> tuple[bytes, int]:
+    if kind.has_extents:
+        return map_by_extents(runs, blocks, put, file_seed)
+    return map_by_blocks(runs, blocks, put)
+
+
+def _nowhere(data: bytes) -> None:
+    """Take what is only counted."""
+
+
+def _put_content(node: Node, out: Output) -> None:
+    entry = node.entry
+    if entry.is_directory:
+        for block in node.blocks:
+            out.put(block)
+    elif entry.is_symlink:
+        out.put(os.fsencode(entry.target))
+    elif isinstance(entry.content, Path):
+        fd = open_content(entry, entry.content)
+        try:
+            out.copy_file(entry, fd, node.size)
+        finally:
+            os.close(fd)
+    else:
+        out.put_file(entry.path, entry.content)
+    out.put(bytes(-node.size % BLOCK))

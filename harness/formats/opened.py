@@ -1,0 +1,293 @@
+"""Opens an image of any format that is known here; its bytes tell which one, never its name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from harness.core.errors import ConfigError, InfraError
+from harness.core.sizes import format_size
+from harness.formats import compression
+from harness.formats.parts import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.formats.disk.partitions import Partition
+    from harness.formats.member import Member
+
+# As much as recognising takes: the first volume descriptor of an ISO is the furthest (ECMA-119, 6.2.1).
+_HEAD = 0x8800
+# Most that a compressed disk may unpack to; zeros become holes.
+_LIMIT = 64 << 30
+_CPIO = (b"070701", b"070702")
+_GPT = b"EFI PART"
+
+# What else people have: offset, magic, words. The first that matches counts.
+_STRANGERS = (
+    (0x202, b"HdrS", "a Linux kernel"),
+    (0, b"\x7fELF", "an ELF program or kernel"),
+    (0, b"070707", "a cpio archive of the old kind (odc), which the kernel does not unpack"),
+    (0, b"\xc7\x71", "a cpio archive of the binary kind, which the kernel does not unpack"),
+    (0, b"!<arch>\n", "a Debian package or another ar archive"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"hsqs", "a squashfs filesystem"),
+    (0, b"XFSB", "an XFS filesystem"),
+    (0x10040, b"_BHRfS_M", "a btrfs filesystem"),
+    (4086, b"SWAPSPACE2", "swap space"),
+    (0, b"#!", "a script"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"\x89PNG", "a picture"),
+    (54, b"FAT1", "a FAT filesystem without a partition table"),
+    (82, b"FAT32", "a FAT filesystem without a partition table"),
+)
+
+
+class OpenedImage(msgspec.Struct, frozen=True):
+    """An image that can be read until its `with` block ends.
+
+    Attributes:
+        path: The file, as the user named it.
+        kind: "cpio", "ext", "disk", "iso" or "tar".
+        format: What it is, in words.
+        raw: A file with the image's bytes, unpacked where `path` is compressed or qcow2.
+        members: Yields what is in it, as often as it is called; what is in a partition is below p1/, p2/, ….
+            Raises ConfigError where the image is damaged.
+        roots: Directories that are roots of their own: "", or one for each partition with files.
+        parts: Yields what the bytes of `raw` are, where that is known.
+    """
+
+    path: Path
+    kind: str
+    format: str
+    raw: Path
+    members: Callable[[], Iterator[Member]]
+    roots: tuple[str, ...] = ("",)
+    parts: Callable[[], Iterator[Part]] = iter(()).__iter__
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[OpenedImage]:
+    """Open an image for reading.
+
+    Raises:
+        ConfigError: It cannot be read, is no image, is damaged so that its kind cannot be told, or unpacks to
+            more than 64 GiB.
+        InfraError: There is no room to unpack it.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(_open(path))
+        raw, packed = path, ""
+        head = _read_head(file)
+        if head.startswith(b"QFI\xfb"):
+            from harness.formats.disk.partitions import raw_of_qcow2
+
+            raw, packed = stack.enter_context(raw_of_qcow2(path)), "qcow2: "
+        elif (name := compression.detect(head)) != "none" and not _starts_cpio(_unpacked_head(path, file)):
+            file = stack.enter_context(_unpacked(path, file))
+            # Other programs open it by this name as well: the file itself has none.
+            raw, packed = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"), f"{name}-compressed "
+        if raw != path:
+            file = stack.enter_context(_open(raw))
+            head = _read_head(file)
+        image = _recognise(path, raw, file, head)
+        yield msgspec.structs.replace(image, format=packed + image.format)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        if not path.is_file() and not path.is_block_device():
+            what = "is no regular file" if path.exists() else "does not exist"
+            raise ConfigError(f"{path} {what}", hint="give an image: cpio, ext2/3/4, disk, qcow2 or ISO")
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _read_head(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read(_HEAD)
+
+
+def _starts_cpio(head: bytes) -> bool:
+    """Whether the kernel would find an archive here; zeros in front do not count."""
+    return head.lstrip(b"\0").startswith(_CPIO)
+
+
+class _EnoughError(Exception):
+    """The head is complete."""
+
+
+class _Head:
+    """Takes the first bytes of a stream."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        self.data += data
+        if len(self.data) >= _HEAD:
+            raise _EnoughError
+
+
+def _unpacked_head(path: Path, file: BinaryIO) -> bytes:
+    head = _Head()
+    try:
+        compression.unpack(file, 0, head, limit=_LIMIT)
+    except _EnoughError:
+        pass
+    except compression.StreamError as error:
+        if not head.data:
+            raise ConfigError(f"{path}, byte {error.offset}: {error.what}") from None
+    return head.data
+
+
+class _Holes:
+    """Writes to a file, and leaves holes where there is nothing but zeros."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        if any(data):
+            self._file.write(data)
+        else:
+            self._file.seek(len(data), os.SEEK_CUR)
+
+
+@contextmanager
+def _unpacked(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+    """Unpack all streams of a file into one that has no name and is gone with us."""
+    with tempfile.TemporaryFile() as unpacked:
+        out = _Holes(unpacked)
+        size, offset = path.stat().st_size, 0
+        try:
+            while offset < size:
+                offset = compression.unpack(file, offset, out, limit=_LIMIT - unpacked.tell())
+                file.seek(offset)
+                if compression.detect(file.read(6)) == "none":
+                    break
+        except compression.StreamError as error:
+            raise ConfigError(f"{path}, byte {error.offset}: {error.what}") from None
+        except OSError as error:
+            raise InfraError(
+                f"cannot unpack {path} into {tempfile.gettempdir()}: {error.strerror}",
+                hint="free some space there, or name another directory in the environment variable TMPDIR",
+            ) from error
+        unpacked.truncate(unpacked.tell())
+        unpacked.flush()
+        yield unpacked
+
+
+def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImage:
+    if _starts_cpio(head) or compression.detect(head) != "none":
+        return _cpio(path, raw, file, head)
+    if head.startswith(b"CD001", 0x8001):  # before the MBR, which a hybrid image has too
+        from harness.formats.iso import reader as iso_reader
+
+        words = f"ISO 9660 image, {format_size(raw.stat().st_size)}"
+        return OpenedImage(path, "iso", words, raw, lambda: iso_reader.members(raw))
+    if head.startswith(b"\x53\xef", 1024 + 56):
+        return _ext(path, raw, file)
+    if head.startswith(b"ustar", 257):
+        from harness.formats import tar_reader
+
+        return OpenedImage(path, "tar", "tar archive", raw, lambda: tar_reader.members(raw))
+    is_kernel = head.startswith(b"HdrS", 0x202)
+    if head.startswith(_GPT, 512) or (
+        head.startswith(b"\x55\xaa", 510) and not is_kernel and _has_table(head)
+    ):
+        return _disk(path, raw, file)
+    raise ConfigError(
+        f"{path} is no image but {_stranger(head)}",
+        hint="images are cpio archives, ext2/3/4 filesystems, disks with an MBR or GPT, ISO 9660 and tar",
+    )
+
+
+def _has_table(head: bytes) -> bool:
+    """Whether the first sector ends in an MBR's four partitions: each is active or not, one has a type."""
+    entries = [head[offset : offset + 16] for offset in range(446, 510, 16)]
+    complete = len(head) >= 512
+    return complete and all(e[0] in {0, 0x80} for e in entries) and any(e[4] for e in entries)
+
+
+def _stranger(head: bytes) -> str:
+    if not head.strip(b"\0"):
+        return "empty" if not head else "nothing but zeros where one begins"
+    for offset, magic, words in _STRANGERS:
+        if head.startswith(magic, offset):
+            return words
+    if _has_table(head):
+        return "a disk whose first sector does not end with the signature 55 aa: no BIOS boots it"
+    if b"\0" not in head[:512]:
+        return "a text"
+    return "something unknown"
+
+
+def _cpio(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImage:
+    from harness.formats import parts
+    from harness.formats.cpio import reader as cpio_reader
+
+    name = compression.detect(head)
+    words = "cpio archive" + (f", {name}-compressed" if name != "none" else "")
+    return OpenedImage(
+        path,
+        "cpio",
+        words,
+        raw,
+        lambda: cpio_reader.members(file),
+        parts=lambda: parts.cpio_parts(file),
+    )
+
+
+def _ext(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
+    from harness.formats.ext import reader as ext_reader
+
+    known = ext_reader.identify(file, 0)
+    words = "ext filesystem"
+    if known:
+        words = (
+            " ".join(filter(None, [known.kind, "filesystem", known.label])) + f", {format_size(known.size)}"
+        )
+    return OpenedImage(path, "ext", words, raw, lambda: ext_reader.members(file))
+
+
+def _disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
+    from harness.formats.disk import partitions
+    from harness.formats.ext import reader as ext_reader
+
+    table = partitions.read(raw)
+    readable = {}
+    parts: list[Part] = []
+    for each in table.partitions:
+        known = ext_reader.identify(file, each.offset)
+        what = known.kind if known else each.type
+        parts.append(Part(f"p{each.number} ({what})", each.offset, each.size))
+        if known:
+            readable[f"p{each.number}"] = each
+    words = f"disk with {table.label.upper()}: " + ", ".join(part.name for part in parts)
+    return OpenedImage(
+        path,
+        "disk",
+        words,
+        raw,
+        lambda: _members_of(file, readable),
+        tuple(readable),
+        lambda: iter(parts),
+    )
+
+
+def _members_of(file: BinaryIO, partitions: dict[str, Partition]) -> Iterator[Member]:
+    from harness.formats.ext import reader as ext_reader
+
+    for root, partition in partitions.items():
+        for member in ext_reader.members(file, partition.offset):
+            path = f"{root}/{member.path}".rstrip("/")
+            yield msgspec.structs.replace(
+                member, path=path, link=f"{root}/{member.link}" if member.link else ""
+            )

@@ -1,0 +1,109 @@
+"""What may stand in an image, and in which order: checked before a byte is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.core.errors import ConfigError
+from harness.formats.tree import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# The kernel skips entries whose name or link target is longer (PATH_MAX, with the NUL), without a word.
+PATH_MAX = 4096
+# Larger device numbers lose their upper bits in the kernel (include/linux/kdev_t.h).
+_MAJOR_MAX, _MINOR_MAX = (1 << 12) - 1, (1 << 20) - 1
+_ODD = re.compile(rb"(?:^|/)\.{0,2}(?:/|\Z)|\0")  # empty parts, . and .., NUL
+
+
+def in_order(entries: Iterable[Entry]) -> dict[bytes, Entry]:
+    """Check the entries, add missing parents as root's with mode 0755, sort by the bytes of the paths.
+
+    Returns:
+        The entries by their paths in bytes, in order.
+
+    Raises:
+        ConfigError: A path that is no plain relative path, exists twice or lies below what is no directory; a
+            hard link to what is no file of the image; a device number that the kernel would cut.
+    """
+    tree: dict[bytes, Entry] = {}
+    for entry in entries:
+        path = _checked_path(entry)
+        if path in tree:
+            raise ConfigError(f"{entry.path!r} comes from both {_origin(tree[path])} and {_origin(entry)}")
+        tree[path] = entry
+    known: set[bytes] = {b""}
+    for path, entry in list(tree.items()):
+        parent = path.rpartition(b"/")[0]
+        if parent not in known:
+            _add_parents(tree, path, entry)
+            known.add(parent)
+    for entry in tree.values():
+        if entry.link:
+            _check_link(tree, entry)
+    return dict(sorted(tree.items()))
+
+
+def name(entry: Entry) -> str:
+    """The entry in a sentence: its path and where it came from."""
+    return f"{entry.path!r} (from {_origin(entry)})"
+
+
+def _origin(entry: Entry) -> str:
+    return entry.source or (str(entry.content) if isinstance(entry.content, Path) else "a recipe")
+
+
+def _checked_path(entry: Entry) -> bytes:
+    """Return the path as bytes when the kernel would unpack this entry where it says."""
+    try:
+        path, target = os.fsencode(entry.path), os.fsencode(entry.target) if entry.target else b""
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name(entry)} has no form in bytes: {error}") from None
+    if _ODD.search(path) or b"\0" in target:
+        hint = "write it like usr/bin/bash: no leading or double slash, no . or .., no NUL"
+        raise ConfigError(f"{name(entry)} is no plain relative path", hint=hint)
+    if len(path) >= PATH_MAX or len(target) >= PATH_MAX:
+        raise ConfigError(f"{name(entry)} is longer than the kernel's {PATH_MAX - 1} bytes")
+    if entry.is_file:
+        return path
+    if entry.is_symlink and not target:
+        raise ConfigError(f"{name(entry)} is a symbolic link without a target")
+    if not stat.S_IFMT(entry.mode):
+        raise ConfigError(f"{name(entry)} has mode {entry.mode:o}, which names no file type")
+    major, minor = entry.device
+    if entry.is_device and not (0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX):
+        hint = f"major numbers go to {_MAJOR_MAX}, minor numbers to {_MINOR_MAX}"
+        raise ConfigError(f"{name(entry)} has the device number {major}:{minor}", hint=hint)
+    return path
+
+
+def _add_parents(tree: dict[bytes, Entry], path: bytes, entry: Entry) -> None:
+    while (end := path.rfind(b"/")) > 0:
+        path = path[:end]
+        known = path in tree
+        if not known:
+            tree[path] = Entry(os.fsdecode(path), stat.S_IFDIR | 0o755)
+        parent = tree[path]
+        # Below a link the kernel would often find no directory yet, and drop the file without a word.
+        if not parent.is_directory:
+            message = f"{name(entry)} lies below {name(parent)}, which is no directory"
+            hint = f"write it below {parent.target}" if parent.is_symlink else ""
+            raise ConfigError(message, hint=hint)
+        if known:  # its own parents are looked at for its own sake
+            return
+
+
+def _check_link(tree: Mapping[bytes, Entry], entry: Entry) -> None:
+    message = f"{name(entry)} is a hard link to {entry.link!r}, which is "
+    target = tree.get(os.fsencode(entry.link))
+    if target is None:
+        raise ConfigError(f"{message}not in the image", hint="add that file too, or copy it instead")
+    if target.link:
+        raise ConfigError(f"{message}one itself", hint=f"link to {target.link!r}, the file with the content")
+    if not target.is_file:
+        raise ConfigError(f"{message}no regular file", hint="only files have hard links; use a symbolic link")

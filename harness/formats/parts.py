@@ -1,0 +1,43 @@
+"""What the bytes of an image are: partitions, segments of an initramfs, headers and contents of files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A run of an image's bytes that has a name.
+
+    Attributes:
+        name: In words, such as "p1 (ext4)" or "content of bin/sh".
+        offset: Its first byte.
+        size: In bytes.
+    """
+
+    name: str
+    offset: int
+    size: int
+
+
+def cpio_parts(file: BinaryIO) -> Iterator[Part]:
+    """The parts of an initramfs; what lies in a compressed segment has no bytes of its own.
+
+    Raises:
+        ConfigError: It is damaged.
+    """
+    from harness.formats.cpio.reader import segments
+    from harness.formats.cpio.records import Source, read_archive
+
+    source = Source(file, str(file.name))
+    for number, segment in enumerate(segments(file), start=1):
+        name = f"segment {number} ({segment.kind}, {segment.compression})"
+        yield Part(name, segment.offset, segment.size)
+        if segment.compression == "none":
+            for record in read_archive(source, segment.offset).records():
+                yield Part(f"header of {record.path}", record.offset, record.content - record.offset)
+                yield Part(f"content of {record.path}", record.content, record.size)

@@ -1,0 +1,98 @@
+"""From a recipe and the user's options to what was built: recipe → sources → image."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.core.errors import ConfigError
+from harness.image import factory
+from harness.image.ingredients import Workshop
+from harness.sources.debian import DebianSource
+from harness.sources.downloads import Downloads
+from harness.sources.packages import read_lock
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.core.progress import Progress
+    from harness.image.factory import Build
+    from harness.recipe import Recipe
+
+
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How images are built.
+
+    Attributes:
+        cache: The cache directory.
+        kernel: Seed kernel, by name or path, instead of the recipe's.
+        second: Kernel behind kexec, likewise.
+        lock: Lock file to repeat.
+        mirror: Debian archive to use instead of the machine's own.
+        refresh: Whether to fetch the newest indexes first.
+        only: Kind of image to build, instead of all.
+        names: Images to build, instead of all; what they need comes along.
+        dirty: Whether files that git does not track get into images made from checkouts.
+        kernels: Whether kernels are wanted that only boot the images.
+    """
+
+    cache: Path
+    kernel: str | None = None
+    second: str | None = None
+    lock: Path | None = None
+    mirror: str | None = None
+    refresh: bool = False
+    only: str | None = None
+    names: tuple[str, ...] = ()
+    dirty: bool = False
+    kernels: bool = True
+
+
+def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
+    """Build all that a run of the recipe boots, or find it in the store.
+
+    Raises:
+        ConfigError: The recipe or an option asks for what cannot be had.
+        InfraError: The archive, a tool or the disk failed.
+    """
+    return factory.build(
+        recipe,
+        workshop(options, progress),
+        seed=options.kernel,
+        second=options.second,
+        only=options.only,
+        names=options.names,
+        kernels=options.kernels,
+    )
+
+
+def workshop(options: BuildOptions, progress: Progress) -> Workshop:
+    """Where images are made, and what from.
+
+    Raises:
+        ConfigError: An option or SOURCE_DATE_EPOCH makes no sense.
+    """
+    store = Store(options.cache)
+    debian = DebianSource(
+        store,
+        progress,
+        mirror=options.mirror,
+        lock=read_lock(options.lock) if options.lock else None,
+        refresh=options.refresh,
+    )
+    downloads = Downloads(store, progress)
+    return Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
+
+
+def _source_date() -> int:
+    """The time that all files in images have (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isdecimal() or int(text) >= 1 << 32:
+        raise ConfigError(
+            f"the environment variable SOURCE_DATE_EPOCH is {text!r}, and no number of seconds since 1970",
+            hint="unset it, or set it to such as `git log -1 --format=%ct` prints",
+        )
+    return int(text)

@@ -1,0 +1,183 @@
+"""Whether the kernel can start an init: the file, its interpreter, its libraries, and their width."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from harness.core.errors import ConfigError
+from harness.formats import elf
+from harness.formats.tree import Entry
+from harness.image.checks.kernel_checks import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.formats.lookup import Tree
+    from harness.formats.member import Member
+    from harness.image.checks.kernel_checks import Seed
+
+# e_machine (elf.h); an x86 kernel runs these.
+_MACHINES = {3: "i386", 62: "x86-64"}
+_OTHER_MACHINES = {8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm", 183: "aarch64", 243: "riscv"}
+_PROGRAM_MAX = 256 << 20  # no program is larger, and it is read into memory
+_HEAD = 4096
+_CONSOLE = (5, 1)
+
+
+def check_init(tree: Tree, kernel: Seed | None, init: str, *, root: str = "") -> Iterator[Finding]:
+    """Check that the kernel can start an init that must be there, with everything that it needs.
+
+    Args:
+        tree: The image.
+        kernel: The kernel that starts it, if known.
+        init: Path of the init below the root.
+        root: Directory of the tree that is the root.
+    """
+    init = init.lstrip("/")
+    shown = f"/{init} of {root}" if root else f"/{init}"
+    entries = _Entries(tree, root)
+    member = entries.find(init)
+    if member is None:
+        there = tree.members.get(f"{root}/{init}" if root else init)
+        leads = f" (it is a link to {there.target}, which leads nowhere)" if there and there.target else ""
+        yield Finding(False, f"there is no {shown}{leads}", "add it to the image, or name another one")
+        return
+    if not member.is_file:
+        yield Finding(False, f"{shown} is no file", "it must be a program or a script")
+        return
+    try:
+        needed = elf.needed_files(entries, [init])
+    except ConfigError as error:
+        yield Finding(False, f"{shown} cannot start: {error.message}", error.hint or "put a sound file in")
+        return
+    bad = [*_check_file(shown, member, entries.head(init)), *_check_script(entries, shown, init, kernel)]
+    machines = {path: machine for path in needed if (machine := _machine(entries.head(path)))}
+    bad += _check_machines(shown, machines, kernel)
+    yield from bad
+    if not bad:
+        others = len(needed) - 1
+        also = f", with {others} more file{'s' * (others > 1)} that it needs" if others else ""
+        yield Finding(True, f"{shown} is there{also}")
+
+
+def _check_file(shown: str, member: Member, head: bytes) -> Iterator[Finding]:
+    if not member.mode & 0o111:
+        hint = "give it mode 0o755: the kernel only says `Failed to execute`, and starts the next shell"
+        yield Finding(False, f"{shown} is not executable (mode {member.mode & 0o7777:04o})", hint)
+    if not head.startswith((b"#!", b"\x7fELF")):
+        hint = "it must be an ELF program, or begin with #! and the path of its interpreter"
+        yield Finding(False, f"{shown} is neither a program nor a script", hint)
+
+
+def _check_script(entries: _Entries, shown: str, init: str, kernel: Seed | None) -> Iterator[Finding]:
+    head = entries.head(init)
+    if not head.startswith(b"#!"):
+        return
+    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
+    interpreter = entries.find(words[0]) if words else None
+    if interpreter is None:
+        yield Finding(False, f"{shown} has a #! line without an interpreter", "name one, such as #!/bin/sh")
+    elif not interpreter.mode & 0o111:
+        yield Finding(False, f"{words[0]}, which runs {shown}, is not executable", "give it mode 0o755")
+    if kernel and kernel.lacks("BINFMT_SCRIPT"):
+        name = kernel.image.path.name
+        yield Finding(
+            False,
+            f"{shown} is a script, and kernel {name} is built without BINFMT_SCRIPT",
+            "use a program as init",
+        )
+
+
+def _check_machines(
+    shown: str, machines: Mapping[str, tuple[int, int]], kernel: Seed | None
+) -> Iterator[Finding]:
+    """Check the width and architecture of all programs and libraries that init needs."""
+    for path, (bits, machine) in machines.items():
+        named = shown if shown == f"/{path}" else f"/{path}, which {shown} needs,"
+        if machine not in _MACHINES:
+            name = _OTHER_MACHINES.get(machine, f"machine {machine}")
+            yield Finding(False, f"{named} is for {name}", "build it for x86")
+        elif kernel and bits == 64 and kernel.image.bits == 32:
+            yield Finding(
+                False,
+                f"{named} is 64-bit, and kernel {kernel.image.path.name} is 32-bit: it cannot execute it",
+                "use a 64-bit kernel, or a 32-bit init",
+            )
+        elif kernel and bits == 32 and kernel.image.bits == 64 and _no_ia32(kernel):
+            yield Finding(
+                False,
+                f"{named} is 32-bit, and kernel {kernel.image.path.name} is built without IA32_EMULATION",
+                "use a 32-bit kernel, or one with IA32_EMULATION",
+            )
+        else:
+            continue
+        return  # the others have the same fault
+    if len(set(machines.values())) > 1:
+        words = ", ".join(f"/{path} ({bits}-bit)" for path, (bits, _) in machines.items())
+        yield Finding(False, f"what {shown} needs is of different widths: {words}", "take all from one width")
+
+
+def _no_ia32(kernel: Seed) -> bool:
+    return kernel.lacks("IA32_EMULATION") or (
+        kernel.config is not None and "IA32_EMULATION_DEFAULT_DISABLED" in kernel.config
+    )
+
+
+def _machine(head: bytes) -> tuple[int, int] | None:
+    """Width and e_machine of an ELF file."""
+    bits = elf.elf_class(head[:5])
+    if bits is None or len(head) < 20:
+        return None
+    (machine,) = struct.unpack_from("<H", head, 18)
+    return bits, machine
+
+
+def check_console(tree: Tree) -> Finding:
+    """Check the device that becomes init's standard input and output."""
+    console = tree.members.get("dev/console")
+    if console is None:
+        # usr/default_cpio_list; a kernel that is built with an archive of its own may have none.
+        return Finding(None, "there is no /dev/console: init is mute unless the kernel's own archive has one")
+    if not console.is_device or console.device != _CONSOLE:
+        return Finding(False, "/dev/console is not the character device 5, 1", "init would be mute")
+    return Finding(True, "/dev/console is there")
+
+
+class _Entries(Mapping[str, Entry]):
+    """The files below a root as `elf` wants them; the content of those that are asked for is read."""
+
+    def __init__(self, tree: Tree, root: str) -> None:
+        self._tree = tree
+        self._prefix = f"{root}/" if root else ""
+        self._entries: dict[str, Entry] = {}
+
+    def find(self, path: str) -> Member | None:
+        """Return what a path leads to."""
+        return self._tree.find(f"{self._prefix}{path}")
+
+    def head(self, path: str) -> bytes:
+        """The first bytes of the file that a path leads to."""
+        member = self.find(path)
+        return next(member.blocks(), b"")[:_HEAD] if member else b""
+
+    def __getitem__(self, path: str) -> Entry:
+        if path not in self._entries:
+            member = self._tree.members[f"{self._prefix}{path}"]
+            if member.size > _PROGRAM_MAX:
+                raise ConfigError(f"{path} is too large for a program: {member.size} bytes")
+            content = b"".join(member.blocks())
+            self._entries[path] = Entry(path, member.mode, content, member.target, member.device)
+        return self._entries[path]
+
+    def __contains__(self, path: object) -> bool:
+        return f"{self._prefix}{path}" in self._tree.members
+
+    def __iter__(self) -> Iterator[str]:
+        known = (path for path in self._tree.members if path.startswith(self._prefix))
+        return (path.removeprefix(self._prefix) for path in known)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

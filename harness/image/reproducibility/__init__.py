@@ -1,0 +1,1 @@
+"""`harness build --check`: a second build elsewhere, and the comparison."""

@@ -1,0 +1,265 @@
+"""Building everything a second time in other surroundings, and comparing: `harness build --check`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import recipe as r
+from harness.core.errors import HarnessError, InfraError, command_failed
+from harness.image.reproducibility.worker import Answer, Request, surroundings
+from harness.sources.debian import DebianSource
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.core.progress import Progress
+    from harness.image.artifact import Artifact
+    from harness.image.build import BuildOptions
+    from harness.image.factory import Build
+
+_MADE_HERE = {"initramfs", "disk", "iso", "dib"}  # kinds of the store that are built again
+_LATER = "+400d"  # another year, month, day and hour
+_ZONE = "<+1245>-12:45"  # POSIX: a quarter of an hour, and no file that a host may lack
+_USER = 54321
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a filesystem of another kind, not a place for secrets
+_ROOM = 4  # so many times the artifacts must fit there
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One image, built twice.
+
+    Attributes:
+        image: Its name.
+        first: SHA-256 of the first build, in hex.
+        second: SHA-256 of the second build, in hex.
+        differences: File by file and byte range by byte range, in words; empty when both are equal.
+    """
+
+    image: str
+    first: str
+    second: str
+    differences: tuple[str, ...] = ()
+
+
+class Recheck(msgspec.Struct, frozen=True):
+    """What came of building twice.
+
+    Attributes:
+        comparisons: Image by image.
+        varied: What was different in the second build, with both values.
+        same: What should have been different and was not, with the reason.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    varied: dict[str, tuple[str, str]]
+    same: dict[str, str]
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether all images are equal to the bit."""
+        return all(compared.first == compared.second for compared in self.comparisons)
+
+
+def recheck(built: Build, options: BuildOptions, progress: Progress) -> Recheck:
+    """Build again what was built, in a process of its own with other surroundings, and compare.
+
+    Packages, kernels and downloads are those of the first build; nothing is downloaded twice.
+
+    Args:
+        built: The first build.
+        options: How it was built.
+        progress: Where the work is shown.
+
+    Raises:
+        InfraError: The second build fails where the first did not.
+    """
+    kept_from = {} if _MEMORY.is_dir() else {"file system": f"there is no {_MEMORY}"}
+    surrounded = _Surroundings.prepare(built, options, progress)
+    with _place(built, options.cache) as place:
+        if not place.is_relative_to(_MEMORY):
+            kept_from.setdefault("file system", "the images do not fit into memory")
+        with progress.task("building again in other surroundings"):
+            answer = _build_again(built, options, place, surrounded)
+        first = surroundings(options.cache) | {"file system": _filesystem(options.cache)}
+        second = answer.surroundings | {"file system": _filesystem(place)}
+        with progress.task("comparing"):
+            comparisons = tuple(
+                _compared(image, Path(answer.images[name].path), answer.images[name].sha256)
+                for name, image in built.images.items()
+            )
+    varied = {what: (first[what], second[what]) for what in first if first[what] != second[what]}
+    reasons = surrounded.kept_from | kept_from
+    same = {what: reasons.get(what, "it is the same already") for what in first if what not in varied}
+    return Recheck(comparisons, varied, same)
+
+
+class _Surroundings(msgspec.Struct, frozen=True):
+    """How the second process is started.
+
+    Attributes:
+        wrapper: Command that the second process is started through.
+        environment: Its environment, without what depends on its directory.
+        kept_from: What cannot be varied here, and why.
+    """
+
+    wrapper: tuple[str, ...]
+    environment: Mapping[str, str]
+    kept_from: dict[str, str]
+
+    @classmethod
+    def prepare(cls, built: Build, options: BuildOptions, progress: Progress) -> _Surroundings:
+        """Find out what can be varied on this host."""
+        kept_from = {}
+        environment = {
+            **os.environ,
+            "TZ": _ZONE,
+            "LC_ALL": _locale(),
+            "LANG": "",
+            "PYTHONHASHSEED": "4711",
+            "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path if place),
+            "USER": "somebody",
+            "LOGNAME": "somebody",
+        }
+        wrapper: tuple[str, ...] = ()
+        if any(isinstance(image, r.Dib) for image in built.recipe.images):
+            kept_from["user"] = "diskimage-builder needs root"
+        else:
+            wrapper, problem = _as_another_user()
+            kept_from |= {"user": problem} if problem else {}
+        try:
+            clock = _faketime(options, progress)
+            # File times stay true, and waiting takes as long as it does.
+            environment |= {"FAKETIME": _LATER, "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            # Whoever loads it first cleans up behind it, and a wrapper would not: it becomes another program.
+            wrapper += ("env", f"LD_PRELOAD={clock}")
+        except HarnessError as error:
+            kept_from["clock"] = f"libfaketime cannot be had: {error.message.splitlines()[0]}"
+        return cls(wrapper, environment, kept_from)
+
+
+def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _Surroundings) -> Answer:
+    cache = place / "another-cache"  # without a space: diskimage-builder cannot work below one
+    cache.joinpath("store").mkdir(parents=True)
+    for kind in (options.cache / "store").iterdir():
+        if kind.name not in _MADE_HERE:
+            (cache / "store" / kind.name).symlink_to(kind.absolute())
+    lock = place / "inputs.lock.json"
+    lock.write_text(built.lock.to_json(), encoding="utf-8")
+    request = Request(
+        recipe=str(built.recipe.path),
+        kernel=_found_from_anywhere(options.kernel),
+        only=options.only,
+        dirty=options.dirty,
+        cache=str(cache),
+        lock=str(lock),
+    )
+    command = [*surrounded.wrapper, sys.executable, "-m", "harness.image.reproducibility.worker"]
+    result = subprocess.run(
+        command,
+        input=msgspec.json.encode(request),
+        env={**surrounded.environment, "HOME": str(place)},
+        cwd=place,
+        capture_output=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise command_failed(command, result.returncode, result.stderr.decode(errors="replace"))
+    answer = msgspec.json.decode(result.stdout, type=Answer)
+    if answer.error:
+        raise InfraError(
+            f"the second build failed: {answer.error}",
+            hint="the first one did not: look at what differs between their surroundings (docs/builds.md)",
+        )
+    return answer
+
+
+def _compared(first: Artifact, path: Path, sha256: str) -> Comparison:
+    if first.sha256 == sha256:
+        return Comparison(first.name, sha256, sha256)
+    from harness.formats.diff import differences, file_difference
+    from harness.formats.opened import open_image
+
+    with open_image(first.path) as mine, open_image(path) as other:
+        found = [str(difference) for difference in differences(mine.members(), other.members(), times=True)]
+        parts = list(mine.parts()) if mine.raw == first.path else []
+    of_bytes = file_difference(first.path, path, parts)
+    if of_bytes is not None:
+        found += of_bytes.lines()
+    return Comparison(first.name, first.sha256, sha256, tuple(found))
+
+
+@contextmanager
+def _place(built: Build, cache: Path) -> Iterator[Path]:
+    """A directory for the second build: in memory if there is room, where files are in another order."""
+    needed = sum(image.path.stat().st_blocks * 512 for image in built.images.values()) * _ROOM
+    roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > needed
+    with tempfile.TemporaryDirectory(
+        prefix="harness-check-", dir=_MEMORY if roomy else cache, ignore_cleanup_errors=True
+    ) as place:
+        yield Path(place)
+
+
+def _as_another_user() -> tuple[tuple[str, ...], str]:
+    """A command that runs others under another user's number, or why there is none."""
+    wrapper = ("unshare", "--user", f"--map-user={_USER}", f"--map-group={_USER}", "--")
+    try:
+        result = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return (), "unshare is not installed"
+    if result.returncode != 0:
+        return (), f"this host allows no user namespace ({result.stderr.strip()})"
+    return wrapper, ""
+
+
+def _locale() -> str:
+    """A locale that is not UTF-8, if the host has one besides C."""
+    result = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False)
+    others = [name for name in result.stdout.split() if "." in name and "utf" not in name.lower()]
+    return others[0] if others else "C"
+
+
+def _faketime(options: BuildOptions, progress: Progress) -> Path:
+    """The library that shows programs another time, from the host or from its release's archive.
+
+    Raises:
+        HarnessError: It cannot be had.
+    """
+    for found in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
+        return found
+    import platform
+
+    release = platform.freedesktop_os_release()
+    suite = release.get("VERSION_CODENAME", "")
+    if release.get("ID") != "debian" or not suite:
+        raise InfraError("this host is no Debian; install libfaketime")
+    architecture = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    debian = DebianSource(Store(options.cache), progress, mirror=options.mirror)
+    package = debian.newest(suite, architecture, "libfaketime")
+    root = debian.unpack(suite, architecture, [package])[package.name]
+    return next(root.glob("usr/lib/*/faketime/libfaketime.so.1"))
+
+
+def _found_from_anywhere(kernel: str | None) -> str | None:
+    if kernel and ("/" in kernel or Path(kernel).is_file()):
+        return str(Path(kernel).absolute())
+    return kernel
+
+
+def _filesystem(place: Path) -> str:
+    """The kind of filesystem that a directory is on."""
+    result = subprocess.run(
+        ["stat", "--file-system", "--format=%T", str(place)], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or "unknown"

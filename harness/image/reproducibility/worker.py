@@ -1,0 +1,165 @@
+"""The second build of `harness build --check`: a process whose surroundings differ from those of the first.
+
+`python -m harness.image.reproducibility.worker` reads a `Request` from standard input and answers with an
+`Answer`, both in JSON.
+What only the process itself can change is changed here, before anything else of the harness is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_UMASK = 0o077
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is to be built again.
+
+    Attributes:
+        recipe: The recipe's file.
+        kernel: The seed kernel, by name or path; None for the recipe's.
+        only: Kind of image to build, instead of all.
+        dirty: Whether files that git does not track get into images made from checkouts.
+        cache: A cache directory of its own.
+        lock: Lock file with the packages of the first build.
+    """
+
+    recipe: str
+    kernel: str | None
+    only: str | None
+    dirty: bool
+    cache: str
+    lock: str
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """One image of the second build.
+
+    Attributes:
+        path: The file.
+        sha256: Of the file, in hex.
+    """
+
+    path: str
+    sha256: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of a second build.
+
+    Attributes:
+        images: What was built, by name.
+        surroundings: What `surroundings` says about the process that built it.
+        error: Why nothing was built, in a sentence.
+    """
+
+    images: dict[str, Rebuilt] = {}
+    surroundings: dict[str, str] = {}
+    error: str = ""
+
+
+def surroundings(cache: Path) -> dict[str, str]:
+    """What a build must not depend on, as this process finds it, in words.
+
+    Args:
+        cache: The cache directory that this process builds into.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    listed = os.listdir(Path(__file__).parent)  # noqa: PTH208 - as this process sees it
+    return {
+        "umask": f"{umask:04o}",
+        "time zone": f"UTC{time.strftime('%z')}",
+        "locale": next((name for name in names if name), "C"),
+        "clock": time.strftime("%Y-%m-%d", time.gmtime()),
+        "user": f"{os.geteuid()}:{os.getegid()}",
+        "home": os.environ.get("HOME", ""),
+        "working directory": str(Path.cwd()),
+        "store": str(cache),
+        "file order": f"{listed[0]} before {listed[-1]}",
+        "processors": str(len(os.sched_getaffinity(0))),
+        "hash seed": os.environ.get("PYTHONHASHSEED", "random"),
+    }
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    os.umask(_UMASK)
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    _list_backwards()
+    answer = _rebuilt(msgspec.json.decode(sys.stdin.buffer.read(), type=Request))
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+
+
+def _rebuilt(request: Request) -> Answer:
+    from harness.core.errors import HarnessError
+    from harness.core.progress import Quiet
+    from harness.image.build import BuildOptions, build
+    from harness.recipe import load_recipe
+
+    options = BuildOptions(
+        cache=Path(request.cache),
+        kernel=request.kernel,
+        lock=Path(request.lock),
+        only=request.only,
+        dirty=request.dirty,
+    )
+    try:
+        built = build(load_recipe(request.recipe), options, Quiet())
+    except HarnessError as error:
+        return Answer(error=error.message)
+    images = {name: Rebuilt(str(image.path), image.sha256) for name, image in built.images.items()}
+    return Answer(images, surroundings(options.cache))
+
+
+def _list_backwards() -> None:
+    """Have this process see the files of every directory in another order: the reverse one."""
+    scandir, listdir = os.scandir, os.listdir
+
+    def listed(*arguments: Any) -> list[Any]:
+        return listdir(*arguments)[::-1]
+
+    def scanned(*arguments: Any) -> _Backwards:
+        with scandir(*arguments) as entries:
+            return _Backwards(list(entries)[::-1])
+
+    vars(os).update(listdir=listed, scandir=scanned)
+
+
+class _Backwards:
+    """What `os.scandir` gives, with the entries that it is given."""
+
+    def __init__(self, entries: list[os.DirEntry[str]]) -> None:
+        self._entries = iter(entries)
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        return self._entries
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._entries)
+
+    def __enter__(self) -> _Backwards:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def close(self) -> None:
+        """Do nothing: the directory is closed already."""
+
+
+if __name__ == "__main__":
+    main()

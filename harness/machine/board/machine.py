@@ -1,0 +1,208 @@
+"""A board as a machine: a console over its serial port, an end that is read off it, and a power switch."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from harness.console.pacing import Pace
+from harness.core.errors import InfraError
+from harness.machine.board import baud_check
+from harness.machine.board.line import SerialLine
+from harness.machine.board.port import open_port
+from harness.machine.board.power import Switch
+from harness.machine.protocol import End, EndCause, Usage
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from harness.console.transport import Transport
+    from harness.machine.board.document import Board
+    from harness.machine.board.line import Gap
+    from harness.machine.protocol import ProcessorSample
+
+# What Linux says last (kernel/reboot.c), whatever its console's level.
+_LAST = {
+    re.compile(rb"reboot: (?:Power down|System halted)"): EndCause.GUEST_SHUTDOWN,
+    re.compile(rb"reboot: (?:Restarting system|machine restart)"): EndCause.GUEST_RESET,
+}
+_TAIL = 64  # bytes that such words may be cut at
+_FAREWELL = 1.0  # seconds for what follows them
+_GARBLED = 10.0  # seconds that garbage may last: firmware may speak at another speed than what it boots
+_BITS = 10  # of a byte on the line: 8N1 has a start and a stop bit
+_ECHO = 0.5  # seconds that a system may take for an echo, besides the line
+
+
+class BoardMachine:
+    """A board that boots, talks over its serial port, and ends.
+
+    Args:
+        board: The board, leased.
+        ask: Asks a person to do something, where they are the power switch.
+        told: Told of each gap in what is heard, by whoever polls.
+        quiet: Seconds after power-on in which nothing comes over serial by design.
+    """
+
+    bulk: socket.socket | None = None
+    version = ""
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        ask: Callable[[str], None],
+        told: Callable[[Gap], None],
+        quiet: float = 0.0,
+    ) -> None:
+        self._board = board
+        self._serial = board.document.serial
+        self._told = told
+        self._patience = self._serial.first_byte * board.document.budgets + quiet
+        self._switch = Switch(board, ask)
+        self._line = SerialLine(partial(open_port, board), reattach=self._serial.reattach, heard=self._hear)
+        self._cleanup = ExitStack()
+        self._since: float | None = None  # when it got power
+        self._heard = 0.0  # when the last byte came
+        self._recent = b""  # for garbage, as long as nothing else was heard
+        self._sane = False
+        self._garbled_since: float | None = None
+        self._frames = 0  # framing errors that were counted before
+        self._tail = b""
+        self._cause: EndCause | None = None
+        self._end: End | None = None
+        self.command: tuple[str, ...] = (board.port, str(self._serial.speed))
+
+    def __enter__(self) -> Self:
+        """Open the port, before there is power: no byte of a boot is missed.
+
+        Raises:
+            ConfigError: The port is not there, or may not be opened.
+            InfraError: Somebody else has it.
+        """
+        self._cleanup.enter_context(self._line)
+        self._frames = self._framing_errors()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the board as its file says, and close the port.
+
+        Raises:
+            InfraError: It cannot be switched off.
+        """
+        with self._cleanup:
+            if self._since is not None:
+                self._switch.leave()
+
+    @property
+    def transport(self) -> Transport:
+        """The console."""
+        return self._line.transport
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it can be typed to."""
+        return Pace(echo=_ECHO, speed=self._serial.speed / _BITS)
+
+    def start(self) -> None:
+        """Give it power anew.
+
+        Raises:
+            ConfigError: The switch's command is not there, or nobody can be asked.
+            InfraError: The command failed.
+        """
+        began = time.monotonic()
+        self._since = began  # from here on it is to be switched off, whatever happens
+        self._switch.cycle()
+        self._since = self._heard = time.monotonic()
+
+    def poll(self) -> End | None:
+        """How the board ended, by what it said last; None while it runs.
+
+        Raises:
+            InfraError: It cannot be heard: nothing came, or garbage, or the port is gone.
+        """
+        for gap in self._line.gaps():
+            self._told(gap)
+        if self._line.failure is not None:
+            raise self._line.failure
+        if self._end is None and self._since is not None:
+            now = time.monotonic()
+            if self._cause is not None and now - self._heard > _FAREWELL:
+                self._line.stop()
+                self._end = End(self._cause, "by its last words")
+            elif not self._line.received and now - self._since > self._patience:
+                raise self._deaf(now - self._since)
+            elif not self._sane:
+                self._check_speed(now)
+        return self._end
+
+    def usage(self) -> Usage:
+        """Wall time less what the line takes for what was heard: a full line keeps its sender waiting."""
+        if self._since is None:
+            return Usage(cpu=0.0, guest=0.0)
+        wall = (self._heard if self._end else time.monotonic()) - self._since
+        on_the_wire = self._line.received * _BITS / self._serial.speed
+        return Usage(cpu=0.0, guest=max(0.0, wall - on_the_wire))
+
+    def sample(self) -> ProcessorSample | None:
+        """Nothing: nobody looks into its processor."""
+        return None
+
+    def screen(self) -> list[str]:
+        """Nothing: nobody looks at its screen."""
+        return []
+
+    def screenshot(self, path: Path) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing, likewise."""
+        return False
+
+    def _hear(self, data: bytes) -> None:
+        """Take what comes; in the line's thread."""
+        self._heard = time.monotonic()
+        if not self._sane:
+            self._recent = (self._recent + data)[-baud_check.WINDOW :]
+        text = self._tail + data
+        for words, cause in _LAST.items():
+            if words.search(text):
+                self._cause = cause
+        self._tail = text[-_TAIL:]
+
+    def _check_speed(self, now: float) -> None:
+        if len(self._recent) < baud_check.ENOUGH:
+            return
+        if not baud_check.is_garbled(self._recent, self._framing_errors() - self._frames):
+            self._garbled_since = None
+            self._sane = len(self._recent) == baud_check.WINDOW
+        elif self._garbled_since is None:
+            self._garbled_since = now
+        elif now - self._garbled_since > _GARBLED:
+            raise InfraError(
+                f"what board {self._board.name} says is garbage at {self._serial.speed} baud: "
+                f"it speaks at another speed",
+                hint=f"{self._board.path}: key serial.speed: try 115200, 9600, 38400 and 57600; "
+                "a kernel takes its speed from console=ttyS0,115200",
+            )
+
+    def _framing_errors(self) -> int:
+        port = self._line.port
+        if port is None or not self._serial.port.startswith("/"):
+            return 0
+        return baud_check.framing_errors(port.fileno())
+
+    def _deaf(self, seconds: float) -> InfraError:
+        serial = self._serial
+        return InfraError(
+            f"board {self._board.name} said nothing for {seconds:.0f} s after power-on",
+            hint="the likely causes in order: it has no power (`harness board power`); the cable is not on "
+            f"{self._board.port}, or TX and RX are not crossed; the speed is not {serial.speed}; "
+            "the kernel's command line has no console=ttyS0 of this speed",
+        )

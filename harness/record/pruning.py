@@ -1,0 +1,105 @@
+"""Makes room: which records go first when all of them take more than they may."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.core.errors import InfraError
+from harness.core.files import remove
+from harness.core.outcome import Outcome
+from harness.record import index
+from harness.record.history import BISECTIONS
+from harness.record.reading import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BLOCK = 512  # bytes; the unit of st_blocks
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What was, or would be, removed.
+
+    Attributes:
+        gone: Ids of the records, in the order in which they go.
+        freed: Bytes on disk that they take.
+        kept: Bytes on disk that the others take.
+    """
+
+    gone: tuple[str, ...]
+    freed: int
+    kept: int
+
+
+def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:
+    """Remove records until the others take no more than `quota` bytes of disk space, or none may go.
+
+    The oldest that passed go first, then the oldest of the others. What goes on is kept, and so are the
+    newest run and the newest good run of each cell: what comes next is compared with them. With runs of
+    bisections nothing is.
+
+    Args:
+        runs: Directory of the records.
+        quota: Bytes.
+        dry: Whether to remove nothing, and only say what would go.
+
+    Raises:
+        ConfigError: The index was written by a newer version of the harness.
+        InfraError: A record cannot be removed.
+    """
+    order, others = _in_order(runs)
+    sizes = {name: _size(runs / name) for name in (*order, *others)}
+    left = sum(sizes.values())
+    gone: list[str] = []
+    for name in order:
+        if left <= quota:
+            break
+        if not dry:
+            try:
+                remove(runs / name)
+            except OSError as error:
+                hint = "look at its owner and permissions"
+                raise InfraError(f"cannot remove {runs / name}: {error.strerror}", hint=hint) from error
+        gone.append(name)
+        left -= sizes[name]
+    return Pruned(tuple(gone), sum(sizes[name] for name in gone), left)
+
+
+def _in_order(runs: Path) -> tuple[list[str], list[str]]:
+    """Records that may go, the first one first, and those that may not."""
+    passed, others, kept = [], [], []
+    seen: set[str] = set()
+    good: set[str] = set()
+    with index.opened(runs) as connection:
+        query = "SELECT id, cell, outcome, state, matrix FROM run ORDER BY id DESC"
+        rows = connection.execute(query).fetchall()
+    for name, cell, outcome, state, matrix in rows:
+        newest, newest_good = cell not in seen, outcome == Outcome.PASS and cell not in good
+        seen.add(cell)
+        if newest_good:
+            good.add(cell)
+        compared = (newest or newest_good) and not matrix.startswith(BISECTIONS)
+        if state == RunState.RUNNING or compared:
+            kept.append(name)
+        elif outcome == Outcome.PASS:
+            passed.append(name)
+        else:
+            others.append(name)
+    return [*reversed(passed), *reversed(others)], kept
+
+
+def _size(directory: Path) -> int:
+    """What a directory takes on disk, in bytes."""
+    return sum(entry.stat(follow_symlinks=False).st_blocks for entry in _entries(directory)) * _BLOCK
+
+
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(directory / entry.name)

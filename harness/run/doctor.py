@@ -1,0 +1,145 @@
+"""What this host has for running bootstraps, and how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.core import paths
+from harness.core.errors import ConfigError
+from harness.core.sizes import format_size
+from harness.machine import accelerator, native
+from harness.machine.protocol import Accelerator, MachineKind
+from harness.machine.qemu import PROGRAM
+from harness.sources.apt import machine_mirror
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SPACE_WANTED = 3 << 30  # bytes: packages, kernels and images of the default recipe, with room to rebuild
+_MEMORY_WANTED = 2 << 30  # bytes: one guest of the default recipe beside the host
+
+_PROGRAMS = {
+    PROGRAM: ("qemu-system-x86", "boots the guests"),
+    "sfdisk": ("fdisk", "makes partition tables"),
+    "qemu-img": ("qemu-utils", "makes qcow2 images"),
+    "mformat": ("mtools", "makes hybrid images start by UEFI"),
+    "git": ("git", "knows what belongs to a checkout"),
+    "apt-get": ("apt", "fetches packages and kernels"),
+    "dpkg-deb": ("dpkg", "unpacks packages"),
+    "setpriv": ("util-linux", "ends QEMU when the harness is gone"),
+    "cpio": ("cpio", "reads our archives in the tests"),
+    "e2fsck": ("e2fsprogs", "judges our filesystems in the tests"),
+}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        good: Whether it is as it should be; None when it is worth knowing and nothing more.
+        found: What was found.
+        remedy: How to get it, if it is missing.
+    """
+
+    name: str
+    good: bool | None
+    found: str
+    remedy: str = ""
+
+
+def examine(cache: Path) -> list[Finding]:
+    """Look at everything that a run needs."""
+    return [
+        _python(),
+        *_programs(),
+        *_accelerators(),
+        *_without_kernel(),
+        _memory(),
+        _disk(cache),
+        _mirror(),
+    ]
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+
+
+def _programs() -> list[Finding]:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    findings = []
+    for program, (package, purpose) in _PROGRAMS.items():
+        place = shutil.which(program, path=path)
+        if place is None:
+            remedy = f"apt-get install --no-install-recommends {package}"
+            findings.append(Finding(program, good=False, found=f"missing ({purpose})", remedy=remedy))
+        else:
+            found = _qemu_version(place) if program == PROGRAM else place
+            findings.append(Finding(program, good=True, found=found))
+    return findings
+
+
+def _qemu_version(program: str) -> str:
+    result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return result.stdout.partition("\n")[0].removeprefix("QEMU emulator version ") or "does not start"
+
+
+def _accelerators() -> list[Finding]:
+    findings = []
+    for kind in (Accelerator.KVM, Accelerator.TCG):
+        try:
+            probe = accelerator.probe(kind)
+        except ConfigError as error:
+            findings.append(Finding(kind, good=False, found=error.message, remedy=error.hint))
+            continue
+        found = "a probe guest ran" if probe.works else probe.reason
+        # Without KVM everything works, only slower; without TCG nothing does.
+        good = True if probe.works else (None if kind == Accelerator.KVM else False)
+        findings.append(Finding(kind, good, found))
+    return findings
+
+
+def _without_kernel() -> list[Finding]:
+    """The machines that QEMU is not needed for; without them everything else works."""
+    findings = []
+    for kind in (MachineKind.CHROOT, MachineKind.BWRAP):
+        try:
+            native.check_host(kind)
+        except ConfigError as error:
+            findings.append(Finding(kind, good=None, found=error.message, remedy=error.hint))
+        else:
+            findings.append(Finding(kind, good=True, found="payloads can run on this host's kernel"))
+    return findings
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0))
+    remedy = f"guests need {format_size(_MEMORY_WANTED)} beside the host; ask for less with --memory"
+    return Finding("memory", total >= _MEMORY_WANTED, f"{format_size(total)}, {cores} cores", remedy)
+
+
+def _disk(cache: Path) -> Finding:
+    try:
+        paths.writable_directory(cache, "cache", "choose another one with --cache DIR or HARNESS_CACHE")
+    except ConfigError as error:
+        return Finding("cache", good=False, found=error.message, remedy=error.hint)
+    free = shutil.disk_usage(cache).free
+    remedy = f"a first run needs about {format_size(_SPACE_WANTED)}; choose another cache with --cache DIR"
+    return Finding("cache", free >= _SPACE_WANTED, f"{format_size(free)} free in {cache}", remedy)
+
+
+def _mirror() -> Finding:
+    if chosen := os.environ.get("HARNESS_DEBIAN_MIRROR"):
+        return Finding("archive", good=True, found=f"{chosen} (HARNESS_DEBIAN_MIRROR)")
+    try:
+        return Finding("archive", good=True, found=machine_mirror())
+    except ConfigError as error:
+        return Finding("archive", good=False, found=error.message, remedy=error.hint)
