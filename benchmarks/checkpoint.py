@@ -28,7 +28,7 @@ from harness.machine.qemu import QemuMachine
 from harness.recipe import load_recipe
 from harness.record.record import RunDocument
 from harness.run import checkpoints, pipeline
-from harness.run.checkpointing import Slice
+from harness.run.checkpointing import StageRange
 from harness.stages.plan_file import load_plan
 from harness.store import Store
 
@@ -49,7 +49,7 @@ def main() -> None:
         options = pipeline.RunOptions(
             runs=Path(directory, "runs"),
             append=f"benchmark={secrets.token_hex(8)}",  # so that nobody else's checkpoint fits
-            part=Slice(save=STAGES, until="gcc"),
+            part=StageRange(save=STAGES, until="gcc"),
         )
         recipe = load_recipe("relay")
         names = pipeline.needed_images(recipe, options)

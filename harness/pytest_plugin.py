@@ -26,11 +26,11 @@ from harness.machine.protocol import Firmware, MachineKind, Medium
 from harness.matrix.cells import Cell, load_matrix
 from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
-from harness.payload.chosen import Payload, Wanted, chosen
+from harness.payload.chosen import Payload, PayloadRequest, chosen
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
 from harness.run import on_board, pipeline
-from harness.run.checkpointing import Slice
+from harness.run.checkpointing import StageRange
 from harness.stages.plan import Plan
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import StageStatus
@@ -216,7 +216,7 @@ def bootstrap_run(
         runs=request.config.getoption("--runs").absolute(),
         accelerator=request.config.getoption("--accelerator"),
         patience=request.config.getoption("--patience"),
-        part=Slice(start=request.config.getoption("start")),
+        part=StageRange(start=request.config.getoption("start")),
     )
     try:
         if isinstance(request.param, Cell):
@@ -276,7 +276,7 @@ def _payload(cell: Cell, cache: Path) -> Payload:
     if cell.checkout is None:
         return Payload(recipe=load_recipe(cell.recipe))
     checkout = cell.checkout
-    wanted = Wanted(
+    wanted = PayloadRequest(
         tree=Path(checkout.tree),
         mode=cell.kind.value,
         arch=checkout.arch,

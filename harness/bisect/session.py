@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.sources.debian import DebianSource
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class BisectRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is searched, and how.
 
     Attributes:
@@ -138,7 +138,7 @@ class _Kernels(msgspec.Struct, frozen=True):
         return max(good, key=order.index)
 
 
-class _Tree(msgspec.Struct, frozen=True):
+class _TreeBisection(msgspec.Struct, frozen=True):
     suspects: Commits
     good: str
     bad: str
@@ -161,7 +161,7 @@ class _Tree(msgspec.Struct, frozen=True):
         return self.suspects.nearest(good, bad)
 
 
-def run(wanted: Wanted, debian: DebianSource, audience: Audience) -> Ended:
+def run(wanted: BisectRequest, debian: DebianSource, audience: Audience) -> Ended:
     """Find the first bad kernel or commit.
 
     Args:
@@ -200,7 +200,7 @@ def run(wanted: Wanted, debian: DebianSource, audience: Audience) -> Ended:
             raise Interrupted(f"{name}: {error.message}", hint=hint) from error
 
 
-def _check_stages(wanted: Wanted) -> None:
+def _check_stages(wanted: BisectRequest) -> None:
     """Find out before the first run that none has such a stage; of a commit, only its own run tells."""
     if wanted.tree is not None:
         return
@@ -238,12 +238,12 @@ def _searched(name: str, candidates: Candidates, trials: Trials, audience: Audie
     )
 
 
-def _candidates(wanted: Wanted, debian: DebianSource, home: Path) -> Candidates:
+def _candidates(wanted: BisectRequest, debian: DebianSource, home: Path) -> Candidates:
     if wanted.tree is not None:
         commits = Commits(wanted.tree.absolute(), wanted.first_parent)
         good, bad = commits.commit(wanted.good, "--good"), commits.commit(wanted.bad, "--bad")
         commits.check(good, bad)
-        return _Tree(commits, good, bad, home)
+        return _TreeBisection(commits, good, bad, home)
     there = kernels.releases(wanted.lines, debian)
     first, last = kernels.meant(wanted.good, there, "--good"), kernels.meant(wanted.bad, there, "--bad")
     if there.index(first) >= there.index(last):

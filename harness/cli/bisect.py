@@ -20,7 +20,7 @@ from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
-    from harness.bisect.session import Wanted
+    from harness.bisect.session import BisectRequest
 
 _OURS = {
     "--runs": "give it before `--`",
@@ -98,7 +98,7 @@ def bisect(
     from harness.sources.debian import DebianSource
     from harness.store import Store
 
-    wanted = session.Wanted(
+    wanted = session.BisectRequest(
         recipe=recipe,
         good=good,
         bad=bad,
@@ -128,7 +128,7 @@ def bisect(
     raise typer.Exit((Outcome.PASS if len(ended.culprits) == 1 else Outcome.FAIL).exit_code)
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: BisectRequest) -> None:
     """Refuse what cannot be meant.
 
     Raises:

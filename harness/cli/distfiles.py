@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.payload.distfiles import Found
     from harness.payload.source_lists import Distfile
-    from harness.payload.tree import Tree
+    from harness.payload.tree import SourceTree
     from harness.sources.downloads import Downloads
 
 app = typer.Typer(
@@ -152,7 +152,7 @@ def serve(
 
 def _look(
     context: typer.Context, stage: Sequence[str] | None, cache: Path | None, progress: Progress
-) -> tuple[Tree, Sequence[Distfile], Downloads]:
+) -> tuple[SourceTree, Sequence[Distfile], Downloads]:
     from harness.payload import distfiles
     from harness.payload.tree import recognise
     from harness.sources.downloads import Downloads
@@ -163,7 +163,7 @@ def _look(
     return tree, needed, Downloads(Store(cache_directory(cache)), progress, tries=2)
 
 
-def _document(tree: Tree, found: Sequence[Found]) -> dict[str, object]:
+def _document(tree: SourceTree, found: Sequence[Found]) -> dict[str, object]:
     return {
         "tree": tree.path,
         "era": tree.era.name,
@@ -182,7 +182,7 @@ def _document(tree: Tree, found: Sequence[Found]) -> dict[str, object]:
     }
 
 
-def _show(tree: Tree, found: Sequence[Found]) -> None:
+def _show(tree: SourceTree, found: Sequence[Found]) -> None:
     from rich.table import Table
     from rich.text import Text
 

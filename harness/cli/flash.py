@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.flash.device import Device
-    from harness.flash.source import Source
+    from harness.flash.source import FlashSource
     from harness.image.build import BuildOptions
     from harness.report.progress import TerminalProgress
 
@@ -111,7 +111,7 @@ def flash(
 
 
 @contextmanager
-def _source(path: Path) -> Iterator[Source]:
+def _source(path: Path) -> Iterator[FlashSource]:
     from harness.flash.source import opened
 
     with opened(path) as source:
@@ -166,7 +166,7 @@ def _list(*, as_json: bool) -> None:
     show_list(out(), judged)
 
 
-def _announce(device: Device, source: Source) -> None:
+def _announce(device: Device, source: FlashSource) -> None:
     from harness.cli.flash_table import announcement
 
     for line in announcement(device, source):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from harness.flash.device import Device
     from harness.flash.guard import Refusal
-    from harness.flash.source import Source
+    from harness.flash.source import FlashSource
     from harness.flash.writer import Flashed
 
 
@@ -58,7 +58,7 @@ def show_list(console: Console, judged: Sequence[tuple[Device, Sequence[Refusal]
             )
 
 
-def announcement(device: Device, source: Source) -> Iterator[str]:
+def announcement(device: Device, source: FlashSource) -> Iterator[str]:
     """What is about to happen, for the person who is asked."""
     identity = device.identity
     yield f"{source.path} ({source.what}, {format_size(source.size)})"

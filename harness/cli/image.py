@@ -68,11 +68,11 @@ def ls(
 @app.command("cat")
 def cat(image: ImageArgument, path: Annotated[str, typer.Argument(help="Path of a file in it.")]) -> None:
     """Write a file of an image to the standard output; symbolic links are followed inside the image."""
-    from harness.formats.lookup import Tree
+    from harness.formats.lookup import MemberTree
     from harness.formats.opened import open_image
 
     with _pipe(), open_image(image) as opened:
-        tree = Tree(opened.members(), opened.roots)
+        tree = MemberTree(opened.members(), opened.roots)
         member = tree.find(path)
         if member is None:
             raise ConfigError(f"{image} has no {path}", hint=_similar(path, tree.members))

@@ -51,7 +51,7 @@ def qualify(
     from harness.sources.debian import DebianSource
     from harness.store import Store
 
-    wishes = qualification.Wishes(
+    wishes = qualification.QualifyRequest(
         cache=cache_directory(cache),
         running=pipeline.RunOptions(runs=runs.absolute(), accelerator=accelerator),
         relay=relay,

@@ -160,11 +160,11 @@ def run(
     import msgspec
 
     from harness.machine.protocol import Firmware, Medium, Network
-    from harness.payload.chosen import Wanted, chosen
+    from harness.payload.chosen import PayloadRequest, chosen
     from harness.report.progress import TerminalProgress
     from harness.run import on_board, pipeline, preflight
-    from harness.run.checkpointing import Slice
-    from harness.run.interactive import Attendance, Wishes
+    from harness.run.checkpointing import StageRange
+    from harness.run.interactive import InteractiveRequest, InteractiveRun
     from harness.stages.plan_file import load_plan
     from harness.store import Store
 
@@ -183,12 +183,12 @@ def run(
         network=None if network == "auto" else Network(network),
         machine=kind,
         instrumented=instrument,
-        part=Slice(start, tuple(filter(None, checkpoint.split(","))), until),
+        part=StageRange(start, tuple(filter(None, checkpoint.split(","))), until),
         labels=dict(map(_label, label or ())),
     )
     if board is not None:
         running = on_board.on_board(running, board)
-    wishes = Wishes(
+    wishes = InteractiveRequest(
         attach=attach or takeover,
         takeover=takeover,
         prompt=context.info_name == "shell",
@@ -199,7 +199,7 @@ def run(
     with on_board.aboard(board, f"harness run {recipe}"), TerminalProgress(err()) as progress:
         payload = chosen(
             recipe,
-            Wanted(
+            PayloadRequest(
                 tree=tree,
                 mode=running.machine.value,
                 arch=arch,
@@ -242,7 +242,7 @@ def run(
             on_board.equip(board, built, progress)
         seed = built.kernels.get("seed")
         progress.estimates = partial(_estimates, running.runs, wanted.name, seed.name if seed else "", kind)
-        attendance = Attendance(wishes, progress, err())
+        attendance = InteractiveRun(wishes, progress, err())
         done = pipeline.boot(
             built,
             msgspec.structs.replace(running, attendance=attendance),

@@ -57,7 +57,7 @@ def script(
     """Write a shell script that makes a recipe's images with plain tools, to be read and run by sceptics."""
     from harness.core.sizes import format_size
     from harness.image.script import build
-    from harness.payload.chosen import Wanted, chosen
+    from harness.payload.chosen import PayloadRequest, chosen
     from harness.report.progress import TerminalProgress
 
     options = build_options(
@@ -66,7 +66,7 @@ def script(
     with TerminalProgress(err()) as progress:
         payload = chosen(
             recipe,
-            Wanted(
+            PayloadRequest(
                 tree=tree,
                 mode="qemu",
                 arch=arch,

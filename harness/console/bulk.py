@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SMALL = 1 << 14  # bytes; up to so many a file comes with its description, over the console
 _PIECE = 1 << 19  # bytes that the guest keeps a second time while they cross the console
 _READ_LIMIT = 1 << 18
-_GOODBYE = 10.0  # seconds that the last bytes may take after the guest has handed them over
+_LAST_BYTES_TIMEOUT = 10.0  # seconds that the last bytes may take after the guest has handed them over
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -219,7 +219,7 @@ class _Drain:
         Raises:
             InfraError: The file cannot be written, or the port was closed.
         """
-        self._thread.join(_GOODBYE)
+        self._thread.join(_LAST_BYTES_TIMEOUT)
         if self._error is not None:
             raise _not_copied(self._error) from self._error
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from harness.console.keyboard import Keyboard
     from harness.console.recorder import Recorder
 
-_HESITATION = 0.05  # seconds within which the rest of an escape sequence comes
+_ESCAPE_TIMEOUT = 0.05  # seconds within which the rest of an escape sequence comes
 _LAST_WORDS = 2.0  # seconds that showing the rest may take; a terminal may not take it at all
-_STRAGGLERS = 0.02  # seconds within which more of what was pasted comes
+_PASTE_TIMEOUT = 0.02  # seconds within which more of what was pasted comes
 _READ_LIMIT = 4096
 
 
@@ -170,7 +170,7 @@ class Terminal:
             selector.register(self._stdin, selectors.EVENT_READ)
             selector.register(self._stopped, selectors.EVENT_READ)
             while True:
-                ready = {key.fd for key, _ in selector.select(_HESITATION if reader.waiting else None)}
+                ready = {key.fd for key, _ in selector.select(_ESCAPE_TIMEOUT if reader.waiting else None)}
                 if self._stopped in ready:
                     return
                 data = os.read(self._stdin, _READ_LIMIT) if ready else b""
@@ -203,7 +203,7 @@ def _raw_mode(stdin: int, undo: Callable[[], None]) -> Iterator[None]:
             undo()
             with suppress(OSError, termios.error):
                 # What was typed for the guest and came too late is not for the user's own shell.
-                while select.select([stdin], [], [], _STRAGGLERS)[0] and os.read(stdin, _READ_LIMIT):
+                while select.select([stdin], [], [], _PASTE_TIMEOUT)[0] and os.read(stdin, _READ_LIMIT):
                     pass
                 termios.tcsetattr(stdin, termios.TCSAFLUSH, before)
             restored.set()

@@ -40,7 +40,7 @@ class Marker(msgspec.Struct, frozen=True):
     prompt: bool = False
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class MarkerMatch(msgspec.Struct, frozen=True):
     """A marker that was seen.
 
     Attributes:
@@ -103,7 +103,7 @@ class Watcher:
         self.pending = bool(self._block)
         return self._block
 
-    def look(self, markers: tuple[Marker, ...]) -> list[Sighting]:
+    def look(self, markers: tuple[Marker, ...]) -> list[MarkerMatch]:
         """Return what the next line shows that shows anything; nothing when all lines were looked at.
 
         The same as `match` on each line, but lines that no marker can match are passed over together.
@@ -156,7 +156,7 @@ class Watcher:
             lines.append(Line("", end, end))  # gives what still waits for its rest a last chance
         return lines
 
-    def match(self, line: Line, markers: Iterable[Marker]) -> list[Sighting]:
+    def match(self, line: Line, markers: Iterable[Marker]) -> list[MarkerMatch]:
         """Return what `line` shows: at most the first matching marker for each text that it holds.
 
         Usually a line holds one text. One that a kernel message interrupted holds several: the kernel
@@ -174,7 +174,7 @@ class Watcher:
             return [sighting for part in parts if (sighting := self._sight(part, markers))]
         return sightings
 
-    def _match(self, line: Line, markers: tuple[Marker, ...]) -> list[Sighting]:
+    def _match(self, line: Line, markers: tuple[Marker, ...]) -> list[MarkerMatch]:
         if "[" not in line.text and self._head is None:
             sighting = self._sight(line, markers)
             return [sighting] if sighting else []
@@ -196,7 +196,7 @@ class Watcher:
         stamp = STAMP.search(tail.text)
         return tail._replace(text=tail.text[: stamp.start()]) if stamp else tail
 
-    def match_tail(self, markers: Iterable[Marker]) -> Sighting | None:
+    def match_tail(self, markers: Iterable[Marker]) -> MarkerMatch | None:
         """Return the prompt that stands at the end of the console, once.
 
         For a console that has paused: a program that only prints what looks like a prompt goes on at once,
@@ -208,7 +208,7 @@ class Watcher:
         found = self._sight(standing, prompts) if standing else None
         return found or (self._sight(tail, prompts) if tail and tail.text else None)
 
-    def _sightings(self, line: Line, markers: tuple[Marker, ...]) -> Iterator[Sighting | None]:
+    def _sightings(self, line: Line, markers: tuple[Marker, ...]) -> Iterator[MarkerMatch | None]:
         messages = self._messages(line.text)
         if not messages:
             head, self._head = self._head, None
@@ -240,17 +240,17 @@ class Watcher:
                 self._stamp = seconds
         return places
 
-    def _sight_part(self, line: Line, markers: tuple[Marker, ...]) -> Sighting | None:
+    def _sight_part(self, line: Line, markers: tuple[Marker, ...]) -> MarkerMatch | None:
         """Look at a part of a line as if it were one; no prompt, because after those the console pauses."""
         sighting = self._sight(line, [marker for marker in markers if not marker.prompt])
         return msgspec.structs.replace(sighting, certain=False) if sighting else None
 
-    def _sight_kernel(self, line: Line, markers: tuple[Marker, ...]) -> Sighting | None:
+    def _sight_kernel(self, line: Line, markers: tuple[Marker, ...]) -> MarkerMatch | None:
         stamp = STAMP.match(line.text)
         message = line._replace(text=line.text[stamp.end() :]) if stamp else line
         return self._sight(message, markers) or self._sight(line, markers)
 
-    def _sight(self, line: Line, markers: Iterable[Marker]) -> Sighting | None:
+    def _sight(self, line: Line, markers: Iterable[Marker]) -> MarkerMatch | None:
         # One alternation of all patterns would be ten times slower: it keeps re from looking for literals.
         for marker in markers:
             if match := marker.pattern.search(line.text):
@@ -259,7 +259,7 @@ class Watcher:
                         continue
                     self._prompted = (marker.key, line.start)
                 groups = {name: text for name, text in match.groupdict().items() if text is not None}
-                return Sighting(marker, line, groups)
+                return MarkerMatch(marker, line, groups)
         return None
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.flash.device import Device
     from harness.flash.discovery import Sources
-    from harness.flash.source import Source
+    from harness.flash.source import FlashSource
     from harness.flash.writer import Elsewhere, Flashed
 
 
@@ -35,7 +35,7 @@ def look(
 
 def write(
     device: Device,
-    source: Source,
+    source: FlashSource,
     progress: Progress,
     *,
     force: bool,

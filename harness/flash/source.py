@@ -22,7 +22,7 @@ _LINUX = b"HdrS"  # a kernel has the signature too
 _ACCEPTED = "a disk takes hybrid ISO images and disk images, raw, compressed or qcow2"
 
 
-class Source(msgspec.Struct, frozen=True):
+class FlashSource(msgspec.Struct, frozen=True):
     """An image that can be written to a disk.
 
     Attributes:
@@ -39,7 +39,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path) -> Iterator[FlashSource]:
     """Open an image that is to be written to a disk.
 
     Raises:
@@ -64,7 +64,7 @@ def opened(path: Path) -> Iterator[Source]:
         size = os.fstat(descriptor).st_size
         if size == 0:
             raise ConfigError(f"{path} is empty", hint=_ACCEPTED)
-        yield Source(path, what, descriptor, size)
+        yield FlashSource(path, what, descriptor, size)
 
 
 def _check_kind(image: OpenedImage) -> None:

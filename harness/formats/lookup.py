@@ -23,7 +23,7 @@ def by_path(members: Iterable[Member]) -> dict[str, Member]:
     return found
 
 
-class Tree:
+class MemberTree:
     """All members of an image by path; content stays in the image.
 
     Args:

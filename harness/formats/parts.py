@@ -31,9 +31,9 @@ def cpio_parts(file: BinaryIO) -> Iterator[Part]:
         ConfigError: It is damaged.
     """
     from harness.formats.cpio.reader import segments
-    from harness.formats.cpio.records import Source, read_archive
+    from harness.formats.cpio.records import ArchiveSource, read_archive
 
-    source = Source(file, str(file.name))
+    source = ArchiveSource(file, str(file.name))
     for number, segment in enumerate(segments(file), start=1):
         name = f"segment {number} ({segment.kind}, {segment.compression})"
         yield Part(name, segment.offset, segment.size)

@@ -46,7 +46,7 @@ class Feature(toml.Table, frozen=True):
     strict: bool = True
 
 
-class _Document(toml.Table, frozen=True):
+class _FeatureDocument(toml.Table, frozen=True):
     feature: tuple[Feature, ...]
 
 
@@ -75,7 +75,7 @@ def load_features() -> Mapping[str, Feature]:
     """
     known: dict[str, Feature] = {}
     for path in sorted((paths.data_root() / "kernels/features").glob("*.toml")):
-        for number, feature in enumerate(toml.load(path, _Document).feature):
+        for number, feature in enumerate(toml.load(path, _FeatureDocument).feature):
             key = f"{path}: key feature[{number}]"
             if feature.name in known:
                 raise ConfigError(f"{key}.name: {feature.name!r} is the name of an earlier feature")

@@ -62,7 +62,7 @@ def closure(root: Path, wanted: Sequence[str]) -> list[Module]:
     Raises:
         ConfigError: No such directory or module, a dependency that is missing, a file that is no module.
     """
-    tree = _Tree(root)
+    tree = _ModuleIndex(root)
     order = _Order(tree)
     for word in wanted:
         name = _normal(word.removesuffix("?"))
@@ -90,7 +90,7 @@ def release(root: Path) -> str:
     Raises:
         ConfigError: There are no modules, or they do not say it.
     """
-    tree = _Tree(root)
+    tree = _ModuleIndex(root)
     name = min(tree.paths)
     magic = tree.info(name).vermagic
     if not magic:
@@ -108,7 +108,7 @@ class _Info(msgspec.Struct, frozen=True):
     vermagic: str = ""
 
 
-class _Tree:
+class _ModuleIndex:
     """The modules of one kernel: found by file name, read only when asked for."""
 
     def __init__(self, root: Path) -> None:
@@ -179,7 +179,7 @@ class _Tree:
 class _Order:
     """Modules in the order in which they load."""
 
-    def __init__(self, tree: _Tree) -> None:
+    def __init__(self, tree: _ModuleIndex) -> None:
         self._tree = tree
         self._started: list[str] = []  # a path from a wanted module down its dependencies
         self._later: list[str] = []

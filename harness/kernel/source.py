@@ -26,7 +26,7 @@ _INDEX = "amd64"
 _LEFT_OUT = ["arch/*/boot/dts", "drivers/gpu/drm/amd/include"]
 
 
-class Source(msgspec.Struct, frozen=True):
+class KernelSource(msgspec.Struct, frozen=True):
     """A kernel's source at hand.
 
     Attributes:
@@ -50,7 +50,7 @@ def resolve(suite: str, package: str, debian: DebianSource) -> Package:
     return debian.newest(suite, _INDEX, package)
 
 
-def obtain(suite: str, package: Package, debian: DebianSource) -> Source:
+def obtain(suite: str, package: Package, debian: DebianSource) -> KernelSource:
     """Download and unpack a source package, or find it in the store.
 
     Raises:
@@ -68,7 +68,7 @@ def obtain(suite: str, package: Package, debian: DebianSource) -> Source:
             unpack(archives[0], directory / "linux")
 
     entry = debian.store.get("kernel-source", {"format": _FORMAT, "package": package.sha256}, build)
-    return Source(package, entry / "linux", version_of(entry / "linux"))
+    return KernelSource(package, entry / "linux", version_of(entry / "linux"))
 
 
 def unpack(archive: Path, directory: Path) -> None:

@@ -14,7 +14,7 @@ from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
 from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
-from harness.matrix.document import Checkout, Document, Include, kind_of
+from harness.matrix.document import Checkout, Include, MatrixDocument, kind_of
 from harness.recipe import load_recipe
 from harness.record.index import cell_name
 
@@ -116,7 +116,7 @@ def load_matrix(path: Path, today: date) -> Matrix:
         ConfigError: The file, a recipe of it or a key is wrong; the message names file and key.
     """
     path = path.absolute()
-    document = toml.load(path, Document)
+    document = toml.load(path, MatrixDocument)
     checkouts = {name: located(each, path.parent) for name, each in document.checkout.items()}
     recipes: dict[str, Recipe] = {}
     for key, name in document.recipe_names():
@@ -145,7 +145,7 @@ def load_matrix(path: Path, today: date) -> Matrix:
     return _ruled(document, path, cells, today)
 
 
-def _ruled(document: Document, path: Path, cells: dict[str, Cell], today: date) -> Matrix:
+def _ruled(document: MatrixDocument, path: Path, cells: dict[str, Cell], today: date) -> Matrix:
     notes = list(kernel_notes(path, document))
     for number, rule in enumerate(document.rule):
         fitting = [name for name, cell in cells.items() if _fits(cell, rule)]
@@ -176,7 +176,7 @@ def _located(name: str, path: Path) -> str:
     return str(path.parent / name) if name.endswith(".toml") else name
 
 
-def _combined(document: Document, recipes: dict[str, Recipe]) -> Iterator[Include]:
+def _combined(document: MatrixDocument, recipes: dict[str, Recipe]) -> Iterator[Include]:
     axes = document.axes
     for recipe, machine, accelerator, medium, firmware in product(
         axes.recipes, axes.machines, axes.accelerators, axes.media, axes.firmware

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.matrix.document import Document
+    from harness.matrix.document import MatrixDocument
 
 
-def check(path: Path, document: Document) -> None:
+def check(path: Path, document: MatrixDocument) -> None:
     """Find mistakes of single tables, before anything is combined.
 
     Args:
@@ -32,7 +32,7 @@ def check(path: Path, document: Document) -> None:
     _check_rules(path, document)
 
 
-def kernel_notes(path: Path, document: Document) -> Iterator[str]:
+def kernel_notes(path: Path, document: MatrixDocument) -> Iterator[str]:
     """Kernels that the catalogue has not: their cells end as CONFIG, which a rule may allow; others go on."""
     known = kernel_files()
     for key, name in document.kernel_names():
@@ -40,7 +40,7 @@ def kernel_notes(path: Path, document: Document) -> Iterator[str]:
             yield f"{path}: key {key}: there is no kernel {name!r}; there are {', '.join(known)}"
 
 
-def _check_checkouts(path: Path, document: Document) -> None:
+def _check_checkouts(path: Path, document: MatrixDocument) -> None:
     """One that no cell runs is as good as a misspelt one."""
     used = {name for _, name in document.recipe_names()}
     for name in document.checkout:
@@ -51,7 +51,7 @@ def _check_checkouts(path: Path, document: Document) -> None:
             )
 
 
-def _check_includes(path: Path, document: Document) -> None:
+def _check_includes(path: Path, document: MatrixDocument) -> None:
     """Keys that a machine has no use for are mistakes where they are said of one cell."""
     for number, one in enumerate(document.include):
         kind = kind_of(one.machine)
@@ -69,7 +69,7 @@ def _check_includes(path: Path, document: Document) -> None:
             )
 
 
-def _check_rules(path: Path, document: Document) -> None:
+def _check_rules(path: Path, document: MatrixDocument) -> None:
     hint = "see docs/matrix.md for the keys"
     for number, rule in enumerate(document.rule):
         key = f"{path}: key rule[{number}]"

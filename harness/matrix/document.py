@@ -111,7 +111,7 @@ class Rule(Match, frozen=True):
     patience: float = 1.0
 
 
-class Document(toml.Table, frozen=True):
+class MatrixDocument(toml.Table, frozen=True):
     """A matrix file."""
 
     summary: str

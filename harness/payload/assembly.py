@@ -27,7 +27,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.formats.names import matches
 from harness.payload import source_lists
-from harness.recipe import Document, Recipe, problems
+from harness.recipe import Recipe, RecipeDocument, problems
 from harness.sources import links
 from harness.sources.checkout import look
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from harness.payload.era import Distfiles, Era, Instrument, Mode, ModeName
     from harness.payload.source_lists import Distfile
-    from harness.payload.tree import Tree
+    from harness.payload.tree import SourceTree
 
 _KEY = re.compile(r"[A-Z_]+(?==)")
 
@@ -61,7 +61,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     instrument: bool = False
 
 
-def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Recipe:
+def assemble(tree: SourceTree, mode: ModeName, choices: Choices | None = None) -> Recipe:
     """The recipe that makes a tree's images in a mode, and boots them.
 
     Args:
@@ -83,7 +83,7 @@ def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Reci
     filled = _Filling(tree, wanted, chosen).value(tables)
     era = tree.era
     try:
-        document = msgspec.convert(filled, Document)
+        document = msgspec.convert(filled, RecipeDocument)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"{era.path}: key mode.{mode}.recipe: {error}", hint="docs/live-bootstrap.md describes the keys"
@@ -97,7 +97,7 @@ def assemble(tree: Tree, mode: ModeName, choices: Choices | None = None) -> Reci
     return recipe
 
 
-def hook(tree: Tree, mode: ModeName) -> Instrument:
+def hook(tree: SourceTree, mode: ModeName) -> Instrument:
     """What `--instrument` means for a tree.
 
     Raises:
@@ -120,14 +120,14 @@ def hook(tree: Tree, mode: ModeName) -> Instrument:
     return wanted.instrument
 
 
-def config_values(tree: Tree, mode: ModeName, choices: Choices) -> dict[str, str]:
+def config_values(tree: SourceTree, mode: ModeName, choices: Choices) -> dict[str, str]:
     """The configuration's keys and values, as the guest will read them."""
     text = config_text(tree.era, _Filling(tree, tree.mode(mode), choices))
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {key: value.strip('"') for key, _, value in pairs}
 
 
-def groups_of(tree: Tree, mode: ModeName) -> tuple[str, ...]:
+def groups_of(tree: SourceTree, mode: ModeName) -> tuple[str, ...]:
     """The names of the distfiles that go into a mode's images; the guest fetches the others, if at all.
 
     Raises:
@@ -140,7 +140,7 @@ def groups_of(tree: Tree, mode: ModeName) -> tuple[str, ...]:
     return tuple(found)
 
 
-def added(tree: Tree, mode: ModeName) -> tuple[str, ...]:
+def added(tree: SourceTree, mode: ModeName) -> tuple[str, ...]:
     """The paths of what `--instrument` puts into a mode's images."""
     contents = _contents(tree.mode(mode).recipe)
     return tuple(str(content["path"]) for content in contents if content.get("add") == "instrument")
@@ -158,7 +158,7 @@ def _contents(value: object) -> Iterator[Mapping[str, object]]:
 
 
 class _Filling(msgspec.Struct, frozen=True):
-    tree: Tree
+    tree: SourceTree
     mode: Mode
     choices: Choices
 

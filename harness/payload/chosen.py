@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class PayloadRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a user says about a payload.
 
     Attributes:
@@ -65,7 +65,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
 
-def chosen(name: str, wanted: Wanted, cache: Path, progress: Progress) -> Payload:
+def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:
     """The payload that is meant, with its distfiles at hand.
 
     Raises:

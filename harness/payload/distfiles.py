@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness.payload.source_lists import Distfile
-    from harness.payload.tree import Tree
+    from harness.payload.tree import SourceTree
     from harness.sources.downloads import Downloads
 
 _SHOWN = 5  # of files that cannot be had, in the sentence; the list has them all
@@ -46,7 +46,7 @@ class Wrong(msgspec.Struct, frozen=True):
     wanted: str
 
 
-def needed(tree: Tree, groups: Sequence[str] = ()) -> tuple[Distfile, ...]:
+def needed(tree: SourceTree, groups: Sequence[str] = ()) -> tuple[Distfile, ...]:
     """All that a tree needs, in the order of its era's lists; a file of several stages once for each.
 
     Args:
@@ -74,7 +74,7 @@ def status(distfiles: Sequence[Distfile], downloads: Downloads) -> tuple[Found, 
     return tuple(Found(distfile, downloads.at_hand(distfile.sha256)) for distfile in distfiles)
 
 
-def directories(tree: Tree) -> tuple[Path, ...]:
+def directories(tree: SourceTree) -> tuple[Path, ...]:
     """Where the tree's own scripts keep distfiles, as far as they are there."""
     named = dict.fromkeys(tree.path / wanted.directory for wanted in tree.era.distfiles)
     return tuple(path for path in named if path.is_dir())
@@ -170,7 +170,7 @@ def missing(found: Sequence[Found]) -> tuple[Found, ...]:
     return tuple({one.distfile.sha256: one for one in found if one.place is None}.values())
 
 
-def lacking(tree: Tree, found: Sequence[Found]) -> HarnessError:
+def lacking(tree: SourceTree, found: Sequence[Found]) -> HarnessError:
     """The error that sums up what is not at hand."""
     gone = missing(found)
     names = ", ".join(one.distfile.name for one in gone[:_SHOWN])

@@ -99,7 +99,7 @@ class Mode(toml.Table, frozen=True):
     instrument: Instrument | None = None
 
 
-class _Document(toml.Table, frozen=True):
+class _EraDocument(toml.Table, frozen=True):
     summary: str
     payload: str
     present: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -165,7 +165,7 @@ def load_era(path: Path) -> Era:
     Raises:
         ConfigError: The file is wrong; the message names file and key.
     """
-    document = toml.typed(path, _whole(path), _Document)
+    document = toml.typed(path, _whole(path), _EraDocument)
     return Era(
         name=path.stem,
         path=path,

@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from harness.payload.tree import Tree
+    from harness.payload.tree import SourceTree
 
 _KAEM = re.compile(r' \+> pkg="?(?P<name>[\w.+-]+)"? ?')
 _PHASE = re.compile(
@@ -127,7 +127,7 @@ class Packages:
         return self.all[-1]
 
 
-def expected(tree: Tree, settings: dict[str, str]) -> tuple[str, ...]:
+def expected(tree: SourceTree, settings: dict[str, str]) -> tuple[str, ...]:
     """The packages that a tree's manifest says will be built, in order; empty where it has no manifest.
 
     Args:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
     from harness.payload.source_lists import Distfile
-    from harness.payload.tree import Tree
+    from harness.payload.tree import SourceTree
     from harness.recipe import Recipe
 
 _SHOWN = 8  # stray files
@@ -43,7 +43,7 @@ class TreeRun(msgspec.Struct, frozen=True):
     offered: Mapping[str, Path]
 
 
-def check_payload(tree: Tree, name: str) -> None:
+def check_payload(tree: SourceTree, name: str) -> None:
     """Make sure that a tree is of the payload that was named.
 
     Raises:
@@ -130,7 +130,7 @@ def _offered(found: Sequence[Found]) -> Iterator[tuple[str, Path]]:
 
 
 def get(
-    tree: Tree, needed: Sequence[Distfile], downloads: Downloads, *, incomplete: bool = False
+    tree: SourceTree, needed: Sequence[Distfile], downloads: Downloads, *, incomplete: bool = False
 ) -> Sequence[Found]:
     """What a tree's distfiles are: at hand, in the tree, or fetched."""
     near = [str(place) for place in distfiles.directories(tree)]
@@ -139,7 +139,7 @@ def get(
     return distfiles.fetch(needed, downloads, near)
 
 
-def _strays(tree: Tree, progress: Progress) -> list[str]:
+def _strays(tree: SourceTree, progress: Progress) -> list[str]:
     """Say what is left out because git does not track it; distfiles of the tree's own are no strays."""
     own = tuple(f"{wanted.directory}/" for wanted in tree.era.distfiles)
     strays = [name for name in tree.stray or () if not name.startswith(own)]

@@ -26,7 +26,7 @@ _ASKED: dict[ModeName, str] = {
 }
 
 
-class Tree(msgspec.Struct, frozen=True):
+class SourceTree(msgspec.Struct, frozen=True):
     """A checkout that is of an era.
 
     Attributes:
@@ -64,7 +64,7 @@ class Tree(msgspec.Struct, frozen=True):
         return mode
 
 
-def recognise(path: Path, eras: Sequence[Era] | None = None) -> Tree:
+def recognise(path: Path, eras: Sequence[Era] | None = None) -> SourceTree:
     """Find out of which era a checkout is, and that it is whole.
 
     Args:
@@ -92,7 +92,7 @@ def recognise(path: Path, eras: Sequence[Era] | None = None) -> Tree:
     stray = stray_files(path)
     if stray is None:
         _check_stale(path, era)
-    return Tree(path, era, stray)
+    return SourceTree(path, era, stray)
 
 
 def _misfits(path: Path, era: Era) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Qualification(msgspec.Struct, frozen=True, kw_only=True):
         return "init" in self.answers
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+class QualifyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be found out.
 
     Attributes:
@@ -99,7 +99,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     refresh: bool = False
 
 
-def qualify(name: str, kernel: Kernel, wishes: Wishes, progress: Progress) -> Qualification:
+def qualify(name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> Qualification:
     """Find out what a kernel can do, which `catalogue.obtain` gave for this name.
 
     Raises:
@@ -110,7 +110,7 @@ def qualify(name: str, kernel: Kernel, wishes: Wishes, progress: Progress) -> Qu
 
 
 class _Qualifier:
-    def __init__(self, name: str, kernel: Kernel, wishes: Wishes, progress: Progress) -> None:
+    def __init__(self, name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> None:
         self._name = name
         self._kernel = kernel
         self._wishes = wishes

@@ -54,7 +54,7 @@ class Question(toml.Table, frozen=True):
     feature: str = ""
 
 
-class _Document(toml.Table, frozen=True):
+class _QuestionsDocument(toml.Table, frozen=True):
     question: tuple[Question, ...]
 
 
@@ -69,7 +69,7 @@ def load_questions() -> Mapping[str, Question]:
 
     path = questions_file()
     found: dict[str, Question] = {}
-    for number, question in enumerate(toml.load(path, _Document).question):
+    for number, question in enumerate(toml.load(path, _QuestionsDocument).question):
         if question.name in found:
             raise ConfigError(f"{path}: key question[{number}].name: {question.name!r} is there twice")
         if question.feature and question.feature not in load_features():

@@ -28,7 +28,7 @@ from harness.recipe.contents import (
     Text,
     Unpacked,
 )
-from harness.recipe.document import Boot, Debian, Document, Drive, Kernels, Native, NativeCall, Recipe
+from harness.recipe.document import Boot, Debian, Drive, Kernels, Native, NativeCall, Recipe, RecipeDocument
 from harness.recipe.images import (
     BuilderHex0,
     Dib,
@@ -54,7 +54,6 @@ __all__ = [
     "Dib",
     "Directory",
     "Disk",
-    "Document",
     "Download",
     "Drive",
     "File",
@@ -72,6 +71,7 @@ __all__ = [
     "Packages",
     "Partition",
     "Recipe",
+    "RecipeDocument",
     "Symlink",
     "Tarball",
     "Text",
@@ -106,7 +106,7 @@ def load_recipe(name: str, given: Mapping[str, str] | None = None) -> Recipe:
             hint=f"known recipes: {', '.join(known)}; the path of a .toml file of your own works too",
         )
     path = path.absolute()
-    recipe = Recipe(path.stem, path, toml.load(path, Document, given or {}))
+    recipe = Recipe(path.stem, path, toml.load(path, RecipeDocument, given or {}))
     for key, problem in problems(recipe):
         raise recipe.wrong(key, problem)
     return recipe

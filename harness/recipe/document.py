@@ -97,7 +97,7 @@ class Native(toml.Table, frozen=True):
     then: tuple[NativeCall, ...] = ()
 
 
-class Document(toml.Table, frozen=True):
+class RecipeDocument(toml.Table, frozen=True):
     """A recipe as it stands in its file.
 
     `given` names what the command line has to say: it is filled in where it stands in braces.
@@ -127,7 +127,7 @@ class Recipe(msgspec.Struct, frozen=True):
 
     name: str
     path: Path
-    document: Document
+    document: RecipeDocument
 
     @property
     def base(self) -> Path:

@@ -18,7 +18,6 @@ from harness.recipe import (
     Boot,
     Content,
     Debian,
-    Document,
     Drive,
     Image,
     Kernels,
@@ -26,12 +25,13 @@ from harness.recipe import (
     Native,
     NativeCall,
     Partition,
+    RecipeDocument,
 )
 
 _PAGE = Path(__file__).parents[2] / "docs/recipes.md"
 # The line of the page that begins what describes a table.
 _HEADS: dict[type[msgspec.Struct], str] = {
-    Document: "## Top level",
+    RecipeDocument: "## Top level",
     Debian: "### `[debian]`",
     Kernels: "### `[kernels]`",
     Boot: "### `[boot]`",
@@ -63,7 +63,7 @@ def schema() -> str:
         # Python 3.13 takes the indentation out of docstrings, and earlier ones do not.
         found[table.__name__]["description"] = inspect.cleandoc(found[table.__name__]["description"])
         _describe(found[table.__name__]["properties"], _HEADS[table], page)
-    top = found.pop(Document.__name__)
+    top = found.pop(RecipeDocument.__name__)
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **top,

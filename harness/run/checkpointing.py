@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
-class Slice(msgspec.Struct, frozen=True):
+class StageRange(msgspec.Struct, frozen=True):
     """The part of a plan that a run does.
 
     Attributes:
@@ -68,7 +68,7 @@ class Slice(msgspec.Struct, frozen=True):
             )
 
 
-WHOLE = Slice()
+WHOLE = StageRange()
 
 
 class Saver(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ class Saver(msgspec.Struct, frozen=True):
         listener: Told what was saved.
     """
 
-    part: Slice
+    part: StageRange
     store: Store
     built: Build
     spec: MachineSpec
@@ -139,7 +139,7 @@ class Saver(msgspec.Struct, frozen=True):
         self.machine.start()
 
 
-def found(part: Slice, store: Store, built: Build, spec: MachineSpec, plan: Plan) -> Checkpoint | None:
+def found(part: StageRange, store: Store, built: Build, spec: MachineSpec, plan: Plan) -> Checkpoint | None:
     """The checkpoint with which a slice begins; None where it begins with the machine.
 
     Raises:

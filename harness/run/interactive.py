@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _CONTEXT = 2000  # bytes of a broken guest's console that are shown once more
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class InteractiveRequest(msgspec.Struct, frozen=True):
     """What a person wants of a run.
 
     Attributes:
@@ -62,7 +62,7 @@ class Wishes(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{option} needs a terminal, and stdin is none", hint=hint)
 
 
-class Attendance:
+class InteractiveRun:
     """A person at a run. A `Person` and a `Listener`.
 
     Args:
@@ -71,7 +71,7 @@ class Attendance:
         console: Where they read what we say.
     """
 
-    def __init__(self, wishes: Wishes, progress: TerminalProgress, console: Console) -> None:
+    def __init__(self, wishes: InteractiveRequest, progress: TerminalProgress, console: Console) -> None:
         self._wishes = wishes
         self._progress = progress
         self._console = console

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from harness.image.factory import Build
     from harness.recipe import Recipe
-    from harness.run.checkpointing import Slice
+    from harness.run.checkpointing import StageRange
 
 # Where neither recipe nor user says how much a process may take.
 DEFAULT_MEMORY = "2G"
 
 
-def check(kind: MachineKind, part: Slice, unfit: Mapping[str, bool]) -> None:
+def check(kind: MachineKind, part: StageRange, unfit: Mapping[str, bool]) -> None:
     """Find out, before anything is built, whether the host can do it and the options make sense.
 
     Args:

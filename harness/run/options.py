@@ -26,7 +26,7 @@ from harness.machine.protocol import (
 )
 from harness.recipe import Iso
 from harness.run import native_spec
-from harness.run.checkpointing import WHOLE, Slice
+from harness.run.checkpointing import WHOLE, StageRange
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harness.image.factory import Build
     from harness.machine.board.document import Board
     from harness.recipe import Recipe
-    from harness.run.interactive import Attendance
+    from harness.run.interactive import InteractiveRun
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +79,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     unpacked: bool | None = None
     patience: float = 1.0
     disk: bool = True
-    part: Slice = WHOLE
+    part: StageRange = WHOLE
     machine: MachineKind = MachineKind.QEMU
     expected: Mapping[str, str] = msgspec.field(default_factory=dict)
     instrumented: bool = False
-    attendance: Attendance | None = None
+    attendance: InteractiveRun | None = None
     board: Board | None = None
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     packages: tuple[str, ...] | None = None

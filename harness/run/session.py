@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from harness.machine.protocol import Machine, MachineSpec
     from harness.record import gathering
     from harness.record.record import RunRecord
-    from harness.run.checkpointing import Slice
+    from harness.run.checkpointing import StageRange
     from harness.run.checkpoints import Checkpoint
-    from harness.run.interactive import Attendance
+    from harness.run.interactive import InteractiveRun
     from harness.stages.events import Listener
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
@@ -74,10 +74,10 @@ class Following(msgspec.Struct, frozen=True):
     listener: Listener
     progress: Progress
     timed: Callable[[Callable[[int], float]], None] | None
-    part: Slice
+    part: StageRange
     patience: float
     expected: Mapping[str, str]
-    attendance: Attendance | None
+    attendance: InteractiveRun | None
     board: Board | None = None
     offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.stages.events import Listener
 
 BREATH = 0.01  # seconds between looks at a console
-_MOUTHFUL = 1 << 17  # bytes that are looked at together, and at once where they are there
+_READ_CHUNK = 1 << 17  # bytes that are looked at together, and at once where they are there
 
 
 class Hearing:
@@ -49,12 +49,12 @@ class Hearing:
         """Take what has come, once all before it was looked at; whether there is anything to look at."""
         if self.watcher.pending:
             return True
-        data = self._recorder.read(self.offset, _MOUTHFUL, timeout)
-        if timeout and len(data) < _MOUTHFUL and (data or self._recorder.ended):
+        data = self._recorder.read(self.offset, _READ_CHUNK, timeout)
+        if timeout and len(data) < _READ_CHUNK and (data or self._recorder.ended):
             # Bytes come one by one; or as a flood, which the recorder takes faster while nobody else asks for
             # the interpreter's lock; or no more will come that could wake us.
             time.sleep(min(timeout, BREATH))
-            data += self._recorder.read(self.offset + len(data), _MOUTHFUL - len(data))
+            data += self._recorder.read(self.offset + len(data), _READ_CHUNK - len(data))
         if data:
             self.offset += len(data)
             self.recent.end = self.offset

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness.console.lines import Line
     from harness.console.shell import Reply
-    from harness.console.watcher import Sighting
+    from harness.console.watcher import MarkerMatch
     from harness.machine.protocol import End, Observed
     from harness.stages.last_lines import Recent
     from harness.stages.plan import Check, Failure, Plan, Stage
@@ -33,7 +33,7 @@ _EXCERPT = 20  # lines that are evidence, at most
 _UNFINISHED = 80  # characters of an unfinished line that are quoted
 
 
-class Trouble(msgspec.Struct, frozen=True):
+class FailureMatch(msgspec.Struct, frozen=True):
     """A failure that was seen.
 
     Attributes:
@@ -43,8 +43,8 @@ class Trouble(msgspec.Struct, frozen=True):
     """
 
     failure: Failure
-    sighting: Sighting
-    before: tuple[Sighting, ...] = ()
+    sighting: MarkerMatch
+    before: tuple[MarkerMatch, ...] = ()
 
     @property
     def clue(self) -> bool:
@@ -61,7 +61,7 @@ def passed(plan: Plan) -> Verdict:
     return Verdict(Outcome.PASS, plan.stages[-1].name, reason)
 
 
-def failed(plan: Plan, stage: Stage, seen: Sequence[Trouble]) -> Verdict:
+def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch]) -> Verdict:
     """A failure of the plan was seen; of several, the plan's first is the reason."""
     first = min(seen, key=lambda trouble: plan.failures.index(trouble.failure))
     others = [trouble for trouble in seen if trouble is not first]
@@ -125,7 +125,7 @@ def silent(
     *,
     machine: Observed,
     wait: Callable[[float], object],
-    seen: Sequence[Trouble],
+    seen: Sequence[FailureMatch],
     recent: Recent,
 ) -> Verdict:
     """A budget is used up: clues, the text screen, or what the processor does is the reason.

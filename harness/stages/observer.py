@@ -14,13 +14,13 @@ from harness.stages import diagnosis, events, judge
 from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.clock import GuestClock
 from harness.stages.console_reader import BREATH, Hearing
-from harness.stages.judge import Trouble
+from harness.stages.judge import FailureMatch
 from harness.stages.stage_state import Current
 from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from harness.console.recorder import Console
-    from harness.console.watcher import Marker, Sighting
+    from harness.console.watcher import Marker, MarkerMatch
     from harness.machine.protocol import End, Observed
     from harness.stages.events import Listener
     from harness.stages.plan import Plan, Stage
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _POLL = 0.2  # seconds between looks at the machine and the clocks
 _PAUSE = 0.02  # seconds after which what was said without an end may be the prompt that is waited for
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
-_LAST_BREATH = 0.5  # seconds between the end of a machine's monitor and that of its console
-_GOODBYE = 5.0  # seconds that a machine may outlive its console
+_MONITOR_GRACE = 0.5  # seconds between the end of a machine's monitor and that of its console
+_EXIT_GRACE = 5.0  # seconds that a machine may outlive its console
 
 
 class Observer:
@@ -68,7 +68,7 @@ class Observer:
         self._clock = GuestClock(machine)
         self._now = self._current(plan.stages[0], 0)
         self._markers: tuple[Marker, ...] = ()
-        self._context: dict[str, Sighting] = {}  # what the last line of each kind of context said, by key
+        self._context: dict[str, MarkerMatch] = {}  # what the last line of each kind of context said, by key
 
     @property
     def stage(self) -> Stage:
@@ -184,7 +184,7 @@ class Observer:
             limit=guest + max(stage.budget, stage.limit) * self._scale,
         )
 
-    def _await(self, goal: Marker) -> Sighting:
+    def _await(self, goal: Marker) -> MarkerMatch:
         """Watch the console until the goal is seen."""
         markers = (goal, *self._markers)
         while True:
@@ -218,7 +218,7 @@ class Observer:
         if paused and (sighting := self._hearing.watcher.match_tail(self._markers)):
             self._take(sighting)
 
-    def _take(self, sighting: Sighting) -> None:
+    def _take(self, sighting: MarkerMatch) -> None:
         """Take what a line shows: the first failure or note that counts, and all that is kept in mind.
 
         What nobody can tell to be a whole line is no note, and as a failure only a clue.
@@ -237,7 +237,7 @@ class Observer:
             elif not counted:
                 counted = self._count(found)
 
-    def _count(self, sighting: Sighting) -> bool:
+    def _count(self, sighting: MarkerMatch) -> bool:
         """Take a note, or a failure; whether it was one, for a failure may want lines before it."""
         now, key = self._now, sighting.marker.key
         failure = self._plan.failure_of(sighting.marker)
@@ -250,7 +250,7 @@ class Observer:
         if failure is None or times < failure.times:
             self.facts |= sighting.groups
             return True
-        trouble = Trouble(failure, sighting, tuple(line for line in before if line))
+        trouble = FailureMatch(failure, sighting, tuple(line for line in before if line))
         now.keep(trouble)
         if not trouble.clue and now.last_words_until is None:
             now.last_words_until = self._clock.read() + _LAST_WORDS
@@ -271,7 +271,7 @@ class Observer:
             self._judge_end(end)
         if self._hearing.is_over and end is None:
             self._deaf_since = self._deaf_since or self._looked
-            if self._looked - self._deaf_since > _GOODBYE:
+            if self._looked - self._deaf_since > _EXIT_GRACE:
                 raise InfraError(
                     "the serial console was closed, and the machine goes on without it", hint="run it again"
                 )
@@ -303,7 +303,7 @@ class Observer:
 
     def _goes_on(self) -> bool:
         """Whether the machine has not ended; its monitor may be gone some moments before its console."""
-        self._recorder.read(sys.maxsize, timeout=_LAST_BREATH)
+        self._recorder.read(sys.maxsize, timeout=_MONITOR_GRACE)
         return not self._recorder.ended and self._machine.poll() is None
 
     def _gets_on(self) -> bool:

@@ -17,7 +17,7 @@ from harness.stages.needs import Needs, joined
 from harness.stages.plan import Failure, Plan, Seconds, Stage
 
 
-class _Document(toml.Table, frozen=True):
+class _PlanDocument(toml.Table, frozen=True):
     summary: str
     stage: tuple[Stage, ...] = ()
     end: Literal["guest-shutdown", "guest-reset", "line"] | None = None
@@ -114,9 +114,9 @@ def load_plan(path: Path) -> Plan:
     )
 
 
-def _document(path: Path) -> _Document:
+def _document(path: Path) -> _PlanDocument:
     """A plan's file; where it extends another plan, that one's stages come first, and it adds to the rest."""
-    document = toml.load(path, _Document)
+    document = toml.load(path, _PlanDocument)
     if not document.extends:
         if document.end is None:
             raise ConfigError(f"{path}: key end: it is missing", hint="docs/plans.md describes the keys")
@@ -139,7 +139,7 @@ def _document(path: Path) -> _Document:
     )
 
 
-def _check_names(path: Path, document: _Document) -> None:
+def _check_names(path: Path, document: _PlanDocument) -> None:
     """What a plan calls by name must exist, or a slip shows only when a run ends."""
     names: list[str] = []
     for index, stage in enumerate(document.stage):
@@ -165,7 +165,7 @@ def _check_names(path: Path, document: _Document) -> None:
                 raise ConfigError(f"{path}: key failure[{index}].stages: there is no stage {name!r}")
 
 
-def _check_end(path: Path, document: _Document) -> None:
+def _check_end(path: Path, document: _PlanDocument) -> None:
     if (document.end == "line") != bool(document.end_line):
         raise ConfigError(f'{path}: key end-line: it goes with end = "line", and that with it')
     native = document.native.end_line if document.native else ""

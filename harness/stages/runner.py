@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.stages.operator import Person
     from harness.stages.plan import Check, Plan, Stage
 
-_GOODBYE = 0.2  # seconds that the end of the console may take to arrive after typing failed
+_CONSOLE_END_TIMEOUT = 0.2  # seconds that the end of the console may take to arrive after typing failed
 
 
 class Runner:
@@ -243,7 +243,9 @@ class Runner:
         except ShellTimeout:
             self._observer.give_up(Outcome.HANG, f"the shell did not come back from {doing}")
         except (ShellGone, InfraError):
-            self._recorder.read(sys.maxsize, timeout=_GOODBYE)  # the end, which typing may notice first
+            self._recorder.read(
+                sys.maxsize, timeout=_CONSOLE_END_TIMEOUT
+            )  # the end, which typing may notice first
             if not self._recorder.ended:
                 raise
             self._observer.await_end()  # the machine's end explains more than the shell can

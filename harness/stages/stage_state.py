@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from harness.stages.judge import Trouble
+    from harness.stages.judge import FailureMatch
     from harness.stages.plan import Stage
 
 _REACH = 65536  # bytes; a clue so far before a failure does not explain it
@@ -44,7 +44,7 @@ class Current(msgspec.Struct):
     until: float
     limit: float
     lively: bool = False
-    troubles: list[Trouble] = msgspec.field(default_factory=list)
+    troubles: list[FailureMatch] = msgspec.field(default_factory=list)
     sightings: Counter[str] = msgspec.field(default_factory=Counter)
     last_words_until: float | None = None
 
@@ -52,7 +52,7 @@ class Current(msgspec.Struct):
         """Make the budget last longer, as far as the stage allows."""
         self.until = max(self.until, min(self.limit, until))
 
-    def keep(self, trouble: Trouble) -> None:
+    def keep(self, trouble: FailureMatch) -> None:
         """Keep what was seen; of very many, the last clues and the first failures."""
         if len(self.troubles) >= _MOST:
             clues = [it for it in self.troubles if it.clue]
@@ -60,7 +60,7 @@ class Current(msgspec.Struct):
             self.troubles = [*clues[-_MOST // 4 :], *cries[: _MOST // 4]]
         self.troubles.append(trouble)
 
-    def explanations(self, offset: int) -> list[Trouble]:
+    def explanations(self, offset: int) -> list[FailureMatch]:
         """Failures, and the clues that are near enough to the first of them, or to this offset."""
         cries = (it.sighting.line.start for it in self.troubles if not it.clue)
         nearest = next(cries, offset) - _REACH

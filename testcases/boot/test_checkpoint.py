@@ -16,7 +16,7 @@ from harness.core.progress import Quiet
 from harness.record.record import RunDocument
 from harness.report.excerpt import explain_stage
 from harness.run import checkpoints, pipeline
-from harness.run.checkpointing import Slice
+from harness.run.checkpointing import StageRange
 from harness.stages.verdict import StageStatus
 from harness.store import Store
 
@@ -38,7 +38,7 @@ class Lab:
         self._runs = runs
         self._word = f"session={secrets.token_hex(8)}"  # on the command line, so that no other one fits
 
-    def boot(self, part: Slice, *, memory: int | None = None) -> Run:
+    def boot(self, part: StageRange, *, memory: int | None = None) -> Run:
         options = pipeline.RunOptions(runs=self._runs, append=self._word, part=part, memory=memory)
         return pipeline.boot(self._built, options, cache=self._cache, listeners=[], progress=Quiet())
 
@@ -62,7 +62,7 @@ def lab(relay: Build, harness_cache: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def first(lab: Lab) -> Run:
     """A run that is saved at sysb and stops at the prompt."""
-    return lab.boot(Slice(save=("sysb",), until="shell"))
+    return lab.boot(StageRange(save=("sysb",), until="shell"))
 
 
 def document(run: Run) -> RunDocument:
@@ -104,16 +104,16 @@ def test_until_saves_and_stops(first: Run, lab: Lab) -> None:
 
 
 def test_resumed_in_the_second_kernel_and_saved_again(first: Run, lab: Lab) -> None:
-    run = lab.boot(Slice("sysb", save=("gcc",)))
+    run = lab.boot(StageRange("sysb", save=("gcc",)))
     assert_resumed(run, first, "sysb")
-    again = lab.boot(Slice("gcc"))
+    again = lab.boot(StageRange("gcc"))
     assert_resumed(again, run, "gcc")
 
 
 def test_two_resume_one_checkpoint_at_once(first: Run, lab: Lab) -> None:
     checkpoint = lab.saved()["shell"]
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lab.boot, [Slice("shell")] * 2))
+        runs = list(pool.map(lab.boot, [StageRange("shell")] * 2))
     for run in runs:
         assert_resumed(run, first, "shell")
     assert runs[0].result.facts["nonce"] != runs[1].result.facts["nonce"]
@@ -123,7 +123,7 @@ def test_two_resume_one_checkpoint_at_once(first: Run, lab: Lab) -> None:
 def test_another_machine_is_refused(first: Run, lab: Lab) -> None:
     del first
     with pytest.raises(ConfigError, match=r"has 1\.0 GiB of memory, and this run 512 MiB"):
-        lab.boot(Slice("shell"), memory=512 << 20)
+        lab.boot(StageRange("shell"), memory=512 << 20)
 
 
 def test_damaged(first: Run, lab: Lab) -> None:
@@ -135,4 +135,4 @@ def test_damaged(first: Run, lab: Lab) -> None:
         file.seek(1 << 20)
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(InfraError, match=r"is damaged: memory\.zst has another content"):
-        lab.boot(Slice("sysb"))
+        lab.boot(StageRange("sysb"))

@@ -9,7 +9,7 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.kernel import catalogue
-from harness.qualify.qualification import Qualification, Wishes, qualify
+from harness.qualify.qualification import Qualification, QualifyRequest, qualify
 from harness.qualify.questions import Word, load_questions
 from harness.qualify.table import table_rows
 from harness.run import pipeline
@@ -46,7 +46,7 @@ def ask(harness_cache: Path, tmp_path: Path) -> Callable[..., Qualification]:
 
     def run(name: str, *, everything: bool = False, append: str = "") -> Qualification:
         running = pipeline.RunOptions(runs=tmp_path / "runs", append=append)
-        wishes = Wishes(cache=harness_cache, running=running, relay=everything, memory=everything)
+        wishes = QualifyRequest(cache=harness_cache, running=running, relay=everything, memory=everything)
         kernel = catalogue.obtain(name, DebianSource(Store(harness_cache), Quiet()))
         return qualify(name, kernel, wishes, Quiet())
 

@@ -50,7 +50,7 @@ def chosen(
     name: str, tree: Path | None, arch: str, builder: Path | None, *, instrument: bool
 ) -> tuple[Recipe, Mapping[str, str]]:
     """What the command line means by these options: recipe, and the products' hashes."""
-    wanted = payload.Wanted(tree=tree, mode="qemu", arch=arch, builder=builder, instrument=instrument)
+    wanted = payload.PayloadRequest(tree=tree, mode="qemu", arch=arch, builder=builder, instrument=instrument)
     made = payload.chosen(name, wanted, Path("cache"), Quiet())
     return made.recipe, made.expected
 

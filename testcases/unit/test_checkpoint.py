@@ -22,7 +22,7 @@ from harness.core.outcome import Outcome
 from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec
 from harness.report.progress import TerminalProgress
 from harness.run import checkpoints
-from harness.run.checkpointing import Slice
+from harness.run.checkpointing import StageRange
 from harness.run.checkpoints import State
 from harness.stages.boundary import Boundary
 from harness.stages.events import Saved, StageBegan, StageEnded
@@ -217,24 +217,24 @@ def test_a_failed_save_leaves_nothing(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        (Slice(start="sysd"), "has no stage 'sysd'"),
-        (Slice(save=("sysb", "sysd")), "has no stage 'sysd'"),
-        (Slice(until="sysa"), "sysa begins with the machine"),
-        (Slice(start="sysc", save=("sysb",)), "a run from sysc does not come to the beginning of sysb"),
-        (Slice(start="sysc", until="sysc"), "a run from sysc does not come to the beginning of sysc"),
-        (Slice(until="sysb", save=("sysc",)), "a run until sysb does not come to the beginning of sysc"),
+        (StageRange(start="sysd"), "has no stage 'sysd'"),
+        (StageRange(save=("sysb", "sysd")), "has no stage 'sysd'"),
+        (StageRange(until="sysa"), "sysa begins with the machine"),
+        (StageRange(start="sysc", save=("sysb",)), "a run from sysc does not come to the beginning of sysb"),
+        (StageRange(start="sysc", until="sysc"), "a run from sysc does not come to the beginning of sysc"),
+        (StageRange(until="sysb", save=("sysc",)), "a run until sysb does not come to the beginning of sysc"),
     ],
 )
-def test_slices_that_cannot_be(part: Slice, words: str) -> None:
+def test_slices_that_cannot_be(part: StageRange, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         part.check(RELAY, Firmware.BIOS)
 
 
 def test_slices_that_can_be() -> None:
-    Slice("sysb", ("sysc", "gcc"), "gcc").check(RELAY, Firmware.BIOS)
-    Slice().check(RELAY, Firmware.UEFI)
+    StageRange("sysb", ("sysc", "gcc"), "gcc").check(RELAY, Firmware.BIOS)
+    StageRange().check(RELAY, Firmware.UEFI)
     with pytest.raises(ConfigError, match="UEFI is not saved"):
-        Slice(until="sysc").check(RELAY, Firmware.UEFI)
+        StageRange(until="sysc").check(RELAY, Firmware.UEFI)
 
 
 # Runs on fake machines: the relay's console up to a stage, and the rest of it in another machine.

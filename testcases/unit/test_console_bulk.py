@@ -111,7 +111,7 @@ def test_port_that_the_guest_does_not_have(shell: Shell) -> None:
 
 def test_bytes_that_the_port_loses_are_noticed(shell: Shell, port: socket.socket) -> None:
     with (
-        patch.object(bulk, "_GOODBYE", 0.5),
+        patch.object(bulk, "_LAST_BYTES_TIMEOUT", 0.5),
         patch.object(bulk._Arrived, "update", flipping),
         pytest.raises(InfraError, match=r"it's a file did not arrive as the guest has it") as caught,
     ):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.console.lines import STAMP, Block
 from harness.console.prefilter import Sieve
-from harness.console.watcher import Marker, Sighting, Watcher
+from harness.console.watcher import Marker, MarkerMatch, Watcher
 from harness.stages.plan_file import load_plan
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def test_lines_of_no_interest_are_passed_over() -> None:
         assert numbers(patterns, text + b"Kernel panic - not syncing: x\n") == [300]
 
 
-def plainly(stream: bytes, first: tuple[Marker, ...], second: tuple[Marker, ...]) -> list[Sighting]:
+def plainly(stream: bytes, first: tuple[Marker, ...], second: tuple[Marker, ...]) -> list[MarkerMatch]:
     """Line by line; the markers change with the first sighting."""
-    watcher, seen = Watcher(), list[Sighting]()
+    watcher, seen = Watcher(), list[MarkerMatch]()
     for line in watcher.feed(stream):
         seen += watcher.match(line, second if seen else first)
     for line in watcher.finish():
@@ -134,8 +134,8 @@ def plainly(stream: bytes, first: tuple[Marker, ...], second: tuple[Marker, ...]
 
 def quickly(
     stream: bytes, cuts: list[int], first: tuple[Marker, ...], second: tuple[Marker, ...]
-) -> list[Sighting]:
-    watcher, seen = Watcher(), list[Sighting]()
+) -> list[MarkerMatch]:
+    watcher, seen = Watcher(), list[MarkerMatch]()
     for start, end in pairwise([0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]):
         watcher.feed(stream[start:end])
         while watcher.pending:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.console.lines import MAX_LINE
-from harness.console.watcher import Marker, Sighting, Watcher
+from harness.console.watcher import Marker, MarkerMatch, Watcher
 
 READY = Marker("ready", re.compile(r"^relay: (?P<system>\w+) ready$"))
 CRNG = Marker("crng", re.compile(r"^random: crng init done$"))
@@ -23,7 +23,7 @@ def messages(count: int) -> list[bytes]:
     return [b"[%12.6f] random: crng init done\r\n" % (2 + number / 1e6) for number in range(1, count + 1)]
 
 
-def watched(stream: bytes, size: int = 65536) -> list[Sighting]:
+def watched(stream: bytes, size: int = 65536) -> list[MarkerMatch]:
     watcher = Watcher()
     sightings = []
     for start in range(0, len(stream), size):

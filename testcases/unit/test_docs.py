@@ -42,7 +42,7 @@ Structs = tuple[type[msgspec.Struct], ...]
 
 # Where the keys of TOML files are: page, the line that begins the part, and what the part describes.
 TABLES: list[tuple[str, str, Structs]] = [
-    ("recipes", "## Top level", (recipe.Document,)),
+    ("recipes", "## Top level", (recipe.RecipeDocument,)),
     ("recipes", "### `[debian]`", (recipe.Debian,)),
     ("recipes", "### `[kernels]`", (recipe.Kernels,)),
     ("recipes", "### `[boot]`", (recipe.Boot,)),
@@ -53,7 +53,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("recipes", "#### `[[image.partition]]`", (recipe.Partition,)),
     ("recipes", "#### `[[image.menu]]`", (recipe.MenuEntry,)),
     *(("recipes", f"**`{kind.__struct_config__.tag}`**", (kind,)) for kind in get_args(recipe.Content)),
-    ("live-bootstrap", "## An era of your own", (era._Document,)),
+    ("live-bootstrap", "## An era of your own", (era._EraDocument,)),
     ("live-bootstrap", "`[[submodule]]`:", (era.Submodule,)),
     ("live-bootstrap", "`[[distfiles]]`:", (era.Distfiles,)),
     ("live-bootstrap", "`[config]`:", (era.Config,)),
@@ -67,7 +67,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("qualify", "## Questions", (questions.Question,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
-    ("plans", "## Top level", (plan_file._Document,)),
+    ("plans", "## Top level", (plan_file._PlanDocument,)),
     ("plans", "## `[native]`", (native.Native,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
@@ -77,7 +77,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("boards", "### `[power]`", (board.Power,)),
     ("boards", "### `[labgrid]`", (board.Labgrid,)),
     ("boards", "### `[medium]`", (board.BoardMedium,)),
-    ("matrix", "## The file", (matrix.Document,)),
+    ("matrix", "## The file", (matrix.MatrixDocument,)),
     ("matrix", "### `[axes]`", (matrix.Axes,)),
     ("matrix", "### `[checkout.NAME]`", (matrix.Checkout,)),
     ("matrix", "### `[[include]]`", (matrix.Include,)),
@@ -86,8 +86,8 @@ TABLES: list[tuple[str, str, Structs]] = [
 ]
 SAID_IN_PROSE: Structs = (
     plan_file._Included,
-    features._Document,
-    questions._Document,
+    features._FeatureDocument,
+    questions._QuestionsDocument,
     matrix.Match,
 )
 
@@ -186,7 +186,7 @@ def test_no_kind_of_table_is_forgotten() -> None:
 def test_the_example_has_one_of_each_content_and_is_a_recipe() -> None:
     blocks = re.findall(r"^```toml\n(.*?)^```", page("recipes"), re.DOTALL | re.MULTILINE)
     [example] = [block for block in blocks if "One of each" in block]
-    document = msgspec.convert(tomllib.loads(example), recipe.Document)
+    document = msgspec.convert(tomllib.loads(example), recipe.RecipeDocument)
     added = {type(content) for image in document.image for content in recipe.contents_of(image)}
     assert added == set(get_args(recipe.Content))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.formats.lookup import Tree
+from harness.formats.lookup import MemberTree
 from harness.formats.names import matches, plain, printable
 from testcases.unit.test_image_extract import directory, file, symlink
 
@@ -65,7 +65,7 @@ def test_what_is_shown_tells_names_apart() -> None:
     assert shown == [r"a\n", r"a\\n", r"\x1b[2J", r"\xff", r"\\xff", "ÿ", r"\u202e", "x y"]
 
 
-TREE = Tree(
+TREE = MemberTree(
     [
         directory("bin"),
         file("bin/busybox"),

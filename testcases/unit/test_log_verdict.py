@@ -60,7 +60,7 @@ def test_good_log_passes_as_far_as_a_log_can_tell() -> None:
 
 def test_log_that_takes_long_to_read_is_no_lost_console() -> None:
     log = GOOD.replace(b"relay: sysa: jumping", b"more and more\r\n" * 200_000 + b"relay: sysa: jumping", 1)
-    with patch("harness.stages.observer._GOODBYE", 0.0):
+    with patch("harness.stages.observer._EXIT_GRACE", 0.0):
         assert judged(log + OFF).result.verdict.outcome == Outcome.PASS
 
 

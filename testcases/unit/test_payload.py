@@ -178,8 +178,8 @@ def test_a_tree_that_is_older_than_a_mode_does_not_offer_it(steps: miniature.Min
 
 
 def test_builder_hex0_is_a_kernel_of_trees_in_qemu_alone(steps: miniature.Miniature, tmp_path: Path) -> None:
-    def wanted(mode: ModeName, tree: Path | None) -> chosen.Wanted:
-        return chosen.Wanted(tree=tree, mode=mode, kernel="builder-hex0", incomplete=tree is not None)
+    def wanted(mode: ModeName, tree: Path | None) -> chosen.PayloadRequest:
+        return chosen.PayloadRequest(tree=tree, mode=mode, kernel="builder-hex0", incomplete=tree is not None)
 
     made = chosen.chosen("live-bootstrap", wanted("qemu", steps.path), tmp_path, Quiet())
     assert (made.recipe.document.kernels, made.recipe.boot.memory) == (None, "4G")
@@ -306,7 +306,7 @@ def test_an_era_without_a_hook_is_not_instrumented(
     kexec: miniature.Miniature, tmp_path: Path, mode: ModeName
 ) -> None:
     # Nothing was fetched: the refusal comes first.
-    wanted = chosen.Wanted(tree=kexec.path, mode=mode, instrument=True)
+    wanted = chosen.PayloadRequest(tree=kexec.path, mode=mode, instrument=True)
     with pytest.raises(ConfigError, match="live-bootstrap-2022-kexec, which has no hook for a script"):
         chosen.chosen("live-bootstrap", wanted, tmp_path, Quiet())
 

@@ -19,7 +19,7 @@ import msgspec
 
 from harness.core.errors import InfraError
 from harness.formats import compression
-from harness.formats.cpio.records import Archive, CpioError, Record, Source, read_archive
+from harness.formats.cpio.records import Archive, ArchiveSource, CpioError, Record, read_archive
 from harness.formats.member import Member
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _member(archive: Archive, record: Record) -> Member:
 
 def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archive]]]:
     """Each segment with its archives."""
-    source = Source(file, str(getattr(file, "name", "the archive")))
+    source = ArchiveSource(file, str(getattr(file, "name", "the archive")))
     behind_plain = False
     offset = source.skip_zeros(0)
     if offset == source.size:
@@ -143,13 +143,13 @@ def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archiv
         offset = source.skip_zeros(offset + size)
 
 
-def _unpacked(source: Source, offset: int, limit: int) -> tuple[Source, int]:
+def _unpacked(source: ArchiveSource, offset: int, limit: int) -> tuple[ArchiveSource, int]:
     """What a compressed stream holds, in a file that is gone with its last user; and the stream's end."""
     kind = compression.detect(source.up_to(offset, 2))
     file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as its content may be read
     try:
         end = compression.unpack(source.file, offset, file, limit=limit)
-        inner = Source(file, f"{source.name}, unpacked from the {kind} stream at byte {offset}")
+        inner = ArchiveSource(file, f"{source.name}, unpacked from the {kind} stream at byte {offset}")
     except compression.StreamError as error:
         file.close()
         raise source.error(error.offset, error.what) from None
@@ -161,7 +161,7 @@ def _unpacked(source: Source, offset: int, limit: int) -> tuple[Source, int]:
     return inner, end
 
 
-def _archives(source: Source) -> list[Archive]:
+def _archives(source: ArchiveSource) -> list[Archive]:
     """The archives in a stream that was unpacked: at least one."""
     archives: list[Archive] = []
     offset = source.skip_zeros(0)

@@ -85,7 +85,7 @@ class Archive(msgspec.Struct, frozen=True):
         shared: Files with several names, by inode.
     """
 
-    source: Source
+    source: ArchiveSource
     offset: int
     end: int
     kind: str
@@ -100,7 +100,7 @@ class Archive(msgspec.Struct, frozen=True):
             record = self.source.record(record.end)
 
 
-def read_archive(source: Source, offset: int) -> Archive:
+def read_archive(source: ArchiveSource, offset: int) -> Archive:
     """Read the headers of an archive up to its trailer.
 
     Raises:
@@ -120,7 +120,7 @@ def read_archive(source: Source, offset: int) -> Archive:
     return Archive(source, offset, record.end, first.kind, count, shared)
 
 
-class Source:
+class ArchiveSource:
     """A file with archives in it, read at any place with bounded memory.
 
     Args:

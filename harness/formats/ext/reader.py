@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.formats.ext import superblock as ext_superblock
 from harness.formats.ext.inode import TYPES
-from harness.formats.ext.source import EXTENTS, INLINE, FoundInode, Source
+from harness.formats.ext.source import EXTENTS, INLINE, ExtSource, FoundInode
 from harness.formats.ext.superblock import ExtError, ExtFilesystem
 from harness.formats.member import Member
 
@@ -49,13 +49,13 @@ def members(file: BinaryIO, offset: int = 0) -> Iterator[Member]:
     Raises:
         ExtError: The image is damaged, cut off, or encrypted; with its name and the byte.
     """
-    source = Source(file, offset)
+    source = ExtSource(file, offset)
     first_names: dict[int, str] = {}
     for path, inode in walk(source):
         yield _member(source, inode, path, first_names)
 
 
-def walk(source: Source) -> Iterator[tuple[bytes, FoundInode]]:
+def walk(source: ExtSource) -> Iterator[tuple[bytes, FoundInode]]:
     """All names of a filesystem with their inodes, in the order of `members`.
 
     Raises:
@@ -87,7 +87,7 @@ def walk(source: Source) -> Iterator[tuple[bytes, FoundInode]]:
         waiting += reversed(below)
 
 
-def _member(source: Source, inode: FoundInode, path: bytes, first_names: dict[int, str]) -> Member:
+def _member(source: ExtSource, inode: FoundInode, path: bytes, first_names: dict[int, str]) -> Member:
     name = os.fsdecode(path)
     kind = stat.S_IFMT(inode.mode)
     if kind not in TYPES or not inode.links:
@@ -115,7 +115,7 @@ def _nothing() -> Iterator[bytes]:
     return iter(())
 
 
-def _target(source: Source, inode: FoundInode) -> bytes:
+def _target(source: ExtSource, inode: FoundInode) -> bytes:
     """Where a symbolic link leads; a short target stands in the inode itself."""
     if inode.size >= source.superblock.block_size:
         raise source.error(inode.at, f"the link in inode {inode.number} has a target of {inode.size} bytes")
@@ -134,7 +134,7 @@ def _device(mapping: bytes) -> tuple[int, int]:
     return new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00
 
 
-def names(source: Source, inode: FoundInode) -> Iterator[tuple[bytes, int]]:
+def names(source: ExtSource, inode: FoundInode) -> Iterator[tuple[bytes, int]]:
     """What is in a directory: names and inodes, without "." and ".."."""
     if inode.flags & INLINE:
         data = source.inline(inode)
@@ -150,7 +150,7 @@ def names(source: Source, inode: FoundInode) -> Iterator[tuple[bytes, int]]:
             yield from _list(source, inode, piece[start : start + size])
 
 
-def _list(source: Source, inode: FoundInode, block: bytes) -> Iterator[tuple[bytes, int]]:
+def _list(source: ExtSource, inode: FoundInode, block: bytes) -> Iterator[tuple[bytes, int]]:
     at = 0
     while at < len(block):
         left = len(block) - at

@@ -64,7 +64,7 @@ class FoundInode(msgspec.Struct, frozen=True):
     rest: bytes
 
 
-class Source:
+class ExtSource:
     """A filesystem in a file, read only.
 
     Args:

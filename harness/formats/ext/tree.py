@@ -55,7 +55,7 @@ class Node(msgspec.Struct, eq=False):
         return entry.is_file or entry.is_directory or (entry.is_symlink and self.size >= FAST_LINK)
 
 
-class Tree(msgspec.Struct, frozen=True):
+class InodeTree(msgspec.Struct, frozen=True):
     """The files of a filesystem.
 
     Attributes:
@@ -72,7 +72,7 @@ class Tree(msgspec.Struct, frozen=True):
         return sorted(set(self.nodes.values()), key=lambda node: node.number)
 
 
-def plant(entries: Iterable[Entry], kind: Kind, seed: int) -> Tree:
+def plant(entries: Iterable[Entry], kind: Kind, seed: int) -> InodeTree:
     """Number the entries, and write the directories.
 
     Args:
@@ -113,7 +113,7 @@ def plant(entries: Iterable[Entry], kind: Kind, seed: int) -> Tree:
             file_seed = seed_of(seed, node.number)
             node.blocks = list(directory_blocks(dots + node.names, kind, file_seed, least=least))
             node.size = len(node.blocks) * BLOCK
-    return Tree(ordered, nodes)
+    return InodeTree(ordered, nodes)
 
 
 def _enter(nodes: Mapping[bytes, Node], path: bytes, node: Node) -> None:

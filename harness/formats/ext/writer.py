@@ -19,7 +19,7 @@ from harness.formats.ext.checksum import seed_of
 from harness.formats.ext.inode import Inode, device_map
 from harness.formats.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, lay_out
 from harness.formats.ext.output import Content, InodeTable, write_at
-from harness.formats.ext.tree import Node, Tree, plant
+from harness.formats.ext.tree import InodeTree, Node, plant
 from harness.formats.output import Output, open_content
 from harness.formats.tree import Written
 
@@ -55,7 +55,7 @@ class Filesystem(msgspec.Struct, frozen=True):
 
     layout: Layout
     identity: Identity
-    tree: Tree
+    tree: InodeTree
     bytes: int
 
     def write(self, fd: int, offset: int) -> list[Written]:
@@ -137,7 +137,7 @@ def plan(kind: Kind, size: int, entries: Iterable[Entry], identity: Identity) ->
     return Filesystem(layout, identity, tree, (used - layout.journal + groups + tables) * BLOCK)
 
 
-def _blocks_used(layout: Layout, tree: Tree, identity: Identity) -> int | None:
+def _blocks_used(layout: Layout, tree: InodeTree, identity: Identity) -> int | None:
     """How many blocks content takes in this layout; None if it does not fit."""
     blocks = Allocator(layout)
     try:
@@ -153,7 +153,7 @@ def _blocks_used(layout: Layout, tree: Tree, identity: Identity) -> int | None:
     return blocks.used
 
 
-def _smallest(kind: Kind, tree: Tree, identity: Identity, inodes: int) -> int:
+def _smallest(kind: Kind, tree: InodeTree, identity: Identity, inodes: int) -> int:
     """A size in whole MiB in which the content fits; the smallest one, or a little more."""
     content = sum(-(-node.size // BLOCK) for node in tree.in_order if node.has_blocks) * BLOCK
     size = max(content + inodes * kind.inode_size >> 20, 1) << 20

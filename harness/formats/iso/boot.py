@@ -47,7 +47,7 @@ class CatalogEntry(msgspec.Struct, frozen=True):
     size: int
 
 
-class Slice(msgspec.Struct, frozen=True):
+class BootExtent(msgspec.Struct, frozen=True):
     """A partition of the boot record.
 
     Attributes:
@@ -83,7 +83,7 @@ class IsoBoot(msgspec.Struct, frozen=True):
     sound: bool
     entries: tuple[CatalogEntry, ...]
     record: bytes
-    slices: tuple[Slice, ...]
+    slices: tuple[BootExtent, ...]
     gpt: bool
 
 
@@ -167,7 +167,7 @@ def _entry(entry: bytes, platform: int) -> CatalogEntry:
     )
 
 
-def _slices(record: bytes) -> tuple[Slice, ...]:
+def _slices(record: bytes) -> tuple[BootExtent, ...]:
     if not record.endswith(isohybrid.SIGNATURE):
         return ()
     found = []
@@ -175,7 +175,9 @@ def _slices(record: bytes) -> tuple[Slice, ...]:
         entry = isohybrid.PARTITION.unpack_from(record, isohybrid.TABLE + 16 * number)
         active, _, kind, _, start, length = entry
         if length:
-            found.append(Slice(kind, active == 0x80, start * isohybrid.SECTOR, length * isohybrid.SECTOR))
+            found.append(
+                BootExtent(kind, active == 0x80, start * isohybrid.SECTOR, length * isohybrid.SECTOR)
+            )
     return tuple(found)
 
 

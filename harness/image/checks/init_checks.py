@@ -15,7 +15,7 @@ from harness.image.checks.kernel_checks import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.formats.lookup import Tree
+    from harness.formats.lookup import MemberTree
     from harness.formats.member import Member
     from harness.image.checks.kernel_checks import Seed
 
@@ -27,7 +27,7 @@ _HEAD = 4096
 _CONSOLE = (5, 1)
 
 
-def check_init(tree: Tree, kernel: Seed | None, init: str, *, root: str = "") -> Iterator[Finding]:
+def check_init(tree: MemberTree, kernel: Seed | None, init: str, *, root: str = "") -> Iterator[Finding]:
     """Check that the kernel can start an init that must be there, with everything that it needs.
 
     Args:
@@ -135,7 +135,7 @@ def _machine(head: bytes) -> tuple[int, int] | None:
     return bits, machine
 
 
-def check_console(tree: Tree) -> Finding:
+def check_console(tree: MemberTree) -> Finding:
     """Check the device that becomes init's standard input and output."""
     console = tree.members.get("dev/console")
     if console is None:
@@ -149,7 +149,7 @@ def check_console(tree: Tree) -> Finding:
 class _Entries(Mapping[str, Entry]):
     """The files below a root as `elf` wants them; the content of those that are asked for is read."""
 
-    def __init__(self, tree: Tree, root: str) -> None:
+    def __init__(self, tree: MemberTree, root: str) -> None:
         self._tree = tree
         self._prefix = f"{root}/" if root else ""
         self._entries: dict[str, Entry] = {}

@@ -12,7 +12,7 @@ from harness.core.errors import ConfigError
 from harness.formats.iso import isohybrid
 from harness.formats.iso.boot import IsoBoot, describe
 from harness.formats.iso.reader import members
-from harness.formats.lookup import Tree
+from harness.formats.lookup import MemberTree
 from harness.kernel.bzimage import inspect
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _record(boot: IsoBoot) -> Iterator[str]:
 
 def _menus(path: Path) -> Iterator[str]:
     """What its menus name and does not work."""
-    tree = Tree(members(path))
+    tree = MemberTree(members(path))
     named: dict[str, set[str]] = {}
     for place, member in tree.members.items():
         if member.is_file and place.rpartition("/")[2].lower() in _MENUS and member.size <= _MENU_MAX:

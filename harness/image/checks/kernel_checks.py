@@ -15,7 +15,7 @@ from harness.kernel import bzimage, config, features
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from harness.formats.lookup import Tree
+    from harness.formats.lookup import MemberTree
     from harness.formats.member import Member
     from harness.kernel.bzimage import KernelImage
 
@@ -137,7 +137,7 @@ def check_compression(names: Iterable[str], kernel: Seed) -> Iterator[Finding]:
             )
 
 
-def check_carried(tree: Tree) -> Iterator[Finding]:
+def check_carried(tree: MemberTree) -> Iterator[Finding]:
     """Check the kernels and initramfs archives that an image carries, by their content or by their name."""
     for path, member in tree.members.items():
         if member.is_file and (what := _carried(path, member)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
-from harness.formats.lookup import Tree
+from harness.formats.lookup import MemberTree
 from harness.formats.opened import open_image
 from harness.image.checks.init_checks import check_console, check_init
 from harness.image.checks.kernel_checks import Finding, check_carried, check_compression, check_kernel, seed
@@ -40,7 +40,7 @@ def verify(
     if kernel:
         yield from check_kernel(kernel, cpu)
     try:
-        tree = Tree(_read_all(image), image.roots)
+        tree = MemberTree(_read_all(image), image.roots)
     except ConfigError as error:
         yield Finding(False, f"{image.format}: {error.message}", error.hint or _AGAIN)
         return
@@ -77,7 +77,7 @@ def problems_for_boot(initramfs: Path, kernel: KernelImage, *, command_line: str
     findings = list(check_kernel(known, cpu))
     with open_image(initramfs) as image:
         try:
-            tree = Tree(image.members())
+            tree = MemberTree(image.members())
         except ConfigError as error:
             findings.append(Finding(False, error.message, error.hint or _AGAIN))
         else:
@@ -98,7 +98,9 @@ def _read_all(image: OpenedImage) -> Iterator[Member]:
         yield member
 
 
-def _check_initramfs(image: OpenedImage, tree: Tree, kernel: Seed | None, init: str) -> Iterator[Finding]:
+def _check_initramfs(
+    image: OpenedImage, tree: MemberTree, kernel: Seed | None, init: str
+) -> Iterator[Finding]:
     from harness.formats.cpio import reader as cpio_reader
 
     with image.raw.open("rb") as file:
@@ -112,7 +114,7 @@ def _check_initramfs(image: OpenedImage, tree: Tree, kernel: Seed | None, init: 
     yield check_console(tree)
 
 
-def _check_disk(image: OpenedImage, tree: Tree, kernel: Seed | None, init: str) -> Iterator[Finding]:
+def _check_disk(image: OpenedImage, tree: MemberTree, kernel: Seed | None, init: str) -> Iterator[Finding]:
     if image.kind == "disk":
         yield from check_table(image.raw)
     yield from _check_filesystems(image)

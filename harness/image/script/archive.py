@@ -7,7 +7,7 @@ import shlex
 import stat
 from typing import TYPE_CHECKING
 
-from harness.formats.cpio.records import Source, read_archive
+from harness.formats.cpio.records import ArchiveSource, read_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def commands(made: Made, image: Initramfs, tree: Sequence[Entry], inputs: Inputs
     contents = {entry.path: entry for entry in tree if entry.is_file}
     yield f"mtime={made.factory.workshop.mtime}"
     with made.artifact.path.open("rb") as file:
-        source = Source(file, str(made.artifact.path))
+        source = ArchiveSource(file, str(made.artifact.path))
         archive = read_archive(source, offset)
         for record in archive.records():
             entry = contents.get(record.path)
@@ -53,7 +53,7 @@ def commands(made: Made, image: Initramfs, tree: Sequence[Entry], inputs: Inputs
         yield f"zeros {made.artifact.size - archive.end}"
 
 
-def _record(source: Source, record: Record, given: Given | None) -> Iterator[str]:
+def _record(source: ArchiveSource, record: Record, given: Given | None) -> Iterator[str]:
     path = shlex.quote(record.path)
     attributes = f"0{stat.S_IMODE(record.mode):03o} {record.uid} {record.gid}"
     if stat.S_ISDIR(record.mode):

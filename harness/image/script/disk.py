@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from harness.formats.disk import partitions
 from harness.formats.ext import reader
 from harness.formats.ext.layout import KINDS
-from harness.formats.ext.source import Source
+from harness.formats.ext.source import ExtSource
 from harness.formats.names import printable
 from harness.image import disk
 from harness.image.script.listing import Listing
@@ -86,7 +86,7 @@ def _filesystem(
     file: BinaryIO, start: int, tree: Sequence[Entry], inputs: Inputs, notes: dict[int, str]
 ) -> Iterator[Piece]:
     """The pieces of files in a filesystem, and what all else is."""
-    source = Source(file, start)
+    source = ExtSource(file, start)
     notes |= {start + at: text for at, text in _groups(source).items()}
     entries = {entry.path: entry for entry in tree if entry.is_file}
     size = source.superblock.block_size
@@ -115,7 +115,7 @@ def _pieces(
         yield Piece(start + at * block, min(count * block, size - first * block), first * block, given)
 
 
-def _joined(source: Source, inode: FoundInode) -> Iterator[tuple[int, int, int]]:
+def _joined(source: ExtSource, inode: FoundInode) -> Iterator[tuple[int, int, int]]:
     """The runs of a file's blocks, as long as they are."""
     held: tuple[int, int, int] | None = None
     for first, block, count in source.runs(inode):
@@ -144,7 +144,7 @@ def _listed(name: str, inside: Iterable[tuple[bytes, int]]) -> str:
     return "\n# ".join(lines)
 
 
-def _groups(source: Source) -> Mapping[int, str]:
+def _groups(source: ExtSource) -> Mapping[int, str]:
     """What describes the groups of a filesystem, by offset in it."""
     superblock = source.superblock
     size = superblock.block_size
