@@ -17,7 +17,7 @@ from harness.recipe import load_recipe
 from harness.run import pipeline, preflight
 from harness.sources.debian import DebianSource
 from harness.store import Store
-from testcases.unit.test_depmod import DEPMOD, answers
+from testcases.system.test_depmod import DEPMOD, answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import pytest
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.image.script import build
-from testcases.unit.test_script import SBIN
+from testcases.system.test_script import SBIN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from harness.record.record import RunDocument
 from harness.run import pipeline, preflight
 from harness.stages import products
 from harness.store import Store
-from testcases.unit.mini_stage0 import SAYS, builder, chosen, seed, tree
+from testcases.support.mini_stage0 import SAYS, builder, chosen, seed, tree
 
 if TYPE_CHECKING:
     from pathlib import Path

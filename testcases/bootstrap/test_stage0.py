@@ -17,7 +17,7 @@ from harness.machine import native
 from harness.machine.protocol import MachineKind
 from harness.run import pipeline
 from harness.stages import products
-from testcases.unit.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, chosen, elf, tree
+from testcases.support.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, chosen, elf, tree
 
 TREE = os.environ.get("HARNESS_STAGE0_POSIX", "")
 BUILDER = os.environ.get("HARNESS_BUILDER_HEX0", "")

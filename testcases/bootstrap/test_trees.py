@@ -22,7 +22,7 @@ from harness.payload.assembly import assemble
 from harness.payload.tree import recognise
 from harness.stages import products
 from testcases.bootstrap import miniature
-from testcases.unit.test_native import unavailable
+from testcases.system.test_native import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

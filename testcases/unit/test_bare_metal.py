@@ -12,7 +12,7 @@ from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.record.reading import read_run
 from harness.report.bare_metal import report
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.machine.board.baud_check import ENOUGH, WINDOW, is_garbled, strange
 
-LOGS = sorted(Path(__file__).parent.glob("logs/*.raw"))
+LOGS = sorted(Path(__file__).parents[1].glob("logs/*.raw"))
 TEXT = (
     b"\r\n[    0.000000] Linux version 6.1.0-50-686 (debian-kernel@lists.debian.org) #1 SMP\r\n"
     b"[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x000000003ffdffff] usable\r\n"

@@ -11,8 +11,8 @@ from harness.core.progress import Quiet
 from harness.flash import session
 from harness.machine.board import media
 from harness.machine.board.document import load_board
-from testcases.unit.disks import World
-from testcases.unit.ptys import describe
+from testcases.support.disks import World
+from testcases.support.ptys import describe
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.image.manifest import Manifest, read
+from testcases.system.test_cli import User
 from testcases.unit.test_bzimage import kernel
-from testcases.unit.test_cli import User
 
 if TYPE_CHECKING:
     import subprocess

@@ -14,8 +14,7 @@ from harness.core.errors import ConfigError
 from harness.formats.tree import Entry
 from harness.image import builder_hex0
 from harness.recipe import BuilderHex0
-
-from .mini_stage0 import loader
+from testcases.support.mini_stage0 import loader
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe

@@ -13,7 +13,7 @@ from testcases.unit.test_bzimage import kernel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from testcases.unit.conftest import Larder
+    from testcases.conftest import Larder
 
 RELEASE = "6.1.0-50-686"
 

@@ -29,7 +29,7 @@ from harness.stages.events import Saved, StageBegan, StageEnded
 from harness.stages.runner import Runner
 from harness.stages.verdict import StageResult, StageStatus
 from harness.store import Store
-from testcases.unit.machines import (
+from testcases.support.machines import (
     POWERED_OFF,
     RELAY,
     Audience,

@@ -15,7 +15,7 @@ from harness.record.reading import read_run
 from harness.report.compare import compare, normalised
 from harness.stages import products
 from harness.stages.verdict import CheckResult
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from pathlib import Path

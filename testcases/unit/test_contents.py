@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from testcases.unit.conftest import Files, Larder
+    from testcases.conftest import Files, Larder
 
 BUSYBOX: Files = {
     "bin/busybox": b"a program",

@@ -21,7 +21,7 @@ from harness.core.errors import ConfigError, InfraError
 from harness.formats import cpio
 from harness.formats.cpio import reader as cpio_reader
 from harness.formats.tree import Entry, Written
-from testcases.unit.leftovers import none_left
+from testcases.support.leftovers import none_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable

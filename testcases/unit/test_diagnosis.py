@@ -11,7 +11,7 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.machine.protocol import ProcessorSample
 from harness.stages.diagnosis import conclude, diagnose, gets_on
-from testcases.unit.machines import POWERED_OFF, RELAY, FakeMachine, Looks, follow, recorded_until
+from testcases.support.machines import POWERED_OFF, RELAY, FakeMachine, Looks, follow, recorded_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness.machine.protocol import End
     from harness.stages.verdict import Verdict
-    from testcases.unit.machines import Guest, Script
+    from testcases.support.machines import Guest, Script
 
 
 def sample(

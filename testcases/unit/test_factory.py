@@ -17,7 +17,7 @@ from harness.image import factory, ingredients, manifest
 from harness.recipe import load_recipe
 from harness.sources.downloads import Downloads
 from harness.store import Store
-from testcases.unit.conftest import Larder
+from testcases.conftest import Larder
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_catalogue import stock
 

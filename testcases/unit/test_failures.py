@@ -22,16 +22,16 @@ from harness.stages.events import Seen
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.replay import replay
 from testcases.boot import test_broken
+from testcases.support.machines import Audience, FakeMachine, Looks, follow
 from testcases.unit import test_judge, test_replay
-from testcases.unit.machines import Audience, FakeMachine, Looks, follow
 from testcases.unit.test_replay import interrupted
 
 if TYPE_CHECKING:
     from harness.stages.plan import Failure
     from harness.stages.verdict import RunResult
-    from testcases.unit.machines import Guest
+    from testcases.support.machines import Guest
 
-ROWS = tomllib.loads((Path(__file__).parent / "logs/failures.toml").read_text(encoding="utf-8"))
+ROWS = tomllib.loads((Path(__file__).parents[1] / "logs/failures.toml").read_text(encoding="utf-8"))
 NAMES = (
     "relay",
     "qualify",

@@ -13,7 +13,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.report.filediff import PROGRAM, compare_file
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError, InfraError
 from harness.flash import discovery, guard, session, uses
 from harness.flash.device import Content
-from testcases.unit.disks import GIB, ROOT, World
+from testcases.support.disks import GIB, ROOT, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

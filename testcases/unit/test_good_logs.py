@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.core.outcome import Outcome
 from harness.stages.plan_file import load_plan, plan_files
 from harness.stages.replay import replay
-from testcases.unit.machines import recorded
+from testcases.support.machines import recorded
 from testcases.unit.test_failures import BEGINS, ENDS
 from testcases.unit.test_replay import interrupted
 

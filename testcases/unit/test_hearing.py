@@ -12,7 +12,7 @@ import pytest
 from harness.console.watcher import Marker
 from harness.stages import console_reader
 from harness.stages.console_reader import Hearing
-from testcases.unit.machines import Audience
+from testcases.support.machines import Audience
 
 if TYPE_CHECKING:
     from collections.abc import Callable

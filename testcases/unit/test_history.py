@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.core.outcome import Outcome
 from harness.record.history import Filter, cell_seconds, cells, estimates, newest, sparkline
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from harness.formats.iso.boot import describe
 from harness.formats.iso.reader import _Filesystem, members
 from harness.image.checks.iso import problems
 from harness.recipe import Iso, MenuEntry
-from testcases.unit.test_iso import Shelf, link, regular, shelf, write
+from testcases.system.test_iso import Shelf, link, regular, shelf, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

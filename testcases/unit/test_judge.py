@@ -10,7 +10,7 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.machine.protocol import End, EndCause, ProcessorSample
 from harness.stages.plan import Failure
-from testcases.unit.machines import (
+from testcases.support.machines import (
     KILLED,
     POWERED_OFF,
     RELAY,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.stages.verdict import Verdict
-    from testcases.unit.machines import Guest
+    from testcases.support.machines import Guest
 
 WATCHED = relay_without_checks()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError
 from harness.kernel import bzimage, payload
 from harness.kernel.inspection import Inspection, examine
-from testcases.unit.kernels import CONFIG, PACKERS, elf, packed, unified
+from testcases.support.kernels import CONFIG, PACKERS, elf, packed, unified
 
 SYMBOLS = {"BLK_DEV_INITRD": "y", "RD_GZIP": "y", "ATA": "m", "HZ": "250"}
 

@@ -18,7 +18,7 @@ from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
-from testcases.unit.machines import BEGINS, PROMPT, RELAY, recorded
+from testcases.support.machines import BEGINS, PROMPT, RELAY, recorded
 from testcases.unit.test_reading import ended
 from testcases.unit.test_replay import FAILURES
 

@@ -17,7 +17,7 @@ from harness.formats.hashing_process import BUFFER, BUFFERS, NUMBERS
 from harness.formats.output import Output, open_content
 from harness.formats.tree import Entry
 from harness.image import initramfs
-from testcases.unit.leftovers import children, none_left
+from testcases.support.leftovers import children, none_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

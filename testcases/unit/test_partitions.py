@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.formats.disk import partitions
-from testcases.unit.filesystems import MIB, SBIN
+from testcases.support.filesystems import MIB, SBIN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.machine.protocol import EndCause
 from harness.stages.plan_file import load_plan
-from testcases.unit.machines import BEGINS, IMAGES, RELAY
+from testcases.support.machines import BEGINS, IMAGES, RELAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

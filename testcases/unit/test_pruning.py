@@ -10,7 +10,7 @@ from harness.core.outcome import Outcome
 from harness.record.history import Filter, newest
 from harness.record.pruning import prune
 from harness.record.record import RunRecord
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from harness.core.outcome import Outcome
 from harness.machine.protocol import ProcessorSample
 from harness.stages.events import Seen, StageBegan
-from testcases.unit.machines import (
+from testcases.support.machines import (
     BEGINS,
     KILLED,
     POWERED_OFF,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from harness.machine.protocol import End
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
-    from testcases.unit.machines import Guest
+    from testcases.support.machines import Guest
 
 GOOD = recorded("good")
 WATCHED = relay_without_checks()

@@ -22,7 +22,7 @@ from harness.report.site import chunks
 from harness.report.site.build import build
 from harness.report.site.divergence import first_divergent, rows
 from harness.report.site.facts import LETTERS, MEANINGS
-from testcases.unit.records import leave_console, leave_run
+from testcases.support.records import leave_console, leave_run
 
 if TYPE_CHECKING:
     from pathlib import Path

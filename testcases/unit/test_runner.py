@@ -21,7 +21,7 @@ from harness.stages.plan import Check, Failure, Plan, Stage
 from harness.stages.runner import Runner
 from harness.stages.silent import from_power_on
 from harness.stages.verdict import Verdict
-from testcases.unit.machines import (
+from testcases.support.machines import (
     KILLED,
     POWERED_OFF,
     PROMPT,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from harness.machine.protocol import End
     from harness.stages.events import Event
     from harness.stages.verdict import RunResult
-    from testcases.unit.machines import Guest
+    from testcases.support.machines import Guest
 
 GOOD = recorded("good")
 WATCHED = relay_without_checks()

@@ -15,8 +15,7 @@ from harness.payload import stage0
 from harness.recipe import Checkout, Initramfs, Text
 from harness.record import gathering, produced
 from harness.stages import products
-
-from .mini_stage0 import builder, chosen, seed, tree
+from testcases.support.mini_stage0 import builder, chosen, seed, tree
 
 if TYPE_CHECKING:
     from pathlib import Path

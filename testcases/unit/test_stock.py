@@ -14,7 +14,7 @@ from testcases.unit.test_modules import module
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from testcases.unit.conftest import Larder
+    from testcases.conftest import Larder
 
 NEW = "7.2.13+deb14-686"
 RELEASE = "6.1.0-50-686"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testcases.unit.kernels import elf, packed, unified
+from testcases.support.kernels import elf, packed, unified
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_modules import module
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.core import paths
 from harness.core.outcome import Outcome
 from harness.store import Store, seal
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 OUTCOMES = {"p": Outcome.PASS, "f": Outcome.FAIL, "k": Outcome.PANIC, "i": Outcome.INFRA}
 

@@ -14,7 +14,7 @@ from testcases.unit.test_bzimage import kernel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from testcases.unit.conftest import Larder
+    from testcases.conftest import Larder
 
 KCONFIG = """\
 mainmenu "Linux/$(ARCH) $(KERNELVERSION)"

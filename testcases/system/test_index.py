@@ -20,7 +20,7 @@ from harness.record import index
 from harness.record.history import Filter, cells, estimates, newest
 from harness.record.record import MachineRecord, RunDocument, RunRecord
 from harness.stages.verdict import RunResult, Verdict
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ import resource, signal, sys
 from pathlib import Path
 from harness.report import index
 from harness.report.history import Filter, newest
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 runs = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 for number in range(200):
@@ -191,7 +191,7 @@ import sys
 from pathlib import Path
 from harness.report import index
 from harness.report.history import Filter, cells
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 runs, mine = Path(sys.argv[1]), sys.argv[2]
 for number in range(25):
     index.remember(leave_run(runs, f"{mine}-{number:03}", sysa=1))

@@ -21,8 +21,8 @@ from harness.stages.events import Fetched, Produced
 from harness.stages.outputs import Outputs, listed
 from harness.stages.plan_file import load_plan
 from harness.stages.verdict import Decided
-from testcases.unit.consoles import PtyTransport
-from testcases.unit.machines import (
+from testcases.support.consoles import PtyTransport
+from testcases.support.machines import (
     POWERED_OFF,
     RELAY,
     Audience,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.machine.protocol import End
-    from testcases.unit.machines import Guest
+    from testcases.support.machines import Guest
 
 BASH = ("bash", "--norc", "--noprofile", "-i")
 STAGE = RELAY.stages[0]

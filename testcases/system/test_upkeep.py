@@ -41,7 +41,7 @@ def add(cache: Path, name: str, *, days: float = 0) -> Path:
 import sys
 from pathlib import Path
 from harness.store import Store
-from testcases.unit.test_upkeep import fill
+from testcases.system.test_upkeep import fill
 print(Store(Path({str(cache)!r})).get("deb", {{"package": {name!r}}}, fill))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -219,7 +219,7 @@ def test_tidying_while_others_ask_takes_nothing_away_from_them(tmp_path: Path) -
     ask = f"""
 from pathlib import Path
 from harness.store import Store
-from testcases.unit.test_upkeep import fill
+from testcases.system.test_upkeep import fill
 store = Store(Path({str(tmp_path)!r}))
 for number in range(150):
     entry = store.get("deb", {{"package": str(number % 10)}}, fill)

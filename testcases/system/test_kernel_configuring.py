@@ -14,7 +14,7 @@ from harness.kernel import kconfig_why, toolchain
 from harness.kernel.configuring import configure
 from harness.kernel.fragments import parse, values_of
 from harness.kernel.making import Making
-from testcases.unit import kernel_source
+from testcases.support import kernel_source
 
 pytestmark = pytest.mark.skipif(
     shutil.which("make", path=toolchain.PATH) is None, reason="make is not installed"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.console.recorder import Recorder
-from testcases.unit.consoles import PtyTransport
+from testcases.support.consoles import PtyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from harness.console.bulk import Fetched, fetch
 from harness.console.recorder import Recorder
 from harness.console.shell import Shell
 from harness.core.errors import InfraError
-from testcases.unit.consoles import NoisyTransport, PtyTransport
+from testcases.support.consoles import NoisyTransport, PtyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ class Night:
         self.programs.mkdir()
         self._program(
             "harness",
-            f'export PYTHONPATH="{ROOT}"\nexec "{sys.executable}" -m testcases.unit.stub_matrix "$@"',
+            f'export PYTHONPATH="{ROOT}"\nexec "{sys.executable}" -m testcases.support.stub_matrix "$@"',
         )
         for name in ("mail", "curl"):
             self._program(name, f'{{ echo "$@"; cat; }} >>"{place}/{name}"')

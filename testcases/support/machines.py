@@ -370,7 +370,7 @@ def follow(
 
 def recorded(name: str) -> bytes:
     """A console log of a real run of the relay under QEMU; those of failures are shortened."""
-    return (Path(__file__).parent / "logs" / f"{name}.raw").read_bytes()
+    return (Path(__file__).parents[1] / "logs" / f"{name}.raw").read_bytes()
 
 
 def recorded_until(stage: str) -> bytes:

@@ -21,12 +21,12 @@ from harness.core.errors import ConfigError, InfraError
 from harness.core.progress import Quiet
 from harness.kernel import built, catalogue, toolchain
 from harness.kernel.modules import closure
-from testcases.unit import kernel_source
+from testcases.support import kernel_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from testcases.unit.conftest import Larder
+    from testcases.conftest import Larder
 
 pytestmark = pytest.mark.skipif(
     shutil.which("make", path=toolchain.PATH) is None, reason="make is not installed"

@@ -16,7 +16,7 @@ from harness.console.recorder import Recorder
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.console.window import Window
 from harness.core.errors import InfraError
-from testcases.unit.consoles import NoisyTransport, PtyTransport
+from testcases.support.consoles import NoisyTransport, PtyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

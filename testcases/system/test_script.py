@@ -23,7 +23,7 @@ from harness.image.script.inputs import in_shell
 from harness.image.script.listing import Listing
 from harness.image.script.pieces import around
 from harness.recipe import load_recipe
-from testcases.unit.mini_stage0 import loader
+from testcases.support.mini_stage0 import loader
 
 if TYPE_CHECKING:
     from harness.image.script import Script

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.bisect.commits import Commits
 from harness.bisect.search import Grade, Line, search
 from testcases.bootstrap.miniature import git
-from testcases.unit.test_matrix_run import ROOT, Trial
+from testcases.system.test_matrix_run import ROOT, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Bisection(Trial):
     """A bisection in a directory of its own."""
 
     def begin(self, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "testcases.unit.stub_bisect", "bisect", "relay", *options]
+        command = [sys.executable, "-m", "testcases.support.stub_bisect", "bisect", "relay", *options]
         command += ["--runs", str(self.runs), "--cache", str(self.place / "cache")]
         process = subprocess.Popen(
             command,

@@ -15,9 +15,8 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.matrix.cells import load_matrix
 from harness.matrix.document import Checkout
-
-from .mini_stage0 import seed, tree
-from .test_native import KINDS
+from testcases.support.mini_stage0 import seed, tree
+from testcases.system.test_native import KINDS
 
 if TYPE_CHECKING:
     from harness.matrix.cells import Cell

@@ -21,7 +21,7 @@ from harness.formats.ext import reader as ext_reader
 from harness.formats.ext import writer as ext_writer
 from harness.image import disk
 from harness.recipe import Disk, Partition
-from testcases.unit.filesystems import MIB, SBIN, assert_clean, needs_e2fsprogs, regular
+from testcases.support.filesystems import MIB, SBIN, assert_clean, needs_e2fsprogs, regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         "import resource, signal, sys, pathlib\n"
         "from harness.image import disk\n"
         "from harness.recipe import Disk\n"
-        "from testcases.unit.filesystems import regular\n"
+        "from testcases.support.filesystems import regular\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))\n"
         "path = pathlib.Path(sys.argv[1])\n"

@@ -22,7 +22,7 @@ def stub() -> None:
 
     def command(*given: object) -> list[str]:
         words = real(*given)  # type: ignore[arg-type]
-        return [sys.executable, "-m", "testcases.unit.stub_run", *words[4:]]
+        return [sys.executable, "-m", "testcases.support.stub_run", *words[4:]]
 
     def build(_recipe: object, options: pipeline.BuildOptions, _progress: object) -> object:
         with (Path(options.cache).parent / "built").open("a") as log:

@@ -21,7 +21,7 @@ from harness.report.audience import Audience
 from harness.report.record import RunRecord
 from harness.report.reading import read_run
 from harness.stages.runner import Runner
-from testcases.unit.machines import FakeMachine, relay_without_checks
+from testcases.support.machines import FakeMachine, relay_without_checks
 
 def script(guest):
     guest.say("[    0.000000] Linux version 6.1.0-50-686")

@@ -31,7 +31,7 @@ def stub() -> None:
             behaves = known[Path(given["--kernel"]).stem]
         words = ["--kernel", behaves, "--runs", str(place.runs), "--cache", str(place.cache)]
         words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-        return [sys.executable, "-m", "testcases.unit.stub_run", *what, *words, "--json"]
+        return [sys.executable, "-m", "testcases.support.stub_run", *what, *words, "--json"]
 
     def kernels(self: DebianSource, suite: str, architecture: str) -> tuple[str, ...]:
         flavours = ("686", "686-pae", "rt-686-pae")

@@ -38,7 +38,7 @@ class Trial:
         )
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "testcases.unit.stub_matrix", "matrix", "run", str(self.file)]
+        command = [sys.executable, "-m", "testcases.support.stub_matrix", "matrix", "run", str(self.file)]
         command += ["--runs", str(self.runs), "--cache", str(self.place / "cache"), *options]
         process = subprocess.Popen(
             command,

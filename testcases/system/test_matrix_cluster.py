@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testcases.unit.test_matrix_run import ROOT, Trial
+from testcases.system.test_matrix_run import ROOT, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

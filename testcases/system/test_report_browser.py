@@ -13,7 +13,7 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.report.site.build import build
-from testcases.unit.records import leave_run
+from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,8 +22,7 @@ from harness.machine.protocol import EndCause, MachineKind, NativeCall, NativeSp
 from harness.recipe import load_recipe
 from harness.run import native_spec, rootfs
 from harness.sources.packages import Lock
-
-from .mini_stage0 import PRODUCT, SAYS, seed, tree
+from testcases.support.mini_stage0 import PRODUCT, SAYS, seed, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError
 from harness.formats.ext import reader as ext_reader
 from harness.formats.ext.reader import ExtError
-from testcases.unit.filesystems import (
+from testcases.support.filesystems import (
     MIB,
     directory,
     e2fs,

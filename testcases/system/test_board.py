@@ -33,10 +33,10 @@ from harness.machine.board.machine import BoardMachine
 from harness.machine.board.port import open_port
 from harness.machine.board.power import Switch
 from harness.machine.protocol import EndCause
-from testcases.unit.consoles import PtyTransport
-from testcases.unit.ptys import Adapter, describe
+from testcases.support.consoles import PtyTransport
+from testcases.support.ptys import Adapter, describe
+from testcases.system.test_console_shell import BASH, DASH
 from testcases.unit.test_board_garbled import TEXT, at_another_speed
-from testcases.unit.test_console_shell import BASH, DASH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

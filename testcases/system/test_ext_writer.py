@@ -20,7 +20,7 @@ from harness.formats.ext import writer as ext_writer
 from harness.formats.ext.blocks import Allocator, map_by_blocks, map_by_extents
 from harness.formats.ext.layout import BLOCK, GROUP, KINDS, lay_out
 from harness.formats.tree import Entry
-from testcases.unit.filesystems import (
+from testcases.support.filesystems import (
     IDENTITY,
     MIB,
     assert_clean,
