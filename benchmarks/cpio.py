@@ -49,7 +49,7 @@ OURS = """\
 import os, stat, sys, time
 from pathlib import Path
 from harness.image import initramfs
-from harness.image.tree import Entry
+from harness.formats.tree import Entry
 
 top = Path(sys.argv[1])
 files = [path for path in top.rglob("*") if path.is_file()]

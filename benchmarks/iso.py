@@ -31,8 +31,8 @@ A_DIRECTORY = 100  # files
 OURS = """\
 import os, stat, sys
 from pathlib import Path
-from harness.image.iso.filesystem import Filesystem, still_clock
-from harness.image.tree import Entry
+from harness.formats.iso.filesystem import Filesystem, still_clock
+from harness.formats.tree import Entry
 root, out = sys.argv[1:]
 entries = []
 for directory, directories, files in os.walk(root):

@@ -148,7 +148,7 @@ def test_a_place_is_acquired_and_released(place: Path) -> None:
 
 
 def test_a_place_is_released_even_if_its_holder_died_while_it_was_acquired(place: Path) -> None:
-    keeper = [sys.executable, "-IS", str(Path(labgrid.__file__).with_name("keeper.py")), "60"]
+    keeper = [sys.executable, "-IS", str(Path(labgrid.__file__).with_name("place_holder.py")), "60"]
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

@@ -17,9 +17,9 @@ RUN = """
 import json, sys
 from pathlib import Path
 from harness.console.recorder import Recorder
-from harness.report.audience import Audience
-from harness.report.record import RunRecord
-from harness.report.reading import read_run
+from harness.record.audience import Audience
+from harness.record.record import RunRecord
+from harness.record.reading import read_run
 from harness.stages.runner import Runner
 from testcases.support.machines import FakeMachine, relay_without_checks
 

@@ -166,8 +166,8 @@ def test_where_nothing_can_be_written_records_are_read_all_the_same(tmp_path: Pa
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from harness.report import index
-from harness.report.history import Filter, newest
+from harness.record import index
+from harness.record.history import Filter, newest
 from testcases.support.records import leave_run
 runs = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -189,8 +189,8 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from harness.report import index
-from harness.report.history import Filter, cells
+from harness.record import index
+from harness.record.history import Filter, cells
 from testcases.support.records import leave_run
 runs, mine = Path(sys.argv[1]), sys.argv[2]
 for number in range(25):

@@ -86,9 +86,9 @@ expires = 2999-01-01
 CONFTEST = """
 from pathlib import Path
 from types import SimpleNamespace
-from harness import pipeline
-from harness.errors import InfraError
-from harness.outcome import Outcome
+from harness.run import pipeline
+from harness.core.errors import InfraError
+from harness.core.outcome import Outcome
 from harness.stages.kernelless import without_kernel
 from harness.stages.plan_file import load_plan
 from harness.stages.runner import all_stages

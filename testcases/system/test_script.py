@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
-FUNCTIONS = Path(build.__file__).with_name("image") / "script/functions.sh"
+FUNCTIONS = Path(build.__file__).with_name("functions.sh")
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(program, path=SBIN) for program in ("xxd", "sfdisk")),

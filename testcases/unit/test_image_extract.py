@@ -235,7 +235,7 @@ def test_nobody_gets_no_setuid_bits_and_no_devices(place: Place) -> None:
     program = """
 import os, stat, sys
 from pathlib import Path
-from harness.image.inspect.extract import extract
+from harness.formats.extract import extract
 from testcases.unit.test_image_extract import device, directory, file
 os.setgid(65534); os.setuid(65534)
 members = [file("su", mode=0o6755, uid=0), device("null"), directory("d", 0o3775, uid=0)]

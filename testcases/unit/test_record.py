@@ -101,7 +101,7 @@ RUN_UNTIL_KILLED = f"""
 import sys
 from pathlib import Path
 from harness.console.lines import Block
-from harness.report.record import RunRecord
+from harness.record.record import RunRecord
 from harness.stages.events import StageBegan
 
 with RunRecord(Path(sys.argv[1]), "relay", **{INPUTS!r}) as record:

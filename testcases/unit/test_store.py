@@ -243,7 +243,7 @@ def test_what_the_builder_knows_is_not_hashed_again(tmp_path: Path) -> None:
 FILLING = """
 import sys
 from pathlib import Path
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.store import Store
 
 def build(directory):
@@ -389,7 +389,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write_atomically(path, "a" * 100_000)
     writer = f"""
 from pathlib import Path
-from harness.writing import write_atomically
+from harness.core.files import write_atomically
 for _ in range(300):
     for letter in "ab":
         write_atomically(Path({str(path)!r}), letter * 100_000)
@@ -408,7 +408,7 @@ def test_two_writers_do_not_take_each_others_unfinished_file(tmp_path: Path) -> 
     path = tmp_path / "file.json"
     writer = f"""
 from pathlib import Path
-from harness.writing import write_atomically
+from harness.core.files import write_atomically
 for _ in range(300):
     write_atomically(Path({str(path)!r}), "text")
 """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.machine.board.document import Labgrid
 
 _HINT = "try it by hand: `{client} --place {place} show`; the board's table [labgrid] says whom we ask"
-_KEEPER = Path(__file__).with_name("keeper.py")
+_HOLDER = Path(__file__).with_name("place_holder.py")
 _ACQUIRED = re.compile(r"^ *acquired: (?P<holder>\S+/\S+)$", re.MULTILINE)  # HOST/USER, or None
 
 
@@ -37,7 +37,7 @@ def acquired(place: Labgrid) -> Iterator[None]:
         InfraError: Somebody else has it, the coordinator cannot be reached, or it cannot be released.
     """
     keeper = subprocess.Popen(
-        [sys.executable, "-IS", str(_KEEPER), str(place.limit), *place.command()],
+        [sys.executable, "-IS", str(_HOLDER), str(place.limit), *place.command()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

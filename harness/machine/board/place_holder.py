@@ -1,6 +1,6 @@
 """A program that acquires a place of labgrid, and releases it when whoever started it is gone.
 
-    keeper.py LIMIT CLIENT WORD…
+    place_holder.py LIMIT CLIENT WORD…
 
 labgrid knows users and no processes: a place stays acquired when the process that wanted it dies. This one
 waits for the end of its standard input, which comes with the end of whoever holds the other side, however it

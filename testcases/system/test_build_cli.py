@@ -52,7 +52,7 @@ PLANTS = {
 CARELESS = """
 import os, time
 from harness.image import contents
-from harness.image.tree import Entry
+from harness.formats.tree import Entry
 PLANTS = {plants!r}
 honest = contents.entries
 def entries(content, given):
