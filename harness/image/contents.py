@@ -53,6 +53,11 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
             yield from dib_unpack.entries(given.image(content.image), content, given.workshop.store)
         case r.Packages():
             yield from _package_entries(content, given)
+        case r.SourcePackage():
+            suite, package = origins.source_package(content, given)
+            for tarball in given.workshop.debian.tarballs(suite, package):
+                path = f"{content.path}/{tarball.name}"
+                yield Entry(path, stat.S_IFREG | 0o644, content=tarball, source=f"source of {package}")
         case r.Modules():
             kernel = given.kernel(content.kernel)
             with origins.named(content, "names", given):

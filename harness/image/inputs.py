@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import recipe as r
-from harness.image import boot_loaders, builder_hex0
+from harness.image import boot_loaders, builder_hex0, origins
 from harness.image.manifest import Input, without_twins
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def _content(content: Content, given: Ingredients, described: Mapping[str, objec
             place = given.recipe.debian
             closure = given.workshop.debian.closure(place.suite, place.architecture, content.names)
             yield from _packages(place.suite, closure)
+        case r.SourcePackage():
+            suite, package = origins.source_package(content, given)
+            yield from _packages(suite, [package])
         case r.Modules() | r.KernelFile():
             yield from _kernel(content.kernel, given)
         case r.Download() | r.Tarball():

@@ -30,7 +30,7 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
         version: Of a package or kernel; of a checkout, its commit.
         architecture: Debian's name of it, of a package.
         origin: Where it came from: suite of the archive, address, package of a kernel, recipe of an image.
-        sha256: Of the file; of a package, of its .deb file.
+        sha256: Of the file; of a package, of its .deb file, or of its .dsc file if it is a source package.
         modified: Whether a checkout differed from its commit.
     """
 

@@ -43,6 +43,8 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
             found["sha256"] = snapshot.sha256
         case r.Packages():
             found["packages"] = [package.sha256 for package in packages(content, given)]
+        case r.SourcePackage():
+            found["files"] = [file.sha256 for file in source_package(content, given)[1].files]
         case r.Modules() | r.KernelFile():
             kernel = given.kernel(content.kernel)
             found["sha256"] = kernel.image.sha256
@@ -90,6 +92,17 @@ def packages(content: r.Packages, given: Ingredients) -> tuple[Package, ...]:
     place = given.recipe.debian
     with named(content, "names", given):
         return given.workshop.debian.closure(place.suite, place.architecture, content.names)
+
+
+def source_package(content: r.SourcePackage, given: Ingredients) -> tuple[str, Package]:
+    """The suite that a source package is from, and the package.
+
+    Raises:
+        ConfigError: The suite cannot give it; it names recipe and key.
+    """
+    suite = content.suite or given.recipe.debian.suite
+    with named(content, "version" if content.version else "name", given):
+        return suite, given.workshop.debian.source(suite, content.name, content.version)
 
 
 def is_dropped(path: str, drop: Sequence[str]) -> bool:

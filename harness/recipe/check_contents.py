@@ -17,6 +17,7 @@ from harness.recipe.contents import (
     KernelFile,
     Modules,
     Packages,
+    SourcePackage,
     Symlink,
     Tarball,
     Text,
@@ -82,7 +83,7 @@ def _path(key: str, content: Content) -> Iterator[Problem]:
 
 def _content(recipe: Recipe, key: str, content: Content, earlier: Mapping[str, Image]) -> Iterator[Problem]:
     match content:
-        case Packages() if recipe.document.debian is None:
+        case Packages() | SourcePackage(suite="") if recipe.document.debian is None:
             yield "debian", f"the table is missing, and {key} asks for Debian packages"
         case File() if not (recipe.base / content.source).is_file():
             yield f"{key}.source", f"there is no file {recipe.base / content.source}"

@@ -11,6 +11,7 @@ from harness.core import toml
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._+-]*$")]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.+~:-]*$")]  # Debian policy 5.6.12
 # "seed" or "second", the recipe's two kernels, or any kernel of the catalogue.
 KernelName = Name
 
@@ -110,6 +111,18 @@ class Packages(toml.Table, frozen=True, tag_field="add", tag="packages"):
     drop: tuple[str, ...] = ()
 
 
+class SourcePackage(toml.Table, frozen=True, tag_field="add", tag="source-package"):
+    """The original tarballs of a Debian source package, as files in the directory `path`.
+
+    Without `version` it is the newest of the suite; `suite` is that of the recipe unless it is given.
+    """
+
+    name: Name
+    path: str
+    version: Version = ""
+    suite: Annotated[str, msgspec.Meta(pattern=r"^[a-z]*$")] = ""
+
+
 class Modules(toml.Table, frozen=True, tag_field="add", tag="modules"):
     """Modules of a kernel with all that they depend on, below `path`; the load order is in `path`/order."""
 
@@ -152,6 +165,7 @@ Content = (
     | Download
     | Tarball
     | Packages
+    | SourcePackage
     | Modules
     | KernelFile
     | ImageFile

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError, InfraError, command_failed
-from harness.sources.packages import Package
+from harness.sources.packages import SOURCE, Package, SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from debian.deb822 import Packages as PackagesStanza
+    from debian.deb822 import Sources as SourcesStanza
 
     from harness.core.progress import Progress
 
@@ -68,7 +69,7 @@ class AptRoot:
     Args:
         root: The directory; created when needed.
         suite: Suite or code name of the Debian archive ("bookworm").
-        architecture: Debian's name of the architecture ("i386").
+        architecture: Debian's name of the architecture ("i386"), or "source" for source packages.
         mirror: Base address of an archive to use instead of the machine's own.
 
     Every method that asks apt raises ConfigError when no archive is known.
@@ -156,6 +157,46 @@ class AptRoot:
         for package in missing:
             (partial / package.file_name).rename(directory / package.file_name)
 
+    def source(self, name: str, version: str = "") -> Package:
+        """A source package with its original tarballs: the newest of the suite, or exactly this version.
+
+        Raises:
+            ConfigError: The suite has no such source package.
+            GoneError: It has others of its versions.
+        """
+        from debian.deb822 import Sources as SourcesStanza
+        from debian.debian_support import Version
+
+        text = self._query(["apt-cache", "showsrc", name], [f"the source package {name}"])
+        stanzas = SourcesStanza.iter_paragraphs(text, use_apt_pkg=False)
+        found = {stanza["Version"]: stanza for stanza in stanzas if stanza["Package"] == name}
+        versions = sorted(found, key=Version)
+        if not versions:
+            raise ConfigError(
+                f"{self.suite} has no source package {name}", hint="check the name; binary packages differ"
+            )
+        if version and version not in found:
+            raise GoneError(
+                f"{self.suite} has no version {version} of the source package {name}",
+                hint=f"it has {', '.join(versions)}; change `version`, or make a new lock file",
+            )
+        return _source(found[version or versions[-1]])
+
+    def fetch_source(self, package: Package, progress: Progress) -> None:
+        """Download the original tarballs of a source package into `archives`; apt verifies them.
+
+        Raises:
+            GoneError: The archive no longer has this version.
+            InfraError: The download failed.
+        """
+        self.source(package.name, package.version)
+        partial = self.root / "archives/partial"
+        exact = f"{package.name}={package.version}"
+        command = ["apt-get", "source", "-q", "--download-only", "--tar-only", exact]
+        self._acquire(command, f"source of {package}", progress, cwd=partial)
+        for file in package.files:
+            (partial / file.name).rename(self.root / "archives" / file.name)
+
     @cached_property
     def _configuration(self) -> Path:
         """The configuration file, written when apt is first asked: finding the mirror takes a while."""
@@ -163,11 +204,14 @@ class AptRoot:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         (self.root / "status").touch()
         signed = f" signed-by={_ARCHIVE_KEYRING}" if _ARCHIVE_KEYRING.is_file() else ""
+        # apt wants some architecture; indexes of source packages have none.
+        of_source = self.architecture == SOURCE
+        kind, architecture = ("deb-src", "amd64") if of_source else ("deb", self.architecture)
         address = self._mirror or machine_mirror()
-        source = f"deb [arch={self.architecture}{signed}] {address} {self.suite} main\n"
+        source = f"{kind} [arch={architecture}{signed}] {address} {self.suite} main\n"
         (self.root / "sources.list").write_text(source)
         path = self.root / "apt.conf"
-        path.write_text(_CONFIGURATION.format(root=self.root, architecture=self.architecture))
+        path.write_text(_CONFIGURATION.format(root=self.root, architecture=architecture))
         return path
 
     def _show(self, names: Sequence[str]) -> list[Package]:
@@ -274,6 +318,25 @@ def _package(stanza: PackagesStanza) -> Package:
         sha256=stanza["SHA256"],
         size=int(stanza["Size"]),
         depends=stanza.get("Depends", ""),
+    )
+
+
+def _source(stanza: SourcesStanza) -> Package:
+    files = {file["name"]: file for file in stanza["Checksums-Sha256"]}
+    description = next(file for name, file in files.items() if name.endswith(".dsc"))
+    # What Debian adds is in another archive, debian.tar or diff.gz; signatures of the tarballs end in .asc.
+    tarball = re.compile(r"(?<!\.debian)\.tar\.[a-z0-9]+$")
+    return Package(
+        name=stanza["Package"],
+        version=stanza["Version"],
+        architecture=SOURCE,
+        sha256=description["sha256"],
+        size=int(description["size"]),
+        files=tuple(
+            SourceFile(name, file["sha256"], int(file["size"]))
+            for name, file in sorted(files.items())
+            if tarball.search(name)
+        ),
     )
 
 

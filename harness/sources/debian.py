@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import msgspec
 
 from harness.core.errors import ConfigError, InfraError, command_failed
 from harness.sources.apt import AptRoot, GoneError, machine_mirror
-from harness.sources.packages import Lock, Package, Resolution
+from harness.sources.packages import SOURCE, Lock, Package, Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -138,6 +139,41 @@ class DebianSource:
             names = apt.names("linux-image-")
         return tuple(name.removeprefix("linux-image-") for name in names if _RELEASED.match(name))
 
+    def source(self, suite: str, name: str, version: str = "") -> Package:
+        """A source package: the newest of a suite, or exactly this version of it.
+
+        Raises:
+            ConfigError: The suite or the lock file cannot give it.
+        """
+        exact = f"{name}={version}" if version else name
+        request = Resolution(suite, SOURCE, (exact,), closure=False, packages=())
+        return self._answer(request, lambda apt: (apt.source(name, version),))[0]
+
+    def tarballs(self, suite: str, package: Package) -> tuple[Path, ...]:
+        """The original tarballs of a source package, with the names that they have in the archive.
+
+        Raises:
+            ConfigError: The archive no longer has this version, or gives another file.
+            InfraError: The download failed.
+        """
+
+        def build(directory: Path) -> None:
+            with self._apt(suite, SOURCE) as apt:
+                apt.refresh(self.progress)
+                try:
+                    apt.fetch_source(package, self.progress)
+                except GoneError:  # a lock file may be newer than our index
+                    apt.refresh(self.progress, force=True)
+                    apt.fetch_source(package, self.progress)
+                for file in package.files:
+                    place = apt.root / "archives" / file.name
+                    _check(place, file.sha256)
+                    shutil.move(place, directory / file.name)
+
+        inputs = {"files": [msgspec.to_builtins(file) for file in package.files]}
+        entry = self.store.get("source-package", inputs, build)
+        return tuple(entry / file.name for file in package.files)
+
     @property
     def locked(self) -> bool:
         """Whether a lock file says what is given."""
@@ -225,19 +261,23 @@ class DebianSource:
         archive = apt.root / "archives" / package.file_name
 
         def build(directory: Path) -> None:
-            # apt has checked the file against the index; a lock file may name another one.
-            with archive.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if sha256 != package.sha256:
-                archive.unlink()
-                raise ConfigError(
-                    f"{package.file_name} has the sha256 {sha256}, not {package.sha256}",
-                    hint="the lock file or the archive changed; make a new lock file with `harness lock`",
-                )
+            _check(archive, package.sha256)
             _extract(archive, directory)
 
         self.store.get("deb", _inputs(package), build)
         archive.unlink(missing_ok=True)
+
+
+def _check(archive: Path, sha256: str) -> None:
+    """Compare a file with its lock file: apt has only checked it against the index."""
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        archive.unlink()
+        raise ConfigError(
+            f"{archive.name} has the sha256 {found}, not {sha256}",
+            hint="the lock file or the archive changed; make a new lock file with `harness lock`",
+        )
 
 
 def _exact(package: Package) -> list[str]:

@@ -12,16 +12,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Package(msgspec.Struct, frozen=True):
-    """One binary package of the archive.
+SOURCE = "source"  # in place of an architecture, as in the archive's own indexes
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """One file of a source package.
 
     Attributes:
-        name: Binary package name.
+        name: Its name in the archive.
+        sha256: From the signed index.
+        size: In bytes.
+    """
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Package(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One package of the archive, binary or source.
+
+    Attributes:
+        name: Its name.
         version: Full Debian version, epoch included.
-        architecture: Its own architecture, "all" included.
-        sha256: Of the .deb file, from the signed index.
-        size: Of the .deb file, in bytes.
+        architecture: Its own architecture, "all" included; "source" for a source package.
+        sha256: Of the .deb file, or of a source package's .dsc file, from the signed index.
+        size: Of the same file, in bytes.
         depends: The `Depends` field, as it stands.
+        files: The original tarballs of a source package.
     """
 
     name: str
@@ -30,6 +48,7 @@ class Package(msgspec.Struct, frozen=True):
     sha256: str
     size: int
     depends: str = ""
+    files: tuple[SourceFile, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"

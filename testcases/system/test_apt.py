@@ -95,6 +95,7 @@ class Archive:
         self.pool = root / "pool"
         self.keyring = root / "keyring.gpg"
         self.index: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
 
     @property
     def mirror(self) -> str:
@@ -127,20 +128,38 @@ class Archive:
         sha256 = hashlib.sha256(data).hexdigest()
         self.index[name] = f"{text}Filename: pool/{place.name}\nSize: {len(data)}\nSHA256: {sha256}\n"
 
+    def add_source(self, name: str, version: str, files: Mapping[str, bytes]) -> None:
+        """Add a source package with these files; its .dsc file says as much as apt reads of it."""
+        self.pool.mkdir(exist_ok=True)
+        dsc = f"{name}_{version}.dsc"
+        contents = {dsc: f"Format: 3.0 (quilt)\nSource: {name}\nVersion: {version}\n".encode(), **files}
+        lines = ""
+        for file, data in contents.items():
+            (self.pool / file).write_bytes(data)
+            lines += f"\n {hashlib.sha256(data).hexdigest()} {len(data)} {file}"
+        self.sources[f"{name} {version}"] = (
+            f"Package: {name}\nBinary: {name}\nVersion: {version}\nFormat: 3.0 (quilt)\n"
+            f"Maintainer: Tests <tests@example.org>\nArchitecture: any\nDirectory: pool\n"
+            f"Checksums-Sha256:{lines}\n"
+        )
+
     def file(self, package: Package) -> bytes:
         return (self.pool / package.file_name.replace("1%3a", "")).read_bytes()
 
     def publish(self, *, signature: bool = True) -> None:
         suite = self.root / "dists/bookworm"
-        index = suite / "main/binary-i386/Packages"
-        index.parent.mkdir(parents=True, exist_ok=True)
-        index.write_text("\n".join(self.index.values()))
-        data = index.read_bytes()
+        sums = ""
+        indexes = {"main/binary-i386/Packages": self.index, "main/source/Sources": self.sources}
+        for name, stanzas in indexes.items():
+            (suite / name).parent.mkdir(parents=True, exist_ok=True)
+            data = "\n".join(stanzas.values()).encode()
+            (suite / name).write_bytes(data)
+            sums += f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}\n"
         release = suite / "Release"
         release.write_text(
             f"Origin: tests\nSuite: stable\nCodename: bookworm\nDate: {formatdate(MADE, usegmt=True)}\n"
             f"Architectures: i386\nComponents: main\n"
-            f"SHA256:\n {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-i386/Packages\n"
+            f"SHA256:\n{sums}"
         )
         (suite / "Release.gpg").unlink(missing_ok=True)
         if signature:
@@ -158,6 +177,15 @@ def fill(archive: Archive) -> None:
     archive.add("linux-image-686", "6.1.1-1", Depends="linux-image-6.1.0-50-686 (= 6.1.1-1)")
     kernel = {"boot/vmlinuz-6.1.0-50-686": b"a kernel"}
     archive.add("linux-image-6.1.0-50-686", "6.1.1-1", Depends="libc-little", files=kernel)
+    for version in ("1.2-1", "1.10-1"):  # as numbers, not as text, 1.10 is the newer one
+        upstream = version.removesuffix("-1")
+        files = {
+            f"seed_{upstream}.orig.tar.gz": b"the source " + upstream.encode(),
+            f"seed_{upstream}.orig.tar.gz.asc": b"a signature",
+            f"seed_{upstream}.orig-doc.tar.xz": b"a component",
+            f"seed_{version}.debian.tar.xz": b"what Debian adds",
+        }
+        archive.add_source("seed", version, files)
     archive.publish()
 
 
@@ -181,6 +209,7 @@ def changing(trusted: Archive, tmp_path: Path) -> Archive:
     copy = Archive(tmp_path / "changing")
     shutil.copytree(trusted.root, copy.root)
     copy.index = dict(trusted.index)
+    copy.sources = dict(trusted.sources)
     return copy
 
 
@@ -531,3 +560,56 @@ def test_a_package_that_differs_from_the_lock_file_is_refused(trusted: Archive, 
     assert not list(store.cache.glob("apt/*/archives/*.deb")), "it would be taken again the next time"
     [place] = first.unpack("bookworm", "i386", [package]).values()
     assert (place / "usr/share/unrelated").read_text() == "unrelated"
+
+
+def test_a_source_package_gives_its_original_tarballs(trusted: Archive, store: Store) -> None:
+    debian = source(trusted, store)
+    package = debian.source("bookworm", "seed")
+    assert (package.version, package.architecture) == ("1.10-1", "source")
+    tarballs = debian.tarballs("bookworm", package)
+    assert {file.name: file.read_bytes() for file in tarballs} == {
+        "seed_1.10.orig-doc.tar.xz": b"a component",
+        "seed_1.10.orig.tar.gz": b"the source 1.10",
+    }
+    assert debian.tarballs("bookworm", package) == tarballs
+
+
+def test_a_source_package_has_the_version_that_is_asked_for(trusted: Archive, store: Store) -> None:
+    debian = source(trusted, store)
+    (_, tarball) = debian.tarballs("bookworm", debian.source("bookworm", "seed", "1.2-1"))
+    assert tarball.read_bytes() == b"the source 1.2"
+
+
+def test_a_lock_file_repeats_a_source_package(trusted: Archive, store: Store, tmp_path: Path) -> None:
+    first = source(trusted, store)
+    package = first.source("bookworm", "seed", "1.2-1")
+    lock = msgspec.json.decode(first.given.to_json(), type=Lock)
+    again = source(trusted, Store(tmp_path / "other"), lock=lock)
+    assert again.source("bookworm", "seed", "1.2-1") == package
+    assert len(again.tarballs("bookworm", package)) == 2
+    with pytest.raises(ConfigError, match="the lock file does not say what seed of bookworm/source is"):
+        again.source("bookworm", "seed")
+
+
+def test_a_source_package_that_is_gone_says_what_the_archive_has(
+    changing: Archive, store: Store, tmp_path: Path
+) -> None:
+    package = source(changing, store).source("bookworm", "seed", "1.2-1")
+    del changing.sources["seed 1.2-1"]
+    changing.publish()
+    with pytest.raises(ConfigError, match=r"no version 1\.2-1 of the source package seed") as caught:
+        source(changing, Store(tmp_path / "other")).tarballs("bookworm", package)
+    assert "it has 1.10-1" in str(caught.value.hint)
+    with pytest.raises(ConfigError, match="source package nothing"):
+        source(changing, store).source("bookworm", "nothing")
+
+
+def test_a_source_package_that_differs_from_the_signed_index_is_refused(
+    changing: Archive, store: Store
+) -> None:
+    debian = source(changing, store)
+    package = debian.source("bookworm", "seed")
+    (changing.pool / "seed_1.10.orig.tar.gz").write_bytes(b"the source 1.11")  # as long
+    with pytest.raises(InfraError, match="apt-get"):
+        debian.tarballs("bookworm", package)
+    assert not [path for path in store.cache.rglob("*.orig.tar.gz") if "partial" not in path.parts]

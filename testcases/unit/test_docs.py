@@ -110,6 +110,7 @@ FIELDS: list[tuple[str, type[msgspec.Struct]]] = [
     ("## inputs.lock.json", packages.Lock),
     ("Each of `resolutions`:", packages.Resolution),
     ("Each of `packages`:", packages.Package),
+    ("Each of `files` there:", packages.SourceFile),
 ]
 
 

@@ -129,7 +129,7 @@ class Inputs:
                 return f"packages/{package.file_name.removesuffix('.deb')}/{entry.path}"
             case r.Checkout() | r.File():
                 return self._name_of_own(content, entry, given)
-            case r.Download():
+            case r.Download() | r.SourcePackage():
                 return f"downloads/{last}"
             case r.Tarball():
                 return f"unpacked/{content.url.rpartition('/')[2]}/{entry.path}"
