@@ -1,9 +1,9 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint shell setup setup-dib setup-kernel setup-labgrid clean
+.PHONY: help run check test test-thorough lint shell setup setup-dib setup-kernel setup-labgrid clean
 
 help: ## say what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 	@echo 'Options go into ARGS: make run ARGS=--help, make test ARGS="-k console"'
 
 run: setup ## build the images of the default recipe, boot them in QEMU, judge the run
@@ -12,8 +12,14 @@ run: setup ## build the images of the default recipe, boot them in QEMU, judge t
 shell: setup ## the same boot, then a prompt in the guest
 	.venv/bin/harness shell $(ARGS)
 
-test: lint ## the whole suite: ruff, mypy, then unit tests and real boots
+check: lint ## before a commit: ruff, mypy, unit tests; less than two minutes
+	.venv/bin/pytest -n auto testcases/unit $(ARGS)
+
+test: lint ## the whole suite: ruff, mypy, all tests, real boots
 	.venv/bin/pytest -n auto testcases/ $(ARGS)
+
+test-thorough: lint ## the same with large files and many random examples; nightly
+	.venv/bin/pytest -n auto -m '' --hypothesis-profile=thorough testcases/ $(ARGS)
 
 lint: setup ## ruff and mypy only
 	.venv/bin/ruff check

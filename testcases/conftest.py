@@ -8,7 +8,6 @@ import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
 
 from harness.core.progress import Quiet
@@ -16,6 +15,7 @@ from harness.sources.debian import DebianSource, _inputs
 from harness.sources.packages import Lock, Package, Resolution
 from harness.sources.untar import unpack
 from harness.store import Store
+from testcases.support import profiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +27,16 @@ if TYPE_CHECKING:
 
 _BYTES_IN_A_NAME = 16
 
-# How long an example takes says something about the host, which may be busy, and nothing about the code.
-hypothesis.settings.register_profile("harness", deadline=None)
-hypothesis.settings.load_profile("harness")
+profiles.register()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Say what to do with an example that random search has found."""
+    thorough = terminalreporter.config.getoption("--hypothesis-profile") == profiles.THOROUGH
+    if thorough and exitstatus == pytest.ExitCode.TESTS_FAILED:
+        terminalreporter.write_line(
+            "Put a failing example of hypothesis into its test as an @example(...): `make test` keeps it."
+        )
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

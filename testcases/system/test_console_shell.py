@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
@@ -17,6 +17,7 @@ from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.console.window import Window
 from harness.core.errors import InfraError
 from testcases.support.consoles import NoisyTransport, PtyTransport
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +175,7 @@ def check_under_noise(tmp_path: Path, noisy: NoisyTransport) -> None:
     assert noisy.damages > 10
 
 
-@settings(max_examples=12, deadline=None)
+@fewer(5)
 @given(
     seed=st.integers(0, 2**32),
     noise=st.fixed_dictionaries(

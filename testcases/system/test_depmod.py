@@ -7,10 +7,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.kernel.modules import closure
+from testcases.support.profiles import fewer
 from testcases.unit.test_modules import Kernel, module
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def graphs(draw: st.DrawFn) -> list[list[int]]:
 
 
 @given(graph=graphs())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fewer(5)
 def test_the_closure_of_made_up_modules(
     graph: list[list[int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

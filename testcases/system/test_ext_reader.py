@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
@@ -27,6 +27,7 @@ from testcases.support.filesystems import (
     regular,
     symlink,
 )
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,7 +252,6 @@ def test_the_undamaged_one_is_read(small: bytes) -> None:
     assert read_all(io.BytesIO(small)) > 35
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damage_is_said_in_a_sentence(small: bytes, data: st.DataObject) -> None:
     """Bytes anywhere, most of all in superblock, descriptors, inode tables and directories."""
@@ -262,7 +262,7 @@ def test_damage_is_said_in_a_sentence(small: bytes, data: st.DataObject) -> None
     assert re.match(SENTENCE, complaint(bytes(damaged)))
 
 
-@settings(max_examples=60, deadline=None)
+@fewer(2)
 @given(data=st.data())
 def test_bits_of_inodes_that_are_turned(small: bytes, data: st.DataObject) -> None:
     damaged = bytearray(small)
@@ -271,7 +271,7 @@ def test_bits_of_inodes_that_are_turned(small: bytes, data: st.DataObject) -> No
     assert re.match(SENTENCE, complaint(bytes(damaged)))
 
 
-@settings(max_examples=80, deadline=None)
+@fewer(2)
 @given(data=st.data())
 def test_a_cut_image_is_said(small: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(small) - 1))

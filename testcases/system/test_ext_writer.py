@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError
@@ -33,6 +33,7 @@ from testcases.support.filesystems import (
     regular,
     symlink,
 )
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -372,7 +373,7 @@ def trees(draw: st.DrawFn) -> list[Entry]:
     return draw(st.permutations(list(entries.values())))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fewer(2)
 @given(entries=trees(), kind=st.sampled_from(["ext2", "ext3", "ext4"]))
 def test_every_tree_comes_back(tmp_path: Path, entries: Sequence[Entry], kind: str) -> None:
     image = tmp_path / "image"

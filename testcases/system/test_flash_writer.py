@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError, Interrupted
@@ -25,6 +25,7 @@ from harness.core.progress import Quiet
 from harness.flash import ranges, signatures, source, writer
 from harness.flash.ranges import Range
 from harness.flash.target import BLOCK, Target
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ spans = st.lists(st.tuples(st.integers(0, 3 * MIB), st.integers(1, 300_000)), ma
 )
 
 
-@settings(max_examples=40, deadline=None)
+@fewer(2)
 @given(data=spans, size=st.integers(1, 3 * MIB + 7), spare=st.sampled_from([0, 512, 4096, MIB]))
 def test_the_disk_is_what_the_image_is(
     tmp_path_factory: pytest.TempPathFactory, data: list[Range], size: int, spare: int

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given as given_any
-from hypothesis import settings
 from hypothesis import strategies as st
 from pycdlib import dates
 
@@ -37,6 +36,7 @@ from harness.sources.debian import DebianSource, _inputs
 from harness.sources.downloads import Downloads
 from harness.sources.packages import Lock, Package, Resolution
 from harness.store import Store
+from testcases.support.profiles import fewer
 from testcases.unit.test_bzimage import kernel
 
 if TYPE_CHECKING:
@@ -409,7 +409,7 @@ CONTENTS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@fewer(2)
 @given_any(
     st.dictionaries(
         st.lists(NAMES.filter(lambda n: len(n.encode()) < 200), min_size=1, max_size=4).map("/".join),

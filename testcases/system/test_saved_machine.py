@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
@@ -19,6 +19,7 @@ from harness.core.errors import InfraError, Interrupted
 from harness.machine import memory, overlay
 from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
 from harness.machine.qemu import QemuMachine
+from testcases.support.profiles import fewer
 
 
 def save(path: Path, *pieces: bytes) -> None:
@@ -37,7 +38,7 @@ def load(path: Path) -> tuple[bytes, str]:
 
 
 @given(pieces=st.lists(st.binary(min_size=1, max_size=5000), max_size=20))
-@settings(max_examples=30, deadline=None)
+@fewer(5)
 def test_memory_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
     path = tmp_path_factory.mktemp("memory") / "memory.zst"
     save(path, *pieces)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
@@ -24,6 +24,7 @@ from harness.image.script.listing import Listing
 from harness.image.script.pieces import around
 from harness.recipe import load_recipe
 from testcases.support.mini_stage0 import loader
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from harness.image.script import Script
@@ -358,7 +359,7 @@ BLOCKS = st.one_of(
 )
 
 
-@settings(max_examples=15)
+@fewer(5)
 @given(blocks=st.lists(BLOCKS, max_size=8), again=st.booleans(), base=st.sampled_from([0, 4096, 5 << 30]))
 def test_any_bytes_come_out_of_a_listing_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, blocks: list[bytes], again: bool, base: int
@@ -384,7 +385,7 @@ def test_any_bytes_come_out_of_a_listing_as_they_were(
     shutil.rmtree(directory)
 
 
-@settings(max_examples=50)
+@fewer(2)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="\\"), min_size=1))
 def test_a_name_in_the_shell_is_that_name(name: str) -> None:
     script = f"in=/inputs\nprintf %s {in_shell(f'$in/{name}', but='$in')}\n"

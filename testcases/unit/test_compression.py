@@ -13,11 +13,12 @@ from functools import cache
 import lz4.block
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.formats import compression
+from testcases.support.profiles import fewer
 
 KINDS = ["gzip", "xz", "zstd", "lz4", "bzip2", "lzma", "lzo"]
 _rng = random.Random(1)  # noqa: S311 - the same noise each time
@@ -105,7 +106,7 @@ def test_stream_ends_where_it_ends(kind: str) -> None:
         assert unpack(b"front" + stream + behind, 5) == (SAMPLE, 5 + len(stream))
 
 
-@settings(max_examples=30)
+@fewer(5)
 @given(st.lists(st.binary(max_size=3000)), st.sampled_from(KINDS))
 def test_round_trip(pieces: list[bytes], kind: str) -> None:
     out = io.BytesIO()
@@ -191,7 +192,7 @@ def test_lzo_is_what_lzop_writes_with_one_checksum_for_a_block() -> None:
     assert "one checksum" in compression.objection(with_none)
 
 
-@settings(max_examples=15, deadline=None)
+@fewer(5)
 @given(
     st.lists(
         st.one_of(
@@ -215,7 +216,7 @@ LZO_CONTENT = b"some text\n" * 26_215 + SAMPLE[: 256 << 10] + bytes(999)
 LZO_STREAM = compress(LZO_CONTENT, "lzo")
 
 
-@settings(max_examples=60, deadline=None)
+@fewer(2)
 @given(st.data())
 def test_a_damaged_lzo_stream_is_refused_or_has_what_was_packed(data: st.DataObject) -> None:
     """A match that is found at another distance may be the same bytes: then nothing is lost."""

@@ -5,7 +5,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.console.lines import MAX_LINE, Block, Line, LineCleaner
@@ -25,7 +25,6 @@ def cleaned(chunks: list[bytes]) -> tuple[list[Line], Line]:
     return lines, cleaner.tail
 
 
-@settings(max_examples=1000)
 @given(STREAMS, st.lists(st.integers(0, 120), max_size=8))
 @example(b"a\r\r\nb", [1, 2, 3])
 def test_cuts_do_not_matter(stream: bytes, cuts: list[int]) -> None:
@@ -61,7 +60,6 @@ def plainly_cleaned(stream: bytes) -> list[Line]:
     return lines
 
 
-@settings(max_examples=1000)
 @given(STREAMS)
 @example(b"\x1b\x1b[31m[\r")
 @example(b"a\r\r\r\nb\r\x1b[K\nc\r\0\n")
@@ -93,7 +91,6 @@ def test_block_with_a_very_long_line_in_the_middle() -> None:
     assert block.text.count(b"\n") == len(block) == 5
 
 
-@settings(max_examples=500)
 @given(STREAMS, st.lists(st.integers(1, 150), max_size=6), st.booleans())
 @example(b"\n" * 50 + b"a long line behind many short ones\r\n", [1, 2, 49, 50, 51], False)
 @example(b"a\r\r\nb\rc\n", [1, 2, 3, 4, 5, 6, 7], False)

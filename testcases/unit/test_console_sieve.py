@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.console.lines import STAMP, Block
@@ -81,7 +81,6 @@ def numbers(patterns: Iterable[re.Pattern[str]], text: bytes) -> list[int]:
     return [candidate.number for candidate in candidates]
 
 
-@settings(max_examples=600)
 @given(st.lists(st.sampled_from(PATTERNS), max_size=4), STREAMS)
 @example([r"^ready (?P<name>\w+)$"], "[    1.000000] ready sysa\n")
 @example([r"ready\Z"], "ready\nx\n")
@@ -145,7 +144,6 @@ def quickly(
     return seen
 
 
-@settings(max_examples=600)
 @given(
     st.lists(st.sampled_from(PATTERNS), max_size=4),
     st.lists(st.sampled_from(PATTERNS), max_size=4),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
 from harness.recipe import load_recipe
 from harness.sources.downloads import Downloads
+from testcases.support.profiles import fewer
 from testcases.unit.test_bzimage import kernel
 
 if TYPE_CHECKING:
@@ -492,7 +492,7 @@ paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
 
 
 @drawn(st.sets(paths, min_size=1), st.integers(0, 3), st.lists(paths, max_size=3))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fewer(2)
 def test_strip_and_drop_take_off_and_leave_out(
     given: Given, names: set[str], strip: int, drop: list[str]
 ) -> None:

@@ -19,7 +19,7 @@ import lz4.block
 import msgspec
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import InfraError
@@ -411,7 +411,6 @@ def test_random_bytes_raise_nothing_else(image: bytes, magic: bytes) -> None:
 IMAGES = [small(), *(compress(small(), kind) for kind in ALL)]
 
 
-@settings(max_examples=500)
 @given(
     st.sampled_from(IMAGES),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.outcome import Outcome
@@ -23,6 +23,7 @@ from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.replay import replay
 from testcases.boot import test_broken
 from testcases.support.machines import Audience, FakeMachine, Looks, follow
+from testcases.support.profiles import fewer
 from testcases.unit import test_judge, test_replay
 from testcases.unit.test_replay import interrupted
 
@@ -126,7 +127,7 @@ def test_failure_has_its_own_verdict(row: str) -> None:
         assert any(piece in line for line in rest), piece  # in their order
 
 
-@settings(max_examples=15, deadline=None)
+@fewer(5)
 @given(st.data())
 def test_kernel_messages_between_the_lines_change_no_verdict(data: st.DataObject) -> None:
     row = data.draw(st.sampled_from([row for row in ROWS if ROWS[row]["plan"] != "builder-hex0"]))

@@ -8,13 +8,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.outcome import Outcome
 from harness.stages.plan_file import load_plan, plan_files
 from harness.stages.replay import replay
 from testcases.support.machines import recorded
+from testcases.support.profiles import fewer
 from testcases.unit.test_failures import BEGINS, ENDS
 from testcases.unit.test_replay import interrupted
 
@@ -260,7 +261,7 @@ def test_good_log_stays_good(tmp_path: Path, plan: str, name: str) -> None:
     assert result.facts == quiet.facts
 
 
-@settings(max_examples=15, deadline=None)
+@fewer(5)
 @given(
     st.sampled_from(
         [plan for plan in PLANS if not plan.endswith("builder-hex0")]

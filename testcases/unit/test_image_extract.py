@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupted
@@ -315,7 +315,6 @@ _MEMBERS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(members=st.lists(_MEMBERS, max_size=12), force=st.booleans())
 def test_hostile_images_stay_inside(
     tmp_path_factory: pytest.TempPathFactory, members: list[Member], *, force: bool

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, HarnessError
@@ -323,7 +323,6 @@ def test_an_archive_cut_at_every_byte_does_no_harm(tmp_path: Path, compression: 
     assert_alone(tmp_path)
 
 
-@settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 2**32), flips=st.integers(1, 20))
 def test_damage_does_no_harm(tmp_path_factory: pytest.TempPathFactory, seed: int, flips: int) -> None:
     directory = tmp_path_factory.mktemp("damage")
@@ -350,7 +349,6 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["ext", "iso"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), flips=st.integers(1, 30))
 def test_damaged_disks_do_no_harm(
     tmp_path_factory: pytest.TempPathFactory, foreign: dict[str, bytes], kind: str, seed: int, flips: int
@@ -367,7 +365,6 @@ def test_damaged_disks_do_no_harm(
     shutil.rmtree(directory)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     names=st.lists(
         st.sampled_from([b"..", b"/etc", b"a/../../x", b"a", b"a/b", b"/", b"a\nb", b"\xff"]), max_size=6

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, Interrupted
@@ -223,7 +223,6 @@ def test_cut_off_anywhere(small: bytes, tmp_path: Path) -> None:
         assert any("cut off" in each or "no volume descriptor" in each for each in _complaints(path)), length
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.integers(16 * SECTOR, 32 * SECTOR - 1), st.binary(min_size=1, max_size=8)),

@@ -11,13 +11,14 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.kernel import bzimage, payload
 from harness.kernel.inspection import Inspection, examine
 from testcases.support.kernels import CONFIG, PACKERS, elf, packed, unified
+from testcases.support.profiles import fewer
 
 SYMBOLS = {"BLK_DEV_INITRD": "y", "RD_GZIP": "y", "ATA": "m", "HZ": "250"}
 
@@ -189,7 +190,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("kind", WHOLE)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@fewer(2)
 def test_truncated_anywhere(kind: str, data: st.DataObject) -> None:
     whole = WHOLE[kind]
     end = len(whole.rstrip(b"\0")) - 1
@@ -201,7 +202,6 @@ def test_truncated_anywhere(kind: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("kind", WHOLE)
 @given(flips=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
 def test_flipped_bytes_raise_nothing_else(kind: str, flips: list[tuple[int, int]]) -> None:
     image = bytearray(WHOLE[kind])
     for offset, value in flips:
@@ -214,7 +214,6 @@ def test_flipped_bytes_raise_nothing_else(kind: str, flips: list[tuple[int, int]
     st.sampled_from([b"", b"\x7fELF\x02\x01\x01", b"\x7fELF\x01\x01", b"MZ", unified(UKI)[:0x200]]),
     st.binary(max_size=600),
 )
-@settings(max_examples=200, deadline=None)
 def test_random_bytes(start: bytes, rest: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.raises(ConfigError):
         examined(Path(directory), start + rest)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
@@ -19,6 +19,7 @@ from harness.core.outcome import Outcome
 from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
 from testcases.support.machines import BEGINS, PROMPT, RELAY, recorded
+from testcases.support.profiles import fewer
 from testcases.unit.test_reading import ended
 from testcases.unit.test_replay import FAILURES
 
@@ -70,7 +71,7 @@ def test_log_without_an_end_is_no_pass() -> None:
     assert "without the end of the machine" in verdict.reason
 
 
-@settings(max_examples=40, deadline=None)
+@fewer(2)
 @given(st.integers(1, len(GOOD) - 1))
 def test_log_that_is_cut_off_ends_in_the_stage_that_ran(place: int) -> None:
     result = judged(GOOD[:place]).result

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import InfraError
@@ -18,6 +18,7 @@ from harness.formats.output import Output, open_content
 from harness.formats.tree import Entry
 from harness.image import initramfs
 from testcases.support.leftovers import children, none_left
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,7 @@ sizes = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@fewer(5)
 @given(files=st.lists(st.tuples(sizes, st.booleans(), st.integers(0, 200)), max_size=12))
 def test_the_stream_is_what_went_in_and_each_file_has_its_own_hash(
     tmp_path_factory: pytest.TempPathFactory, files: Iterable[tuple[int, bool, int]]

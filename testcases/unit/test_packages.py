@@ -9,7 +9,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError
@@ -78,7 +78,6 @@ def test_a_lock_file_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 @given(data=st.binary())
-@settings(deadline=None)
 def test_any_bytes_are_a_lock_file_or_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

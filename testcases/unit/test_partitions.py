@@ -7,12 +7,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.formats.disk import partitions
 from testcases.support.filesystems import MIB, SBIN
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_cut_disk(tmp_path: Path) -> None:
         partitions.read(path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fewer(2)
 @given(
     edits=st.lists(
         st.tuples(st.one_of(st.integers(440, 511), st.integers(512, 1100)), st.integers(0, 255)), max_size=10

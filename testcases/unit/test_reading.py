@@ -16,7 +16,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
@@ -29,6 +29,7 @@ from harness.report.log import LogOptions, _found, follow, log_lines
 from harness.report.player import with_typed
 from harness.stages.events import StageBegan, StageEnded, TakenOver, Typed
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,6 @@ def test_log_can_be_cut_by_stage_pattern_and_end(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 3))
 def test_grep_shows_what_it_finds_and_so_many_lines_around(found: list[bool], context: int) -> None:
     lines = [TimedLine(0, "hit" if hit else "miss", number) for number, hit in enumerate(found)]
@@ -216,7 +216,7 @@ def test_half_written_ends_of_files_are_left_out(tmp_path: Path) -> None:
     assert log_of(directory) == whole
 
 
-@settings(max_examples=60, deadline=None)
+@fewer(2)
 @given(st.lists(st.integers(1, len(RAW)), min_size=1, max_size=8))
 def test_growing_console_is_read_as_if_it_had_been_there(tmp_path_factory: Any, cuts: list[int]) -> None:
     directory = tmp_path_factory.mktemp("growing")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.core.outcome import Outcome
@@ -36,6 +36,7 @@ from testcases.support.machines import (
     recorded,
     relay_without_checks,
 )
+from testcases.support.profiles import fewer
 
 if TYPE_CHECKING:
     from harness.console.lines import Block
@@ -137,7 +138,7 @@ def interrupted(log: bytes, seed: int, count: int) -> bytes:
     return b"".join((*pieces, log[done:]))
 
 
-@settings(max_examples=60, deadline=None)
+@fewer(2)
 @given(st.integers(0, 2**32), st.integers(0, 60), st.booleans())
 @example(0, 0, False)
 @example(0, 0, True)
@@ -207,7 +208,6 @@ def check_death(place: int, end: End) -> None:
     assert [(stage.name, stage.status) for stage in result.stages] == list(zip(names, statuses, strict=True))
 
 
-@settings(max_examples=120, deadline=None)
 @given(st.integers(0, len(GOOD)), st.sampled_from([POWERED_OFF, RESET, KILLED]))
 def test_death_at_any_byte_is_blamed_on_the_stage_that_ran(place: int, end: End) -> None:
     check_death(place, end)
@@ -240,7 +240,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-@settings(max_examples=6, deadline=None)
+@fewer(10)
 @given(seed=st.integers(0, 2**32), through_pty=st.booleans())
 def test_recorded_failure_is_recognised_always(name: str, seed: int, through_pty: bool) -> None:
     outcome, stage, reason = FAILURES[name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core import paths, toml
@@ -201,20 +201,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(text=DOCUMENTS)
-@settings(deadline=None)
 def test_any_document_is_read_or_refused_by_name(place: Path, text: str) -> None:
     read_or_refused(text, place)
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(deadline=None)
 def test_any_text_is_read_or_refused_by_name(place: Path, text: str) -> None:
     read_or_refused(text, place)
 
 
 @pytest.mark.parametrize("name", ["recipes/relay", "plans/relay"])
 @given(data=st.data())
-@settings(deadline=None)
 def test_a_good_document_with_one_wrong_value_is_read_or_refused_by_name(
     place: Path, name: str, data: st.DataObject
 ) -> None:

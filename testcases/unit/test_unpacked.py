@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
@@ -173,7 +173,6 @@ def test_a_truncated_archive_is_a_sentence(tmp_path: Path, compression: str) -> 
 
 
 @given(st.binary(max_size=2000), st.integers(0, 4000), st.binary(min_size=1, max_size=8))
-@settings(deadline=None)
 def test_damage_never_gets_out(
     tmp_path_factory: pytest.TempPathFactory, start: bytes, at: int, junk: bytes
 ) -> None:
