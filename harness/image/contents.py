@@ -45,6 +45,19 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
     match content:
         case r.Checkout():
             yield from _checkout_entries(content, given)
+        case r.Files():
+            with origins.named(content, "source", given):
+                for name, place in origins.files(content, given).items():
+                    yield Entry(
+                        f"{content.path}/{name}",
+                        stat.S_IFREG | content.mode,
+                        content=place,
+                        source=f"{content.source}/{name}",
+                    )
+        case r.Hex():
+            with origins.named(content, "source", given):
+                data = origins.spelled_out(content, given)
+            yield Entry(content.path, stat.S_IFREG | content.mode, content=data, source=content.source)
         case r.Tarball():
             yield from _tarball_entries(content, given)
         case r.Unpacked():

@@ -56,8 +56,11 @@ def _inputs(image: Image, given: Ingredients, described: Sequence[Mapping[str, o
 
 def _content(content: Content, given: Ingredients, described: Mapping[str, object]) -> Iterator[Input]:
     match content:
-        case r.File():
+        case r.File() | r.Hex():
             yield Input("file", content.source, sha256=str(described["sha256"]))
+        case r.Files():
+            for name, file in origins.files(content, given).items():
+                yield Input("file", f"{content.source}/{name}", sha256=origins.sha256_of(file))
         case r.Packages():
             place = given.recipe.debian
             closure = given.workshop.debian.closure(place.suite, place.architecture, content.names)

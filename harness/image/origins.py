@@ -35,7 +35,13 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
     match content:
         case r.File():
             with named(content, "source", given):
-                found["sha256"] = _sha256(given.recipe.base / content.source)
+                found["sha256"] = sha256_of(given.recipe.base / content.source)
+        case r.Hex():
+            with named(content, "source", given):
+                found["sha256"] = hashlib.sha256(spelled_out(content, given)).hexdigest()
+        case r.Files():
+            with named(content, "source", given):
+                found["files"] = [[path, sha256_of(place)] for path, place in files(content, given).items()]
         case r.Checkout():
             snapshot = look(content, given)
             found["commit"] = snapshot.commit
@@ -63,6 +69,47 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
         case _:
             pass  # all stands in the recipe; downloads have their hash there
     return {**msgspec.to_builtins(content), **found}
+
+
+def files(content: r.Files, given: Ingredients) -> dict[str, Path]:
+    """The files that a directory adds, by their paths below it, sorted.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    top = given.recipe.base / content.source
+    found = {str(place.relative_to(top)): place for place in sorted(top.rglob("*")) if place.is_file()}
+    kept = {path: place for path, place in found.items() if not is_dropped(path, content.drop)}
+    if not kept:
+        raise ConfigError(f"{top} has no files to add", hint="check `source` and `drop`")
+    return kept
+
+
+def spelled_out(content: r.Hex, given: Ingredients) -> bytes:
+    """The bytes of a hexadecimal listing: pairs of digits, with comments from `#` to the end of a line.
+
+    Raises:
+        ConfigError: It cannot be read, or a line has something else than pairs of digits.
+    """
+    place = given.recipe.base / content.source
+    try:
+        lines = place.read_text("ascii").splitlines()
+    except OSError as error:
+        raise ConfigError(f"cannot read {place}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place} is no hexadecimal listing: it is not ASCII text") from error
+    data = b""
+    for number, line in enumerate(lines, start=1):
+        digits = line.partition("#")[0]
+        try:
+            data += bytes.fromhex(digits)
+        except ValueError as error:
+            raise ConfigError(
+                f"{place}:{number}: {digits.strip()!r} is not pairs of hexadecimal digits"
+            ) from error
+    if not data:
+        raise ConfigError(f"{place} spells out no byte")
+    return data
 
 
 def look(content: r.Checkout, given: Ingredients) -> Snapshot:
@@ -110,7 +157,12 @@ def is_dropped(path: str, drop: Sequence[str]) -> bool:
     return bool(drop) and matches(path, drop)  # without patterns everything would match
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

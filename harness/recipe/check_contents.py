@@ -12,7 +12,9 @@ from harness.recipe.contents import (
     Device,
     Download,
     File,
+    Files,
     HardLink,
+    Hex,
     ImageFile,
     KernelFile,
     Modules,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 Problem = tuple[str, str]
 
 # What adds one file, at its path.
-_ONE_FILE = (File, Text, Symlink, HardLink, Device, Download, KernelFile, ImageFile)
+_ONE_FILE = (File, Hex, Text, Symlink, HardLink, Device, Download, KernelFile, ImageFile)
 # What may add to the image's root itself.
 _BELOW = (Checkout, Tarball, Unpacked)
 _NOT_PLAIN = "{!r} is no plain path below the image's root"
@@ -85,7 +87,9 @@ def _content(recipe: Recipe, key: str, content: Content, earlier: Mapping[str, I
     match content:
         case Packages() | SourcePackage(suite="") if recipe.document.debian is None:
             yield "debian", f"the table is missing, and {key} asks for Debian packages"
-        case File() if not (recipe.base / content.source).is_file():
+        case Files() if not (recipe.base / content.source).is_dir():
+            yield f"{key}.source", f"there is no directory {recipe.base / content.source}"
+        case File() | Hex() if not (recipe.base / content.source).is_file():
             yield f"{key}.source", f"there is no file {recipe.base / content.source}"
         case Checkout() if not (recipe.lacks(content.source) or (recipe.base / content.source).is_dir()):
             yield f"{key}.source", f"there is no directory {recipe.base / content.source}"

@@ -24,6 +24,23 @@ class File(toml.Table, frozen=True, tag_field="add", tag="file"):
     mode: Mode = 0o644
 
 
+class Files(toml.Table, frozen=True, tag_field="add", tag="files"):
+    """All files below a directory beside the recipe, below `path`, less what `drop` names."""
+
+    path: str
+    source: str
+    mode: Mode = 0o644
+    drop: tuple[str, ...] = ()
+
+
+class Hex(toml.Table, frozen=True, tag_field="add", tag="hex"):
+    """A binary file that a hexadecimal listing from beside the recipe spells out; `#` begins a comment."""
+
+    path: str
+    source: str
+    mode: Mode = 0o644
+
+
 class Text(toml.Table, frozen=True, tag_field="add", tag="text"):
     """A file whose content stands in the recipe, such as a script with mode 0755."""
 
@@ -156,6 +173,8 @@ class Unpacked(toml.Table, frozen=True, tag_field="add", tag="unpacked"):
 
 Content = (
     File
+    | Files
+    | Hex
     | Text
     | Directory
     | Symlink

@@ -373,6 +373,40 @@ def test_a_download_that_is_another_file_names_recipe_key_and_hashes(given: Give
     )
 
 
+def test_a_directory_adds_all_its_files(given: Given) -> None:
+    for name in ("b/two.c", "a.c", "notes.md", "b/x/three.c"):
+        given.file(f"files/src/{name}", name.encode())
+    content = r.Files(path="src", source="files/src", mode=0o600, drop=("*.md", "b/x"))
+    tree = tree_of(content, given)
+    found = {
+        path: (entry.mode & 0o777, entry.content) for path, entry in tree.items() if not entry.is_directory
+    }
+    top = given.recipe.base / "files/src"
+    assert found == {"src/a.c": (0o600, top / "a.c"), "src/b/two.c": (0o600, top / "b/two.c")}
+    assert "has no files to add" in failure(given, r.Files(path="src", source="files/src", drop=("*",)))
+
+
+def test_a_listing_spells_out_a_file(given: Given) -> None:
+    given.file("files/seed.hex", b"# a comment\n7f 45 4c46  # ELF\n\n00ff\n")
+    entry = tree_of(r.Hex(path="init", source="files/seed.hex", mode=0o755), given)["init"]
+    assert (entry.mode & 0o777, entry.content) == (0o755, bytes.fromhex("7f454c4600ff"))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"7f 4\n", "seed.hex:1: '7f 4' is not pairs of hexadecimal digits"),
+        (b"00\n7 f\n", "seed.hex:2: '7 f' is not pairs"),
+        (b"00\nzz # no digits\n", "seed.hex:2: 'zz' is not pairs"),
+        (b"# only words\n", "spells out no byte"),
+        ("00 # käse\n".encode(), "is no hexadecimal listing: it is not ASCII text"),
+    ],
+)
+def test_a_listing_that_is_none_is_named(given: Given, text: bytes, problem: str) -> None:
+    given.file("files/seed.hex", text)
+    assert problem in failure(given, r.Hex(path="init", source="files/seed.hex"))
+
+
 def tarball(given: Given, *members: tarfile.TarInfo, **options: int | str | tuple[str, ...]) -> r.Tarball:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as archive:

@@ -173,7 +173,7 @@ def test_a_relative_path_stays_true_from_elsewhere(images: Path, monkeypatch: py
         ("mode = 0o755", "mode = 0o17777", "key image[0].contents[0].mode: expected `int` <= 4095"),
         ("mode = 0o755", 'mode = "755"', "key image[0].contents[0].mode: expected `int`, got `str`"),
         ("files/init", "files/none", "key image[0].contents[0].source: there is no file {images}/files/none"),
-        ('add = "file"', 'add = "fiel"', "key image[0].contents[0].add: 'fiel' is none of file, text, "),
+        ('add = "file"', 'add = "fiel"', "key image[0].contents[0].add: 'fiel' is none of file, files, "),
         ('path = "init"', 'path = "/init"', "key image[0].contents[0].path: '/init' is no plain path"),
         (
             'path = "init"',

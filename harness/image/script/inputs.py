@@ -127,7 +127,7 @@ class Inputs:
                 closure = given.workshop.debian.closure(place.suite, place.architecture, content.names)
                 package = next(each for each in closure if str(each) == entry.source)
                 return f"packages/{package.file_name.removesuffix('.deb')}/{entry.path}"
-            case r.Checkout() | r.File():
+            case r.Checkout() | r.File() | r.Files():
                 return self._name_of_own(content, entry, given)
             case r.Download() | r.SourcePackage():
                 return f"downloads/{last}"
@@ -138,11 +138,13 @@ class Inputs:
                 return f"kernels/{release(given.kernel(content.kernel).image.version)}/{name}"
         return f"made/{last}"
 
-    def _name_of_own(self, content: r.Checkout | r.File, entry: Entry, given: Ingredients) -> str:
+    def _name_of_own(self, content: r.Checkout | r.File | r.Files, entry: Entry, given: Ingredients) -> str:
         source = given.recipe.base / content.source
         name = source.resolve().name
         if (own := self._name_in_root(entry.content)) is not None:
             return own
+        if isinstance(content, r.Files):
+            return f"files/{entry.source}"
         if isinstance(content, r.File):
             beside = ".." not in content.source and not Path(content.source).is_absolute()
             return f"files/{content.source if beside else name}"
