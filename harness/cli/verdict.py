@@ -1,4 +1,4 @@
-"""`harness verdict`: what a console log, recorded or posted by somebody, says about a run."""
+"""`harness verdict`: what a console log says about a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ def _plan_names(incomplete: str) -> list[str]:
 
 
 def verdict(
-    log: Annotated[Path, typer.Argument(help="A console log; or a run, by its directory, id, or `last`.")],
+    log: Annotated[
+        Path,
+        typer.Argument(
+            help="A console log (- for standard input); or a run, by its directory, id, or `last`."
+        ),
+    ],
     plan: Annotated[
         str | None,
         typer.Option(
@@ -40,10 +45,10 @@ def verdict(
     from harness.stages.plan_file import find_plan, load_plan
     from harness.stages.replay import replay
 
-    if log.is_file():
+    if str(log) == "-" or (log.exists() and not log.is_dir()):
         if plan is None:
             raise ConfigError(
-                f"which plan does {log} follow?", hint="name it with --plan, such as --plan relay"
+                "which plan does the log follow?", hint="name it with --plan, such as --plan relay"
             )
         wanted = load_plan(find_plan(plan))
         shown = replay(wanted, log)
@@ -58,7 +63,7 @@ def verdict(
         arrivals = Arrivals(reading.directory / "console.idx")
         shown = replay(wanted, reading.raw, seconds_at=arrivals.seconds_at)
     if as_json:
-        print_json({"result": shown.result, "unseen": shown.unseen})
+        print_json({"result": shown.result, "unseen": shown.unseen, "prefix": shown.prefix})
     else:
         _show(shown, wanted)
     raise typer.Exit(shown.result.verdict.outcome.exit_code)
@@ -79,6 +84,10 @@ def _show(shown: Replay, plan: Plan) -> None:
         names = ", ".join(shown.unseen)
         out().print(
             f"  a log cannot show: {names} (a shell's answers prove them)", soft_wrap=True, highlight=False
+        )
+    if shown.prefix:
+        out().print(
+            f"  left out before each line: {shown.prefix!r}", soft_wrap=True, highlight=False, markup=False
         )
     for name, fact in shown.result.facts.items():
         out().print(f"  {name}: {fact}", soft_wrap=True, highlight=False, markup=False)

@@ -22,8 +22,11 @@ _LOOKAHEAD = 2  # so many \r may still turn out to belong to a \n
 # Their ends are optional: a sequence that nobody closes, or that is still arriving, ends with its line.
 # This is what follows ESC, which ends any sequence before it.
 _ESCAPED = re.compile(rb"\[[0-?]*[ -/]*[@-~]?|[]PX^_][^\x07\r\n]*\x07?|[ -/]*[0-~]?")
-# printk's timestamp with its seconds, and the caller that CONFIG_PRINTK_CALLER adds (kernel/printk/printk.c).
-STAMP = re.compile(r"\[ *([0-9]+\.[0-9]{6})\](?:\[ *[CT][0-9]+\])? ")
+# What printk puts before a message (kernel/printk/printk.c): its level, with console_msg_format=syslog; its
+# time in seconds; the caller that CONFIG_PRINTK_CALLER adds.
+_LEVEL = r"<[0-9]{1,3}>"
+STAMP = re.compile(rf"(?:{_LEVEL})?\[ *([0-9]+\.[0-9]{{6}})\](?:\[ *[CT][0-9]+\])? ")
+LEVEL = re.compile(_LEVEL)  # alone before a message where printk.time=0
 _CONTROLS = bytes({*range(32), 127} - set(b"\t\n"))
 
 

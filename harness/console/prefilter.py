@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.console.lines import STAMP
+from harness.console.lines import LEVEL, STAMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ _UNLIKE_RE = re.compile(r"\(\?(?!:|P<)|\\A|\{,|\[:")
 _ALWAYS = (f".{STAMP.pattern}", r"[^\x00-\x7f]")
 _ALL = "^"
 # Where a kernel message begins; and each ^ that says so, in contrast to escaped ones and those of [^classes].
-_START = f"^(?:{STAMP.pattern})?"
+_START = f"^(?:{STAMP.pattern}|{LEVEL.pattern})?"
 _CARET = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|(\^)")
 
 
@@ -81,6 +81,11 @@ def _compiled(text: str) -> Any:
     import re2
 
     return re2.compile(text.encode(), _options())
+
+
+def unanchored(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """The pattern without what binds it to the beginning of a line."""
+    return re.compile(_CARET.sub(lambda token: "" if token[1] else token[0], pattern.pattern))
 
 
 def _for_blocks(pattern: re.Pattern[str]) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.console.lines import MAX_LINE, STAMP, Block, Line, LineCleaner
+from harness.console.lines import LEVEL, MAX_LINE, STAMP, Block, Line, LineCleaner
 from harness.console.prefilter import Candidate, Sieve
+from harness.core.last_words import KEXEC, PANIC, POWER_OFF, RESTART
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,9 +20,9 @@ _MOST_WRAPPED = 200  # lines; what a console wrapped is joined up to so many
 _LONGEST_PROMPT = 1024  # raw bytes; a longer unterminated line is no prompt, and costs nothing
 _STAMP = re.compile(STAMP.pattern.encode())
 # Behind these no program goes on with what it was saying: at time 0 a kernel has only begun, and the others
-# are a kernel's last words (kernel/reboot.c, kernel/panic.c, kernel/kexec_core.c).
+# are a kernel's last words.
 _CUTS_OFF = re.compile(
-    rf"\[ *0\.000000\]|{STAMP.pattern}(?:reboot: |Kernel panic - |(?:kexec(?:_core)?: )?Starting new kernel)"
+    rf"(?:{LEVEL.pattern})?\[ *0\.000000\]|{STAMP.pattern}(?:{POWER_OFF}|{RESTART}|{PANIC}|{KEXEC})"
 )
 
 
@@ -30,7 +31,8 @@ class Marker(msgspec.Struct, frozen=True):
 
     Attributes:
         key: Name of the marker in the plan.
-        pattern: Searched on a cleaned line; on kernel messages also without their timestamp.
+        pattern: Searched on a cleaned line; on kernel messages without their level, and also
+            without their timestamp.
         prompt: Whether the unterminated rest of the console is tried as well. An ordinary marker waits
             for the newline: `(\w+)` would match half a word.
     """
@@ -134,14 +136,14 @@ class Watcher:
         if self.wraps or self._wrapped or self._head:
             return True
         text = self._block.text_at(candidate.start)
-        return "[" in text or any(marker.pattern.search(text) for marker in markers)
+        return _may_be_kernel(text) or any(marker.pattern.search(text) for marker in markers)
 
     def _pass_over(self, candidate: Candidate | None) -> None:
         """Note the last timestamp in front of lines that show nothing, up to a candidate if there is one."""
         text = self._block.text
         end = len(text) if candidate is None else candidate.start
         while end > self._passed:
-            start = text.rfind(b"\n[", self._passed, end) + 1 or self._passed
+            start = max(text.rfind(mark, self._passed, end) for mark in (b"\n[", b"\n<")) + 1 or self._passed
             if stamp := _STAMP.match(text, start, end):
                 self._stamp = float(stamp[1])
                 break
@@ -175,7 +177,7 @@ class Watcher:
         return sightings
 
     def _match(self, line: Line, markers: tuple[Marker, ...]) -> list[MarkerMatch]:
-        if "[" not in line.text and self._head is None:
+        if self._head is None and not _may_be_kernel(line.text):
             sighting = self._sight(line, markers)
             return [sighting] if sighting else []
         return [sighting for sighting in self._sightings(line, markers) if sighting]
@@ -238,6 +240,8 @@ class Watcher:
             if stamp.start() == 0 or seconds == 0 or seconds > self._stamp:
                 places.append(stamp.start())
                 self._stamp = seconds
+        if places[:1] != [0] and LEVEL.match(text):
+            places.insert(0, 0)
         return places
 
     def _sight_part(self, line: Line, markers: tuple[Marker, ...]) -> MarkerMatch | None:
@@ -246,6 +250,8 @@ class Watcher:
         return msgspec.structs.replace(sighting, certain=False) if sighting else None
 
     def _sight_kernel(self, line: Line, markers: tuple[Marker, ...]) -> MarkerMatch | None:
+        if level := LEVEL.match(line.text):
+            line = line._replace(text=line.text[level.end() :])
         stamp = STAMP.match(line.text)
         message = line._replace(text=line.text[stamp.end() :]) if stamp else line
         return self._sight(message, markers) or self._sight(line, markers)
@@ -261,6 +267,11 @@ class Watcher:
                 groups = {name: text for name, text in match.groupdict().items() if text is not None}
                 return MarkerMatch(marker, line, groups)
         return None
+
+
+def _may_be_kernel(text: str) -> bool:
+    """Whether a line may hold a kernel message: a quick look."""
+    return "[" in text or text.startswith("<")
 
 
 def _both(head: Line, rest: Line) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
-from harness.core.digest import EXTENTS, digest_of
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.image import origins
@@ -189,10 +189,10 @@ class Factory(msgspec.Struct):
                 tempfile.TemporaryDirectory(dir=directory) as work,
             ):
                 written = self._write(image, path, Path(work))
-                digest = digest_of(path)
+                sha256 = _sha256(path)
             path.chmod(0o444)
-            self._write_manifest(image, inputs, path, digest, written)
-            return {file_name: digest}
+            self._write_manifest(image, inputs, path, sha256, written)
+            return {file_name: sha256}
 
         entry = self.workshop.store.get(kind, inputs, build_into)
         known = self.workshop.store.file(entry, file_name)
@@ -201,9 +201,8 @@ class Factory(msgspec.Struct):
             kind=kind,
             path=entry / file_name,
             size=known.size,
-            digest=known.digest,
+            sha256=known.sha256,
             manifest=entry / _MANIFEST,
-            sha256=_whole(known.digest),
         )
 
     def _write_manifest(
@@ -211,7 +210,7 @@ class Factory(msgspec.Struct):
         image: Image,
         described: Mapping[str, object],
         artifact: Path,
-        digest: str,
+        sha256: str,
         written: list[Written],
     ) -> None:
         from harness.image import manifest
@@ -223,8 +222,7 @@ class Factory(msgspec.Struct):
             kind=_kind(image),
             file=artifact.name,
             size=artifact.stat().st_size,
-            sha256=_whole(digest),
-            digest=digest,
+            sha256=sha256,
             files=tuple(written),
             inputs=inputs_of(image, self, msgspec.convert(described["contents"], list[dict[str, object]])),
             tools=tools_of(image),
@@ -245,7 +243,7 @@ class Factory(msgspec.Struct):
             case r.Initramfs():
                 from harness.image.tools import compressor
 
-                described["behind"] = [self.image(name).digest for name in image.behind]
+                described["behind"] = [self.image(name).sha256 for name in image.behind]
                 described["compressor"] = compressor(image.compression)
             case r.Iso():
                 from harness.image import hybrid
@@ -343,6 +341,6 @@ def _size(entry: Entry) -> int:
         return 0
 
 
-def _whole(digest: str) -> str:
-    """The SHA-256 of a whole file, if that is its digest."""
-    return "" if digest.startswith(EXTENTS) else digest
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

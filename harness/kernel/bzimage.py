@@ -14,11 +14,11 @@ A bzImage with an EFI stub begins with "MZ" and has a PE header where byte 0x3c 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from typing import TYPE_CHECKING
 
-from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError
 from harness.kernel import unified, vmlinux
 from harness.kernel.image import KernelImage
@@ -127,6 +127,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         raise ConfigError(message, hint=_AGAIN)
     file.seek(payload_at)
     payload = _PAYLOADS.get(file.read(2), "unknown")
+    file.seek(0)
     banner = _banner(head[:setup_size])
     return KernelImage(
         path=path,
@@ -139,7 +140,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         size=size,
         init_size=init_size if protocol >= (2, 10) else 0,
         initrd_max=initrd_max if protocol >= (2, 3) else 0x37FFFFFF,
-        sha256=sha256_of(path),
+        sha256=hashlib.file_digest(file, "sha256").hexdigest(),
         efi=unified.is_pe(head),
         command_line_max=command_line_max if protocol >= (2, 6) else 255,
         payload_at=payload_at if protocol >= (2, 8) else 0,

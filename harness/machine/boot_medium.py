@@ -1,4 +1,4 @@
-"""QEMU's arguments for firmware and for what it boots."""
+"""How QEMU gets its firmware and what the firmware boots: words for its command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads registers, block counters and the VGA text screen through QMP."""
+"""What QEMU's monitor shows of a guest: its boot processor, its disks, its text screen."""
 
 from __future__ import annotations
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from harness.core.last_words import PANIC, POWER_OFF, RESTART
 
 if TYPE_CHECKING:
     import socket
@@ -78,6 +81,24 @@ class EndCause(StrEnum):
     DIED = "died"
     EXITED = "exit"
     GAVE_UP = "exit-with-failure"
+
+
+# A panic resets a machine whose kernel has panic=-1 on its command line.
+_LAST_WORDS = {
+    POWER_OFF: EndCause.GUEST_SHUTDOWN,
+    RESTART: EndCause.GUEST_RESET,
+    rf"(?m:^|[\]>] ?){PANIC}": EndCause.GUEST_RESET,
+}
+
+
+def end_told_by(text: bytes) -> EndCause | None:
+    """The end that a kernel's last words in this text announce; of several, the last one."""
+    found = [
+        (said.start(), cause)
+        for words, cause in _LAST_WORDS.items()
+        for said in re.finditer(words.encode(), text)
+    ]
+    return max(found)[1] if found else None
 
 
 class End(msgspec.Struct, frozen=True):

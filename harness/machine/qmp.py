@@ -1,4 +1,4 @@
-"""Synchronous access to QEMU's monitor protocol."""
+"""QEMU's monitor protocol for code that is not asynchronous."""
 
 from __future__ import annotations
 

@@ -54,13 +54,12 @@ class KernelRecord(msgspec.Struct, frozen=True):
 
 
 class ImageRecord(msgspec.Struct, frozen=True):
-    """An image that took part; `digest` is `sha256`, or a digest by extents, and "" in older records."""
+    """An image that took part."""
 
     name: str
     kind: str
     size: int
     sha256: str
-    digest: str = ""
 
 
 class MachineRecord(msgspec.Struct, frozen=True):

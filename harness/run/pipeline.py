@@ -96,8 +96,7 @@ def boot(
         plan_sha256=_sha256(built.recipe.plan),
         kernels=_kernel_records(built),
         images=tuple(
-            ImageRecord(image.name, image.kind, image.size, image.sha256, image.digest)
-            for image in built.images.values()
+            ImageRecord(image.name, image.kind, image.size, image.sha256) for image in built.images.values()
         ),
         resumed=_resumed(start),
         labels=dict(options.labels),

@@ -68,7 +68,7 @@ def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) ->
     booted = spec.image if isinstance(spec, MediumBoot) else spec.initramfs
     return {
         "checks": _version_of_checks(),
-        "image": next((image.digest for image in built.images.values() if image.path == booted), ""),
+        "image": next((image.sha256 for image in built.images.values() if image.path == booted), ""),
         "names": [booted.name if booted else "", built.recipe.plan.stem],
         "medium": isinstance(spec, MediumBoot),
         "command-line": spec.command_line,

@@ -14,32 +14,26 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.machine.protocol import End, EndCause, Usage
+from harness.machine.protocol import End, EndCause, Usage, end_told_by
+from harness.stages.log_file import open_log
 from harness.stages.observer import Observer
+from harness.stages.prefixes import Unclear, find_prefix
 from harness.stages.verdict import Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import BinaryIO
 
     from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
     from harness.stages.plan import Plan
+    from harness.stages.prefixes import Prefix
 
-# The kernel's last words (kernel/reboot.c, kernel/panic.c) and the end of the machine that follows them.
-_ENDS = (
-    (re.compile(rb"reboot: (?:Power down|System halted)"), EndCause.GUEST_SHUTDOWN),
-    (re.compile(rb"reboot: (?:Restarting system|machine restart)"), EndCause.GUEST_RESET),
-    (re.compile(rb"Kernel panic - not syncing"), EndCause.GUEST_RESET),
-)
-_LAST_WORDS = 4096  # bytes at the end of a log in which they may stand
-_HEAD = 65536  # bytes by which it is judged whether lines have prefixes
-# What terminal programs and CI services put before each line: moments, in brackets or not.
-_PREFIX = re.compile(
-    rb"(?m)^(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*(?:Z|[+-]\d\d:?\d\d)?\]?"
-    rb"|\[?\d\d:\d\d:\d\d[.,\d]*\]?|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) "
-)
+_LAST_WORDS = 4096  # bytes at the end of a log in which a kernel's last words may stand
+_HEAD = 1 << 18  # bytes from which the lines' prefix is learned
+_AROUND = 1 << 16  # and bytes on both sides of the first kernel's banner
 _LIMIT = 1 << 18
 
 
@@ -49,10 +43,12 @@ class Replay(msgspec.Struct, frozen=True):
     Attributes:
         result: How the run went, as far as the log tells.
         unseen: Stages that no log can show: only a shell's answers prove them.
+        prefix: What other programs put before each line, that of one line; it was left out.
     """
 
     result: RunResult
     unseen: tuple[str, ...]
+    prefix: str = ""
 
 
 def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None = None) -> Replay:
@@ -60,12 +56,14 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
 
     Args:
         plan: What was expected of the run.
-        log: The bytes of the console. Times before each line, as many tools put them, do not matter.
+        log: The bytes of the console, also compressed; "-" is standard input. What other programs put before
+            each line, such as times, is left out.
         seconds_at: When the byte at an offset came, if that is known; asked in rising order. The particulars
             of a failure are then looked for as long as in a run, and otherwise to the end of the log.
 
     Raises:
-        ConfigError: The log cannot be read.
+        ConfigError: The log cannot be read, is empty, or its lines do not begin where the console's did.
+        InfraError: There is no room to unpack it.
     """
     shown = tuple(
         msgspec.structs.replace(stage, checks=(), types="")
@@ -73,9 +71,41 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
         if stage.begins or number == 0
     )
     unseen = tuple(stage.name for stage in plan.stages if stage.name not in {s.name for s in shown})
-    with _Tape(log, seconds_at) as tape:
-        result = _follow(msgspec.structs.replace(plan, stages=shown), tape)
-    return Replay(result, unseen)
+    plan = msgspec.structs.replace(plan, stages=shown)
+    with open_log(log) as file:
+        prefix = _prefix(file, plan, log)
+        result = _follow(plan, _Tape(log, file, prefix, seconds_at))
+    return Replay(result, unseen, prefix.example if prefix else "")
+
+
+def _prefix(file: BinaryIO, plan: Plan, log: Path) -> Prefix | None:
+    lines = [stage.begins for stage in plan.stages if not stage.prompt] + [plan.end_line]
+    notes = [note for stage in plan.stages for note in stage.notes]
+    try:
+        return find_prefix(
+            _sample(file),
+            [re.compile(text) for text in (*lines, *notes) if text],
+            [text for failure in plan.failures for text in (failure.pattern, *failure.context)],
+        )
+    except Unclear as unclear:
+        raise ConfigError(
+            f"the lines of {log} do not begin where the console's did, such as: {unclear.line[:200]!r}",
+            hint="other programs put something before each line: cut it off, and try again",
+        ) from None
+
+
+def _sample(file: BinaryIO) -> bytes:
+    """The first lines of a log, and those around the first banner of a kernel if it comes later."""
+    words = b"Linux version "
+    file.seek(0)
+    head = block = file.read(_HEAD)
+    while block and words not in block:
+        file.seek(-min(len(words), len(block) - 1), os.SEEK_CUR)
+        block = file.read(_HEAD) if len(block) == _HEAD else b""
+    if block is head or not block:
+        return head
+    file.seek(max(0, file.tell() - len(block) + block.index(words) - _AROUND))
+    return head[: head.rfind(b"\n") + 1] + file.read(2 * _AROUND).partition(b"\n")[2]
 
 
 def _follow(plan: Plan, tape: _Tape) -> RunResult:
@@ -126,33 +156,27 @@ class _Tape:
     failure = None
     ended = True
 
-    def __init__(self, log: Path, seconds_at: Callable[[int], float] | None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        source: BinaryIO,
+        prefix: Prefix | None,
+        seconds_at: Callable[[int], float] | None,
+    ) -> None:
         self.raw = log
+        self._source = source.fileno()
+        self._prefix = prefix
         self._seconds_at = seconds_at
         self._played = 0  # offset up to which it was read
-        try:
-            self._source = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._source).st_size
-            head = os.pread(self._source, _HEAD, 0)
-        except OSError as error:
-            raise ConfigError(f"cannot read {log}: {error.strerror}") from error
-        last_words = os.pread(self._source, _LAST_WORDS, max(0, self.size - _LAST_WORDS))
-        self._has_prefixes = len(_PREFIX.findall(head)) * 10 > head.count(b"\n") * 9 > 0
-        self.cause = next((cause for pattern, cause in _ENDS if pattern.search(last_words)), None)
-
-    def __enter__(self) -> _Tape:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._source)
+        self.size = os.fstat(self._source).st_size
+        self.cause = end_told_by(self.read(max(0, self.size - _LAST_WORDS)))
+        self._played = 0
 
     def read(self, offset: int, limit: int = _LIMIT, timeout: float = 0.0) -> bytes:  # noqa: ARG002 - no waiting
         """Return the next bytes; with prefixes, whole lines, and NULs instead of the prefixes."""
         data = os.pread(self._source, max(limit, _LIMIT), offset)
-        if self._has_prefixes:
-            data = data[: data.rfind(b"\n") + 1] or data
-            # Cleaned lines have no control characters, and offsets stay what they are.
-            data = _PREFIX.sub(lambda prefix: bytes(len(prefix[0])), data)
+        if self._prefix is not None:
+            data = self._prefix.blank(data[: data.rfind(b"\n") + 1] or data)
         self._played = offset + len(data)
         return data
 

@@ -58,7 +58,7 @@ class Case(msgspec.Struct, frozen=True):
         image = SimpleNamespace(path=path, sha256=self.kernel, version="6.1", kind="bzImage")
         built: Any = SimpleNamespace(
             start=DirectBoot(path, initramfs, self.command_line),
-            images={"initramfs": SimpleNamespace(path=initramfs, digest=self.image)},
+            images={"initramfs": SimpleNamespace(path=initramfs, sha256=self.image)},
             kernels={"seed": SimpleNamespace(name="mine", image=image)},
             recipe=SimpleNamespace(
                 plan=find_plan(self.plan),

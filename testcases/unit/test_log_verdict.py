@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -20,11 +17,7 @@ from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
 from testcases.support.machines import BEGINS, PROMPT, RELAY, recorded
 from testcases.support.profiles import fewer
-from testcases.unit.test_reading import ended
 from testcases.unit.test_replay import FAILURES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 GOOD = recorded("good")
 OFF = b"\r\n[   19.005000] reboot: Power down\r\n"
@@ -87,23 +80,6 @@ def test_wrong_end_is_named() -> None:
     assert "powered itself off too early" in verdict.reason
 
 
-PREFIXES: dict[str, Callable[[int], str]] = {
-    "continuous integration": lambda n: f"2026-02-14T12:{n // 60 % 60:02}:{n % 60:02}.1234567Z ",
-    "ts": lambda n: f"Feb 14 12:{n // 60 % 60:02}:{n % 60:02} ",
-    "terminal program": lambda n: f"[12:{n // 60 % 60:02}:{n % 60:02}.123] ",
-}
-
-
-@pytest.mark.parametrize("kind", PREFIXES)
-def test_times_before_the_lines_do_not_matter(kind: str) -> None:
-    lines = (GOOD + OFF).split(b"\n")
-    log = b"\n".join(PREFIXES[kind](number).encode() + line for number, line in enumerate(lines))
-    plain, prefixed = judged(GOOD + OFF).result, judged(log).result
-    assert (prefixed.verdict.outcome, prefixed.facts) == (Outcome.PASS, plain.facts)
-    for stage in prefixed.stages[1:-1]:
-        assert BEGINS[stage.name] in log[stage.start :].partition(b"\n")[0]
-
-
 def test_particulars_are_looked_for_as_long_as_in_a_run() -> None:
     panic = b"[    1.000000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n"
     later = b"relay: sysa: failed: it came much later\r\n"
@@ -126,31 +102,3 @@ def test_plans_are_found_by_name_and_path() -> None:
         find_plan("linux")  # failures that plans include, no plan
     assert raised.value.message == "there is no plan 'linux'"
     assert "relay" in raised.value.hint
-
-
-def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "verdict", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-def test_command_explains_a_log_and_ends_with_its_code(tmp_path: Path) -> None:
-    log = tmp_path / "posted.log"
-    log.write_bytes(recorded("init-exits-3"))
-    result = harness(str(log), "--plan", "relay")
-    assert result.returncode == 3
-    assert "verdict  PANIC in stage sysb: the system's first process (PID 1) ended with" in result.stdout
-    assert "a log cannot show: gcc, power-off" in result.stdout
-    shown = json.loads(harness(str(log), "--plan", "relay", "--json").stdout)
-    assert shown["result"]["verdict"]["outcome"] == "PANIC"
-    unnamed = harness(str(log))
-    assert (unnamed.returncode, "--plan" in unnamed.stderr) == (2, True)
-
-
-def test_command_takes_a_record_with_its_plan_and_times(tmp_path: Path) -> None:
-    directory = ended(tmp_path)
-    log = recorded("kexec-disabled")
-    (directory / "console.raw").write_bytes(log)
-    (directory / "console.idx").write_text("0 1.0\n100 2.0\n")
-    result = harness("last", "--runs", str(tmp_path))
-    assert result.returncode == 1
-    assert 'kexec_load failed with "Operation not permitted"' in result.stdout

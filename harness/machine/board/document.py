@@ -1,7 +1,4 @@
-"""Reads and checks the file of a board, `lab/NAME.toml`.
-
-`docs/boards.md` describes every key.
-"""
+"""A board as a value: its file `lab/NAME.toml`, read and checked. `docs/boards.md` describes every key."""
 
 from __future__ import annotations
 
@@ -119,8 +116,8 @@ class BoardDocument(toml.Table, frozen=True):
         memory: How much it has, such as "4G".
         firmware: What it starts with.
         budgets: All time budgets are multiplied with it.
-        medium: The stick that it boots; without it, the user prepares the stick.
-        disk: The disk that the recipe's disk image goes to; without it, the user prepares the disk.
+        medium: What it boots; without it, somebody else sees to that.
+        disk: The disk that the recipe's disk image goes to; without it, somebody else sees to that.
     """
 
     summary: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -14,7 +13,7 @@ from harness.machine.board import baud_check
 from harness.machine.board.line import SerialLine
 from harness.machine.board.port import open_port
 from harness.machine.board.power import Switch
-from harness.machine.protocol import End, EndCause, Usage
+from harness.machine.protocol import End, Usage, end_told_by
 
 if TYPE_CHECKING:
     import socket
@@ -26,13 +25,8 @@ if TYPE_CHECKING:
     from harness.console.transport import Transport
     from harness.machine.board.document import Board
     from harness.machine.board.line import Gap
-    from harness.machine.protocol import ProcessorSample
+    from harness.machine.protocol import EndCause, ProcessorSample
 
-# What Linux says last (kernel/reboot.c), whatever its console's level.
-_LAST = {
-    re.compile(rb"reboot: (?:Power down|System halted)"): EndCause.GUEST_SHUTDOWN,
-    re.compile(rb"reboot: (?:Restarting system|machine restart)"): EndCause.GUEST_RESET,
-}
 _TAIL = 64  # bytes that such words may be cut at
 _FAREWELL = 1.0  # seconds for what follows them
 _GARBLED = 10.0  # seconds that garbage may last: firmware may speak at another speed than what it boots
@@ -171,9 +165,7 @@ class BoardMachine:
         if not self._sane:
             self._recent = (self._recent + data)[-baud_check.WINDOW :]
         text = self._tail + data
-        for words, cause in _LAST.items():
-            if words.search(text):
-                self._cause = cause
+        self._cause = end_told_by(text) or self._cause
         self._tail = text[-_TAIL:]
 
     def _check_speed(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Writes a board's stick or disk if it is attached here."""
+"""Writes what a board boots and uses, when its stick or disk is attached to this host; nothing else ever."""
 
 from __future__ import annotations
 

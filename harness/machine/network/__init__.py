@@ -1,1 +1,1 @@
-"""A guest's network: QEMU's arguments, DNS and HTTP."""
+"""The restricted network of a guest: QEMU's arguments and the services on it."""
