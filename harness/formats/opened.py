@@ -286,7 +286,7 @@ def _members_of(file: BinaryIO, partitions: dict[str, Partition]) -> Iterator[Me
     from harness.formats.ext import reader as ext_reader
 
     for root, partition in partitions.items():
-        for member in ext_reader.members(file, partition.offset):
+        for member in ext_reader.members(file, partition.offset, partition.size):
             path = f"{root}/{member.path}".rstrip("/")
             yield msgspec.structs.replace(
                 member, path=path, link=f"{root}/{member.link}" if member.link else ""

@@ -1,32 +1,53 @@
-"""Reads tar archives (ustar, pax and GNU), which diskimage-builder and others make."""
+"""Reads tar archives: ustar, pax and GNU."""
 
 from __future__ import annotations
 
 import stat
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 from harness.core.errors import ConfigError
 from harness.formats.member import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _BLOCK = 1 << 20
-_TYPES = {
+KINDS: Final[Mapping[bytes, int]] = {
     tarfile.DIRTYPE: stat.S_IFDIR,
     tarfile.SYMTYPE: stat.S_IFLNK,
     tarfile.CHRTYPE: stat.S_IFCHR,
     tarfile.BLKTYPE: stat.S_IFBLK,
     tarfile.FIFOTYPE: stat.S_IFIFO,
+    **dict.fromkeys(tarfile.REGULAR_TYPES, stat.S_IFREG),
 }
 # What tarfile raises for archives that are damaged, beside its own.
-_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, KeyError, RecursionError)
+DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, KeyError, RecursionError)
+_NO_END = "it ends without the blocks of zeros that end a tar archive: it is cut off"
 
 
 class TarError(ConfigError):
     """A tar archive that is damaged or cut off."""
+
+
+class Header(tarfile.TarInfo):
+    """A header; where there is none, and no end either, it says so. tarfile itself would end in silence."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """The next header of an archive."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined] # typeshed lacks it
+                raise
+            raise tarfile.ReadError(f"{_NO_END} or damaged ({error})") from None
+
+
+def open_tar(path: Path) -> tarfile.TarFile:
+    """Open an uncompressed archive; one that is cut off or damaged anywhere raises one of `DAMAGE`."""
+    return tarfile.open(path, "r:", tarinfo=Header, encoding="utf-8", errors="surrogateescape")
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -40,7 +61,7 @@ def members(path: Path) -> Iterator[Member]:
     """
     files: dict[str, tarfile.TarInfo] = {}
     try:
-        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+        with open_tar(path) as tar:
             for info in tar:
                 if info.isfile():
                     files[info.name] = info
@@ -48,12 +69,12 @@ def members(path: Path) -> Iterator[Member]:
                 if content is not None:
                     files[info.name] = content
                 yield _member(path, info, content)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise TarError(f"{path} is a damaged tar archive: {error}") from None
 
 
 def _member(path: Path, info: tarfile.TarInfo, content: tarfile.TarInfo | None) -> Member:
-    kind = _TYPES.get(info.type, stat.S_IFREG)
+    kind = KINDS.get(info.type, stat.S_IFREG)
     is_file = kind == stat.S_IFREG and content is not None
     return Member(
         path=info.name,
@@ -76,5 +97,5 @@ def _blocks(path: Path, info: tarfile.TarInfo) -> Iterator[bytes]:
             content = tar.extractfile(info)
             while content and (block := content.read(_BLOCK)):
                 yield block
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise TarError(f"{path} is cut off or damaged in {info.name}: {error}") from None

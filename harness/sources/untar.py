@@ -18,6 +18,7 @@ import msgspec
 import zstandard
 
 from harness.core.errors import ConfigError
+from harness.formats.tar_reader import DAMAGE, KINDS, Header
 from harness.sources.unpacked import FILES, Unpacked, write_members
 
 if TYPE_CHECKING:
@@ -25,24 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK = 1 << 20
-_KINDS = {
-    tarfile.DIRTYPE: stat.S_IFDIR,
-    tarfile.SYMTYPE: stat.S_IFLNK,
-    tarfile.CHRTYPE: stat.S_IFCHR,
-    tarfile.BLKTYPE: stat.S_IFBLK,
-    tarfile.FIFOTYPE: stat.S_IFIFO,
-    **dict.fromkeys(tarfile.REGULAR_TYPES, stat.S_IFREG),
-}
 # What the libraries raise for damaged archives. OSError too: gzip and bz2 raise it without an errno.
-_DAMAGE = (
-    tarfile.TarError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    zstandard.ZstdError,
-    ValueError,
-    OverflowError,
-)
+_DAMAGE = (*DAMAGE, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 # How archives begin: RFC 1952, 2.3.1; bzip2; The .xz File Format 1.1, 2.1.1.1; RFC 8878, 3.1.1.
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 # Errors of making a file whose place is taken by a directory, or the other way round, or whose name no
@@ -67,7 +52,12 @@ def unpack(tar: IO[bytes], directory: Path, what: str) -> None:
     with (
         _damage_named(what),
         tarfile.open(
-            fileobj=tar, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape"
+            fileobj=tar,
+            mode="r|",
+            bufsize=_BLOCK,
+            tarinfo=Header,
+            encoding="utf-8",
+            errors="surrogateescape",
         ) as archive,
     ):
         for info in archive:
@@ -141,14 +131,14 @@ def _member(name: bytes, info: tarfile.TarInfo, earlier: dict[bytes, Unpacked], 
             raise _wrong(what, name, f"is a hard link to {info.linkname!r}, which is no file before it")
         link = (first.link or first.name) if stat.S_ISREG(first.mode) else b""
         return msgspec.structs.replace(first, name=name, link=link)
-    if info.type not in _KINDS:
+    if info.type not in KINDS:
         raise _wrong(what, name, f"is of the unknown kind {info.type!r}")
     target = os.fsencode(info.linkname) if info.issym() else b""
     if info.issym() and (not target or b"\0" in target):
         raise _wrong(what, name, "is a symbolic link without a target")
     return Unpacked(
         name=name,
-        mode=_KINDS[info.type] | stat.S_IMODE(info.mode),
+        mode=KINDS[info.type] | stat.S_IMODE(info.mode),
         uid=info.uid,
         gid=info.gid,
         target=target,

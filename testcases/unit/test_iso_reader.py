@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.errors import ConfigError, Interrupted
+from harness.core.errors import ConfigError
 from harness.formats.iso import isohybrid
 from harness.formats.iso.boot import describe
-from harness.formats.iso.reader import _Filesystem, members
+from harness.formats.iso.reader import members
 from harness.image.checks.iso import problems
 from harness.recipe import Iso, MenuEntry
 from testcases.system.test_iso import Shelf, link, regular, shelf, write
@@ -246,16 +246,3 @@ def test_menus_of_others_may_name_what_their_loader_finds(shelf: Shelf, tmp_path
     stick = Iso(name="stick", menu=(MenuEntry(title="a", kernel="seed", initramfs="first", command_line=""),))
     path, _ = write(shelf, tmp_path / "stick.iso", [regular("other/grub.cfg", menu)], stick)
     assert not list(problems(path))
-
-
-def test_who_stops_while_it_is_read_is_not_told_of_damage(
-    stick: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The library's exceptions of every kind mean damage, and Ctrl-C can come in the middle of them."""
-
-    def stop(*_: object) -> bytes:
-        raise Interrupted("stopped by SIGINT")
-
-    monkeypatch.setattr(_Filesystem, "read", stop)
-    with pytest.raises(Interrupted):
-        list(members(stick))

@@ -36,12 +36,13 @@ def identify(file: BinaryIO, offset: int = 0) -> ExtFilesystem | None:
         return None
 
 
-def members(file: BinaryIO, offset: int = 0) -> Iterator[Member]:
+def members(file: BinaryIO, offset: int = 0, room: int | None = None) -> Iterator[Member]:
     """All files of a filesystem, each directory before what is in it, the root first, with the path "".
 
     Args:
         file: The image.
         offset: The byte at which the filesystem begins.
+        room: Bytes that there are for it; None for all up to the end of the file.
 
     Yields:
         Members; of a file with several names, the first that is found carries the content.
@@ -49,7 +50,7 @@ def members(file: BinaryIO, offset: int = 0) -> Iterator[Member]:
     Raises:
         ExtError: The image is damaged, cut off, or encrypted; with its name and the byte.
     """
-    source = ExtSource(file, offset)
+    source = ExtSource(file, offset, room)
     first_names: dict[int, str] = {}
     for path, inode in walk(source):
         yield _member(source, inode, path, first_names)

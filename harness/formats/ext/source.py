@@ -5,6 +5,7 @@ Format: the kernel's Documentation/filesystems/ext4/{group_descr,inodes,ifork,in
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from typing import TYPE_CHECKING
@@ -70,15 +71,22 @@ class ExtSource:
     Args:
         file: The image; it is moved about in.
         offset: The byte at which the filesystem begins.
+        room: Bytes that there are for it; None for all up to the end of the file.
 
     Raises:
-        ExtError: There is no filesystem, or the image is damaged; so do all methods.
+        ExtError: There is no filesystem, or the image is damaged or cut off; so do all methods.
     """
 
-    def __init__(self, file: BinaryIO, offset: int) -> None:
+    def __init__(self, file: BinaryIO, offset: int, room: int | None = None) -> None:
         self.superblock = ext_superblock.read(file, offset)
         self._file = file
         self._offset = offset
+        size = self.superblock.about.size
+        has = file.seek(0, os.SEEK_END) - offset
+        if room is not None and room < size <= has:
+            raise self.error(1024, f"the filesystem has {size} bytes, more than its partition, which has {room}")
+        if has < size:
+            raise self.error(has, f"the image is cut off: its filesystem has {size} bytes")
 
     def error(self, at: int, what: str) -> ExtError:
         """An error at a byte of the filesystem."""

@@ -14,15 +14,12 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.iso import isohybrid
+from harness.formats.iso.records import BOOT_RECORD, PRIMARY, SECTOR, descriptors, volume_size
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-_SECTOR = 2048
-_FIRST_DESCRIPTOR = 16  # in sectors
-_DESCRIPTORS_MAX = 64
-_PRIMARY, _BOOT_RECORD, _TERMINATOR = 1, 0, 255
 _EL_TORITO = b"EL TORITO SPECIFICATION"
 _CATALOG_MAX = 64 * 32  # bytes; catalogs of two to five entries of 32 bytes are all that is seen
 _PLATFORMS = {0: "BIOS", 1: "PowerPC", 2: "Mac", 0xEF: "UEFI"}
@@ -103,17 +100,12 @@ def describe(path: Path) -> IsoBoot:
 def _describe(path: Path, file: BinaryIO) -> IsoBoot:
     size = file.seek(0, os.SEEK_END)
     volume, catalog = None, None
-    for number in range(_DESCRIPTORS_MAX):
-        sector = _read(file, (_FIRST_DESCRIPTOR + number) * _SECTOR, _SECTOR)
-        if len(sector) < _SECTOR or sector[1:6] != b"CD001" or sector[0] == _TERMINATOR:
-            break
-        if sector[0] == _PRIMARY and volume is None:
-            (blocks,) = struct.unpack_from("<I", sector, 80)
-            (block_size,) = struct.unpack_from("<H", sector, 128)
-            volume = blocks * block_size
-        elif sector[0] == _BOOT_RECORD and sector.startswith(_EL_TORITO, 7):
+    for sector in descriptors(file):
+        if sector[0] == PRIMARY and volume is None:
+            volume = volume_size(sector)
+        elif sector[0] == BOOT_RECORD and sector.startswith(_EL_TORITO, 7):
             (start,) = struct.unpack_from("<I", sector, 71)
-            catalog = start * _SECTOR
+            catalog = start * SECTOR
     if volume is None:
         raise ConfigError(f"{path} is no ISO 9660 image: it has no volume descriptor")
     table = b"" if catalog is None else _read(file, catalog, _CATALOG_MAX)
@@ -162,7 +154,7 @@ def _entry(entry: bytes, platform: int) -> CatalogEntry:
         platform=_PLATFORMS.get(platform, f"{platform:#x}"),
         bootable=entry[0] == 0x88,
         emulation=bool(entry[1] & 0xF),
-        offset=start * _SECTOR,
+        offset=start * SECTOR,
         size=sectors * isohybrid.SECTOR,
     )
 

@@ -1,19 +1,20 @@
-"""Reads ISO 9660 images, our own and others': with Rock Ridge, else Joliet, else the plain names.
+"""Reads ISO 9660 images: with Rock Ridge, else Joliet, else the plain names.
 
-pycdlib reads the directories; contents are read from the file when they are asked for.
+Sizes come from the directory records and are compared with the size of the file: an image that is cut off is
+refused and never read as a shorter one.
 """
 
 from __future__ import annotations
 
-import calendar
 import os
 import stat
-from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-
-from pycdlib import PyCdlib
+import struct
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
+from harness.formats.iso.records import DirectoryRecord, IsoError, IsoSource, Zisofs
 from harness.formats.member import Member
 
 if TYPE_CHECKING:
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     Extents = tuple[tuple[int, int], ...]
 
 _BLOCK = 1 << 20
-_SYSTEM_AREA = 16 * 2048  # in front of the filesystem: boot records and partition tables
-_READS_MAX = 4  # times the image's size that its directories may make us read
 _PLAIN_FILE, _PLAIN_DIRECTORY = stat.S_IFREG | 0o444, stat.S_IFDIR | 0o555
-_DAMAGED = "fetch or build it again"
+_ZISOFS_MAGIC = b"\x37\xe4\x53\x96\xc9\xdb\xd6\x07"
+_ZISOFS_BLOCKS = range(1 << 15, (1 << 17) + 1)  # bytes; what the kernel takes
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -36,14 +36,11 @@ def members(path: Path) -> Iterator[Member]:
     Files that share their content are hard links to the first of them.
 
     Raises:
-        ConfigError: It is damaged, cut off or no ISO image; where a file's content lies outside of the image,
-            when its blocks are asked for.
+        IsoError: It is damaged or no ISO image; where it is cut off, after the last member at the latest. The
+            blocks of a file that is not all there raise it too.
+        ConfigError: It cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _members(path, file)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    yield from _walk(path, {})
 
 
 def places(path: Path) -> dict[str, Extents]:
@@ -53,198 +50,165 @@ def places(path: Path) -> dict[str, Extents]:
         ConfigError: As `members`.
     """
     found: dict[str, Extents] = {}
-    try:
-        with path.open("rb") as file:
-            for _ in _members(path, file, found):
-                pass
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    for _ in _walk(path, found):
+        pass
     return found
 
 
-def _members(path: Path, file: BinaryIO, places: dict[str, Extents] | None = None) -> Iterator[Member]:
-    iso = PyCdlib()
+def _walk(path: Path, places: dict[str, Extents]) -> Iterator[Member]:
     try:
-        iso.open_fp(cast("BinaryIO", _Filesystem(path, file)))
-        yield from _Walk(path, iso, {} if places is None else places).members()
-    except (ConfigError, OSError):
-        raise
-    except Exception as error:  # the library meets damage with exceptions of every kind
-        what = str(error) or type(error).__name__
-        raise ConfigError(f"{path} is a damaged ISO 9660 image, or none: {what}", hint=_DAMAGED) from error
+        with path.open("rb") as file:
+            yield from _Walk(IsoSource(path, file), places).members()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 class _Walk:
-    """Goes through the directories that pycdlib has read.
+    """Goes through the directories of an image."""
 
-    The kind of names is the best one that the image has.
-    """
-
-    def __init__(self, path: Path, iso: PyCdlib, places: dict[str, Extents]) -> None:
-        self._path = path
+    def __init__(self, source: IsoSource, places: dict[str, Extents]) -> None:
+        self._source = source
         self._places = places
-        self._block = iso.logical_block_size
         self._links: dict[Extents, str] = {}
-        self._rock_ridge = iso.has_rock_ridge()
-        self._joliet = iso.has_joliet() and not self._rock_ridge
-        self._root: Any = iso.get_record(joliet_path="/") if self._joliet else iso.get_record(iso_path="/")
 
     def members(self) -> Iterator[Member]:
-        waiting = [("", self._root)]
+        source = self._source
+        last, end = "", 0
+        waiting = [("", source.root, frozenset({source.root.offset}))]
         while waiting:
-            above, directory = waiting.pop()
+            above, directory, ways = waiting.pop()
             below = []
-            for records in _by_name(directory.children):
-                record = self._relocated(records[0])
-                name = self._name(records[0])
-                if record is None or not name:
+            for records in self._files(directory, above):
+                member, inner = self._member(above, records)
+                if member is None:
                     continue
-                path = f"{above}{name}"
-                yield self._member(path, record, records)
-                if record.is_dir():
-                    below.append((f"{path}/", record))
+                yield member
+                if inner is not None:
+                    if inner.offset in ways:
+                        raise source.damaged(f"the directory {member.path} is inside itself")
+                    below.append((f"{member.path}/", inner, ways | {inner.offset}))
+                for offset, length in self._places.get(member.path, ()):
+                    if length and offset + length > end:
+                        last, end = member.path, offset + length
             waiting += reversed(below)
+        if end > source.size:
+            raise source.cut_off(last, end)
 
-    def _relocated(self, record: Any) -> Any:
-        """The record, or the one that Rock Ridge moved elsewhere because it lay too deep; None there."""
-        extension = record.rock_ridge if self._rock_ridge else None
-        if extension is None:
-            return record
-        if extension.child_link_record_exists():
-            return extension.cl_to_moved_dr
-        return None if extension.relocated_record() else record
+    def _files(self, directory: DirectoryRecord, name: str) -> Iterator[list[DirectoryRecord]]:
+        """The files of a directory; those of 4 GiB and more have several records."""
+        pieces: list[DirectoryRecord] = []
+        for record in self._source.records(directory, name or "/"):
+            if record.name in {b"\0", b"\1", b""} or record.is_associated:
+                continue
+            pieces.append(record)
+            if not record.continues:
+                yield pieces
+                pieces = []
+        if pieces:
+            raise self._source.damaged(f"the directory {name or '/'} ends in the middle of a file")
 
-    def _name(self, record: Any) -> str:
-        if self._rock_ridge:
-            return os.fsdecode(record.rock_ridge.name()) if record.rock_ridge else ""
-        identifier = record.file_identifier()
-        if self._joliet:
-            return str(identifier.decode("utf-16-be", "replace")).partition(";")[0]
-        # As Linux shows them: in small letters, without the version and a dot that nothing follows.
-        return str(identifier.decode("latin-1")).partition(";")[0].removesuffix(".").lower()
-
-    def _member(self, path: str, record: Any, records: list[Any]) -> Member:
-        extension = record.rock_ridge if self._rock_ridge else None
-        attributes = _first(extension, "px_record")
-        numbers = _first(extension, "pn_record")
-        mode = _PLAIN_DIRECTORY if record.is_dir() else _PLAIN_FILE
-        owner = (0, 0)
-        if attributes is not None:
-            mode = attributes.posix_file_mode
-            owner = (attributes.posix_user_id, attributes.posix_group_id)
-        target, link, size = "", "", 0
+    def _member(
+        self, above: str, records: list[DirectoryRecord]
+    ) -> tuple[Member | None, DirectoryRecord | None]:
+        """A file, and its record if it is a directory; None for what is shown elsewhere."""
+        source, record = self._source, records[0]
+        plain = self._name(record)
+        rock_ridge = source.rock_ridge(record, f"{above}{plain}")
+        path = above + (os.fsdecode(rock_ridge.name) or plain)
+        if rock_ridge.relocated:
+            return None, None
+        if rock_ridge.child is not None:
+            record = source.own_record(rock_ridge.child, path)
+            rock_ridge = source.rock_ridge(record, path)
+        mode = rock_ridge.mode
+        if mode is None:
+            mode = _PLAIN_DIRECTORY if record.is_directory else _PLAIN_FILE
+        elif record.is_directory != stat.S_ISDIR(mode):
+            raise source.damaged(f"{path} is a directory and something else")
+        if stat.S_ISLNK(mode):
+            mode = stat.S_IFLNK | 0o777  # some writers leave out bits that no system looks at
+        size, link = 0, ""
         extents: Extents = ()
-        if extension is not None and extension.is_symlink():
-            mode = stat.S_IFLNK | 0o777
-            target = os.fsdecode(extension.symlink_path())
-        elif stat.S_ISREG(mode) and not record.is_dir():
-            extents = tuple(
-                (each.extent_location() * self._block, each.get_data_length()) for each in records
-            )
-            size = sum(extent[1] for extent in extents)
+        if stat.S_ISREG(mode):
+            extents = tuple((each.offset, each.size) for each in records)
+            size = rock_ridge.zisofs.size if rock_ridge.zisofs else sum(each.size for each in records)
             self._places[path] = extents
             if size:
                 first = self._links.setdefault(extents, path)
                 link = "" if first == path else first
-        return Member(
+        member = Member(
             path=path,
             mode=mode,
-            uid=owner[0],
-            gid=owner[1],
-            mtime=_seconds(record.date),
+            uid=rock_ridge.owner[0],
+            gid=rock_ridge.owner[1],
+            mtime=record.mtime,
             size=size,
-            target=target,
+            target=rock_ridge.target if stat.S_ISLNK(mode) else "",
             link=link,
-            device=_device(numbers),
-            blocks=self._blocks(path, extents),
+            device=rock_ridge.device,
+            blocks=self._blocks(
+                path, extents, rock_ridge.zisofs, any(each.is_interleaved for each in records)
+            ),
         )
+        return member, record if record.is_directory else None
 
-    def _blocks(self, path: str, extents: Extents) -> Callable[[], Iterator[bytes]]:
+    def _name(self, record: DirectoryRecord) -> str:
+        if self._source.is_joliet:
+            return record.name.decode("utf-16-be", "replace").partition(";")[0]
+        # As Linux shows them: in small letters, without the version and a dot that nothing follows.
+        return record.name.decode("latin-1").partition(";")[0].removesuffix(".").lower()
+
+    def _blocks(
+        self, path: str, extents: Extents, zisofs: Zisofs | None, interleaved: bool
+    ) -> Callable[[], Iterator[bytes]]:
+        source = self._source
+        raw = partial(_pieces, source, path, extents)
+
         def blocks() -> Iterator[bytes]:
-            with self._path.open("rb") as file:
-                for offset, length in extents:
-                    file.seek(offset)
-                    left = length
-                    while left:
-                        block = file.read(min(_BLOCK, left))
-                        if not block:
-                            message = (
-                                f"{self._path} is cut off: {path} goes on for {left} bytes after its end"
-                            )
-                            raise ConfigError(message, hint=_DAMAGED)
-                        left -= len(block)
-                        yield block
+            if interleaved or (zisofs and (zisofs.algorithm != b"pz" or zisofs.block not in _ZISOFS_BLOCKS)):
+                how = "interleaved" if interleaved else "compressed with a later version of zisofs"
+                raise IsoError(
+                    f"{source.path}: {path} is {how}, which is not read here", hint="mount the image"
+                )
+            yield from _unpacked(source, path, raw, zisofs) if zisofs else raw()
 
         return blocks
 
 
-class _Filesystem(RawIOBase):
-    """The image as pycdlib may see it: without boot records, which it would judge, and with some patience."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self._path = path
-        self._file = file
-        size = file.seek(0, SEEK_END)
-        self._patience = _READS_MAX * size + _BLOCK
-        file.seek(0)
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        """Go to a place; one before the beginning can only come from damage."""
-        at = {SEEK_SET: 0, SEEK_CUR: self._file.tell()}.get(whence)
-        if at is not None and not 0 <= at + offset < 1 << 62:
-            raise ConfigError(f"{self._path} is a damaged ISO 9660 image: it points far outside of itself")
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Where the next byte is."""
-        return self._file.tell()
-
-    def read(self, size: int = -1) -> bytes:
-        """Bytes of the filesystem; zeros in front of it."""
-        start = self._file.tell()
-        data = self._file.read(size)
-        self._patience -= max(len(data), 1)
-        if self._patience < 0:
-            raise ConfigError(f"{self._path} is a damaged ISO 9660 image: its directories lead in circles")
-        hidden = max(0, min(_SYSTEM_AREA - start, len(data)))
-        return bytes(hidden) + data[hidden:]
+def _pieces(source: IsoSource, path: str, extents: Extents) -> Iterator[bytes]:
+    """The content of a file as it is stored."""
+    end = max((offset + length for offset, length in extents if length), default=0)
+    if end > source.size:
+        raise source.cut_off(path, end)
+    with source.path.open("rb") as file:
+        for offset, length in extents:
+            file.seek(offset)
+            for at in range(0, length, _BLOCK):
+                block = file.read(min(_BLOCK, length - at))
+                if len(block) < min(_BLOCK, length - at):
+                    raise source.cut_off(path, offset + length)
+                yield block
 
 
-def _by_name(records: list[Any]) -> Iterator[list[Any]]:
-    """Records of a directory that are one file each: those of 4 GiB and more have several of one name."""
-    same: list[Any] = []
-    for record in records:
-        if record.is_dot() or record.is_dotdot():
-            continue
-        if same and record.file_identifier() != same[0].file_identifier():
-            yield same
-            same = []
-        same.append(record)
-    if same:
-        yield same
-
-
-def _first(extension: Any, kind: str) -> Any:
-    """A record of Rock Ridge, which may stand in the directory or in its continuation."""
-    for entries in (extension.dr_entries, extension.ce_entries) if extension is not None else ():
-        if entries is not None and getattr(entries, kind) is not None:
-            return getattr(entries, kind)
-    return None
-
-
-def _device(numbers: Any) -> tuple[int, int]:
-    """Major and minor number: apart, or as one number in the low half (RRIP 1.12, 4.1.2)."""
-    if numbers is None:
-        return (0, 0)
-    if numbers.dev_t_high:
-        return (numbers.dev_t_high, numbers.dev_t_low)
-    number = numbers.dev_t_low
-    return (os.major(number), os.minor(number))
-
-
-def _seconds(date: Any) -> int:
-    """Seconds since 1970 of a directory record's date, whose zone is in quarters of an hour."""
-    when = (1900 + date.years_since_1900, date.month, date.day_of_month, date.hour, date.minute, date.second)
-    if not 1 <= date.month <= 12 or not 1 <= date.day_of_month <= 31:
-        return 0
-    return calendar.timegm(when) - int(date.gmtoffset) * 15 * 60
+def _unpacked(
+    source: IsoSource, path: str, raw: Callable[[], Iterator[bytes]], zisofs: Zisofs
+) -> Iterator[bytes]:
+    """The content of a file that zisofs compresses block by block; a block of no bytes is zeros."""
+    packed = b"".join(raw())
+    count = -(-zisofs.size // zisofs.block)
+    if not packed.startswith(_ZISOFS_MAGIC) or len(packed) < zisofs.header + 4 * (count + 1):
+        raise source.damaged(f"{path} does not begin as zisofs makes it")
+    pointers = struct.unpack_from(f"<{count + 1}I", packed, zisofs.header)
+    for number in range(count):
+        start, end = pointers[number : number + 2]
+        size = min(zisofs.block, zisofs.size - number * zisofs.block)
+        if not start <= end <= len(packed):
+            raise source.damaged(f"block {number} of {path} lies outside of it")
+        try:
+            unpacker = zlib.decompressobj()
+            block = unpacker.decompress(packed[start:end], size) if end > start else bytes(size)
+        except zlib.error as error:
+            raise source.damaged(f"block {number} of {path}: {error}") from None
+        if len(block) != size:
+            raise source.damaged(f"block {number} of {path} has {len(block)} of {size} bytes")
+        yield block

@@ -20,6 +20,7 @@ from debian.deb822 import Deb822
 
 from harness.core.errors import InfraError
 from harness.formats.names import matches, plain
+from harness.formats.tar_reader import KINDS, open_tar
 from harness.formats.tree import Written
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-TYPES: Final[Mapping[bytes, int]] = {
-    tarfile.DIRTYPE: stat.S_IFDIR,
-    tarfile.SYMTYPE: stat.S_IFLNK,
-    tarfile.CHRTYPE: stat.S_IFCHR,
-    tarfile.BLKTYPE: stat.S_IFBLK,
-}
+_KEPT = {stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK}  # beside files
 MADE_HERE: Final = "scripts of packages and elements"
 _XATTR = "SCHILY.xattr."  # what GNU tar puts before the names of extended attributes
 
@@ -122,7 +118,7 @@ def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
     """
     try:
         with (
-            tarfile.open(raw, "r:", encoding="utf-8", errors="surrogateescape") as given,
+            open_tar(raw) as given,
             tarfile.open(path, "w:", format=tarfile.PAX_FORMAT, errors="surrogateescape") as made,
         ):
             owner = owners(given)
@@ -183,7 +179,7 @@ def _members(tar: tarfile.TarFile, drop: Sequence[str]) -> Iterator[tuple[tarfil
             files[name] = info
         elif info.islnk():
             files[name] = files[plain(info.linkname) or ""]
-        if name and (info.type in TYPES or name in files) and not matches(name, drop):
+        if name and (KINDS.get(info.type) in _KEPT or name in files) and not matches(name, drop):
             kept[name] = info
     made = {name: _special(name, tarfile.DIRTYPE, mode) for name, mode in _PLACES.items() if name not in kept}
     for name, (major, minor, mode) in _NODES.items():
@@ -255,7 +251,7 @@ def _add(tar: tarfile.TarFile, info: tarfile.TarInfo, data: IO[bytes] | None) ->
 def _written(info: tarfile.TarInfo, sha256: str, owner: Mapping[str, str]) -> Written:
     return Written(
         path=info.name,
-        mode=TYPES.get(info.type, stat.S_IFREG) | info.mode,
+        mode=KINDS.get(info.type, stat.S_IFREG) | info.mode,
         uid=info.uid,
         gid=info.gid,
         size=len(os.fsencode(info.linkname)) if info.issym() else info.size,

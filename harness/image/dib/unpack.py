@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import stat
-import tarfile
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.formats.names import matches
+from harness.formats.tar_reader import KINDS, open_tar
 from harness.formats.tree import Entry
 from harness.image.dib import root as dib_root
 
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -33,7 +34,7 @@ def entries(artifact: Artifact, content: Unpacked, store: Store) -> Iterator[Ent
     prefix = f"{content.path}/" if content.path else ""
     numbers: dict[str, int] = {}  # files by path; a hard link has the number of its file
     placed: dict[int, str] = {}  # where a file went first
-    with _opened(artifact.path) as tar:
+    with open_tar(artifact.path) as tar:
         files = store.get("unpacked", {"tar": artifact.sha256}, lambda place: _unpack(tar, place)) / "files"
         owner = dib_root.owners(tar)
         for info in tar:
@@ -45,7 +46,7 @@ def entries(artifact: Artifact, content: Unpacked, store: Store) -> Iterator[Ent
                 continue
             entry = Entry(
                 prefix + info.name,
-                dib_root.TYPES.get(info.type, stat.S_IFREG) | info.mode,
+                KINDS.get(info.type, stat.S_IFREG) | info.mode,
                 target=info.linkname if info.issym() else "",
                 device=(info.devmajor, info.devminor) if info.isdev() else (0, 0),
                 uid=info.uid,
@@ -69,7 +70,3 @@ def _unpack(tar: tarfile.TarFile, directory: Path) -> None:
         if info.isreg():
             with dib_root.content(tar, info) as source, (directory / f"files/{number}").open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
-
-
-def _opened(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape")
