@@ -12,13 +12,14 @@ import msgspec
 
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
-from harness.formats import compression
+from harness.formats import compression, magic
 from harness.formats.parts import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.formats.disk.partitions import Partition
+    from harness.formats.magic import FileKind
     from harness.formats.member import Member
 
 # As much as recognising takes: the first volume descriptor of an ISO is the furthest (ECMA-119, 6.2.1).
@@ -27,25 +28,6 @@ _HEAD = 0x8800
 _LIMIT = 64 << 30
 _CPIO = (b"070701", b"070702")
 _GPT = b"EFI PART"
-
-# What else people have: offset, magic, words. The first that matches counts.
-_STRANGERS = (
-    (0x202, b"HdrS", "a Linux kernel"),
-    (0, b"\x7fELF", "an ELF program or kernel"),
-    (0, b"070707", "a cpio archive of the old kind (odc), which the kernel does not unpack"),
-    (0, b"\xc7\x71", "a cpio archive of the binary kind, which the kernel does not unpack"),
-    (0, b"!<arch>\n", "a Debian package or another ar archive"),
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"hsqs", "a squashfs filesystem"),
-    (0, b"XFSB", "an XFS filesystem"),
-    (0x10040, b"_BHRfS_M", "a btrfs filesystem"),
-    (4086, b"SWAPSPACE2", "swap space"),
-    (0, b"#!", "a script"),
-    (0, b"%PDF", "a PDF document"),
-    (0, b"\x89PNG", "a picture"),
-    (54, b"FAT1", "a FAT filesystem without a partition table"),
-    (82, b"FAT32", "a FAT filesystem without a partition table"),
-)
 
 
 class OpenedImage(msgspec.Struct, frozen=True):
@@ -85,7 +67,7 @@ def open_image(path: Path) -> Iterator[OpenedImage]:
         raw, packed = path, ""
         head = _read_head(file)
         if head.startswith(b"QFI\xfb"):
-            from harness.formats.disk.partitions import raw_of_qcow2
+            from harness.formats.disk.qcow2 import raw_of_qcow2
 
             raw, packed = stack.enter_context(raw_of_qcow2(path)), "qcow2: "
         elif (name := compression.detect(head)) != "none" and not _starts_cpio(_unpacked_head(path, file)):
@@ -203,9 +185,13 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
         head.startswith(b"\x55\xaa", 510) and not is_kernel and _has_table(head)
     ):
         return _disk(path, raw, file)
+    if head.startswith(_GPT, 4096):
+        return _disk(path, raw, file)
+    kind = _stranger(head + file.read(magic.HEAD - len(head)))
     raise ConfigError(
-        f"{path} is no image but {_stranger(head)}",
-        hint="images are cpio archives, ext2/3/4 filesystems, disks with an MBR or GPT, ISO 9660 and tar",
+        f"{path} is no image but {kind.words}",
+        hint=kind.hint
+        or "images are cpio archives, ext2/3/4 filesystems, disks with an MBR or GPT, ISO 9660 and tar",
     )
 
 
@@ -216,17 +202,12 @@ def _has_table(head: bytes) -> bool:
     return complete and all(e[0] in {0, 0x80} for e in entries) and any(e[4] for e in entries)
 
 
-def _stranger(head: bytes) -> str:
-    if not head.strip(b"\0"):
-        return "empty" if not head else "nothing but zeros where one begins"
-    for offset, magic, words in _STRANGERS:
-        if head.startswith(magic, offset):
-            return words
-    if _has_table(head):
-        return "a disk whose first sector does not end with the signature 55 aa: no BIOS boots it"
-    if b"\0" not in head[:512]:
-        return "a text"
-    return "something unknown"
+def _stranger(head: bytes) -> FileKind:
+    kind = magic.kind_of(head)
+    if kind.words == "something unknown" and _has_table(head):
+        what = "a disk whose first sector does not end with the signature 55 aa: no BIOS boots it"
+        return magic.FileKind(what, "make its partition table anew")
+    return kind
 
 
 def _cpio(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImage:

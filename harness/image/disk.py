@@ -10,7 +10,7 @@ import msgspec
 
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
-from harness.formats.disk import partitions, swap
+from harness.formats.disk import partitions, qcow2, swap
 from harness.formats.ext import writer as ext_writer
 from harness.formats.ext.groups import Identity
 from harness.formats.ext.layout import KINDS
@@ -76,7 +76,7 @@ def write(
     try:
         written = _write_raw(disk, places, planned, raw)
         if raw != path:
-            partitions.write_qcow2(raw, path)
+            qcow2.write_qcow2(raw, path)
             raw.unlink()
     except OSError as error:
         _remove(raw, path)

@@ -20,6 +20,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
+from harness.formats.magic import kind_of
 from harness.kernel import unified, vmlinux
 from harness.kernel.image import KernelImage
 
@@ -45,23 +46,6 @@ _PAYLOADS = {
     b"BZ": "bzip2",
     b"\x89L": "lzo",
 }
-
-# What people give by mistake: offset, magic, what it is, what to do. The first that matches counts.
-_STRANGERS = (
-    (0x38, b"ARMd", "a kernel for another architecture (arm64)", "give a kernel for x86"),
-    (0x38, b"ARM\x64", "a kernel for another architecture (arm64)", "give a kernel for x86"),
-    (0x38, b"RSC\x05", "a kernel for another architecture (riscv)", "give a kernel for x86"),
-    (0x24, b"\x18\x28\x6f\x01", "a kernel for another architecture (arm)", "give a kernel for x86"),
-    (4, b"zimg", "an EFI zboot kernel for another architecture", "give a kernel for x86"),
-    (0, b"MZ", "an EFI program without a Linux boot header", "give the bzImage that is packed in it"),
-    (0, b"\x1f\x8b", "a gzip file", "unpack it; a bzImage unpacks itself"),
-    (0, b"\xfd7zXZ", "an xz file", "unpack it; a bzImage unpacks itself"),
-    (0, b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it; a bzImage unpacks itself"),
-    (0, b"BZh", "a bzip2 file", "unpack it; a bzImage unpacks itself"),
-    (0, b"07070", "a cpio archive (an initramfs?)", "give the kernel here and the archive as initramfs"),
-    (0, b"!<arch>\n", "a Debian package or ar archive", "unpack it (dpkg-deb -x) and give boot/vmlinuz-*"),
-    (0x1FE, b"\x55\xaa", "a boot sector without a Linux boot header", "give the kernel, not a disk image"),
-)
 
 
 def inspect(path: Path) -> KernelImage:
@@ -99,10 +83,11 @@ def _check_magic(path: Path, head: bytes) -> None:
         return
     if not head:
         raise ConfigError(f"kernel {path} is empty", hint=_AGAIN)
-    for offset, magic, what, hint in _STRANGERS:
-        if head.startswith(magic, offset):
-            raise ConfigError(f"{path} is no x86 kernel image but {what}", hint=hint)
-    raise ConfigError(f"{path} is no x86 kernel image", hint="give a bzImage, such as /boot/vmlinuz-*")
+    kind = kind_of(head)
+    hint = "give a bzImage, such as /boot/vmlinuz-*"
+    raise ConfigError(
+        f"{path} is no x86 kernel image but {kind.words}", hint=f"{kind.hint}; {hint}" if kind.hint else hint
+    )
 
 
 def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
@@ -112,16 +97,19 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
     (paragraphs,) = struct.unpack_from("<I" if protocol >= (2, 4) else "<H", head, 0x1F4)
     promised = setup_size + paragraphs * 16
     size = file.seek(0, os.SEEK_END)
-    if promised > size:
-        message = f"kernel {path} is cut off: its header promises {promised} bytes, it has {size}"
-        raise ConfigError(message, hint=_AGAIN)
-
     (initrd_max,) = struct.unpack_from("<I", head, 0x22C)
     (xloadflags,) = struct.unpack_from("<H", head, 0x236)
     payload_offset, payload_size = struct.unpack_from("<II", head, 0x248)
     (command_line_max,) = struct.unpack_from("<I", head, 0x238)
     (init_size,) = struct.unpack_from("<I", head, 0x260)
     payload_at = setup_size + payload_offset
+    if not payload_size and size % 16:
+        # The header counts in units of 16 bytes, and only the build of Linux fills up the last one.
+        promised -= 16 - size % 16
+    promised = max(promised, unified.signature_end(head))
+    if promised > size:
+        message = f"kernel {path} is cut off: its header promises {promised} bytes, it has {size}"
+        raise ConfigError(message, hint=_AGAIN)
     if protocol >= (2, 8) and payload_size and payload_at + payload_size > size:
         message = f"kernel {path} is cut off: its payload ends at byte {payload_at + payload_size} of {size}"
         raise ConfigError(message, hint=_AGAIN)

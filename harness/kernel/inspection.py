@@ -97,7 +97,9 @@ def _kernel(path: Path) -> Iterator[tuple[Path, dict[str, int], dict[str, str]]]
         yield path, {}, {}
         return
     size = path.stat().st_size
-    for name, (offset, length) in sections.items():
+    with path.open("rb") as file:
+        signature = unified.signature_end(file.read(4096))
+    for name, (offset, length) in [*sections.items(), ("its signature", (signature, 0))]:
         if offset + length > size:
             raise ConfigError(
                 f"{name} ends at byte {offset + length} of {size}: the file is cut off",

@@ -24,6 +24,23 @@ def is_pe(head: bytes) -> bool:
     return head.startswith(b"PE\0\0", offset)
 
 
+def signature_end(head: bytes) -> int:
+    """The byte behind the signature of an EFI program that begins so; 0 for one that is not signed.
+
+    It lies behind all sections, and the data directory of the optional header says where (entry 4).
+    """
+    if not is_pe(head):
+        return 0
+    optional = struct.unpack_from("<I", head, 0x3C)[0] + 24
+    directories = optional + {0x10B: 92, 0x20B: 108}.get(
+        int.from_bytes(head[optional : optional + 2], "little"), 0
+    )
+    if directories == optional or len(head) < directories + 44:
+        return 0
+    count, offset, size = struct.unpack_from("<I32xII", head, directories)
+    return int(offset + size) if count > 4 and size else 0
+
+
 def sections(file: BinaryIO) -> dict[str, tuple[int, int]]:
     """Offset and size of each section of a unified kernel image; empty for everything else.
 

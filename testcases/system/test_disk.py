@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.core.errors import ConfigError, InfraError
-from harness.formats.disk import partitions
+from harness.formats.disk import partitions, qcow2
 from harness.formats.ext import reader as ext_reader
 from harness.formats.ext import writer as ext_writer
 from harness.image import disk
@@ -189,11 +189,11 @@ def test_qcow2_is_the_raw_image_and_does_not_depend_on_its_holes(tmp_path: Path)
     raw, _ = write(tmp_path / "raw", Disk(name="d", size="64M"), TREE)
     packed, _ = write(tmp_path / "packed", Disk(name="d", size="64M", format="qcow2"), TREE)
     assert packed.stat().st_size < 8 * MIB
-    with partitions.raw_of_qcow2(packed) as unpacked:
+    with qcow2.raw_of_qcow2(packed) as unpacked:
         assert unpacked.read_bytes() == raw.read_bytes()
     assert not unpacked.exists()
     (tmp_path / "dense").write_bytes(raw.read_bytes())
-    partitions.write_qcow2(tmp_path / "dense", tmp_path / "again")
+    qcow2.write_qcow2(tmp_path / "dense", tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == packed.read_bytes()
 
 

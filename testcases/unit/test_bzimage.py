@@ -148,8 +148,8 @@ def test_cut_off(tmp_path: Path, length: int) -> None:
         (b"MZ".ljust(0x38, b"\0") + b"ARMd" + bytes(4096), r"another architecture \(arm64\)", "x86"),
         (b"MZ\0\0zimg" + bytes(4096), "zboot", "x86"),
         (b"MZ".ljust(0x80, b"\0") + b"PE\0\0" + bytes(4096), "an EFI program", "bzImage"),
-        (b"070701" + b"0" * 600, "a cpio archive", "kernel here"),
-        (bytes(510) + b"\x55\xaa" + bytes(512), "a boot sector", "disk image"),
+        (b"070701" + b"0" * 600, "a cpio archive", "as initramfs"),
+        (bytes(510) + b"\x55\xaa" + bytes(512), "a boot sector", "bzImage"),
         (kernel()[:0x210], "cut off in its boot header", "again"),
     ],
 )

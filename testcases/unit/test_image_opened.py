@@ -248,7 +248,7 @@ def test_tar(tmp_path: Path) -> None:
         (b"070707" + b"0" * 100, "the old kind"),
         (bytes(4086) + b"SWAPSPACE2" + bytes(4096), "swap space"),
         (gzip.compress(b"To whom it may concern\n" * 99), "a text"),
-        (bytes(510) + b"\x55\xaa" + bytes(1000), "something unknown"),
+        (bytes(510) + b"\x55\xaa" + bytes(1000), "a boot sector without a partition table"),
         (b"\0\1\2\3" * 999, "something unknown"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.formats.disk import partitions
+from harness.formats.disk import partitions, qcow2
 from testcases.support.filesystems import MIB, SBIN
 from testcases.support.profiles import fewer
 
@@ -114,7 +114,7 @@ def test_a_damaged_qcow2(tmp_path: Path) -> None:
     path.write_bytes(b"QFI\xfb" + b"\xff" * 600)
     with (
         pytest.raises(ConfigError, match=r"disk.qcow2 is no qcow2 image that can be read"),
-        partitions.raw_of_qcow2(path),
+        qcow2.raw_of_qcow2(path),
     ):
         pass
 
@@ -136,15 +136,15 @@ def test_an_overlay_is_not_followed(tmp_path: Path) -> None:
     subprocess.run(command, check=True)
     with (
         pytest.raises(ConfigError, match="only what differs from"),
-        partitions.raw_of_qcow2(tmp_path / "over"),
+        qcow2.raw_of_qcow2(tmp_path / "over"),
     ):
         pass
 
 
 def test_a_cut_qcow2(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(b"x" * MIB)
-    partitions.write_qcow2(tmp_path / "raw", tmp_path / "packed")
+    qcow2.write_qcow2(tmp_path / "raw", tmp_path / "packed")
     with (tmp_path / "packed").open("r+b") as file:
         file.truncate(200_000)
-    with pytest.raises(ConfigError, match="packed"), partitions.raw_of_qcow2(tmp_path / "packed"):
+    with pytest.raises(ConfigError, match="packed"), qcow2.raw_of_qcow2(tmp_path / "packed"):
         pass

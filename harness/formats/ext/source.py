@@ -84,7 +84,9 @@ class ExtSource:
         size = self.superblock.about.size
         has = file.seek(0, os.SEEK_END) - offset
         if room is not None and room < size <= has:
-            raise self.error(1024, f"the filesystem has {size} bytes, more than its partition, which has {room}")
+            raise self.error(
+                1024, f"the filesystem has {size} bytes, more than its partition, which has {room}"
+            )
         if has < size:
             raise self.error(has, f"the image is cut off: its filesystem has {size} bytes")
 
