@@ -1,0 +1,1 @@
+"""Tests of images/genesis that start the programs of its stages."""
