@@ -5,7 +5,7 @@ Every command pays for what is imported here, so each imports what it needs when
 
 from __future__ import annotations
 
-import io
+import os
 import signal
 import sys
 from importlib import import_module
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import harness
-from harness.cli.printing import err, print_json
-from harness.core.errors import Ending, Interrupted, explained
+from harness.cli.printing import OutputLost, err, open_streams, print_json, remark
+from harness.core.errors import Ending, InfraError, Interrupted, explained
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ _PANELS = {
         "list": "host.list_everything",
     },
 }
+_BROKEN_PIPE = 141  # as shells show a program that SIGPIPE ended
 _HELP = {
     "run": "Build a recipe's images, boot them, follow the run and verify its end.",
     "shell": "Do the same as `run`, and hand you the guest's bash before it is powered off.",
@@ -102,27 +103,44 @@ def _globals(
     if version:
         sys.stdout.write(f"harness {harness.__version__}\n")
         raise typer.Exit
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same, and is not imported yet
+    except FileNotFoundError as error:
+        raise InfraError(
+            "the working directory is gone: it was removed or replaced", hint="change to one that exists"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the outcome's exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Unicode gets a ? instead of a ✓
+    open_streams()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a script's background
             signal.signal(number, _stop)
     try:
+        status = _carried_out(given)
+        sys.stdout.flush()
+    except OutputLost as error:
+        status = _BROKEN_PIPE if error.reader_gone else _report(error, given)
+    sys.exit(status)
+
+
+def _carried_out(given: Sequence[str]) -> int:
+    """Do what the command line says; the exit status."""
+    try:
         program(given)(given)
-        status = Outcome.PASS.exit_code
+    except OutputLost:
+        raise
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Outcome.PASS.exit_code
     except Ending as error:
-        status = _report(error, given)
+        return _report(error, given)
     except Exception as error:
         if "--debug" in given:
             raise
-        status = _report(explained(error), given)
-    sys.exit(status)
+        return _report(explained(error), given)
+    return Outcome.PASS.exit_code
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
@@ -130,11 +148,18 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _report(error: Ending, given: Sequence[str]) -> int:
+    """Say what ended the program; the exit status."""
+    status, message = error.outcome.exit_code, error.message
     if "--debug" in given:
         err().print_exception()
-    if "--json" in given:
-        print_json({"outcome": error.outcome, "error": error.message, "hint": error.hint})
-    err().print(f"harness: {error.message}", markup=False, highlight=False, soft_wrap=True)
+    if "--json" in given and not isinstance(error, OutputLost):
+        try:
+            print_json({"outcome": error.outcome, "error": message, "hint": error.hint})
+            sys.stdout.flush()
+        except OutputLost as lost:
+            status = _BROKEN_PIPE if lost.reader_gone else lost.outcome.exit_code
+            message = message if lost.reader_gone else f"{message}; {lost.message}"
+    remark(f"harness: {message}")
     if error.hint:
-        err().print(f"  {error.hint}", markup=False, highlight=False, soft_wrap=True)
-    return error.outcome.exit_code
+        remark(f"  {error.hint}")
+    return status

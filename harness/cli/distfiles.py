@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import CacheOption, JsonOption, cache_directory
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import err, print_json, print_wide, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from harness.payload.tree import SourceTree
     from harness.sources.downloads import Downloads
 
+_SHOWN = 8  # missing files that are named
+
 app = typer.Typer(
     help="See to the files that a bootstrap's checkout downloads: all eras, all kinds of lists.",
     no_args_is_help=True,
@@ -28,6 +30,7 @@ TreeOption = Annotated[Path, typer.Option("--tree", help="The checkout.")]
 StageOption = Annotated[
     list[str] | None, typer.Option("--stage", help="Only the files that this stage needs; repeatable.")
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="List all files, one by one.")]
 MirrorOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,9 +46,13 @@ def _tree(context: typer.Context, tree: TreeOption) -> None:
 
 @app.command("status")
 def status(
-    context: typer.Context, stage: StageOption = None, cache: CacheOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    stage: StageOption = None,
+    each: AllOption = False,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Say which files are needed for which stage, and which are at hand; ends with 2 if some are missing."""
+    """Say how many files each stage needs, and which are missing; ends with 2 if some are."""
     from harness.core.outcome import Outcome
     from harness.core.progress import Quiet
     from harness.payload import distfiles
@@ -55,7 +62,7 @@ def status(
     if as_json:
         print_json(_document(tree, found))
     else:
-        _show(tree, found)
+        _show(tree, found, each=each)
     if distfiles.missing(found):
         raise typer.Exit(Outcome.CONFIG.exit_code)
 
@@ -69,6 +76,7 @@ def fetch(
     into: Annotated[
         Path | None, typer.Option(help="Also lay all files side by side in this directory: a mirror.")
     ] = None,
+    each: AllOption = False,
     cache: CacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +100,7 @@ def fetch(
     if as_json:
         print_json(_document(tree, found))
     else:
-        _show(tree, found)
+        _show(tree, found, each=each)
     if distfiles.missing(found):
         raise typer.Exit(Outcome.INFRA.exit_code)
 
@@ -118,11 +126,9 @@ def verify(
     if as_json:
         print_json({"wrong": wrong})
     for one in () if as_json else wrong:
-        out().print(
-            f"{one.path}: sha256 {one.sha256}, and {one.wanted} is wanted", soft_wrap=True, markup=False
-        )
+        say(f"{one.path}: sha256 {one.sha256}, and {one.wanted} is wanted")
     if not wrong and not as_json:
-        out().print("every file that is there is the one that it should be")
+        say("every file that is there is the one that it should be")
     if wrong:
         raise typer.Exit(Outcome.CONFIG.exit_code)
 
@@ -146,7 +152,7 @@ def serve(
     found = distfiles.status(needed, downloads)
     files = {one.distfile.name: one.place for one in found if one.place is not None}
     with Mirror(files, port) as mirror:
-        out().print(f"{len(files)} files of {tree.path} at {mirror.address}", soft_wrap=True, highlight=False)
+        say(f"{len(files)} files of {tree.path} at {mirror.address}")
         mirror.wait()
 
 
@@ -182,31 +188,29 @@ def _document(tree: SourceTree, found: Sequence[Found]) -> dict[str, object]:
     }
 
 
-def _show(tree: SourceTree, found: Sequence[Found]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+def _show(tree: SourceTree, found: Sequence[Found], *, each: bool) -> None:
+    """Print what is at hand: each file, or how many of each stage and the first that are missing."""
     from harness.core.sizes import format_size
     from harness.payload import distfiles
+    from harness.report.text import MARKS, table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "file", "stage", "needed by", "size", ""):
-        table.add_column(title, justify="right" if title == "size" else "left")
-    for one in found:
-        there = one.place is not None
-        table.add_row(
-            Text("✓", "green") if there else Text("✗", "red"),
-            Text(one.distfile.name),
-            Text(one.distfile.group),
-            Text(", ".join(one.distfile.packages[:2])),
-            format_size(one.place.stat().st_size) if one.place is not None else "",
-            Text(one.problem, "red"),
-        )
-    print_wide(table)
     gone = distfiles.missing(found)
+    if each:
+        listed = table("", "file", "stage", "needed by", ">size", "")
+        for one in found:
+            size = format_size(one.place.stat().st_size) if one.place else ""
+            packages = ", ".join(one.distfile.packages[:2])
+            name, stage = one.distfile.name, one.distfile.group
+            listed.add_row(MARKS[one.place is not None], name, stage, packages, size, one.problem)
+    else:
+        listed = table("stage", ">files", ">at hand", ">missing")
+        for stage in dict.fromkeys(one.distfile.group for one in found):
+            there = [one.place is not None for one in found if one.distfile.group == stage]
+            listed.add_row(stage, str(len(there)), str(sum(there)), str(len(there) - sum(there)))
+    print_wide(listed)
     total = len({one.distfile.sha256 for one in found})
-    out().print(f"{tree.era.name}: {total - len(gone)} of {total} files are at hand", highlight=False)
-    if gone:
-        out().print(
-            f"cannot be had or missing: {', '.join(one.distfile.name for one in gone)}", soft_wrap=True
-        )
+    say(f"{tree.era.name}: {total - len(gone)} of {total} files are at hand")
+    for one in () if each else gone[:_SHOWN]:
+        say(f"  ✗ {one.distfile.name}{f': {one.problem}' if one.problem else ''}")
+    if len(gone) > _SHOWN and not each:
+        say(f"  and {len(gone) - _SHOWN} more; --all lists all files")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,8 +33,6 @@ PatternArgument = Annotated[
     typer.Argument(help="Only what matches, or lies in a directory that matches; * matches slashes too."),
 ]
 
-_BROKEN_PIPE = 141  # as shells show a program that SIGPIPE ended
-
 
 @app.command("ls")
 def ls(
@@ -50,7 +47,7 @@ def ls(
     from harness.formats import listing
     from harness.formats.opened import open_image
 
-    with _pipe(), open_image(image) as opened:
+    with open_image(image) as opened:
         found = _selected(opened, pattern or [])
         if as_json:
             head = json.dumps({"image": str(image), "format": opened.format})
@@ -71,7 +68,7 @@ def cat(image: ImageArgument, path: Annotated[str, typer.Argument(help="Path of 
     from harness.formats.lookup import MemberTree
     from harness.formats.opened import open_image
 
-    with _pipe(), open_image(image) as opened:
+    with open_image(image) as opened:
         tree = MemberTree(opened.members(), opened.roots)
         member = tree.find(path)
         if member is None:
@@ -80,7 +77,6 @@ def cat(image: ImageArgument, path: Annotated[str, typer.Argument(help="Path of 
             raise ConfigError(f"{path} in {image} is no file", hint="`harness image ls -l` says what it is")
         for block in member.blocks():
             sys.stdout.buffer.write(block)
-        sys.stdout.buffer.flush()
 
 
 @app.command("extract")
@@ -130,7 +126,7 @@ def diff(
     from harness.formats.opened import open_image
 
     different = False
-    with _pipe(), open_image(a) as first, open_image(b) as second:
+    with open_image(a) as first, open_image(b) as second:
         found = differences(first.members(), second.members(), times=times)
         of_files = file_difference(a, b, list(first.parts()) if first.raw == a else ()) if raw else None
         if as_json:
@@ -166,37 +162,23 @@ def verify(
     seed = _seed(kernel, cache) if kernel else None
     document = []
     bad = False
-    with _pipe():
-        for path in images:
-            format_ = "no image that can be opened"
-            try:
-                with open_image(path) as opened:
-                    format_ = opened.format
-                    findings = list(check(opened, kernel=seed, cpu=cpu, init=init))
-            except ConfigError as error:
-                findings = [Finding(False, error.message, error.hint)]
-            bad = bad or any(finding.good is False for finding in findings)
-            document.append({"image": str(path), "format": format_, "findings": _values(findings)})
-            if not as_json:
-                _show(f"{path}: {format_}")
-                _show_findings(findings)
-        if as_json:
-            sys.stdout.write(json.dumps({"images": document}, indent=2) + "\n")
-        sys.stdout.flush()
+    for path in images:
+        format_ = "no image that can be opened"
+        try:
+            with open_image(path) as opened:
+                format_ = opened.format
+                findings = list(check(opened, kernel=seed, cpu=cpu, init=init))
+        except ConfigError as error:
+            findings = [Finding(False, error.message, error.hint)]
+        bad = bad or any(finding.good is False for finding in findings)
+        document.append({"image": str(path), "format": format_, "findings": _values(findings)})
+        if not as_json:
+            _show(f"{path}: {format_}")
+            _show_findings(findings)
+    if as_json:
+        sys.stdout.write(json.dumps({"images": document}, indent=2) + "\n")
     if bad:
         raise typer.Exit(Outcome.CONFIG.exit_code)
-
-
-@contextmanager
-def _pipe() -> Iterator[None]:
-    """End quietly when nobody reads on: `| head` is no mistake of anybody's."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would complain once more when it flushes the stream at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(_BROKEN_PIPE) from None
 
 
 def _show(text: str) -> None:

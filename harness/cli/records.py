@@ -155,34 +155,18 @@ _MOMENT = 0.2  # seconds between looks at a run that goes on
 
 
 def _print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are, fast; nobody listening any more is a good end."""
-    flush = sys.stdout.isatty()
-    try:
-        for line in lines:
-            sys.stdout.write(line + "\n")
-            if flush:
-                sys.stdout.flush()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
+    """Print lines as they are, fast."""
+    for line in lines:
+        sys.stdout.write(line + "\n")  # a terminal gets each at once
 
 
 def _copy(path: Path, start: int, end: int | None) -> None:
     with path.open("rb") as source:
         source.seek(start)
         left = os.fstat(source.fileno()).st_size - start if end is None else end - start
-        try:
-            while left > 0 and (data := source.read(min(left, 1 << 20))):
-                sys.stdout.buffer.write(data)
-                left -= len(data)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _forget_stdout()
-
-
-def _forget_stdout() -> None:
-    """Python flushes stdout once more at its end; let it go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        while left > 0 and (data := source.read(min(left, 1 << 20))):
+            sys.stdout.buffer.write(data)
+            left -= len(data)
 
 
 def _is_coloured() -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from harness.core.outcome import Outcome
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_LITTLE = 1 << 20  # bytes; a disk with less is full
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -64,11 +67,11 @@ def command_failed(command: Sequence[str], returncode: int, stderr: str, *, hint
 
 
 def explained(error: BaseException) -> Ending:
-    """What nobody has foreseen, for people: a full disk, or a mistake of ours."""
+    """Convert an unexpected exception into an error for people: a full disk, or a mistake of ours."""
     if isinstance(error, Ending):
         return error
     if isinstance(error, OSError) and error.errno in DISK_FULL:
-        what = f"cannot write {error.filename or 'a file'}: {error.strerror}"
+        what = f"cannot write {error.filename or _on_full_disk()}: {error.strerror}"
         return InfraError(what, hint="free some space, or choose another directory")
     import traceback
 
@@ -77,3 +80,16 @@ def explained(error: BaseException) -> Ending:
         f"a mistake of ours: {type(error).__name__}: {error} ({where.filename}:{where.lineno})",
         hint="please report it, with what `harness --debug …` prints",
     )
+
+
+def _on_full_disk() -> str:
+    """The file that could not be written, as far as free space tells."""
+    import shutil
+    import tempfile
+
+    for place in (os.environ.get("HARNESS_CACHE", ""), tempfile.gettempdir()):
+        directory = Path(place).absolute()
+        there = next(path for path in (directory, *directory.parents) if path.exists())
+        if shutil.disk_usage(there).free < _LITTLE:
+            return f"a file in {there}"
+    return "a file"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from harness.payload.era import Era, Mode, ModeName, Submodule
 
+_NEAREST = 2  # eras that an error names
 _SHOWN = 3  # of what was looked for and not found, per era
 _ASKED: dict[ModeName, str] = {
     "qemu": "--machine qemu",
@@ -79,11 +80,10 @@ def recognise(path: Path, eras: Sequence[Era] | None = None) -> SourceTree:
     path = path.absolute()
     if not path.is_dir():
         raise ConfigError(f"{path} is no directory", hint="give the checkout of a bootstrap with --tree")
-    known = load_eras() if eras is None else tuple(eras)
-    lacks = {era.name: tuple(_misfits(path, era)) for era in known}
-    fitting = [era for era in known if not lacks[era.name]]
+    lacks = compared(path, eras)
+    fitting = [era for era, reasons in lacks if not reasons]
     if not fitting:
-        raise _refusal(path, known, lacks)
+        raise _refusal(path, lacks)
     if len(fitting) > 1:
         names = " and ".join(era.name for era in fitting)
         raise ConfigError(f"{path} fits the eras {names}", hint="an era's file needs another key absent")
@@ -93,6 +93,12 @@ def recognise(path: Path, eras: Sequence[Era] | None = None) -> SourceTree:
     if stray is None:
         _check_stale(path, era)
     return SourceTree(path, era, stray)
+
+
+def compared(path: Path, eras: Sequence[Era] | None = None) -> list[tuple[Era, tuple[str, ...]]]:
+    """Each era with what a directory lacks for it, or has too much; the nearest era first."""
+    lacks = [(era, tuple(_misfits(path, era))) for era in (load_eras() if eras is None else eras)]
+    return sorted(lacks, key=lambda item: len(item[1]))
 
 
 def _misfits(path: Path, era: Era) -> Iterator[str]:
@@ -122,19 +128,16 @@ def _unsaid(path: Path, saying: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} does not say {words}"
 
 
-def _refusal(path: Path, known: Sequence[Era], lacks: dict[str, tuple[str, ...]]) -> ConfigError:
-    nearest = sorted(known, key=lambda era: len(lacks[era.name]))
+def _refusal(path: Path, lacks: Sequence[tuple[Era, Sequence[str]]]) -> ConfigError:
     words = []
-    for era in nearest:
-        reasons = lacks[era.name]
+    for era, reasons in lacks[:_NEAREST]:
         more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
         words.append(f"{era.name} ({', '.join(reasons[:_SHOWN])}{more})")
     found = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir() if entry.name[0] != ".")
     there = ", ".join(found[:12]) + (", …" if len(found) > 12 else "") if found else "nothing"
     return ConfigError(
-        f"{path} is of no era that is known: {'; '.join(words)}. Found: {there}",
-        hint="give the top directory of a checkout; an era of your own is a file in images/eras/ "
-        "(docs/live-bootstrap.md)",
+        f"{path} is of no era that is known; the nearest are {' and '.join(words)}. Found: {there}",
+        hint=f"give the top directory of a checkout; `harness list --tree {path}` compares it with all eras",
     )
 
 

@@ -53,9 +53,8 @@ def play(
                     due += time.monotonic() - paused
                 if pressed == _LEAVE:
                     return False
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(sys.stdout.fileno(), rest) :]
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
     return True
 
 

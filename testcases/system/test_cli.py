@@ -331,8 +331,36 @@ def test_list_names_everything_in_words_and_in_json(user: User) -> None:
     assert set(listed["eras"]) == set(era_files())
     assert "qemu" in listed["machines"]
     words = user.types("list").stdout
-    for entries in listed.values():
-        assert all(name in words and summary in words for name, summary in entries.items())
+    for kind in ("recipes", "kernels", "machines"):
+        assert all(name in words and summary in words for name, summary in listed[kind].items())
+    assert f"{len(listed['eras'])} eras" in words
+    assert len(words.splitlines()) < 45
+    eras = user.types("list", "--eras").stdout
+    assert all(name in eras and summary in eras for name, summary in listed["eras"].items())
+
+
+def test_list_shows_what_cannot_be_read_with_its_problem_and_goes_on(user: User) -> None:
+    own = user.home / "kernels.d"
+    own.mkdir()
+    (own / "mine.toml").write_text('summary = "Mine"\n')
+    listed = user.types("list")
+    assert listed.returncode == 0
+    (row,) = (line for line in listed.stdout.splitlines() if line.split()[0] == "mine")
+    assert "✗" in row
+    assert "mine.toml" in row
+    assert "debian-6.1-i686" in listed.stdout
+    problems = json.loads(user.types("list", "--json").stdout)["problems"]
+    assert set(problems) == {"mine"}
+
+
+def test_list_compares_a_checkout_with_each_era(user: User, tmp_path: Path) -> None:
+    (tmp_path / "rootfs.py").touch()
+    lacks = json.loads(user.types("list", "--tree", str(tmp_path), "--json").stdout)["lacks"]
+    assert set(lacks) == set(era_files())
+    assert "no steps/manifest" in lacks["live-bootstrap-2024-steps"]
+    refused = user.types("run", "live-bootstrap", "--tree", str(tmp_path))
+    assert (refused.returncode, len(refused.stderr) < 700) == (2, True)
+    assert f"harness list --tree {tmp_path}" in refused.stderr
 
 
 def test_doctor_speaks_json_and_its_exit_code_says_whether_all_is_well(user: User) -> None:

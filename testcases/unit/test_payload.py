@@ -457,6 +457,9 @@ def test_the_command_line_says_what_is_missing(kexec: miniature.Miniature, tmp_p
     result = CliRunner().invoke(program(), [*words, "status", *cache])
     assert result.exit_code == 2
     assert "0 of 6 files are at hand" in result.output
+    assert result.output.count("hello-1.0.txt") == 1
+    each = CliRunner().invoke(program(), [*words, "status", "--all", *cache])
+    assert len(each.output.splitlines()) == 8  # titles, a line for each file, and the sum
     fetched = CliRunner().invoke(program(), [*words, "fetch", "--mirror", str(kexec.mirror), *cache])
     assert (fetched.exit_code, "6 of 6 files are at hand" in fetched.output) == (0, True)
     verified = CliRunner().invoke(program(), [*words, "verify", "--directory", str(kexec.mirror), *cache])
