@@ -15,12 +15,13 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.machine import probe_guest
+from harness.machine.program import qemu_program
 from harness.machine.protocol import Accelerator
-from harness.machine.qemu import qemu_program
 
 if TYPE_CHECKING:
     from harness.store import Store
 
+_ANSWER = "answer.json"
 _PROBE_LIMIT = 5.0  # seconds; the guest needs a few milliseconds
 
 
@@ -72,40 +73,39 @@ def probe(accelerator: Accelerator) -> Probe:
     )
 
 
-def best(store: Store) -> Accelerator:
-    """KVM where it works, TCG otherwise; the answer is kept until the host boots again or QEMU changes.
+def choose(wanted: str, store: Store) -> Accelerator:
+    """The accelerator that the user asked for; for "auto" KVM where it works, TCG otherwise.
+
+    The answer is kept until the host boots again or QEMU changes, unless what was asked for does not work.
 
     Raises:
-        ConfigError: QEMU is not installed.
+        ConfigError: It does not work here, or QEMU is not installed.
     """
+    accelerator = Accelerator.KVM if wanted == "auto" else Accelerator(wanted)
     program = Path(qemu_program()).resolve()
     inputs = {
+        "accelerator": accelerator,
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         "qemu": [str(program), program.stat().st_mtime_ns],
         "may-open": os.access("/dev/kvm", os.R_OK | os.W_OK),
     }
 
     def build(directory: Path) -> None:
-        (directory / "kvm.json").write_bytes(msgspec.json.encode(probe(Accelerator.KVM)))
+        found = probe(accelerator)
+        if wanted != "auto":
+            _check(found)
+        (directory / _ANSWER).write_bytes(msgspec.json.encode(found))
 
-    answer = store.get("accelerator", inputs, build) / "kvm.json"
-    kvm = msgspec.json.decode(answer.read_bytes(), type=Probe)
-    return Accelerator.KVM if kvm.works else Accelerator.TCG
+    answer = store.get("accelerator", inputs, build) / _ANSWER
+    found = msgspec.json.decode(answer.read_bytes(), type=Probe)
+    if wanted != "auto" and not found.works:  # as a run with "auto" found out
+        _check(probe(accelerator))
+    return accelerator if found.works or wanted != "auto" else Accelerator.TCG
 
 
-def choose(wanted: str, store: Store) -> Accelerator:
-    """The accelerator that the user asked for, or the best one for "auto".
-
-    Raises:
-        ConfigError: It does not work here, or QEMU is not installed.
-    """
-    if wanted == "auto":
-        return best(store)
-    accelerator = Accelerator(wanted)
-    found = probe(accelerator)
+def _check(found: Probe) -> None:
     if not found.works:
         raise ConfigError(
-            f"the accelerator {accelerator} does not work here: {found.reason}",
+            f"the accelerator {found.accelerator} does not work here: {found.reason}",
             hint="leave --accelerator away to take what works",
         )
-    return accelerator

@@ -11,9 +11,9 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.machine import accelerator, probe_guest
-from harness.machine.accelerator import Probe, best, choose, probe
+from harness.machine.accelerator import Probe, choose, probe
+from harness.machine.program import PROGRAM
 from harness.machine.protocol import Accelerator
-from harness.machine.qemu import PROGRAM
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ def test_auto_takes_kvm_where_it_works_and_asks_once(
     monkeypatch.setattr(accelerator, "probe", answer)
     expected = Accelerator.KVM if works else Accelerator.TCG
     store = Store(tmp_path / "cache")
-    assert choose("auto", store) == best(store) == expected
+    assert choose("auto", store) == choose("auto", store) == expected
     assert asked == [Accelerator.KVM]
     os.utime(tmp_path / "bin" / PROGRAM, (1, 1))  # another QEMU
-    best(store)
+    choose("auto", store)
     assert asked == [Accelerator.KVM] * 2
 
 
@@ -141,5 +141,18 @@ def test_an_accelerator_that_was_asked_for_and_does_not_work_is_the_users_affair
 def test_an_accelerator_that_was_asked_for_and_works_is_taken(
     tmp_path: Path, fake_qemu: Callable[[str], None]
 ) -> None:
-    fake_qemu(f"exit {probe_guest.EXIT_STATUS}")
+    fake_qemu(f"echo booted >>{tmp_path}/probes; exit {probe_guest.EXIT_STATUS}")
+    for _ in range(2):
+        assert choose("tcg", Store(tmp_path / "cache")) is Accelerator.TCG
+    assert (tmp_path / "probes").read_text() == "booted\n"
+
+
+def test_what_was_asked_for_and_did_not_work_is_tried_again(
+    tmp_path: Path, fake_qemu: Callable[[str], None]
+) -> None:
+    switch = tmp_path / "mended"
+    fake_qemu(f"test -e {switch} && exit {probe_guest.EXIT_STATUS}; echo broken >&2; exit 1")
+    with pytest.raises(ConfigError, match="broken"):
+        choose("tcg", Store(tmp_path / "cache"))
+    switch.touch()
     assert choose("tcg", Store(tmp_path / "cache")) is Accelerator.TCG
