@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -24,16 +24,16 @@ from harness.console.recorder import Recorder
 from harness.core import paths
 from harness.core.files import remove
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
 from harness.machine.qemu import QemuMachine
-from harness.recipe import load_recipe
 from harness.record.record import RunDocument
-from harness.run import checkpoints, pipeline
-from harness.run.checkpointing import StageRange
-from harness.stages.plan_file import load_plan
-from harness.store import Store
+from harness.run import checkpoints
+from harness.run.prepare import prepare
+from harness.run.request import RunRequest, StageRange
+from harness.run.session import execute
 
 if TYPE_CHECKING:
-    from harness.machine.protocol import MachineSpec
+    from harness.machine.spec import MachineSpec
     from harness.run.checkpoints import Checkpoint
 
 STAGES = ("sysb", "sysc", "shell")
@@ -46,17 +46,14 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     cache = paths.cache_root()
     with tempfile.TemporaryDirectory() as directory:
-        options = pipeline.RunOptions(
+        request = RunRequest(
+            build=BuildOptions(cache=cache),
             runs=Path(directory, "runs"),
             append=f"benchmark={secrets.token_hex(8)}",  # so that nobody else's checkpoint fits
             part=StageRange(save=STAGES, until="gcc"),
         )
-        recipe = load_recipe("relay")
-        names = pipeline.needed_images(recipe, options)
-        built = pipeline.build(recipe, pipeline.BuildOptions(cache=cache, names=names), Quiet())
-        run = pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
-        store = Store(cache)
-        spec = pipeline.machine_spec(built, options, store, bulk=load_plan(recipe.plan).takes_out)
+        prepared = prepare(request, Quiet())
+        run, store, spec = execute(prepared), prepared.store, cast("MachineSpec", prepared.spec)
         mine = (one for one in checkpoints.saved(store) if spec.boot.command_line in one.identity.values())
         saved = sorted(mine, key=lambda one: one.state.seconds)
         document = msgspec.json.decode((run.directory / "run.json").read_bytes(), type=RunDocument)

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.outcome import Outcome
+from harness.machine.description import MachineRecord
 from harness.record import index
 from harness.record.history import Filter, cell_seconds, cells, estimates, newest
-from harness.record.record import HostRecord, KernelRecord, MachineRecord, RunDocument
+from harness.record.record import HostRecord, KernelRecord, RunDocument
 from harness.stages.verdict import StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import msgspec
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.core.sizes import format_size, parse_size
-from harness.record.record import HostRecord, KernelRecord, MachineRecord, RunDocument
+from harness.machine.description import MachineRecord
+from harness.record.record import HostRecord, KernelRecord, RunDocument
 from harness.report.site.build import build
 from harness.stages.verdict import StageResult, StageStatus, Verdict
 

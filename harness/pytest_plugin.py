@@ -21,16 +21,17 @@ from harness.core import paths
 from harness.core.errors import HarnessError, InfraError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
-from harness.machine.board.document import find_board
-from harness.machine.protocol import Firmware, MachineKind, Medium
-from harness.matrix.cells import Cell, load_matrix
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
+from harness.machine.kinds import find_kind
+from harness.matrix.cells import Cell, asked, load_matrix
 from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
-from harness.payload.chosen import Payload, PayloadRequest, chosen
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
-from harness.run import on_board, pipeline
-from harness.run.checkpointing import StageRange
+from harness.run import prepare, session
+from harness.run.request import RunRequest, StageRange
+from harness.run.session import Run
 from harness.stages.plan import Plan
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import StageStatus
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.image.factory import Build
-    from harness.run.pipeline import Run
 
 
 _RECIPE = pytest.StashKey[Recipe]()
@@ -118,7 +118,7 @@ def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
     """Repeat a test for each cell and, of all plans together, each stage or check."""
     runs = []
     for cell in cells:
-        marks = [pytest.mark.xdist_group(cell.board or cell.name)]  # a board has one run at a time
+        marks = [pytest.mark.xdist_group(cell.kind.alone or cell.name)]  # a board has one run at a time
         if cell.allowed:
             marks.append(pytest.mark.xfail(reason=cell.allowed, strict=False))
         runs.append(pytest.param(cell, id=cell.name, marks=marks))
@@ -170,7 +170,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_call(item: pytest.Item) -> None:
     """Note in the report what became of the run."""
     run = getattr(item, "funcargs", {}).get("bootstrap_run")
-    if isinstance(run, pipeline.Run):
+    if isinstance(run, Run):
         item.user_properties.append(("record", run.directory.name))
         item.user_properties.append(("outcome", str(run.result.verdict.outcome)))
         if run.directory in item.config.stash[_RETRIED]:
@@ -202,91 +202,50 @@ def build_images(pytestconfig: pytest.Config, harness_cache: Path) -> Callable[[
     recipe = pytestconfig.stash[_RECIPE]
 
     def build(kernel: str | None = None) -> Build:
-        return pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache, kernel=kernel), Quiet())
+        return build_recipe(recipe, BuildOptions(cache=harness_cache, kernel=kernel), Quiet())
 
     return build
 
 
 @pytest.fixture(scope="session")
-def bootstrap_run(
-    request: pytest.FixtureRequest, harness_cache: Path, build_images: Callable[[str | None], Build]
-) -> Run:
+def bootstrap_run(request: pytest.FixtureRequest, harness_cache: Path) -> Run:
     """A run of the recipe under one kernel, or of a cell, followed to its end."""
-    options = pipeline.RunOptions(
-        runs=request.config.getoption("--runs").absolute(),
-        accelerator=request.config.getoption("--accelerator"),
-        patience=request.config.getoption("--patience"),
-        part=StageRange(start=request.config.getoption("start")),
+    given = request.config.getoption
+    wanted = RunRequest(
+        recipe=given("--recipe"),
+        build=BuildOptions(cache=harness_cache),
+        runs=given("--runs").absolute(),
+        accelerator=given("--accelerator"),
+        patience=given("--patience"),
+        part=StageRange(start=given("start")),
     )
     try:
         if isinstance(request.param, Cell):
-            return _cell_run(request.param, options, harness_cache, request.config.stash[_RETRIED])
-        built = build_images(request.param)
-        return pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+            return _cell_run(request.param, wanted, request.config.stash[_RETRIED])
+        build = msgspec.structs.replace(wanted.build, kernel=request.param)
+        return _run(msgspec.structs.replace(wanted, build=build))
     except HarnessError as error:
         pytest.fail(f"{error.message}\n{error.hint}", pytrace=False)
 
 
-def _cell_run(cell: Cell, options: pipeline.RunOptions, cache: Path, retried: set[Path]) -> Run:
+def _cell_run(cell: Cell, request: RunRequest, retried: set[Path]) -> Run:
     """A run of a cell; once more if the host failed."""
+    labels = {"cell": cell.name} if cell.accelerator != "auto" else {}
+    wanted = msgspec.structs.replace(asked(cell, request), labels=labels)
+    if request.accelerator != "auto" and cell.kind.takes("--accelerator"):
+        wanted = msgspec.structs.replace(wanted, accelerator=request.accelerator)
     run = None
     with suppress(InfraError):
-        run = _attempt(cell, options, cache)
+        run = _run(wanted)
     if run is None or run.result.verdict.outcome == Outcome.INFRA:
-        run = _attempt(cell, options, cache)
+        run = _run(wanted)
         retried.add(run.directory)
     return run
 
 
-def _attempt(cell: Cell, options: pipeline.RunOptions, cache: Path) -> Run:
-    chosen = options.accelerator if cell.kind == MachineKind.QEMU else "auto"
-    running = msgspec.structs.replace(
-        options,
-        machine=cell.kind,
-        accelerator=chosen if chosen != "auto" else cell.accelerator or "auto",
-        memory=cell.memory or None,
-        medium=Medium(cell.medium),
-        firmware=Firmware(cell.firmware),
-        patience=options.patience * cell.patience,
-        labels={"cell": cell.name} if cell.accelerator != "auto" else {},
-        instrumented=cell.checkout is not None and cell.checkout.instrument,
-    )
-    board = find_board(cell.board) if cell.board else None
-    if board is not None:
-        running = on_board.on_board(running, board)
-    payload = _payload(cell, cache)
-    recipe = payload.recipe
-    running = msgspec.structs.replace(
-        running, expected=payload.expected, packages=payload.packages, notes=payload.notes
-    )
-    building = pipeline.BuildOptions(
-        cache=cache,
-        kernel=cell.kernel or None,
-        names=pipeline.needed_images(recipe, running),
-        kernels=cell.kind.has_kernel,
-    )
-    with on_board.aboard(board, f"pytest, {cell.name}"):
-        built = pipeline.build(recipe, building, Quiet())
-        if board is not None:
-            on_board.equip(board, built, Quiet())
-        return pipeline.boot(built, running, cache=cache, listeners=[], progress=Quiet())
-
-
-def _payload(cell: Cell, cache: Path) -> Payload:
-    if cell.checkout is None:
-        return Payload(recipe=load_recipe(cell.recipe))
-    checkout = cell.checkout
-    wanted = PayloadRequest(
-        tree=Path(checkout.tree),
-        mode=cell.kind.value,
-        arch=checkout.arch,
-        builder=Path(checkout.builder) if checkout.builder else None,
-        instrument=checkout.instrument,
-        kernel=cell.kernel or None,
-        jobs=checkout.jobs,
-        incomplete=checkout.incomplete,
-    )
-    return chosen(checkout.recipe, wanted, cache, Quiet())
+def _run(request: RunRequest) -> Run:
+    with find_kind(request.machine).leased(f"pytest, {request.labels.get('cell', request.recipe)}"):
+        return session.execute(prepare.prepare(request, Quiet()))
 
 
 def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:

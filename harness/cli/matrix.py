@@ -56,7 +56,8 @@ def plan(
     )
     planned = session.plan(file, options)
     tasks = [
-        Task(cell.name, planned.seconds[cell.name], places_for(cell), cell.board) for cell in planned.cells
+        Task(cell.name, planned.seconds[cell.name], places_for(cell), cell.kind.alone)
+        for cell in planned.cells
     ]
     at_once = min(jobs or places(), places())
     seconds = simulate(tasks, [max(at_once, *(task.places for task in tasks))])

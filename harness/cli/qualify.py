@@ -14,7 +14,7 @@ from harness.cli.options import (
     MirrorOption,
     RefreshOption,
     RunsOption,
-    cache_directory,
+    build_options,
     kernel_names,
 )
 from harness.cli.printing import err, out, print_json, print_wide
@@ -44,25 +44,27 @@ def qualify(
     as_json: JsonOption = False,
 ) -> None:
     """Boot kernels, and say what they can do and for which plans they are good."""
+    import msgspec
+
     from harness.kernel import catalogue
+    from harness.machine.kinds import find_kind
     from harness.qualify import qualification
     from harness.report.progress import TerminalProgress
-    from harness.run import pipeline
+    from harness.run.request import RunRequest
     from harness.sources.debian import DebianSource
     from harness.store import Store
 
-    wishes = qualification.QualifyRequest(
-        cache=cache_directory(cache),
-        running=pipeline.RunOptions(runs=runs.absolute(), accelerator=accelerator),
-        relay=relay,
-        memory=memory,
-        mirror=mirror,
-        refresh=refresh,
-    )
-    found = []
+    build = build_options(None, cache, None, mirror, refresh=refresh)
+    request = RunRequest(runs=runs.absolute(), accelerator=accelerator, build=build)
+    store, found = Store(build.cache), []
     with TerminalProgress(err()) as progress:
-        pipeline.check_host(wishes.running, pipeline.BuildOptions(cache=wishes.cache), progress)
-        debian = DebianSource(Store(wishes.cache), progress, mirror=mirror, refresh=refresh)
+        settled = find_kind(request.machine).settled(request, store, progress.note)
+        wishes = qualification.QualifyRequest(
+            request=msgspec.structs.replace(request, accelerator=settled.accelerator),
+            relay=relay,
+            memory=memory,
+        )
+        debian = DebianSource(store, progress, mirror=mirror, refresh=refresh)
         # All of them, before the first boots: a slip in the last name shows at once.
         at_hand = {name: catalogue.obtain(name, debian) for name in kernels}
         for name, kernel in at_hand.items():

@@ -1,10 +1,9 @@
-"""`harness run` and `harness shell`: build, boot, follow, verify."""
+"""`harness run` and `harness shell`: options in, a run, its verdict out."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,9 +23,10 @@ from harness.cli.options import (
 from harness.cli.printing import err, out, print_json
 
 if TYPE_CHECKING:
-    from harness.machine.board.document import Board
-    from harness.machine.protocol import MachineKind
-    from harness.run import pipeline
+    from harness.machine.kinds.kind import Kind
+    from harness.report.progress import TerminalProgress
+    from harness.run.prepare import PreparedRun
+    from harness.run.session import Run
 
 MemoryOption = Annotated[
     str | None, typer.Option(help="Memory of the guest, such as 512M, instead of the recipe's.")
@@ -157,21 +157,30 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run."""
-    import msgspec
-
     from harness.machine.protocol import Firmware, Medium, Network
-    from harness.payload.chosen import PayloadRequest, chosen
+    from harness.payload.chosen import PayloadRequest
     from harness.report.progress import TerminalProgress
-    from harness.run import on_board, pipeline, preflight
-    from harness.run.checkpointing import StageRange
     from harness.run.interactive import InteractiveRequest, InteractiveRun
-    from harness.stages.plan_file import load_plan
-    from harness.store import Store
+    from harness.run.prepare import prepare
+    from harness.run.request import RunRequest, StageRange
+    from harness.run.session import execute
 
-    kind, board = _machine(machine)
-    building = build_options(kernel, cache, lock, mirror, refresh=refresh, second=second)
-    running = pipeline.RunOptions(
+    kind = _kind(machine)
+    _size(disk_size or None, "--disk-size")
+    request = RunRequest(
+        recipe=recipe,
+        payload=PayloadRequest(
+            tree=tree,
+            arch=arch,
+            builder=builder_hex0,
+            instrument=instrument,
+            jobs=jobs,
+            disk_size=disk_size,
+            incomplete=incomplete,
+        ),
+        build=build_options(kernel, cache, lock, mirror, refresh=refresh, second=second),
         runs=runs.absolute(),
+        machine=machine,
         accelerator=accelerator,
         memory=_size(memory),
         cpu=cpu,
@@ -179,15 +188,12 @@ def run(
         medium=Medium(medium),
         firmware=Firmware(firmware),
         unpacked=unpacked,
-        patience=patience,
         network=None if network == "auto" else Network(network),
-        machine=kind,
-        instrumented=instrument,
         part=StageRange(start, tuple(filter(None, checkpoint.split(","))), until),
+        patience=patience,
+        force=force,
         labels=dict(map(_label, label or ())),
     )
-    if board is not None:
-        running = on_board.on_board(running, board)
     wishes = InteractiveRequest(
         attach=attach or takeover,
         takeover=takeover,
@@ -195,97 +201,54 @@ def run(
         on_failure=on_failure == "shell",
     )
     wishes.check()
-    _size(disk_size or None, "--disk-size")
-    with on_board.aboard(board, f"harness run {recipe}"), TerminalProgress(err()) as progress:
-        payload = chosen(
-            recipe,
-            PayloadRequest(
-                tree=tree,
-                mode=running.machine.value,
-                arch=arch,
-                builder=builder_hex0,
-                instrument=instrument,
-                kernel=kernel,
-                jobs=jobs,
-                disk_size=disk_size,
-                incomplete=incomplete,
-            ),
-            building.cache,
-            progress,
-        )
-        wanted = payload.recipe
-        running = msgspec.structs.replace(
-            running,
-            expected=payload.expected,
-            packages=payload.packages,
-            notes=payload.notes,
-            offered=payload.offered,
-        )
-        if payload.packages is not None:
-            from harness.record.history import package_estimates
-
-            progress.package_estimates = package_estimates(running.runs, wanted.name)
-        running.part.check(load_plan(wanted.plan), running.firmware)
-        pipeline.check_host(running, building, progress)
-        building = msgspec.structs.replace(
-            building,
-            names=pipeline.needed_images(wanted, running),
-            kernels=running.machine.has_kernel,
-        )
-        built = pipeline.build(wanted, building, progress)
-        if not force:
-            for remark in preflight.check_images(built, running, Store(building.cache)):
-                progress.note(remark)
-        if board is not None:
-            for remark in on_board.remarks(board, pipeline.start_of(built, running).command_line):
-                progress.note(remark)
-            on_board.equip(board, built, progress)
-        seed = built.kernels.get("seed")
-        progress.estimates = partial(_estimates, running.runs, wanted.name, seed.name if seed else "", kind)
-        attendance = InteractiveRun(wishes, progress, err())
-        done = pipeline.boot(
-            built,
-            msgspec.structs.replace(running, attendance=attendance),
-            cache=building.cache,
-            listeners=[progress, attendance],
-            progress=progress,
-        )
-    _show(done, wanted.plan, as_json=as_json)
+    with kind.leased(f"harness run {recipe}"), TerminalProgress(err()) as progress:
+        prepared = prepare(request, progress)
+        _expect(prepared, progress)
+        person = InteractiveRun(wishes, progress, err())
+        done = execute(prepared, [progress, person], progress, person)
+    _show(done, prepared, as_json=as_json)
     raise typer.Exit(done.result.verdict.outcome.exit_code)
 
 
-def _estimates(runs: Path, recipe: str, kernel: str, machine: str) -> dict[str, float]:
-    from harness.record.history import estimates
+def _kind(machine: str) -> Kind[Any]:
+    """The kind of machine that is asked for."""
+    from harness.machine.kinds import find_kind
 
-    return estimates(runs, recipe, kernel, machine)
-
-
-def _machine(text: str) -> tuple[MachineKind, Board | None]:
-    """The kind of machine that is asked for, and the board if it is one."""
-    from harness.machine.board.document import find_board
-    from harness.machine.protocol import MachineKind
-
-    kind, colon, name = text.partition(":")
-    kinds = {str(each): each for each in MachineKind}
-    if kind not in kinds or bool(colon) != (kind == MachineKind.BOARD):
-        raise typer.BadParameter(
-            f"{text!r} is not one of qemu, chroot, bwrap and board:NAME", param_hint="'--machine'"
-        )
-    return kinds[kind], find_board(name) if colon else None
+    try:
+        return find_kind(machine)
+    except ValueError as error:
+        message = f"{machine!r} is not one of qemu, chroot, bwrap and board:NAME"
+        raise typer.BadParameter(message, param_hint="'--machine'") from error
 
 
-def _show(done: pipeline.Run, plan: Path, *, as_json: bool) -> None:
+def _expect(prepared: PreparedRun, progress: TerminalProgress) -> None:
+    """Let the display know how long stages and packages took in earlier runs."""
+    runs, recipe = prepared.request.runs, prepared.built.recipe.name
+    seed = prepared.built.kernels.get("seed")
+
+    def stages() -> dict[str, float]:
+        from harness.record.history import estimates
+
+        return estimates(runs, recipe, seed.name if seed else "", prepared.kind.kind)
+
+    progress.estimates = stages
+    if prepared.payload.packages is not None:
+        from harness.record.history import package_estimates
+
+        progress.package_estimates = package_estimates(runs, recipe)
+
+
+def _show(done: Run, prepared: PreparedRun, *, as_json: bool) -> None:
     import msgspec
 
     from harness.record.record import RunDocument
     from harness.report.summary import show_run
-    from harness.stages.plan_file import load_plan
 
     document = msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
     if as_json:
         print_json({"directory": str(done.directory), **msgspec.to_builtins(document)})
     else:
-        show_run(out(), document, load_plan(plan), done.directory)
+        show_run(out(), document, prepared.plan, done.directory)
 
 
 def _size(text: str | None, option: str = "--memory") -> int | None:

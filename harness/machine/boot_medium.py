@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from harness.core.errors import ConfigError
-from harness.machine.protocol import DirectBoot, DiskBoot, Firmware, Medium, MediumBoot
+from harness.machine.protocol import Firmware, Medium
+from harness.machine.spec import DirectBoot, DiskBoot, MediumBoot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.console.transport import PtyTransport
 from harness.core.errors import ConfigError, InfraError
 from harness.machine import namespaces
+from harness.machine.description import MachineRecord
 from harness.machine.process_tree import TreeMeter
 from harness.machine.protocol import End, EndCause, MachineKind
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.machine.protocol import NativeCall, NativeSpec, ProcessorSample, Usage
+    from harness.machine.protocol import ProcessorSample, Usage
+    from harness.machine.spec import NativeCall, NativeSpec
 
 _SIGNALLED = 128  # exit statuses above it stand for signals
 _STOP_LIMIT = 10.0  # seconds that the kernel may take to end all processes
@@ -201,6 +203,28 @@ class NativeMachine:
             else:
                 self._end = End(EndCause.GAVE_UP, f"exit status {status}")
         return self._end
+
+    @property
+    def pace(self) -> None:
+        """Its terminal says when it is full."""
+
+    @property
+    def snapshots(self) -> None:
+        """Processes are not saved."""
+
+    def describe(self) -> MachineRecord:
+        """What it is, for the record."""
+        spec = self._spec
+        return MachineRecord(
+            kind=spec.kind,
+            accelerator=spec.accelerator,
+            cpu="",
+            memory=spec.memory,
+            command_line="; ".join(shlex.join(call.program) for call in spec.calls),
+            medium="none",
+            firmware="none",
+            qemu="",
+        )
 
     def usage(self) -> Usage:
         """What all its processes have consumed."""

@@ -12,12 +12,13 @@ from harness.core.last_words import PANIC, POWER_OFF, RESTART
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from harness.console.pacing import Pace
     from harness.console.transport import Transport
+    from harness.machine.description import MachineRecord
 
 
 class MachineKind(StrEnum):
@@ -27,11 +28,6 @@ class MachineKind(StrEnum):
     CHROOT = "chroot"
     BWRAP = "bwrap"
     BOARD = "board"
-
-    @property
-    def has_kernel(self) -> bool:
-        """Whether it boots kernels of its own; elsewhere the host's is there from the start."""
-        return self in {MachineKind.QEMU, MachineKind.BOARD}
 
 
 class Accelerator(StrEnum):
@@ -150,152 +146,6 @@ class ProcessorSample(msgspec.Struct, frozen=True):
     at: int = 0
 
 
-class DirectBoot(msgspec.Struct, frozen=True):
-    """A seed kernel that the machine loads itself.
-
-    Attributes:
-        kernel: The seed kernel.
-        initramfs: First root file system; None where the kernel mounts its root itself.
-        command_line: The seed kernel's command line.
-        unpacked: Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
-    """
-
-    kernel: Path
-    initramfs: Path | None
-    command_line: str
-    unpacked: bool = False
-
-    @property
-    def medium(self) -> Medium:
-        """No medium."""
-        return Medium.DIRECT
-
-
-class MediumBoot(msgspec.Struct, frozen=True):
-    """A medium that the firmware boots; it holds kernel and initramfs.
-
-    Attributes:
-        image: The medium's content; the run cannot write to it.
-        medium: How it is attached; not DIRECT.
-        command_line: That of the kernel that the medium starts when nobody chooses.
-    """
-
-    image: Path
-    medium: Medium
-    command_line: str
-
-
-class Bus(StrEnum):
-    """The controller that a drive hangs on; of USB, xHCI unless another one is named."""
-
-    IDE = "ide"
-    AHCI = "ahci"
-    NVME = "nvme"
-    VIRTIO = "virtio"
-    USB = "usb"
-    USB_EHCI = "usb-ehci"
-    USB_UHCI = "usb-uhci"
-    USB_OHCI = "usb-ohci"
-
-    @classmethod
-    def of_disk(cls, firmware: Firmware) -> Bus:
-        """What the own disk of QEMU's PC hangs on: IDE with a BIOS, SATA with UEFI.
-
-        OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them,
-        and else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
-        """
-        return cls.AHCI if firmware == Firmware.UEFI else cls.IDE
-
-
-class Drive(msgspec.Struct, frozen=True):
-    """A disk besides the machine's own.
-
-    Attributes:
-        image: Its content (raw); what the guest writes is dropped.
-        bus: Its controller.
-    """
-
-    image: Path
-    bus: Bus
-
-
-class DiskBoot(msgspec.Struct, frozen=True):
-    """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
-
-    @property
-    def medium(self) -> Medium:
-        """The disk."""
-        return Medium.DISK
-
-    @property
-    def command_line(self) -> str:
-        """None."""
-        return ""
-
-
-class MachineSpec(msgspec.Struct, frozen=True):
-    """What a machine is made of.
-
-    Attributes:
-        boot: What it boots, and from where.
-        firmware: What runs first.
-        disk: Disk image; the run writes to an overlay that ends with it.
-        memory: In bytes.
-        cpu: QEMU's name of a processor model; empty for the accelerator's default.
-        accelerator: How the guest is executed.
-        network: What the guest reaches.
-        bulk: Whether it has a virtio serial port through which files leave the guest.
-        drives: Further disks. A machine that has any is not saved.
-    """
-
-    boot: DirectBoot | MediumBoot | DiskBoot
-    firmware: Firmware
-    disk: Path | None
-    memory: int
-    cpu: str
-    accelerator: Accelerator
-    network: Network = Network.NONE
-    bulk: bool = False
-    drives: tuple[Drive, ...] = ()
-
-
-class NativeCall(msgspec.Struct, frozen=True):
-    """A program that runs without a kernel of its own.
-
-    Attributes:
-        program: What is started, with its arguments.
-        environment: Its environment; there is no other.
-        root: The directory in the payload's root that is the root of this one; "" for that root itself.
-    """
-
-    program: tuple[str, ...]
-    environment: Mapping[str, str]
-    root: str = ""
-
-
-class NativeSpec(msgspec.Struct, frozen=True):
-    """What runs without a kernel of its own.
-
-    Attributes:
-        kind: CHROOT or BWRAP.
-        image: The image whose files become the root.
-        calls: What is started in it, each when the one before has ended with status 0; one only for CHROOT.
-        memory: Bytes of address space that each of its processes may have.
-        inner: A directory that the first call goes into with chroot(1); "" if it does not.
-    """
-
-    kind: MachineKind
-    image: Path
-    calls: tuple[NativeCall, ...]
-    memory: int
-    inner: str = ""
-
-    @property
-    def accelerator(self) -> Accelerator:
-        """None."""
-        return Accelerator.NATIVE
-
-
 class Observed(Protocol):
     """What whoever follows a run sees of its machine."""
 
@@ -316,11 +166,33 @@ class Observed(Protocol):
         """The lines of the text screen; empty when there is none."""
 
 
+class Snapshots(Protocol):
+    """Saves a machine that runs."""
+
+    def pause(self) -> None:
+        """Stop the processor; `start` lets it go on."""
+
+    def save(self, directory: Path) -> None:
+        """Save all of the machine, while paused.
+
+        Raises:
+            InfraError: It cannot be saved.
+        """
+
+    def start(self) -> None:
+        """Let it go on."""
+
+
 class Machine(Observed, Protocol):
-    """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving."""
+    """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving.
+
+    Attributes:
+        command: What was started, for people.
+        bulk: Our end of the port for files, if the machine has one; from `__enter__` on.
+    """
 
     command: tuple[str, ...]
-    bulk: socket.socket | None  # our end of the port for files, if the machine has one; from __enter__ on
+    bulk: socket.socket | None
 
     def __enter__(self) -> Self:
         """Prepare the machine; nothing runs yet."""
@@ -333,6 +205,17 @@ class Machine(Observed, Protocol):
     @property
     def transport(self) -> Transport:
         """The console, attached before the first instruction runs."""
+
+    @property
+    def pace(self) -> Pace | None:
+        """How fast it can be typed to; None where its console says itself when it is full."""
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """What saves it; None where it cannot be saved."""
+
+    def describe(self) -> MachineRecord:
+        """What it is, for the record; from `__enter__` on."""
 
     def start(self) -> None:
         """Let the machine run."""

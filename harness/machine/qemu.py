@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
-from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.console.transport import pipes
 from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.machine import inspection, memory, overlay, process
 from harness.machine.command import CONSOLE, Ends, command_words, for_people
+from harness.machine.description import MachineRecord
 from harness.machine.network.qemu_args import ANSWERER
-from harness.machine.protocol import End, EndCause, Network
+from harness.machine.program import PROGRAM, qemu_program
+from harness.machine.protocol import End, EndCause, MachineKind, Network
+from harness.machine.spec import DirectBoot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from harness.machine.network.dns import Connection, Names, Question
-    from harness.machine.protocol import MachineSpec, ProcessorSample, Usage
-
-PROGRAM = "qemu-system-x86_64"
+    from harness.machine.protocol import ProcessorSample, Usage
+    from harness.machine.spec import MachineSpec
 
 MEMORY = "memory.zst"  # in a directory that holds a saved machine
 DISK = "disk.qcow2"  # there, and in that of a run
@@ -36,39 +35,6 @@ DISK = "disk.qcow2"  # there, and in that of a run
 _STOP_LIMIT = 10.0  # seconds between asking QEMU to end and killing it
 _UNLIMITED = 1 << 40  # bytes per second: QEMU saves at 128 MiB/s unless it is told that nobody minds
 _POLL = 0.01  # seconds between looks at how far QEMU is with saving or loading
-
-
-def qemu_program() -> str:
-    """The path of QEMU.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
-    program = shutil.which(PROGRAM)
-    if program is None:
-        raise ConfigError(
-            f"{PROGRAM} is not installed",
-            hint="install it (Debian: apt-get install qemu-system-x86), then see `harness doctor`",
-        )
-    return program
-
-
-@cache
-def qemu_version() -> str:
-    """The version of QEMU and of its package, as it says them.
-
-    Raises:
-        ConfigError: It is not installed.
-        InfraError: It does not run.
-    """
-    command = [qemu_program(), "--version"]
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    version = re.match(r"QEMU emulator version (.+)", answer.stdout)
-    if version is None:
-        raise InfraError(
-            f"{command[0]} does not say its version: {answer.stderr.strip()}", hint="see `harness doctor`"
-        )
-    return version[1]
 
 
 class QemuMachine:
@@ -256,9 +222,29 @@ class QemuMachine:
         return self._end
 
     @property
-    def version(self) -> str:
-        """Version of QEMU."""
-        return self._monitor.qemu_version
+    def pace(self) -> None:
+        """Its pipes say when they are full."""
+
+    @property
+    def snapshots(self) -> Self:
+        """It saves itself."""
+        return self
+
+    def describe(self) -> MachineRecord:
+        """What it is, for the record."""
+        spec = self._spec
+        return MachineRecord(
+            kind=MachineKind.QEMU,
+            accelerator=spec.accelerator,
+            cpu=spec.cpu,
+            memory=spec.memory,
+            command_line=spec.boot.command_line,
+            medium=spec.boot.medium,
+            firmware=spec.firmware,
+            network=spec.network,
+            unpacked=isinstance(spec.boot, DirectBoot) and spec.boot.unpacked,
+            qemu=self._monitor.qemu_version,
+        )
 
     @property
     def pid(self) -> int:

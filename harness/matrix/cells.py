@@ -5,16 +5,20 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.core import toml
 from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
+from harness.machine.kinds import find_kind
+from harness.machine.kinds.kind import MachineRequest
+from harness.machine.protocol import Firmware, Medium
 from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
-from harness.matrix.document import Checkout, Include, MatrixDocument, kind_of
+from harness.matrix.document import Checkout, Include, MatrixDocument
+from harness.payload.chosen import PayloadRequest
 from harness.recipe import load_recipe
 from harness.record.index import cell_name
 
@@ -22,9 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from harness.machine.protocol import MachineKind
+    from harness.machine.kinds.kind import Kind
     from harness.matrix.document import Match
     from harness.recipe import Recipe
+    from harness.run.request import RunRequest
 
 _MATCHED = ("recipe", "kernel", "machine", "accelerator", "memory", "medium", "firmware")
 
@@ -57,14 +62,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     checkout: Checkout | None = None
 
     @property
-    def kind(self) -> MachineKind:
+    def kind(self) -> Kind[Any]:
         """What kind of machine it runs on."""
-        return kind_of(self.machine)
-
-    @property
-    def board(self) -> str:
-        """The board's name; "" for other machines."""
-        return self.machine.partition(":")[2]
+        return find_kind(self.machine)
 
     @property
     def name(self) -> str:
@@ -85,6 +85,31 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
             return f"{self.memory >> 20}M"
         text = str(getattr(self, key))
         return Path(text).name.removesuffix(".toml") if key in {"recipe", "kernel"} else text
+
+
+def asked(cell: Cell, request: RunRequest) -> RunRequest:
+    """The request for a cell's run; what the cell does not say is as given."""
+    changes: dict[str, Any] = {
+        "recipe": cell.recipe,
+        "machine": cell.machine,
+        "accelerator": cell.accelerator or "auto",
+        "memory": cell.memory or None,
+        "medium": Medium(cell.medium),
+        "firmware": Firmware(cell.firmware),
+        "patience": request.patience * cell.patience,
+        "build": msgspec.structs.replace(request.build, kernel=cell.kernel or None),
+    }
+    if checkout := cell.checkout:
+        changes["recipe"] = checkout.recipe
+        changes["payload"] = PayloadRequest(
+            tree=Path(checkout.tree),
+            arch=checkout.arch,
+            builder=Path(checkout.builder) if checkout.builder else None,
+            instrument=checkout.instrument,
+            jobs=checkout.jobs,
+            incomplete=checkout.incomplete,
+        )
+    return msgspec.structs.replace(request, **changes)
 
 
 class Matrix(msgspec.Struct, frozen=True):
@@ -197,50 +222,38 @@ def _combined(document: MatrixDocument, recipes: dict[str, Recipe]) -> Iterator[
 
 
 def _cell(one: Include, recipe: Recipe, path: Path) -> Cell:
+    kind = find_kind(one.machine)
+    try:
+        kind.images(recipe, MachineRequest())
+    except ConfigError as error:
+        raise ConfigError(f"{path}: on {one.machine}: {error.message}", hint=error.hint) from error
     memory = parse_size(one.memory) if one.memory else recipe.boot.memory_bytes
-    bare = Cell(
-        recipe=_located(one.recipe, path),
-        kernel="",
-        machine=one.machine,
-        accelerator="",
-        memory=memory,
-        medium="direct",
-        firmware="bios",
-    )
-    if not bare.kind.has_kernel:
-        try:
-            recipe.native  # noqa: B018 - without one it has no root to run in
-        except ConfigError as error:
-            raise ConfigError(f"{path}: on {one.machine}: {error.message}", hint=error.hint) from error
-        return bare
-    return _with_kernel(bare, one, _beside(one.kernel or recipe.kernels.seed, path))
+    kernel = _beside(one.kernel or recipe.kernels.seed, path) if kind.kernels else ""
+    return _fitted(one, _located(one.recipe, path), kernel, memory)
 
 
 def _of_checkout(one: Include, checkout: Checkout, path: Path) -> Cell:
     """Its kernel is the one that goes with it, unless another is named."""
-    kind = kind_of(one.machine)
     try:
-        known = outline(checkout, kind, one.kernel or "")
+        known = outline(checkout, find_kind(one.machine), one.kernel or "")
     except ConfigError as error:
         raise ConfigError(f"{path}: key checkout.{one.recipe}: {error.message}", hint=error.hint) from error
-    bare = Cell(
-        recipe=one.recipe,
-        kernel="",
+    memory = parse_size(one.memory) if one.memory else known.memory
+    cell = _fitted(one, one.recipe, _beside(one.kernel or "", path), memory)
+    return replace_cell(cell, checkout=checkout)
+
+
+def _fitted(one: Include, recipe: str, kernel: str, memory: int) -> Cell:
+    """A cell without what its machine cannot choose."""
+    takes = find_kind(one.machine).takes
+    return Cell(
+        recipe=recipe,
+        kernel=kernel if takes("--kernel") else "",
         machine=one.machine,
-        accelerator="",
-        memory=parse_size(one.memory) if one.memory else known.memory,
-        medium="direct",
-        firmware="bios",
-        checkout=checkout,
-    )
-    return _with_kernel(bare, one, _beside(one.kernel or "", path)) if kind.has_kernel else bare
-
-
-def _with_kernel(bare: Cell, one: Include, kernel: str) -> Cell:
-    if bare.board:
-        return replace_cell(bare, kernel=kernel, memory=0)
-    return replace_cell(
-        bare, kernel=kernel, accelerator=one.accelerator, medium=one.medium, firmware=one.firmware
+        accelerator=one.accelerator if takes("--accelerator") else "",
+        memory=memory if takes("--memory") else 0,
+        medium=one.medium if takes("--medium") else "direct",
+        firmware=one.firmware if takes("--firmware") else "bios",
     )
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 from harness.kernel.catalogue import is_path, kernel_files
-from harness.machine.protocol import MachineKind
-from harness.matrix.document import kind_of
+from harness.machine.kinds import find_kind
 from harness.payload.chosen import WITHOUT_LINUX
 
 if TYPE_CHECKING:
@@ -54,15 +53,15 @@ def _check_checkouts(path: Path, document: MatrixDocument) -> None:
 def _check_includes(path: Path, document: MatrixDocument) -> None:
     """Keys that a machine has no use for are mistakes where they are said of one cell."""
     for number, one in enumerate(document.include):
-        kind = kind_of(one.machine)
-        unfit = {
-            "kernel": one.kernel is not None and not kind.has_kernel,
-            "accelerator": one.accelerator != "auto" and kind != MachineKind.QEMU,
-            "memory": one.memory is not None and kind == MachineKind.BOARD,
-            "medium": one.medium != "direct" and kind != MachineKind.QEMU,
-            "firmware": one.firmware != "bios" and kind != MachineKind.QEMU,
+        kind = find_kind(one.machine)
+        given = {
+            "kernel": one.kernel is not None,
+            "accelerator": one.accelerator != "auto",
+            "memory": one.memory is not None,
+            "medium": one.medium != "direct",
+            "firmware": one.firmware != "bios",
         }
-        for key in (key for key, given in unfit.items() if given):
+        for key in (key for key, was_given in given.items() if was_given and not kind.takes(f"--{key}")):
             raise ConfigError(
                 f"{path}: key include[{number}].{key} is not for the machine {one.machine}",
                 hint="leave it out; docs/matrix.md says what each machine has",

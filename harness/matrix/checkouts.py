@@ -9,15 +9,15 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
+from harness.machine.kinds.kind import DEFAULT_MEMORY
 from harness.payload import stage0
 from harness.payload.chosen import mode_of
 from harness.payload.tree import recognise
-from harness.run.native_spec import DEFAULT_MEMORY
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from harness.machine.protocol import MachineKind
+    from harness.machine.kinds.kind import Kind
     from harness.matrix.document import Checkout
 
 
@@ -42,7 +42,7 @@ def located(checkout: Checkout, home: Path) -> Checkout:
     )
 
 
-def outline(checkout: Checkout, kind: MachineKind, kernel: str) -> Outline:
+def outline(checkout: Checkout, kind: Kind[Any], kernel: str) -> Outline:
     """Look at a checkout.
 
     Args:
@@ -67,6 +67,6 @@ def outline(checkout: Checkout, kind: MachineKind, kernel: str) -> Outline:
             f"{tree} is {found.era.payload} ({found.era.name}), and not {checkout.recipe}",
             hint=f'write recipe = "{found.era.payload}"',
         )
-    tables: dict[str, Any] = found.mode(mode_of(kind.value, kernel)).recipe
+    tables: dict[str, Any] = found.mode(mode_of(kind.kind.value, kernel)).recipe
     memory = tables.get("boot", {}).get("memory", DEFAULT_MEMORY)
     return Outline(tables["plan"], parse_size(memory))

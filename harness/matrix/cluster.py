@@ -17,7 +17,6 @@ import msgspec
 from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.core.outcome import Outcome
 from harness.core.sizes import format_size
-from harness.machine.protocol import MachineKind
 from harness.matrix import local
 from harness.matrix.queue import Job, Result
 from harness.matrix.transfer import Lacking, send, unload
@@ -227,11 +226,7 @@ def needs(cell: Cell) -> dict[str, float]:
     found = {"mem": float(cell.memory)} if cell.memory else {}
     if cell.accelerator == "kvm":
         found["kvm"] = 1.0
-    if cell.machine == MachineKind.CHROOT:
-        found["root"] = 1.0
-    elif cell.board:
-        found[cell.machine] = 1.0
-    return found
+    return found | cell.kind.resources
 
 
 def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) -> Result | Lacking:

@@ -162,7 +162,7 @@ def _taken(running: Iterable[Task[Job]]) -> set[str]:
 
 
 def _task(job: Job, workers: Workers) -> Task[Job]:
-    return Task(job, job.estimate or 0.0, workers.places_for(job), job.cell.board)
+    return Task(job, job.estimate or 0.0, workers.places_for(job), job.cell.kind.alone)
 
 
 def _give_up(queue: Queue, job: Job, error: HarnessError, audience: Audience) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from harness.core import toml
-from harness.machine.protocol import MachineKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,8 +134,3 @@ class MatrixDocument(toml.Table, frozen=True):
         for number, included in enumerate(self.include):
             if included.kernel is not None:
                 yield f"include[{number}].kernel", included.kernel
-
-
-def kind_of(machine: str) -> MachineKind:
-    """What kind of machine one is: a board's name is behind a colon."""
-    return MachineKind(machine.partition(":")[0])

@@ -16,7 +16,6 @@ import msgspec
 from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
 from harness.machine import admission
-from harness.machine.board.document import find_board
 from harness.matrix.queue import Job, Result
 
 if TYPE_CHECKING:
@@ -128,8 +127,7 @@ class LocalWorkers:
         Raises:
             ConfigError: The host can never carry it, or has no such board.
         """
-        if job.cell.board:
-            find_board(job.cell.board)
+        job.cell.kind.check_exists()
         return places_for(job.cell)
 
     @property
@@ -161,12 +159,12 @@ class LocalWorkers:
 
 
 def places_for(cell: Cell) -> int:
-    """How many of this host's places for guests a cell takes; none on a board.
+    """How many of this host's places for guests a cell takes.
 
     Raises:
         ConfigError: The host can never carry it.
     """
-    return 0 if cell.board else admission.places_for(cell.memory)
+    return cell.kind.places(cell.memory)
 
 
 def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> list[str]:

@@ -10,9 +10,9 @@ import msgspec
 
 from harness.core import paths
 from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupted
+from harness.image.build import BuildOptions, build
 from harness.machine import accelerator
-from harness.machine.protocol import Firmware, Medium
-from harness.matrix.cells import load_matrix, replace_cell
+from harness.matrix.cells import asked, load_matrix, replace_cell
 from harness.matrix.cluster import ClusterWorkers
 from harness.matrix.controller import adopt, carry_out, expected
 from harness.matrix.local import LocalWorkers, Place
@@ -21,7 +21,8 @@ from harness.matrix.selection import select
 from harness.matrix.transfer import Cargo
 from harness.recipe import load_recipe
 from harness.record.history import cell_seconds, runs_of_matrix
-from harness.run import pipeline
+from harness.run.prepare import to_build
+from harness.run.request import RunRequest
 from harness.store import Store
 from harness.store.locks import held_if_free
 from harness.store.uses import watched
@@ -276,25 +277,15 @@ class Shared(msgspec.Struct):
         return None
 
     def _build(self, cell: Cell) -> None:
+        request = asked(cell, RunRequest(runs=self.runs, build=BuildOptions(cache=self.cache)))
         recipe = load_recipe(cell.recipe)
-        running = pipeline.RunOptions(
-            runs=self.runs,
-            machine=cell.kind,
-            medium=Medium.BOARD if cell.board else Medium(cell.medium),
-            firmware=Firmware(cell.firmware),
-        )
-        building = pipeline.BuildOptions(
-            cache=self.cache,
-            kernel=cell.kernel or None,
-            names=pipeline.needed_images(recipe, running),
-            kernels=cell.kind.has_kernel,
-        )
-        built = pipeline.build(recipe, building, self.progress)
+        options = to_build(request, recipe)
+        built = build(recipe, options, self.progress)
         if self.locks is not None:
             lock = self.locks / f"{len(self._cargo):05}.lock.json"
             lock.write_text(built.lock.to_json(), encoding="utf-8")
             with watched() as names:  # what it takes when all is there, with just these packages
-                pipeline.build(recipe, msgspec.structs.replace(building, lock=lock), self.progress)
+                build(recipe, msgspec.structs.replace(options, lock=lock), self.progress)
             self._cargo[_key(cell)] = Cargo(tuple(sorted(names)), lock)
 
 

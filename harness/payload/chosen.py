@@ -36,8 +36,8 @@ class PayloadRequest(msgspec.Struct, frozen=True, kw_only=True):
         incomplete: Whether distfiles may be missing.
     """
 
-    tree: Path | None
-    mode: ModeName
+    tree: Path | None = None
+    mode: ModeName = "qemu"
     arch: str = "x86"
     builder: Path | None = None
     instrument: bool = False

@@ -9,25 +9,28 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.image.build import BuildOptions
 from harness.kernel import inspection
+from harness.payload.chosen import Payload
 from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.qualify.relay import Relay, relay_beside
 from harness.recipe import load_recipe
-from harness.run import pipeline
+from harness.run.prepare import prepare
+from harness.run.request import RunRequest  # noqa: TC001 - msgspec reads annotations at run time
+from harness.run.session import execute
 from harness.stages.plan_file import needs_files
 from harness.stages.verdict import Verdict  # noqa: TC001 - msgspec reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
+    from typing import Any
 
     from harness.core.progress import Progress
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Recipe
+    from harness.run.session import Run
     from harness.stages.verdict import StageResult
 
 _RECIPES = {32: "qualify", 64: "qualify-x86_64"}
@@ -83,20 +86,14 @@ class QualifyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be found out.
 
     Attributes:
-        cache: The cache directory.
-        running: How the guests run.
+        request: How the guests run, and from where packages come.
         relay: Whether to run the relay.
         memory: Whether to find out how much memory is needed.
-        mirror: Debian archive to use instead of the machine's own.
-        refresh: Whether to fetch the newest indexes first.
     """
 
-    cache: Path
-    running: pipeline.RunOptions
+    request: RunRequest
     relay: bool = True
     memory: bool = True
-    mirror: str | None = None
-    refresh: bool = False
 
 
 def qualify(name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> Qualification:
@@ -175,41 +172,34 @@ class _Qualifier:
     def _comes_up(self, recipe: Recipe, size: int, first: StageResult) -> bool:
         """Whether the kernel comes to its first process with so many MiB."""
         patience = min(1.0, max(_PATIENCE * first.cpu / _SILENCE, _LEAST_PATIENCE))
-        running = msgspec.structs.replace(self._wishes.running, memory=size * _MIB, patience=patience)
         try:
-            run = self._boot(_booting(recipe, "small", drives=False), running)
+            run = self._boot(_booting(recipe, "small", drives=False), memory=size * _MIB, patience=patience)
         except ConfigError:  # less than the kernel's own header asks for
             return False
         return "init" in read_answers((run.directory / "console.raw").read_bytes())
 
     def _relay(self) -> AbstractContextManager[Callable[[], Relay | None]]:
         """Begin the relay, if it is wanted."""
-        wishes = self._wishes
-        if not wishes.relay:
+        if not self._wishes.relay:
             return nullcontext(lambda: None)
+        request = self._wishes.request
         options = {
             "--kernel": self._name,
-            "--accelerator": wishes.running.accelerator,
-            "--append": wishes.running.append,
-            "--mirror": wishes.mirror,
+            "--accelerator": request.accelerator,
+            "--append": request.append,
+            "--mirror": request.build.mirror,
         }
         words = [word for option, value in options.items() if value for word in (option, value)]
         # What the kernel does is wanted, whatever its configuration says.
-        words += ["--force", *(["--refresh"] if wishes.refresh else [])]
-        return relay_beside(words, wishes.running.runs, wishes.cache, self._progress)
+        words += ["--force", *(["--refresh"] if request.build.refresh else [])]
+        return relay_beside(words, request.runs, request.build.cache, self._progress)
 
-    def _boot(self, recipe: Recipe, running: pipeline.RunOptions | None = None) -> pipeline.Run:
-        wishes = self._wishes
-        running = running or wishes.running
-        building = BuildOptions(
-            cache=wishes.cache,
-            kernel=self._name,
-            mirror=wishes.mirror,
-            refresh=wishes.refresh,
-            names=pipeline.needed_images(recipe, running),
-        )
-        built = pipeline.build(recipe, building, self._progress)
-        run = pipeline.boot(built, running, cache=wishes.cache, listeners=[], progress=self._progress)
+    def _boot(self, recipe: Recipe, **changes: Any) -> Run:
+        """Boot a recipe, whatever the checks say: what the kernel does is wanted."""
+        request = msgspec.structs.replace(self._wishes.request, force=True, **changes)
+        build = msgspec.structs.replace(request.build, kernel=self._name)
+        request = msgspec.structs.replace(request, build=build)
+        run = execute(prepare(request, self._progress, Payload(recipe=recipe)), progress=self._progress)
         self._records.append(str(run.directory))
         return run
 

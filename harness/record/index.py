@@ -27,8 +27,9 @@ from harness.store.locks import held
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from harness.machine.description import MachineRecord
     from harness.record.reading import Reading
-    from harness.record.record import MachineRecord, RunDocument
+    from harness.record.record import RunDocument
 
 PLACE = Path(".index", "history.db")
 

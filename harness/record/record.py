@@ -17,6 +17,7 @@ import harness
 from harness.core import paths
 from harness.core.errors import ConfigError
 from harness.core.files import write_atomically
+from harness.machine.description import MachineRecord  # noqa: TC001 - msgspec reads annotations at run time
 from harness.record.reserve import Room
 from harness.stages.events import (
     Event,
@@ -60,27 +61,6 @@ class ImageRecord(msgspec.Struct, frozen=True):
     kind: str
     size: int
     sha256: str
-
-
-class MachineRecord(msgspec.Struct, frozen=True):
-    """The machine that the run was on; `memory` in bytes."""
-
-    kind: str
-    accelerator: str
-    cpu: str
-    memory: int
-    command_line: str
-    qemu: str
-    medium: str = "direct"
-    firmware: str = "bios"
-    unpacked: bool = False
-    network: str = "none"
-    board: str = ""
-
-    @property
-    def title(self) -> str:
-        """What it is, such as "QEMU 7.2.22, tcg", "board shelf" or "chroot"."""
-        return f"QEMU {self.qemu}, {self.accelerator}" if self.qemu else f"{self.kind} {self.board}".strip()
 
 
 class HostRecord(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Machines saved where a stage begins: what they are known by, where they are kept, and which one fits a run.
+"""Checkpoints: machines saved where a stage begins, and found again.
 
 `docs/checkpoints.md` describes them. A checkpoint is an entry of the store, named like all others by the hash
 of what determines it, so a run finds only those that are of its own images, machine and QEMU.
@@ -14,8 +14,9 @@ import msgspec
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.machine.command import device_words
-from harness.machine.protocol import Accelerator, DirectBoot, MediumBoot
-from harness.machine.qemu import qemu_version
+from harness.machine.program import qemu_version
+from harness.machine.protocol import Accelerator
+from harness.machine.spec import DirectBoot, MediumBoot
 from harness.record.record import processor
 from harness.stages.boundary import Boundary  # noqa: TC001 - msgspec reads annotations at run time
 from harness.store import seal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.image.factory import Build
-    from harness.machine.protocol import MachineSpec
+    from harness.machine.spec import MachineSpec
     from harness.stages.plan import Plan
     from harness.store import Store
 

@@ -14,8 +14,8 @@ from harness.core import paths
 from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
 from harness.machine import accelerator, native
+from harness.machine.program import PROGRAM
 from harness.machine.protocol import Accelerator, MachineKind
-from harness.machine.qemu import PROGRAM
 from harness.sources.apt import machine_mirror
 
 if TYPE_CHECKING:

@@ -1,18 +1,17 @@
-"""What is found out before anything boots: whether kernels, images and plan fit together."""
+"""Checks before a boot: whether kernels, images and plan fit together."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 from harness.core.paths import data_root
 from harness.core.sizes import format_size, parse_size
-from harness.machine.protocol import Bus, DirectBoot, DiskBoot, MediumBoot
-from harness.run.options import start_of
-from harness.stages.plan_file import load_plan
+from harness.machine.spec import Bus, DiskBoot, MediumBoot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,27 +19,25 @@ if TYPE_CHECKING:
     from harness.image.checks.kernel_checks import Finding
     from harness.image.factory import Build
     from harness.kernel.image import KernelImage
-    from harness.run.pipeline import RunOptions
+    from harness.machine.spec import DirectBoot, Spec
+    from harness.stages.plan import Plan
     from harness.store import Store
 
 _PROGRAM = Path(__file__).parents[1]
-# Where the checks are, and the facts that they go by.
-_CHECKS = (
-    "core/*.py",
-    "formats/**/*.py",
-    "image/*.py",
-    "image/checks/*.py",
-    "kernel/*.py",
-    "run/*.py",
-    "stages/*.py",
-)
-_FACTS = "kernels/features/*.toml"
+_FACTS = "kernels/features"  # what the checks go by
 
 
-def check_images(built: Build, options: RunOptions, store: Store) -> tuple[str, ...]:
+def check_images(built: Build, plan: Plan, spec: Spec, bus: Bus | None, store: Store) -> tuple[str, ...]:
     """Find out what would keep the kernels from starting init without a word, or fail the plan for sure.
 
     That nothing would is kept in the store, and not found out again for the same kernels, images and plan.
+
+    Args:
+        built: What is booted.
+        plan: What is expected.
+        spec: The machine.
+        bus: The controller of the machine's own disk, as far as it is known.
+        store: Where the answer is kept.
 
     Returns:
         Remarks, a sentence each: what is not as it should be, and fails nothing.
@@ -48,50 +45,47 @@ def check_images(built: Build, options: RunOptions, store: Store) -> tuple[str, 
     Raises:
         ConfigError: Something would.
     """
-    if not options.machine.has_kernel:
+    boot = spec.boot
+    if boot is None:
         return ()
-    spec = start_of(built, options)
-    if isinstance(spec, DiskBoot):
-        _check_memory(built, options)
-        return ()  # what it holds is checked where it is made
+    if isinstance(boot, DiskBoot):
+        _check_memory(plan, spec.memory)
+        return ()  # what the disk holds is checked where it is made
 
     def build(directory: Path) -> None:
-        remarks = _check(built, options, spec)
+        remarks = _check(built, plan, spec, boot, bus)
         (directory / "remarks.json").write_text(json.dumps(remarks), encoding="utf-8")
 
-    kept = store.get("fitness", _inputs(built, options, spec), build) / "remarks.json"
+    kept = store.get("fitness", _inputs(built, plan, spec, boot, bus), build) / "remarks.json"
     return tuple(json.loads(kept.read_text(encoding="utf-8")))
 
 
-def _inputs(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) -> dict[str, object]:
+def _inputs(
+    built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot, bus: Bus | None
+) -> dict[str, object]:
     """All that the answer depends on."""
-    booted = spec.image if isinstance(spec, MediumBoot) else spec.initramfs
+    booted = boot.image if isinstance(boot, MediumBoot) else boot.initramfs
     return {
         "checks": _version_of_checks(),
         "image": next((image.sha256 for image in built.images.values() if image.path == booted), ""),
-        "names": [booted.name if booted else "", built.recipe.plan.stem],
-        "medium": isinstance(spec, MediumBoot),
-        "command-line": spec.command_line,
-        "disk": _disk_needs(options),
-        "cpu": built.recipe.boot.cpu if options.cpu is None else options.cpu,
-        "memory": options.memory or built.recipe.boot.memory_bytes,
+        "names": [booted.name if booted else "", plan.name],
+        "medium": isinstance(boot, MediumBoot),
+        "command-line": boot.command_line,
+        "disk": bus or "",
+        "cpu": spec.cpu,
+        "memory": spec.memory,
         "kernels": {
             role: [kernel.name, kernel.image.path.name, kernel.image.sha256, _config_of(kernel.image)]
             for role, kernel in built.kernels.items()
         },
         "bare": built.recipe.boot.initramfs is None,
-        "needs": repr(load_plan(built.recipe.plan).needs),
+        "needs": repr(plan.needs),
     }
 
 
-def _disk_needs(options: RunOptions) -> list[str]:
-    """What a kernel needs for the machine's own disk; nobody knows a board's controller."""
-    return [] if options.board is not None else [str(Bus.of_disk(options.firmware))]
-
-
-def _on_machine(names: Iterable[str], options: RunOptions) -> tuple[str, ...]:
+def _on_bus(names: Iterable[str], bus: Bus | None) -> tuple[str, ...]:
     """Needs of a plan on this machine: it says `ide` for the machine's own disk, wherever that is."""
-    return tuple(need for name in names for need in (_disk_needs(options) if name == Bus.IDE else [name]))
+    return tuple(need for name in names for need in (filter(None, [bus]) if name == Bus.IDE else [name]))
 
 
 def _config_of(image: KernelImage) -> str:
@@ -103,73 +97,76 @@ def _config_of(image: KernelImage) -> str:
 
 
 def _version_of_checks() -> str:
-    """What changes whenever a check does: size and time of all files that have to do with them."""
-    files = [path for pattern in _CHECKS for path in _PROGRAM.glob(pattern)]
-    looks = [(path, path.stat()) for path in sorted([*files, *data_root().glob(_FACTS)])]
-    known = [(str(path), look.st_size, look.st_mtime_ns) for path, look in looks]
-    return hashlib.sha256(repr(known).encode()).hexdigest()
+    """What changes whenever a check may: size and time of all sources of the harness, and of the facts."""
+    known = []
+    for top in (_PROGRAM, data_root() / _FACTS):
+        for directory, _, names in os.walk(top):
+            for name in names:
+                if name.endswith((".py", ".toml")):
+                    look = os.stat(path := f"{directory}/{name}")  # noqa: PTH116 - of hundreds, before each boot
+                    known.append((path, look.st_size, look.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
 
 
-def _check(built: Build, options: RunOptions, spec: DirectBoot | MediumBoot) -> tuple[str, ...]:
+def _check(
+    built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot, bus: Bus | None
+) -> tuple[str, ...]:
     from harness.formats.opened import open_image
     from harness.image.checks.verify import problems_for_boot, verify
 
-    if isinstance(spec, MediumBoot):
-        with open_image(spec.image) as image:
+    if isinstance(boot, MediumBoot):
+        with open_image(boot.image) as image:
             problems = [finding for finding in verify(image) if finding.good is False]
-        name = spec.image.name
-    elif spec.initramfs is None:
+        name = boot.image.name
+    elif boot.initramfs is None:
         problems, name = [], ""  # the kernel mounts its root itself, and says what it does not find
     else:
-        cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
         problems = problems_for_boot(
-            spec.initramfs, built.kernels["seed"].image, command_line=spec.command_line, cpu=cpu
+            boot.initramfs, built.kernels["seed"].image, command_line=boot.command_line, cpu=spec.cpu
         )
-        name = spec.initramfs.name
+        name = boot.initramfs.name
     if problems:
         hint = f"{problems[0].hint}; --force boots it all the same"
         raise ConfigError(f"{name}: {problems[0].what}", hint=hint)
     remarks = []
-    for role in built.kernels:
-        findings = list(_needs(built, options, role, spec.command_line if role == "seed" else ""))
+    for role, kernel in built.kernels.items():
+        findings = list(_needs(built, plan, spec, bus, role))
         bad = [finding for finding in findings if finding.good is False]
-        kernel = f"the {role} kernel {built.kernels[role].name} ({built.kernels[role].image.version})"
+        named = f"the {role} kernel {kernel.name} ({kernel.image.version})"
         if bad:
             also = f" (and {len(bad) - 1} more: `harness kernel inspect` lists them)" if bad[1:] else ""
-            message = f"{kernel} does not fit the plan {built.recipe.plan.stem}: {bad[0].what}{also}"
+            message = f"{named} does not fit the plan {plan.name}: {bad[0].what}{also}"
             raise ConfigError(message, hint=f"{bad[0].hint}; --force boots it all the same")
         remarks += [
-            f"{kernel}: {finding.what} ({finding.hint})" for finding in findings if finding.good is None
+            f"{named}: {finding.what} ({finding.hint})" for finding in findings if finding.good is None
         ]
     return tuple(remarks)
 
 
-def _check_memory(built: Build, options: RunOptions) -> None:
-    """Without a kernel of Linux there is nobody who would say that memory is short."""
-    plan = built.recipe.plan
-    needed = load_plan(plan).needs.memory
-    memory = options.memory or built.recipe.boot.memory_bytes
+def _check_memory(plan: Plan, memory: int) -> None:
+    """Without a kernel of Linux no program would say that memory is short."""
+    needed = plan.needs.memory
     if needed and memory < parse_size(needed):
         raise ConfigError(
-            f"the plan {plan.stem} needs {needed} of memory, and the machine has {format_size(memory)}",
+            f"the plan {plan.name} needs {needed} of memory, and the machine has {format_size(memory)}",
             hint=f"leave out --memory, or give --memory {needed}; --force boots it all the same",
         )
 
 
-def _needs(built: Build, options: RunOptions, role: str, command_line: str) -> Iterator[Finding]:
+def _needs(built: Build, plan: Plan, spec: Spec, bus: Bus | None, role: str) -> Iterator[Finding]:
     from harness.image.checks.kernel_checks import check_kernel, check_needs, seed
 
     known = seed(built.kernels[role].image)
-    cpu = built.recipe.boot.cpu if options.cpu is None else options.cpu
     # Nothing loads modules for a seed kernel that mounts its root itself, and nothing has to unpack archives.
     bare = role == "seed" and built.recipe.boot.initramfs is None
-    yield from (finding for finding in check_kernel(known, cpu, archives=not bare) if finding.good is False)
-    needs = load_plan(built.recipe.plan).needs.of(role)
-    built_in, modular = (_on_machine(names, options) for names in (needs.built_in, needs.modular))
+    found = check_kernel(known, spec.cpu, archives=not bare)
+    yield from (finding for finding in found if finding.good is False)
+    needs = plan.needs.of(role)
+    built_in, modular = (_on_bus(names, bus) for names in (needs.built_in, needs.modular))
     yield from check_needs(
         known,
         built_in=(*built_in, *(modular if bare else ())),
         modular=() if bare else modular,
-        memory=options.memory or built.recipe.boot.memory_bytes,
-        command_line=command_line,
+        memory=spec.memory,
+        command_line=spec.boot.command_line if spec.boot and role == "seed" else "",
     )

@@ -1,233 +1,188 @@
-"""A run between the opening of its record and its verdict: machine, console and plan put together."""
+"""Executes a prepared run: machine, console and plan, from the record's first line to its verdict."""
 
 from __future__ import annotations
 
-import shlex
+import hashlib
+import shutil
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from harness.console.recorder import Recorder
-from harness.core.errors import Interrupted
+from harness.core.errors import InfraError, Interrupted, explained
+from harness.core.files import write_atomically
 from harness.core.outcome import Outcome
-from harness.machine.network.services import answering
-from harness.machine.protocol import DirectBoot, NativeSpec, Network
-from harness.machine.qemu import QemuMachine
-from harness.record.record import MachineRecord, ProducedRecord
-from harness.run.checkpointing import Saver
-from harness.run.checkpoints import CONSOLE
-from harness.stages.events import Gap, Resumed
-from harness.stages.verdict import StageStatus, Verdict
+from harness.core.progress import Quiet
+from harness.machine.kinds.kind import Surroundings
+from harness.record.audience import Audience
+from harness.record.record import ImageRecord, KernelRecord, ProducedRecord, ResumedRecord, RunRecord
+from harness.run import checkpoints
+from harness.run.amendments import amended, by_hand
+from harness.stages.events import Ended, Gap, Resumed, Saved
+from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.console.pacing import Pace
     from harness.core.progress import Progress
-    from harness.image.factory import Build
-    from harness.machine.board.document import Board
-    from harness.machine.board.machine import BoardMachine
-    from harness.machine.native import NativeMachine
-    from harness.machine.protocol import Machine, MachineSpec
-    from harness.record import gathering
-    from harness.record.record import RunRecord
-    from harness.run.checkpointing import StageRange
-    from harness.run.checkpoints import Checkpoint
+    from harness.machine.protocol import Machine
+    from harness.machine.spec import MachineSpec
+    from harness.record.packages import PackageWatch
     from harness.run.interactive import InteractiveRun
+    from harness.run.prepare import PreparedRun
+    from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
     from harness.stages.plan import Plan
-    from harness.stages.verdict import RunResult
-    from harness.store import Store
 
 
-class Following(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True):
+    """A run that has ended.
+
+    Attributes:
+        result: What came of it.
+        directory: Its record.
+    """
+
+    result: RunResult
+    directory: Path
+
+
+def execute(
+    prepared: PreparedRun,
+    listeners: Sequence[Listener] = (),
+    progress: Progress | None = None,
+    person: InteractiveRun | None = None,
+) -> Run:
+    """Let the machine run, follow the plan to a verdict, and leave a record.
+
+    Args:
+        prepared: The run.
+        listeners: Told of everything that happens.
+        progress: Where waiting and cleaning up are shown.
+        person: The person who takes part; to be among the listeners, too.
+
+    Raises:
+        ConfigError: The machine cannot be made as asked for.
+        InfraError: The machine does not start.
+        Interrupted: Ctrl-C or SIGTERM; the record says so.
+    """
+    progress = progress or Quiet()
+    record = _record(prepared)
+    audience, packages = Audience([record, *listeners]), None
+    if prepared.payload.packages is not None:
+        from harness.record.packages import PackageWatch
+
+        packages = PackageWatch(audience, prepared.payload.packages)
+        audience = Audience([record, *listeners, packages])
+    session = _Session(prepared, record, audience, progress, packages, person)
+    try:
+        with record:
+            try:
+                result = session.result()
+            except BaseException as error:
+                _finish(record, _aborted(prepared.followed, record, error), packages)
+                raise
+            _finish(record, result, packages)
+    finally:
+        from harness.record import index
+
+        index.remember(record.directory)
+    _write_film(record, progress)
+    if result.verdict.outcome == Outcome.INTERRUPTED:
+        raise Interrupted(result.verdict.reason, hint=f"the record is in {record.directory}")
+    return Run(result, record.directory)
+
+
+class _Session(msgspec.Struct, frozen=True):
     """A run whose record is open.
 
     Attributes:
-        built: What it boots.
-        spec: On which machine.
-        plan: What is expected of it.
+        run: What was prepared.
         record: Where it is written down.
-        store: Where checkpoints are.
-        start: The checkpoint that it goes on from.
         listener: Told of everything that happens.
         progress: Where waiting and cleaning up are shown.
-        timed: Given the console's clock once there is one, if anybody wants it.
-        part: Which part of the plan is done, and where the machine is saved.
-        patience: All budgets are multiplied with it.
-        expected: The sha256 that files must have in the end, by path.
-        attendance: The person who takes part.
-        board: The real machine that it is, if it is one.
-        offered: Files that a guest on the restricted network can fetch, by name or address.
+        packages: Learns the payload's packages from the console, where it has any.
+        person: The person who takes part.
     """
 
-    built: Build
-    spec: MachineSpec | NativeSpec
-    plan: Plan
+    run: PreparedRun
     record: RunRecord
-    store: Store
-    start: Checkpoint | None
     listener: Listener
     progress: Progress
-    timed: Callable[[Callable[[int], float]], None] | None
-    part: StageRange
-    patience: float
-    expected: Mapping[str, str]
-    attendance: InteractiveRun | None
-    board: Board | None = None
-    offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
+    packages: PackageWatch | None
+    person: InteractiveRun | None
 
-    def follow(self) -> RunResult:
-        """Let the machine run, and follow the plan to a verdict.
+    def result(self) -> RunResult:
+        """Wait for a place on this host, follow the plan there, and say what came of it."""
+        run = self.run
 
-        Raises:
-            ConfigError: QEMU cannot make the machine.
-            InfraError: QEMU does not start.
-        """
-        directory, start = self.record.directory, self.start
+        def wait() -> None:
+            self.progress.note("waiting until other guests leave room for this one")
+
+        with run.kind.admitted(run.store.cache / "guests", run.spec.memory, wait):
+            result = self._follow()
+        result = amended(
+            result,
+            self.record.directory,
+            run.followed,
+            expected=run.payload.expected,
+            packages=self.packages,
+            start=run.start,
+            taken=self.person.taken_over if self.person else None,
+        )
+        try:
+            self.listener.event(Ended(result.verdict))
+        except InfraError as error:
+            if result.verdict.outcome == Outcome.PASS:  # what a guest did wrong is worth more to know
+                verdict = Verdict(Outcome.INFRA, result.verdict.stage, error.message, error.hint)
+                return msgspec.structs.replace(result, verdict=verdict)
+        return result
+
+    def _follow(self) -> RunResult:
+        """Make the machine, and follow the plan to its end."""
+        directory, start = self.record.directory, self.run.start
         with (
-            self._machine(directory) as machine,
+            self.run.kind.machine(self.run.spec, self._surroundings()) as machine,
             Recorder(
                 machine.transport,
                 directory / "console.raw",
                 directory / "console.idx",
                 typed=self.record.typed,
-                earlier=start.path / CONSOLE if start else None,
-                pace=self._pace(machine),
+                earlier=start.path / checkpoints.CONSOLE if start else None,
+                pace=machine.pace,
             ) as recorder,
         ):
             self.record.watch(recorder)
-            if self.timed is not None:
-                self.timed(recorder.seconds_at)
-            version = machine.version if isinstance(machine, QemuMachine) else ""
-            self.record.update(machine=_machine_record(self.spec, version, self.board))
+            if self.packages is not None:
+                self.packages.watch(recorder.seconds_at)
+            self.record.update(machine=machine.describe())
             if start is not None:
                 self.listener.event(Resumed(start.id, start.state.run, start.state.boundary.stage))
-            if self.attendance is None:
-                result = self._to_a_verdict(machine, recorder)
-            else:
-                with self.attendance.at(recorder, self.listener):
-                    result = self._to_a_verdict(machine, recorder)
-        return self._proved(result)
+            with self.person.at(recorder, self.listener) if self.person else nullcontext():
+                return self._judge(machine, recorder)
 
-    def _proved(self, result: RunResult) -> RunResult:
-        """Compare what was produced with what should have been; what a console showed becomes a manifest."""
-        from harness.record import gathering, produced
-        from harness.stages import products
-
-        directory = self.record.directory
-        wraps = max(stage.wraps for stage in self.plan.stages)
-        shown = gathering.shown(directory / "console.raw", wraps=wraps)
-        known = products.read(directory)
-        if known is None and shown.sums:
-            products.write_sums(known := dict(shown.sums), directory)
-        wrong = produced.disproved(self.expected, known or {}, shown.approved)
-        if not wrong or result.verdict.outcome != Outcome.PASS:
-            return result
-        hint = "compare the programs with those of a good run; console.log has the commands that made them"
-        stages = tuple(
-            msgspec.structs.replace(stage, status=StageStatus.FAILED)
-            if stage.name == result.verdict.stage
-            else stage
-            for stage in result.stages
-        )
-        verdict = Verdict(Outcome.FAIL, result.verdict.stage, wrong, hint)
-        return msgspec.structs.replace(result, verdict=verdict, stages=stages)
-
-    def _machine(self, directory: Path) -> AbstractContextManager[QemuMachine | NativeMachine | BoardMachine]:
-        if self.board is not None:
-            from harness.machine.board.machine import BoardMachine
-            from harness.machine.board.power import ask_on_terminal
-            from harness.stages.silent import from_power_on
-
-            return BoardMachine(
-                self.board,
-                ask=ask_on_terminal,
-                told=lambda gap: self.listener.event(Gap(gap.seconds, gap.offset)),
-                quiet=from_power_on(self.plan) * self.patience,
-            )
-        if isinstance(self.spec, NativeSpec):
-            from harness.run import rootfs
-
-            return rootfs.machine(self.spec, self.store.cache, directory, self.progress.note, self._list)
-        return self._qemu(self.spec, directory)
-
-    def _pace(self, machine: Machine) -> Pace | None:
-        """Boards are typed to slowly: their serial ports cannot say that they are full."""
-        if self.board is None:
-            return None
-        from harness.machine.board.machine import BoardMachine
-
-        return machine.pace if isinstance(machine, BoardMachine) else None
-
-    @contextmanager
-    def _qemu(self, spec: MachineSpec, directory: Path) -> Iterator[QemuMachine]:
-        saved = self.start.path if self.start else None
-        if spec.network != Network.RESTRICTED:
-            with QemuMachine(spec, directory, saved=saved) as machine:
-                yield machine
-            return
-        with (
-            answering(self.offered, directory) as answers,
-            QemuMachine(spec, directory, saved=saved, http=answers.port, asked=answers.asked) as machine,
-        ):
-            yield machine
-
-    def _list(self, root: Path, before: Mapping[str, gathering.State]) -> None:
-        """List what is new in a root, unless the payload's shell has listed what the plan says."""
-        from harness.record import gathering
-        from harness.stages import products
-
-        directory, began = self.record.directory, time.monotonic()
-        if (directory / products.SUMS).exists():
-            return
-        files = gathering.gathered(root, before)
-        products.write(files, directory)
-        self.record.update(
-            produced=ProducedRecord(
-                stage="",
-                files=len(files),
-                size=sum(file.size for file in files),
-                seconds=round(time.monotonic() - began, 3),
-                fast=False,
-            )
-        )
-
-    def _saver(self, machine: Machine, recorder: Recorder) -> Saver | None:
-        if isinstance(self.spec, NativeSpec) or not isinstance(machine, QemuMachine):
-            return None
-        return Saver(
-            self.part,
-            self.store,
-            self.built,
-            self.spec,
-            self.plan,
-            self.record.document.id,
-            earlier=self.start.state.seconds if self.start else 0.0,
-            machine=machine,
-            recorder=recorder,
-            listener=self.listener,
-        )
-
-    def _to_a_verdict(self, machine: Machine, recorder: Recorder) -> RunResult:
+    def _judge(self, machine: Machine, recorder: Recorder) -> RunResult:
+        """Follow the plan to a verdict; a person may have a guest that failed."""
         from harness.stages.runner import Runner  # and all that a guest which is just starting has no use for
 
-        start, saver = self.start, self._saver(machine, recorder)
+        run, person = self.run, self.person
         runner = Runner(
-            self.plan,
+            run.followed,
             machine,
             recorder,
-            accelerator=self.spec.accelerator,
-            facts=_facts(self.built),
+            accelerator=run.spec.accelerator,
+            facts={
+                f"expected_{role}_kernel": kernel.image.version for role, kernel in run.built.kernels.items()
+            },
             listener=self.listener,
-            person=self.attendance,
-            patience=self.patience * (self.board.document.budgets if self.board else 1.0),
-            resumed=start.state.boundary if start else None,
-            reached=saver.reached if saver else None,
+            person=person,
+            patience=run.request.patience * run.kind.budgets,
+            resumed=run.start.state.boundary if run.start else None,
+            reached=self._saver(machine, recorder),
         )
         try:
             result = runner.follow()
@@ -236,41 +191,143 @@ class Following(msgspec.Struct, frozen=True):
             return runner.result(Verdict(Outcome.INTERRUPTED, runner.stage, reason, "run it again"))
         if result.verdict.outcome != Outcome.PASS:
             machine.screenshot(self.record.directory / "screenshot.png")
-            if self.attendance is not None and self.attendance.wants_broken:
-                self.record.decide(result)  # whatever happens to us from here on
+            if person is not None and person.wants_broken:
+                told = by_hand(result, person.taken_over)
+                self.record.decide(told)  # whatever happens to us from here on
                 with suppress(Interrupted):  # it is decided
                     gone = machine.poll() is not None or recorder.ended
                     prompt = None if gone else runner.restore_shell()
-                    self.attendance.use_broken(result.verdict, gone=gone, prompt=prompt)
+                    person.use_broken(told.verdict, gone=gone, prompt=prompt)
         return result
 
+    def _saver(self, machine: Machine, recorder: Recorder) -> Callable[[Boundary], bool] | None:
+        """Save the machine where the user said so; None for a machine that cannot be saved."""
+        run, snapshots = self.run, machine.snapshots
+        if snapshots is None:
+            return None
 
-def _machine_record(spec: MachineSpec | NativeSpec, version: str, board: Board | None) -> MachineRecord:
-    if isinstance(spec, NativeSpec):
-        return MachineRecord(
-            kind=spec.kind,
-            accelerator=spec.accelerator,
-            cpu="",
-            memory=spec.memory,
-            command_line="; ".join(shlex.join(call.program) for call in spec.calls),
-            medium="none",
-            firmware="none",
-            qemu="",
+        def save(directory: Path) -> None:
+            snapshots.pause()
+            recorder.settle()
+            snapshots.save(directory)
+            # Not before: what QEMU still held back for the console is not in what it saved.
+            recorder.settle()
+            shutil.copyfile(recorder.raw, directory / checkpoints.CONSOLE)
+            snapshots.start()
+
+        def reached(boundary: Boundary) -> bool:
+            part, stage = run.request.part, boundary.stage
+            if stage not in {*part.save, part.until}:
+                return False
+            began = time.monotonic()
+            known = checkpoints.identity(run.built, cast("MachineSpec", run.spec), run.plan, stage)
+            state = checkpoints.State(
+                run=self.record.document.id,
+                saved=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                seconds=sum(before.wall for before in boundary.stages)
+                + (run.start.state.seconds if run.start else 0.0),
+                boundary=boundary,
+            )
+            there = checkpoints.save(run.store, known, state, save)
+            seconds, new = round(time.monotonic() - began, 3), there.state == state
+            self.listener.event(Saved(there.id, stage, seconds=seconds, size=there.size, new=new))
+            return stage == part.until
+
+        return reached
+
+    def _surroundings(self) -> Surroundings:
+        from harness.stages.silent import from_power_on
+
+        run = self.run
+        return Surroundings(
+            directory=self.record.directory,
+            cache=run.store.cache,
+            saved=run.start.path if run.start else None,
+            offered=run.payload.offered,
+            quiet=from_power_on(run.followed) * run.request.patience,
+            note=self.progress.note,
+            gap=lambda seconds, offset: self.listener.event(Gap(seconds, offset)),
+            watched=self._watched,
         )
-    return MachineRecord(
-        kind="board" if board else "qemu",
-        board=board.name if board else "",
-        accelerator=spec.accelerator,
-        cpu=spec.cpu,
-        memory=spec.memory,
-        command_line=spec.boot.command_line,
-        medium=spec.boot.medium,
-        firmware=spec.firmware,
-        network=spec.network,
-        unpacked=isinstance(spec.boot, DirectBoot) and spec.boot.unpacked,
-        qemu=version,
+
+    @contextmanager
+    def _watched(self, root: Path) -> Iterator[None]:
+        """List what is new in a root, unless the payload's shell has listed what the plan says."""
+        from harness.record import gathering
+        from harness.stages import products
+
+        before = gathering.look(root)
+        yield
+        directory, began = self.record.directory, time.monotonic()
+        if (directory / products.SUMS).exists():
+            return
+        files = gathering.gathered(root, before)
+        products.write(files, directory)
+        size, seconds = sum(file.size for file in files), round(time.monotonic() - began, 3)
+        self.record.update(produced=ProducedRecord("", len(files), size, seconds, fast=False))
+
+
+def _record(run: PreparedRun) -> RunRecord:
+    """The record, with all that is known beforehand."""
+    recipe, start = run.built.recipe, run.start
+    record = RunRecord(
+        run.request.runs,
+        f"{recipe.name}-{run.variant}",
+        recipe=recipe.name,
+        plan=run.plan.name,
+        recipe_sha256=hashlib.sha256(recipe.path.read_bytes()).hexdigest(),
+        plan_sha256=hashlib.sha256(recipe.plan.read_bytes()).hexdigest(),
+        kernels=tuple(
+            KernelRecord(
+                role=role,
+                name=kernel.name,
+                version=kernel.image.version,
+                bits=kernel.image.bits,
+                sha256=kernel.image.sha256,
+                package=str(kernel.package or ""),
+            )
+            for role, kernel in run.built.kernels.items()
+        ),
+        images=tuple(
+            ImageRecord(image.name, image.kind, image.size, image.sha256)
+            for image in run.built.images.values()
+        ),
+        resumed=ResumedRecord(start.id, start.state.run, start.state.boundary.stage, start.state.saved)
+        if start
+        else None,
+        labels=dict(run.request.labels),
+        instrumented=run.request.payload.instrument,
+        notes=run.payload.notes,
     )
+    write_atomically(record.directory / "inputs.lock.json", run.built.lock.to_json())
+    return record
 
 
-def _facts(built: Build) -> dict[str, str]:
-    return {f"expected_{role}_kernel": kernel.image.version for role, kernel in built.kernels.items()}
+def _finish(record: RunRecord, result: RunResult, packages: PackageWatch | None) -> None:
+    """Write how the run ended."""
+    known = {"packages": packages.records, "checksums": packages.checksums} if packages else {}
+    record.finish(result, **known)
+
+
+def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:
+    """The result of a run that never came to a verdict of its own."""
+    from harness.stages.runner import all_stages
+
+    known = explained(error)
+    verdict = Verdict(known.outcome, record.stage, known.message, known.hint)
+    ended = {stage.name: stage for stage in record.document.stages}
+    broken = {record.stage: StageResult(record.stage, StageStatus.FAILED)}
+    stages = all_stages(plan, (broken | ended).values())
+    return RunResult(verdict, stages, not_applicable=plan.not_applicable)
+
+
+def _write_film(record: RunRecord, progress: Progress) -> None:
+    from harness.console.cast import write_cast
+
+    name, directory = record.document.id, record.directory
+    try:
+        write_cast(
+            directory / "console.raw", directory / "console.idx", directory / "console.cast", title=name
+        )
+    except OSError as error:  # the run is over, and its verdict recorded
+        progress.note(f"no film: {error.strerror}; `harness replay {name} --cast FILE` makes one elsewhere")

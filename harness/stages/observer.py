@@ -138,8 +138,8 @@ class Observer:
             self._hearing.watcher.look(())
         self._now = self._current(self._now.stage, self._now.offset)
 
-    def clock(self) -> float:
-        """Guest time for somebody who waits for a shell: the moment to listen for failures meanwhile."""
+    def advance(self) -> float:
+        """Take what the console says meanwhile, for failures and notes; return the guest's time."""
         self._listen(0.0)
         self._look(silence=False)
         return self._clock.read()

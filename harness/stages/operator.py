@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from harness.console.window import Window
-    from harness.stages.events import TakenOver
 
 
 class Person(Protocol):
@@ -19,10 +18,6 @@ class Person(Protocol):
     @property
     def window(self) -> Window | None:
         """The size of their terminal."""
-
-    @property
-    def taken_over(self) -> TakenOver | None:
-        """When they began to type although the plan only watched, if they did."""
 
     def watch(self) -> None:
         """From now on the plan only watches."""
@@ -39,7 +34,6 @@ class Nobody:
 
     wants_shell = False
     window = None
-    taken_over = None
 
     def watch(self) -> None:
         """Nobody is told."""

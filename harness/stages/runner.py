@@ -9,8 +9,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
@@ -121,14 +119,8 @@ class Runner:
         return Verdict(Outcome.INFRA, self._observer.stage.name, error.message, error.hint)
 
     def _result(self, verdict: Verdict) -> RunResult:
-        passed = verdict.outcome == Outcome.PASS
-        if passed and self._resumed is not None:
-            verdict = _resumed_verdict(verdict, self._resumed)
-        if self._person.taken_over is not None:
-            verdict = _taken_over_verdict(verdict, self._person.taken_over)
-        ended = StageStatus.PASSED if passed else StageStatus.FAILED
+        ended = StageStatus.PASSED if verdict.outcome == Outcome.PASS else StageStatus.FAILED
         self._observer.leave(StageStatus.NOT_REACHED if self._stopped else ended)
-        self._listener.event(events.Ended(verdict))
         return RunResult(
             verdict,
             all_stages(self._plan, self._observer.stages),
@@ -156,7 +148,7 @@ class Runner:
     def _carry_out(self, stage: Stage) -> None:
         """Do what the stage asks of us; most only want to be watched."""
         if silent.is_waited_for(self._plan, stage):
-            silent.wait(self._observer.clock, stage.unheard * self._scale)
+            silent.wait(self._observer.advance, stage.unheard * self._scale)
         if stage.checks:
             shell = self._enter_shell(stage)
             for check in stage.checks:
@@ -206,7 +198,7 @@ class Runner:
     def _enter_shell(self, stage: Stage) -> Shell:
         self._person.listen()
         if self._shell is None:
-            self._shell = Shell(self._recorder, self._observer.offset, clock=self._observer.clock)
+            self._shell = Shell(self._recorder, self._observer.offset, clock=self._observer.advance)
             with self._shell_trouble("answering"):
                 self._shell.enter(timeout=stage.silence * self._scale)
             for warning in self._shell.warnings:
@@ -259,17 +251,6 @@ def all_stages(plan: Plan, known: Iterable[StageResult]) -> tuple[StageResult, .
         for name in plan.order or [stage.name for stage in plan.stages]
     }
     return tuple(found.get(name) or StageResult(name, status) for name, status in missing.items())
-
-
-def _resumed_verdict(verdict: Verdict, boundary: Boundary) -> Verdict:
-    """Say that a run which passed was resumed: it shows nothing of the stages before."""
-    return msgspec.structs.replace(verdict, reason=f"resumed at {boundary.stage}: {verdict.reason}")
-
-
-def _taken_over_verdict(verdict: Verdict, taken: events.TakenOver) -> Verdict:
-    """Say that the result is not the plan's alone."""
-    when = f"taken over by hand in stage {taken.stage} at {taken.seconds:.1f} s"
-    return msgspec.structs.replace(verdict, reason=f"{when}: {verdict.reason}")
 
 
 def _fill(template: str, facts: Mapping[str, str]) -> str:

@@ -9,9 +9,9 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.progress import Quiet
 from harness.kernel import built, catalogue
-from harness.run import pipeline
 from harness.sources.debian import DebianSource
 from harness.store import Store
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,8 +35,14 @@ def verdict_of(harness_cache: Path, tmp_path: Path) -> Callable[..., Verdict]:
     def boot(
         images: Build, *, listeners: Sequence[Listener] = (), patience: float = 0.5, **options: Any
     ) -> Verdict:
-        running = pipeline.RunOptions(runs=tmp_path / "runs", patience=patience, **options)
-        run = pipeline.boot(images, running, cache=harness_cache, listeners=list(listeners), progress=Quiet())
+        run = run_built(
+            images,
+            cache=harness_cache,
+            runs=tmp_path / "runs",
+            patience=patience,
+            **options,
+            listeners=list(listeners),
+        )
         verdict = run.result.verdict
         assert verdict.hint, "every verdict but PASS says what to do next"
         assert verdict.evidence, "every verdict but PASS rests on something"

@@ -13,11 +13,10 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.core.progress import Quiet
 from harness.record.record import RunDocument
-from harness.run import pipeline
 from harness.stages.events import StageBegan
 from testcases.boot.guests import script, with_bytes, with_files
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,9 +159,8 @@ def test_qemu_killed(relay: Build, verdict_of: VerdictOf, stage: str) -> None:
 
 
 def test_mistake_of_ours(relay: Build, harness_cache: Path, tmp_path: Path) -> None:
-    options = pipeline.RunOptions(runs=tmp_path)
     with pytest.raises(RuntimeError, match="on purpose"):
-        pipeline.boot(relay, options, cache=harness_cache, listeners=[_Mistaken()], progress=Quiet())
+        run_built(relay, cache=harness_cache, runs=tmp_path, listeners=[_Mistaken()])
     assert not _guests()
     document = msgspec.json.decode(next(tmp_path.glob("*/run.json")).read_bytes(), type=RunDocument)
     assert document.verdict is not None

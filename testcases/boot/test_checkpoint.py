@@ -12,20 +12,20 @@ import pytest
 from harness.core.errors import ConfigError, InfraError
 from harness.core.files import remove
 from harness.core.outcome import Outcome
-from harness.core.progress import Quiet
 from harness.record.record import RunDocument
 from harness.report.excerpt import explain_stage
-from harness.run import checkpoints, pipeline
-from harness.run.checkpointing import StageRange
+from harness.run import checkpoints
+from harness.run.request import StageRange
 from harness.stages.verdict import StageStatus
 from harness.store import Store
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from harness.image.factory import Build
-    from harness.run.pipeline import Run
+    from harness.run.session import Run
 
 
 class Lab:
@@ -39,8 +39,9 @@ class Lab:
         self._word = f"session={secrets.token_hex(8)}"  # on the command line, so that no other one fits
 
     def boot(self, part: StageRange, *, memory: int | None = None) -> Run:
-        options = pipeline.RunOptions(runs=self._runs, append=self._word, part=part, memory=memory)
-        return pipeline.boot(self._built, options, cache=self._cache, listeners=[], progress=Quiet())
+        return run_built(
+            self._built, cache=self._cache, runs=self._runs, append=self._word, part=part, memory=memory
+        )
 
     def saved(self) -> dict[str, checkpoints.Checkpoint]:
         there = checkpoints.saved(self.store)

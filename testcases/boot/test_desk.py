@@ -11,12 +11,14 @@ import pytest
 
 from harness.console.recorder import Recorder
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.machine.accelerator import choose
 from harness.machine.admission import admitted
-from harness.machine.protocol import Firmware, MachineSpec, Medium, MediumBoot, Network
+from harness.machine.protocol import Firmware, Medium, Network
 from harness.machine.qemu import QemuMachine
+from harness.machine.spec import MachineSpec, MediumBoot
 from harness.recipe import load_recipe
-from harness.run import pipeline
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -34,12 +36,10 @@ def plug_in(require: Callable[[str], str], harness_cache: Path, tmp_path: Path) 
 
     @contextmanager
     def attach(width: str, medium: Medium, firmware: Firmware) -> Iterator[tuple[QemuMachine, Recorder]]:
-        building = pipeline.BuildOptions(
-            cache=harness_cache, kernel=require(f"tiny-6.1-{width}-boot-anything")
-        )
+        building = BuildOptions(cache=harness_cache, kernel=require(f"tiny-6.1-{width}-boot-anything"))
         recipe = load_recipe(str(RECIPE))
         spec = MachineSpec(
-            boot=MediumBoot(pipeline.build(recipe, building, Quiet()).images["stick"].path, medium, ""),
+            boot=MediumBoot(build_recipe(recipe, building, Quiet()).images["stick"].path, medium, ""),
             firmware=firmware,
             disk=None,
             memory=recipe.boot.memory_bytes,

@@ -17,8 +17,10 @@ from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.image import dib
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.recipe import Dib, load_recipe
-from harness.run import pipeline
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,13 +56,11 @@ def loop_devices_below(place: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def built(harness_cache: Path) -> Build:
     """All images of the relay with a root of diskimage-builder."""
-    return pipeline.build(RECIPE, pipeline.BuildOptions(cache=harness_cache), Quiet())
+    return build_recipe(RECIPE, BuildOptions(cache=harness_cache), Quiet())
 
 
 def test_the_relay_passes_with_an_installed_root(built: Build, harness_cache: Path, tmp_path: Path) -> None:
-    run = pipeline.boot(
-        built, pipeline.RunOptions(runs=tmp_path), cache=harness_cache, listeners=[], progress=Quiet()
-    )
+    run = run_built(built, cache=harness_cache, runs=tmp_path)
     verdict = run.result.verdict
     assert verdict.outcome == Outcome.PASS, f"{verdict.reason}: {verdict.evidence}"
 

@@ -12,10 +12,12 @@ from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.formats.tree import Entry
 from harness.image import disk
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.recipe import Disk, Partition, load_recipe
-from harness.run import pipeline
 from testcases.boot import guests
 from testcases.boot.test_initramfs import SAY, expected, heard, tree
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +139,7 @@ def base(harness_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Build
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     recipe = load_recipe(str(root / "recipes/disk.toml"))
-    return pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache), Quiet())
+    return build_recipe(recipe, BuildOptions(cache=harness_cache), Quiet())
 
 
 PARTS = (
@@ -164,9 +166,8 @@ def test_kernel_mounts_all_that_went_in(base: Build, harness_cache: Path, tmp_pa
         places = [
             (part.label, part.filesystem, f"/dev/sda{number}") for number, part in enumerate(PARTS, start=1)
         ]
-    options = pipeline.RunOptions(runs=tmp_path / "runs")
     built = guests.with_image(base, "disk", image)
-    run = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    run = run_built(built, cache=harness_cache, runs=tmp_path / "runs")
     assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
     console = (run.directory / "console.raw").read_bytes()
     sections = console.split(b"FILESYSTEM ")[1:]

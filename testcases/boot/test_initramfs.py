@@ -16,9 +16,11 @@ from harness.core.progress import Quiet
 from harness.formats.cpio import reader as cpio_reader
 from harness.formats.tree import Entry
 from harness.image import initramfs
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.recipe import load_recipe
-from harness.run import pipeline
 from testcases.boot import guests
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,15 +207,12 @@ def base(harness_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Build
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     recipe = load_recipe(str(root / "recipes/tree.toml"))
-    return pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache), Quiet())
+    return build_recipe(recipe, BuildOptions(cache=harness_cache), Quiet())
 
 
 def boot(built: Build, image: Path, cache: Path, runs: Path) -> bytes:
     """What is on the console of a guest that boots with an image."""
-    options = pipeline.RunOptions(runs=runs)
-    run = pipeline.boot(
-        guests.with_image(built, "base", image), options, cache=cache, listeners=[], progress=Quiet()
-    )
+    run = run_built(guests.with_image(built, "base", image), cache=cache, runs=runs)
     assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
     return (run.directory / "console.raw").read_bytes()
 

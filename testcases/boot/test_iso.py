@@ -13,15 +13,18 @@ from harness.console.recorder import Recorder
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.formats.iso import isohybrid
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.machine.accelerator import choose
 from harness.machine.admission import admitted
-from harness.machine.protocol import Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import Firmware, Medium
 from harness.machine.qemu import QemuMachine
+from harness.machine.spec import MachineSpec, MediumBoot
 from harness.recipe import load_recipe
 from harness.record.record import RunDocument
-from harness.run import pipeline
 from harness.store import Store
 from testcases.boot.guests import with_bytes
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +39,7 @@ MEMORY = 512 << 20
 @pytest.fixture(scope="session")
 def hello(harness_cache: Path) -> Build:
     """A medium with an i686 and an x86_64 kernel that say hello and power off."""
-    return pipeline.build(load_recipe(str(RECIPE)), pipeline.BuildOptions(cache=harness_cache), Quiet())
+    return build_recipe(load_recipe(str(RECIPE)), BuildOptions(cache=harness_cache), Quiet())
 
 
 @pytest.fixture
@@ -44,8 +47,7 @@ def follow(harness_cache: Path, tmp_path: Path) -> Callable[..., RunDocument]:
     """Boots a medium, follows its plan, and returns the record."""
 
     def boot(built: Build, medium: Medium, firmware: Firmware) -> RunDocument:
-        options = pipeline.RunOptions(runs=tmp_path, medium=medium, firmware=firmware)
-        done = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+        done = run_built(built, cache=harness_cache, runs=tmp_path, medium=medium, firmware=firmware)
         return msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
 
     return boot

@@ -11,12 +11,14 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.kernel import bzimage, catalogue, modules
 from harness.kernel.inspection import examine
 from harness.recipe import load_recipe
-from harness.run import pipeline, preflight
 from harness.sources.debian import DebianSource
 from harness.store import Store
+from testcases.support.runs import run_built
 from testcases.system.test_depmod import DEPMOD, answers
 
 if TYPE_CHECKING:
@@ -87,8 +89,8 @@ def test_the_closure_is_depmods(kernel: catalogue.Kernel, tmp_path: Path) -> Non
 
 
 def build(cache: Path, seed: str, second: str | None = None) -> Build:
-    options = pipeline.BuildOptions(cache=cache, kernel=seed, second=second, names=("sysa", "sysc"))
-    return pipeline.build(load_recipe("relay"), options, Quiet())
+    options = BuildOptions(cache=cache, kernel=seed, second=second, names=("sysa", "sysc"))
+    return build_recipe(load_recipe("relay"), options, Quiet())
 
 
 class Misfit(msgspec.Struct, frozen=True):
@@ -141,9 +143,7 @@ def test_a_pair_that_cannot_work(
     misfit = MISFITS[name]
     built = build(harness_cache, misfit.seed, misfit.second)
     with pytest.raises(ConfigError, match=misfit.refusal) as caught:
-        preflight.check_images(
-            built, pipeline.RunOptions(runs=tmp_path, **misfit.options), Store(harness_cache)
-        )
+        run_built(built, cache=harness_cache, runs=tmp_path, force=False, **misfit.options)
     assert "--force" in caught.value.hint
     verdict = verdict_of(built, **misfit.options)
     assert (verdict.outcome, verdict.stage) == (misfit.outcome, misfit.stage)
@@ -152,8 +152,7 @@ def test_a_pair_that_cannot_work(
 
 def test_a_64_bit_kernel_started_unpacked(harness_cache: Path, tmp_path: Path) -> None:
     built = build(harness_cache, "debian-6.1-x86_64")
-    options = pipeline.RunOptions(runs=tmp_path, unpacked=True)
-    run = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    run = run_built(built, cache=harness_cache, runs=tmp_path, unpacked=True)
     assert run.result.verdict.outcome == Outcome.PASS
     assert '"unpacked":true' in (run.directory / "run.json").read_text().replace(" ", "")
     assert "vmlinux" in (run.directory / "qemu.cmd").read_text()
@@ -161,6 +160,5 @@ def test_a_64_bit_kernel_started_unpacked(harness_cache: Path, tmp_path: Path) -
 
 def test_a_kernel_that_cannot_be_started_unpacked(harness_cache: Path, tmp_path: Path) -> None:
     built = build(harness_cache, "debian-6.1-i686")
-    options = pipeline.RunOptions(runs=tmp_path, unpacked=True)
     with pytest.raises(ConfigError, match="no entry point for PVH"):
-        pipeline.machine_spec(built, options, Store(harness_cache), bulk=False)
+        run_built(built, cache=harness_cache, runs=tmp_path, unpacked=True)

@@ -10,13 +10,17 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.image.factory import Build
 from harness.machine import native
 from harness.machine.protocol import MachineKind
 from harness.recipe import load_recipe
 from harness.record.record import RunDocument
-from harness.run import pipeline
+from harness.run.prepare import to_build
+from harness.run.request import RunRequest
 from harness.stages.verdict import StageStatus
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,10 +64,8 @@ def test_the_relay_passes_and_kernels_are_not_applicable(
     machine = available(kind)
     monkeypatch.setenv("HARNESS_SECRET", "must not be seen")
     recipe = load_recipe("relay")
-    options = pipeline.RunOptions(runs=tmp_path / "runs", machine=machine)
-    names = pipeline.needed_images(recipe, options)
-    building = pipeline.BuildOptions(cache=harness_cache, names=names, kernels=False)
-    built = pipeline.build(recipe, building, Quiet())
+    request = RunRequest(runs=tmp_path, build=BuildOptions(cache=harness_cache), machine=machine)
+    built = build_recipe(recipe, to_build(request, recipe), Quiet())
     assert not built.kernels
     # The same plan with more questions; it lies where its included failures are found.
     plans = tmp_path / "plans"
@@ -77,7 +79,7 @@ def test_the_relay_passes_and_kernels_are_not_applicable(
     moved = msgspec.structs.replace(recipe, path=tmp_path / "recipes/relay.toml")
     moved.path.write_text(recipe.path.read_text("utf-8"), "utf-8")
     asked = Build(moved, built.kernels, built.images, built.lock)
-    done = pipeline.boot(asked, options, cache=harness_cache, listeners=[], progress=Quiet())
+    done = run_built(asked, cache=harness_cache, runs=tmp_path / "runs", machine=machine)
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     document = msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
     status = {stage.name: stage.status for stage in document.stages}

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.machine.network.http import Mirror
 from harness.machine.protocol import Network
 from harness.recipe import load_recipe
-from harness.run import pipeline
+from testcases.support.runs import run_built
 
 RECIPE = Path(__file__).with_name("network") / "recipes/asks.toml"
 HELLO = b"hello from the harness\n"
@@ -23,16 +25,17 @@ def asked(harness_cache: Path, tmp_path: Path, network: Network | None) -> tuple
     (tmp_path / "hello").write_bytes(HELLO)
     (tmp_path / "large").write_bytes(LARGE)
     offered = {"hello-1.0.txt": tmp_path / "hello", "large": tmp_path / "large"}
-    built = pipeline.build(load_recipe(str(RECIPE)), pipeline.BuildOptions(cache=harness_cache), Quiet())
+    built = build_recipe(load_recipe(str(RECIPE)), BuildOptions(cache=harness_cache), Quiet())
     with Mirror(offered) as mirror:
-        options = pipeline.RunOptions(
+        done = run_built(
+            built,
+            cache=harness_cache,
             runs=tmp_path / "runs",
             append=f"host={mirror.port}",
             network=network,
             offered=offered,
             patience=3,
         )
-        done = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     console = (done.directory / "console.log").read_text("utf-8")
     lease = re.search(r" LEASE (.*)", console)

@@ -8,11 +8,12 @@ import pytest
 
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
 from harness.kernel import catalogue
 from harness.qualify.qualification import Qualification, QualifyRequest, qualify
 from harness.qualify.questions import Word, load_questions
 from harness.qualify.table import table_rows
-from harness.run import pipeline
+from harness.run.request import RunRequest
 from harness.sources.debian import DebianSource
 from harness.store import Store
 
@@ -45,8 +46,8 @@ def ask(harness_cache: Path, tmp_path: Path) -> Callable[..., Qualification]:
     """Qualifies a kernel of the catalogue."""
 
     def run(name: str, *, everything: bool = False, append: str = "") -> Qualification:
-        running = pipeline.RunOptions(runs=tmp_path / "runs", append=append)
-        wishes = QualifyRequest(cache=harness_cache, running=running, relay=everything, memory=everything)
+        request = RunRequest(runs=tmp_path / "runs", append=append, build=BuildOptions(cache=harness_cache))
+        wishes = QualifyRequest(request=request, relay=everything, memory=everything)
         kernel = catalogue.obtain(name, DebianSource(Store(harness_cache), Quiet()))
         return qualify(name, kernel, wishes, Quiet())
 

@@ -19,13 +19,14 @@ from harness.console.recorder import Recorder
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions, build
-from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import Accelerator, Firmware, Medium
 from harness.machine.qemu import QemuMachine
+from harness.machine.spec import MachineSpec, MediumBoot
 from harness.recipe import load_recipe
 from harness.record.record import RunDocument
-from harness.run import pipeline
 from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +96,7 @@ def test_reading_is_progress_where_the_plan_says_so(
     """A quarter of a minute of silent work is no hang, neither by its silence nor by its budget."""
     keys = 'budget = 8\nsilence = 4\nprogress = ["disk"]\nlimit = 200'
     patient = with_plan(silence, tmp_path, old="budget = 60\nsilence = 4", new=keys)
-    options = pipeline.RunOptions(runs=tmp_path / "runs", append="what=work")
-    run = pipeline.boot(patient, options, cache=harness_cache, listeners=[], progress=Quiet())
+    run = run_built(patient, cache=harness_cache, runs=tmp_path / "runs", append="what=work")
     assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
     verdict = verdict_of(silence, append="what=work", patience=1.0)
     assert (verdict.outcome, "its disk" in verdict.reason) == (Outcome.HANG, True)
@@ -273,8 +273,7 @@ run = "cd /tmp; for number in `seq 400`; do echo $number >file-$number; done"
 proves = "there is something to list"
 """
     built = with_plan(silence, tmp_path, new=stage)
-    options = pipeline.RunOptions(runs=tmp_path / "runs", append="what=shell")
-    run = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    run = run_built(built, cache=harness_cache, runs=tmp_path / "runs", append="what=shell")
     assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
     document = msgspec.json.decode((run.directory / "run.json").read_bytes(), type=RunDocument)
     assert document.produced is not None

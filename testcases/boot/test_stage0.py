@@ -8,30 +8,34 @@ import msgspec
 
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
+from harness.payload.chosen import Payload
 from harness.record.record import RunDocument
-from harness.run import pipeline, preflight
+from harness.run.prepare import prepare
+from harness.run.request import RunRequest
+from harness.run.session import execute
 from harness.stages import products
-from harness.store import Store
 from testcases.support.mini_stage0 import SAYS, builder, chosen, seed, tree
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness.run.session import Run
 
 # Longer than 80 columns, so that the BIOS's console wraps it.
 LONG = f" +> ./x86/bin/kaem --verbose --strict --file ./x86/kaem.run {'and more ' * 6}\n"
 SUM = f"{'0123456789abcdef' * 4}  ./x86/artifact/a-name-so-long-that-it-wraps\n"
 
 
-def run(name: str, checkout: Path, place: Path, cache: Path, own: Path | None = None) -> pipeline.Run:
+def run(name: str, checkout: Path, place: Path, cache: Path, own: Path | None = None) -> Run:
     recipe, expected = chosen(name, checkout, "x86", own, instrument=False)
-    options = pipeline.RunOptions(runs=place / "runs", expected=expected)
-    building = pipeline.BuildOptions(cache=cache, names=pipeline.needed_images(recipe, options))
-    built = pipeline.build(recipe, building, Quiet())
-    preflight.check_images(built, options, Store(cache))
-    return pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
+    request = RunRequest(runs=place / "runs", build=BuildOptions(cache=cache))
+    return execute(prepare(request, Quiet(), Payload(recipe=recipe, expected=expected)))
 
 
-def document(done: pipeline.Run) -> RunDocument:
+def document(done: Run) -> RunDocument:
     return msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
 
 
@@ -57,19 +61,12 @@ def test_a_disk_without_linux_speaks_through_the_bios(tmp_path: Path, harness_ca
     recipe, expected = chosen("builder-hex0", checkout, "x86", own, instrument=False)
     boots = msgspec.structs.replace(recipe.boot, memory="64M")
     recipe = msgspec.structs.replace(recipe, document=msgspec.structs.replace(recipe.document, boot=boots))
-    options = pipeline.RunOptions(runs=tmp_path / "runs")
-    built = pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache), Quiet())
-    done = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    built = build_recipe(recipe, BuildOptions(cache=harness_cache), Quiet())
+    done = run_built(built, cache=harness_cache, runs=tmp_path / "runs")
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert (done.directory / products.SUMS).read_text() == SUM.replace("./x86", "/x86")
     assert document(done).kernels == ()
     # The sums that were shown are the harness's own knowledge, and they lack the expected product.
-    done = pipeline.boot(
-        built,
-        msgspec.structs.replace(options, expected=expected),
-        cache=harness_cache,
-        listeners=[],
-        progress=Quiet(),
-    )
+    done = run_built(built, cache=harness_cache, runs=tmp_path / "runs", expected=expected)
     assert done.result.verdict.outcome == Outcome.FAIL
     assert "x86/bin/mini" in done.result.verdict.reason

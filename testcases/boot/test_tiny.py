@@ -11,9 +11,11 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.recipe import load_recipe
 from harness.record.record import RunDocument
-from harness.run import pipeline
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +31,9 @@ def run(harness_cache: Path, tmp_path: Path) -> Callable[..., RunDocument]:
     """Builds a recipe for a seed kernel, boots it, and returns the record of a run that passed."""
 
     def boot(recipe: Recipe, kernel: str | None = None, second: str | None = None) -> RunDocument:
-        building = pipeline.BuildOptions(cache=harness_cache, kernel=kernel, second=second)
-        images = pipeline.build(recipe, building, Quiet())
-        options = pipeline.RunOptions(runs=tmp_path / "runs")
-        done = pipeline.boot(images, options, cache=harness_cache, listeners=[], progress=Quiet())
+        building = BuildOptions(cache=harness_cache, kernel=kernel, second=second)
+        images = build_recipe(recipe, building, Quiet())
+        done = run_built(images, cache=harness_cache, runs=tmp_path / "runs")
         document = msgspec.json.decode((done.directory / "run.json").read_bytes(), type=RunDocument)
         assert document.verdict
         assert document.verdict.outcome == Outcome.PASS, document.verdict
@@ -67,9 +68,9 @@ def test_a_kernel_without_disks_is_refused_for_a_disk_before_anything_boots(
     require: Callable[[str], str], harness_cache: Path, width: str
 ) -> None:
     name = require(f"tiny-6.1-{width}-initramfs-only")
-    building = pipeline.BuildOptions(cache=harness_cache, kernel="debian-5.10-i686", second=name)
+    building = BuildOptions(cache=harness_cache, kernel="debian-5.10-i686", second=name)
     with pytest.raises(HarnessError, match="has no modules, and 'ata_piix' is not built in"):
-        pipeline.build(load_recipe("relay"), building, Quiet())
+        build_recipe(load_recipe("relay"), building, Quiet())
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd", "lz4"])

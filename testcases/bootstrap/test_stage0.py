@@ -13,11 +13,16 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.machine import native
+from harness.machine.kinds import find_kind
 from harness.machine.protocol import MachineKind
-from harness.run import pipeline
+from harness.run.prepare import to_build
+from harness.run.request import RunRequest
 from harness.stages import products
 from testcases.support.mini_stage0 import BASE, CHDIR, EXIT, OPEN, READ, SAYS, WRITE, Call, chosen, elf, tree
+from testcases.support.runs import run_built
 
 TREE = os.environ.get("HARNESS_STAGE0_POSIX", "")
 BUILDER = os.environ.get("HARNESS_BUILDER_HEX0", "")
@@ -52,7 +57,7 @@ def test_all_answers_are_right_and_the_bits_the_same(
     harness_cache: Path,
     manifests: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    if not kind.has_kernel:
+    if not find_kind(kind).kernels:
         try:
             native.check_host(kind)
         except ConfigError as error:
@@ -96,16 +101,10 @@ def run(
     kernel: str | None,
 ) -> None:
     builder = Path(BUILDER) if BUILDER else None
-    recipe, expected = chosen(name, Path(TREE), arch, builder, instrument=kind.has_kernel)
-    options = pipeline.RunOptions(runs=place / "runs", machine=kind, expected=expected)
-    building = pipeline.BuildOptions(
-        cache=cache,
-        kernel=kernel,
-        names=pipeline.needed_images(recipe, options),
-        kernels=kind.has_kernel,
-    )
-    built = pipeline.build(recipe, building, Quiet())
-    done = pipeline.boot(built, options, cache=cache, listeners=[], progress=Quiet())
+    recipe, expected = chosen(name, Path(TREE), arch, builder, instrument=find_kind(kind).kernels)
+    request = RunRequest(runs=place, build=BuildOptions(cache=cache, kernel=kernel), machine=kind)
+    built = build_recipe(recipe, to_build(request, recipe), Quiet())
+    done = run_built(built, cache=cache, runs=place / "runs", machine=kind, expected=expected)
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     made = products.read(done.directory)
     assert made is not None
@@ -132,8 +131,7 @@ def test_the_real_builder_hex0_runs_the_miniature(tmp_path: Path, harness_cache:
     ]
     checkout = tree(tmp_path / "tree", elf(calls))
     recipe, expected = chosen("builder-hex0", checkout, "x86", Path(BUILDER), instrument=False)
-    built = pipeline.build(recipe, pipeline.BuildOptions(cache=harness_cache), Quiet())
-    options = pipeline.RunOptions(runs=tmp_path / "runs", expected=expected)
-    done = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+    built = build_recipe(recipe, BuildOptions(cache=harness_cache), Quiet())
+    done = run_built(built, cache=harness_cache, runs=tmp_path / "runs", expected=expected)
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert b"\n./bootstrap-seeds/PO" in (done.directory / "console.raw").read_bytes()

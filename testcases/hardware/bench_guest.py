@@ -24,7 +24,7 @@ from harness.formats.tree import Entry
 from harness.image import disk
 from harness.image.build import BuildOptions, build
 from harness.machine import overlay
-from harness.machine.qemu import qemu_program
+from harness.machine.program import qemu_program
 from harness.machine.qmp import Monitor
 from harness.recipe import Disk, load_recipe
 

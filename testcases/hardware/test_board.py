@@ -12,10 +12,11 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
+from harness.machine.program import qemu_program
 from harness.machine.protocol import Firmware
-from harness.machine.qemu import qemu_program
 from harness.recipe import load_recipe
-from harness.run import pipeline
 from testcases.hardware import bench_guest
 from testcases.hardware.uart import emulated_board
 
@@ -71,9 +72,7 @@ def media(harness_cache: Path) -> dict[str, Build]:
     recipe = load_recipe("relay")
     names = tuple(filter(None, (recipe.boot.initramfs, recipe.boot.disk, recipe.boot.medium)))
     return {
-        kernel: pipeline.build(
-            recipe, pipeline.BuildOptions(cache=harness_cache, names=names, kernel=kernel), Quiet()
-        )
+        kernel: build_recipe(recipe, BuildOptions(cache=harness_cache, names=names, kernel=kernel), Quiet())
         for kernel in KERNELS
     }
 

@@ -13,13 +13,15 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
+from harness.machine.program import qemu_program
 from harness.machine.protocol import Firmware, Medium
-from harness.machine.qemu import qemu_program
 from harness.recipe import load_recipe
-from harness.run import pipeline
 from testcases.boot.guests import with_image
 from testcases.boot.test_iso import RECIPE as HELLO
 from testcases.hardware import bench_guest
+from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +54,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def hello(harness_cache: Path) -> Build:
     """A hybrid medium that says hello."""
-    return pipeline.build(load_recipe(str(HELLO)), pipeline.BuildOptions(cache=harness_cache), Quiet())
+    return build_recipe(load_recipe(str(HELLO)), BuildOptions(cache=harness_cache), Quiet())
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +149,9 @@ def test_a_stick_is_flashed_and_no_other_disk_is_opened_for_writing(
         guest.ok(f"udevadm wait --timeout=300 --settle {stick.node}1")  # it reads the table anew
         assert "is a partition of" in refused(guest, f"{stick.node}1", "STICK-GOOD")
         built = with_image(hello, "stick", stick.backing)
-        options = pipeline.RunOptions(runs=tmp_path, medium=Medium.USB_XHCI, firmware=Firmware.BIOS)
-        run = pipeline.boot(built, options, cache=harness_cache, listeners=[], progress=Quiet())
+        run = run_built(
+            built, cache=harness_cache, runs=tmp_path, medium=Medium.USB_XHCI, firmware=Firmware.BIOS
+        )
         assert run.result.verdict.outcome == Outcome.PASS, run.result.verdict
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
+from harness.image.build import build as build_recipe
 from harness.recipe import load_recipe
-from harness.run import pipeline
 from testcases.boot.test_iso import RECIPE as HELLO
 from testcases.hardware import lab
 from testcases.hardware.test_board import obstacle as no_qemu
@@ -61,7 +62,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bench(harness_cache: Path, directory: Path) -> Iterator[Lab]:
     """A lab that shares an emulated board."""
-    stick = pipeline.build(load_recipe(str(HELLO)), pipeline.BuildOptions(cache=harness_cache), Quiet())
+    stick = build_recipe(load_recipe(str(HELLO)), BuildOptions(cache=harness_cache), Quiet())
     with (
         emulated_board(directory, stick.images["stick"].path, None) as board,
         lab.lab(directory, board.uart.name, board.switch) as shared,

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.machine.boot_medium import firmware_words
+from harness.machine.program import qemu_program
 from harness.machine.protocol import Firmware
-from harness.machine.qemu import qemu_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,6 +22,7 @@ import msgspec
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
+from harness.machine.description import MachineRecord
 from harness.machine.protocol import End, EndCause, Usage
 from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
@@ -237,6 +238,8 @@ class FakeMachine:
 
     command: tuple[str, ...] = ("fake-machine",)
     bulk: socket.socket | None = None
+    pace = None
+    snapshots = None
 
     def __init__(
         self, script: Script, *, rate: float = 1.0, looks: Looks | None = None, seed: int = 0
@@ -271,6 +274,9 @@ class FakeMachine:
     @property
     def transport(self) -> SocketTransport:
         return SocketTransport(self._ours)
+
+    def describe(self) -> MachineRecord:
+        return MachineRecord("fake", "native", "", 0, "", "")
 
     def start(self) -> None:
         self._started = True

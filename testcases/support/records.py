@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.outcome import Outcome
-from harness.record.record import HostRecord, KernelRecord, MachineRecord, RunDocument, TakenOverRecord
+from harness.machine.description import MachineRecord
+from harness.record.record import HostRecord, KernelRecord, RunDocument, TakenOverRecord
 from harness.stages.verdict import CheckResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -6,13 +6,16 @@ import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from harness import cli
 from harness.core.errors import ConfigError, InfraError
-from harness.matrix import local
-from harness.run import pipeline
+from harness.matrix import local, session
 from harness.sources.packages import Lock
 from harness.store import Store, transfer
+
+if TYPE_CHECKING:
+    from harness.image.build import BuildOptions
 
 BUILT: list[str | None] = []
 
@@ -24,7 +27,7 @@ def stub() -> None:
         words = real(*given)  # type: ignore[arg-type]
         return [sys.executable, "-m", "testcases.support.stub_run", *words[4:]]
 
-    def build(_recipe: object, options: pipeline.BuildOptions, _progress: object) -> object:
+    def build(_recipe: object, options: BuildOptions, _progress: object) -> object:
         with (Path(options.cache).parent / "built").open("a") as log:
             log.write(f"{options.kernel} {' '.join(options.names)}\n")
         match options.kernel:
@@ -42,7 +45,7 @@ def stub() -> None:
         return SimpleNamespace(lock=Lock(resolutions=()))
 
     local.command = command  # type: ignore[assignment]
-    pipeline.build = build  # type: ignore[assignment]
+    session.build = build  # type: ignore[assignment,attr-defined]
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
+from harness.machine.description import MachineRecord
 from harness.record import index
 from harness.record.history import Filter, cells, estimates, newest
-from harness.record.record import MachineRecord, RunDocument, RunRecord
+from harness.record.record import RunDocument, RunRecord
 from harness.stages.verdict import RunResult, Verdict
 from testcases.support.records import leave_run
 

@@ -17,11 +17,14 @@ import pytest
 from harness.core.errors import ConfigError, InfraError
 from harness.image.artifact import Artifact
 from harness.image.factory import Build
-from harness.machine import native
-from harness.machine.protocol import EndCause, MachineKind, NativeCall, NativeSpec
+from harness.machine import native, rootfs
+from harness.machine.kinds.kind import MachineRequest
+from harness.machine.kinds.native import Native
+from harness.machine.protocol import EndCause, MachineKind
+from harness.machine.spec import NativeCall, NativeSpec
 from harness.recipe import load_recipe
-from harness.run import native_spec, rootfs
 from harness.sources.packages import Lock
+from harness.store import Store
 from testcases.support.mini_stage0 import PRODUCT, SAYS, seed, tree
 
 if TYPE_CHECKING:
@@ -329,8 +332,12 @@ def test_one_call_after_the_other_is_for_bwrap(tmp_path: Path, kind: MachineKind
         name="root", kind="initramfs", path=tmp_path, size=0, sha256="", manifest=tmp_path / "manifest"
     )
     built = Build(load_recipe(str(tmp_path / "own.toml")), {}, {"root": root}, Lock(()))
+
+    def spec(kind: MachineKind) -> NativeSpec:
+        return Native(kind).spec(built, MachineRequest(), Store(tmp_path), bulk=False)
+
     if kind == MachineKind.CHROOT:
         with pytest.raises(ConfigError, match=r"key native\.then: only bwrap"):
-            native_spec.spec(built, kind, None)
+            spec(kind)
     else:
-        assert [call.root for call in native_spec.spec(built, kind, None).calls] == ["", "inner"]
+        assert [call.root for call in spec(kind).calls] == ["", "inner"]

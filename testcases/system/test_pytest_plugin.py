@@ -44,7 +44,7 @@ def test_a_run_that_cannot_be_had_fails_with_a_sentence_and_no_traceback() -> No
     result = run_pytest("--kernel", "/missing/one", "-k", "test_verdict")
     assert "kernel /missing/one does not exist" in result.stdout
     assert "Traceback" not in result.stdout
-    assert "harness/run/pipeline.py" not in result.stdout
+    assert "harness/run/prepare.py" not in result.stdout
 
 
 def test_each_stage_and_check_of_the_plan_is_a_test_of_every_kernel() -> None:
@@ -82,34 +82,45 @@ reason = "everybody knows"
 expires = 2999-01-01
 """
 
-# Runs end as the name of the kernel says, at once.
+# Nothing is built, and runs end as the name of the kernel says, at once; all between is real.
 CONFTEST = """
 from pathlib import Path
 from types import SimpleNamespace
-from harness.run import pipeline
-from harness.core.errors import InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.core.outcome import Outcome
-from harness.stages.kernelless import without_kernel
-from harness.stages.plan_file import load_plan
+from harness.machine.kinds.native import Native
+from harness.machine.kinds.qemu import Qemu
+from harness.payload.chosen import Payload
+from harness.recipe import load_recipe
+from harness.run import prepare, session
 from harness.stages.runner import all_stages
 from harness.stages.verdict import CheckResult, RunResult, StageResult, StageStatus, Verdict
 
 pytest_plugins = ["harness.pytest_plugin"]
 BOOTED = Path(__file__).with_name("booted")
+DISTFILES = {"tcc.tar": Path("/distfiles/tcc.tar")}
+
+def chosen(name, asked, cache, progress):
+    return Payload(recipe=load_recipe(name), offered=DISTFILES)
 
 def build(recipe, options, progress):
+    assert options.names
+    assert options.kernels == (options.kernel is not None)
     return SimpleNamespace(recipe=recipe, kernel=options.kernel or "none")
 
-def boot(built, options, *, cache, listeners, progress):
+def check_images(built, plan, spec, bus, store):
+    if built.kernel == "unfit":
+        raise ConfigError("the seed kernel unfit has no initramfs", hint="--force boots it all the same")
+    return ()
+
+def execute(prepared):
+    kernel, plan = prepared.built.kernel, prepared.followed
     before = BOOTED.read_text().split() if BOOTED.exists() else []
-    BOOTED.write_text(" ".join([*before, built.kernel]))
-    if built.kernel == "infra-once" and "infra-once" not in before:
+    BOOTED.write_text(" ".join([*before, kernel]))
+    assert prepared.payload.offered == DISTFILES
+    if kernel == "infra-once" and "infra-once" not in before:
         raise InfraError("QEMU is gone")
-    assert options.machine.has_kernel == (built.kernel != "none")
-    plan = load_plan(built.recipe.plan)
-    if not options.machine.has_kernel:
-        plan = without_kernel(plan)
-    bad = built.kernel in {"panics", "known"}
+    bad = kernel in {"panics", "known"}
     ways = [StageStatus.FAILED, *[StageStatus.NOT_REACHED] * 20] if bad else [StageStatus.PASSED] * 20
     stages = tuple(StageResult(stage.name, way) for stage, way in zip(plan.stages, ways))
     checks = () if bad else tuple(
@@ -118,13 +129,16 @@ def boot(built, options, *, cache, listeners, progress):
         for check in stage.checks
     )
     verdict = Verdict(Outcome.PANIC if bad else Outcome.PASS, plan.stages[0].name, "it panicked", "look")
-    directory = options.runs / f"run-{built.kernel}-{len(before)}"
+    directory = prepared.request.runs / f"run-{kernel}-{len(before)}"
     directory.mkdir(parents=True)
     (directory / "console.raw").write_bytes(b"")
     result = RunResult(verdict, all_stages(plan, stages), checks, not_applicable=plan.not_applicable)
-    return pipeline.Run(result, directory)
+    return session.Run(result, directory)
 
-pipeline.build, pipeline.boot = build, boot
+prepare.chosen, prepare.build, prepare.check_images, session.execute = chosen, build, check_images, execute
+for kind in (Qemu, Native):
+    kind.settled = lambda self, request, store, note: request
+    kind.spec = lambda self, built, request, store, *, bulk: None
 """
 
 TESTS = """
@@ -136,10 +150,12 @@ def test_check(check, require_check):
 """
 
 
-def run_matrix(place: Path, *options: str) -> tuple[str, dict[str, ElementTree.Element]]:
+def run_matrix(
+    place: Path, *options: str, matrix: str = MATRIX
+) -> tuple[str, dict[str, ElementTree.Element]]:
     """What pytest says about the matrix, and its test cases in JUnit's XML by name."""
     (place / "hello").symlink_to(ROOT / "benchmarks/hello")
-    (place / "m.toml").write_text(MATRIX)
+    (place / "m.toml").write_text(matrix)
     (place / "conftest.py").write_text(CONFTEST)
     (place / "test_it.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--matrix", "m.toml", "-rA"]
@@ -196,6 +212,13 @@ def test_a_matrix_is_a_test_for_each_stage_and_check_of_each_cell(tmp_path: Path
     [summary] = re.findall(r"^=+ (1 failed.*) in .*=$", said, re.MULTILINE)
     assert "15 flaky" in summary
     assert "28 not reached" in summary
+
+
+def test_a_cell_whose_kernel_does_not_fit_is_refused_before_it_boots(tmp_path: Path) -> None:
+    said, cases = run_matrix(tmp_path, "--select", "kernel=unfit", matrix=MATRIX.replace('"good"', '"unfit"'))
+    assert cases
+    assert "the seed kernel unfit has no initramfs" in said
+    assert not (tmp_path / "booted").exists()
 
 
 def test_cells_of_a_matrix_are_selected(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from harness.console.recorder import Recorder
 from harness.core.errors import InfraError, Interrupted
 from harness.machine import memory, overlay
-from harness.machine.protocol import Accelerator, Firmware, MachineSpec, Medium, MediumBoot
+from harness.machine.protocol import Accelerator, Firmware, Medium
 from harness.machine.qemu import QemuMachine
+from harness.machine.spec import MachineSpec, MediumBoot
 from testcases.support.profiles import fewer
 
 

@@ -10,19 +10,16 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
+from harness.image.build import BuildOptions
 from harness.machine import boot_medium
 from harness.machine.command import Ends, command_words, for_people
-from harness.machine.protocol import (
-    Accelerator,
-    DirectBoot,
-    DiskBoot,
-    Firmware,
-    MachineSpec,
-    Medium,
-    MediumBoot,
-)
+from harness.machine.kinds.booting import start_of
+from harness.machine.kinds.kind import MachineRequest
+from harness.machine.protocol import Accelerator, Firmware, Medium
+from harness.machine.spec import DirectBoot, DiskBoot, MachineSpec, MediumBoot
 from harness.recipe import Initramfs, Iso, MenuEntry
-from harness.run import pipeline
+from harness.run.prepare import prepare
+from harness.run.request import RunRequest
 
 if TYPE_CHECKING:
     from harness.image.factory import Build
@@ -48,7 +45,7 @@ def built(*, medium: str | None = "stick", bits: int = 32) -> Build:
 
 
 def boot(given: Build, **options: Any) -> DirectBoot | MediumBoot | DiskBoot:
-    return pipeline.start_of(given, pipeline.RunOptions(runs=Path("runs"), **options))
+    return start_of(given, MachineRequest(**options))
 
 
 def test_without_a_medium_the_machine_loads_the_kernel() -> None:
@@ -77,9 +74,10 @@ def test_a_recipe_without_a_medium_is_told(medium: str | None) -> None:
 
 
 def test_the_command_line_of_a_medium_cannot_be_changed_and_nothing_is_built(tmp_path: Path) -> None:
-    options = pipeline.RunOptions(runs=tmp_path, medium=Medium.CD, append="quiet")
+    build = BuildOptions(cache=tmp_path / "cache")
+    request = RunRequest(build=build, runs=tmp_path, medium=Medium.CD, append="quiet")
     with pytest.raises(ConfigError, match="--append cannot change it"):
-        pipeline.check_host(options, pipeline.BuildOptions(cache=tmp_path / "cache"), Quiet())
+        prepare(request, Quiet())
     assert not (tmp_path / "cache").exists()
 
 

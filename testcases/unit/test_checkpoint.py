@@ -19,11 +19,14 @@ from harness.cli import program
 from harness.console.recorder import Recorder
 from harness.core.errors import ConfigError, InfraError
 from harness.core.outcome import Outcome
-from harness.machine.protocol import Accelerator, DirectBoot, Firmware, MachineSpec
+from harness.image.build import BuildOptions
+from harness.machine.kinds import find_kind
+from harness.machine.protocol import Accelerator, Firmware
+from harness.machine.spec import DirectBoot, MachineSpec
 from harness.report.progress import TerminalProgress
 from harness.run import checkpoints
-from harness.run.checkpointing import StageRange
 from harness.run.checkpoints import State
+from harness.run.request import RunRequest, StageRange
 from harness.stages.boundary import Boundary
 from harness.stages.events import Saved, StageBegan, StageEnded
 from harness.stages.runner import Runner
@@ -227,14 +230,16 @@ def test_a_failed_save_leaves_nothing(store: Store, tmp_path: Path) -> None:
 )
 def test_slices_that_cannot_be(part: StageRange, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        part.check(RELAY, Firmware.BIOS)
+        part.check(RELAY)
 
 
-def test_slices_that_can_be() -> None:
-    StageRange("sysb", ("sysc", "gcc"), "gcc").check(RELAY, Firmware.BIOS)
-    StageRange().check(RELAY, Firmware.UEFI)
+def test_slices_that_can_be(tmp_path: Path) -> None:
+    StageRange("sysb", ("sysc", "gcc"), "gcc").check(RELAY)
+    build = BuildOptions(cache=tmp_path)
+    request = RunRequest(build=build, runs=tmp_path, firmware=Firmware.UEFI)
+    request.check(find_kind("qemu"))
     with pytest.raises(ConfigError, match="UEFI is not saved"):
-        StageRange(until="sysc").check(RELAY, Firmware.UEFI)
+        msgspec.structs.replace(request, part=StageRange(until="sysc")).check(find_kind("qemu"))
 
 
 # Runs on fake machines: the relay's console up to a stage, and the rest of it in another machine.
@@ -314,7 +319,7 @@ def test_a_resumed_run_sees_what_a_whole_one_sees(tmp_path: Path, stage: str, cu
     )
     assert list(boundaries) == later, "where it begins, nothing is to be saved"
     assert result.verdict.outcome == whole.verdict.outcome == Outcome.PASS
-    assert result.verdict.reason == f"resumed at {stage}: {whole.verdict.reason}"
+    assert result.verdict == whole.verdict
     assert (tmp_path / "resumed/console.raw").read_bytes() == log
     assert audience.lines == whole_audience.lines
     names = [one.name for one in plan.stages]

@@ -10,9 +10,10 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.paths import data_root
-from harness.machine.protocol import DirectBoot, Firmware, MachineKind
+from harness.machine.protocol import Accelerator, Firmware
+from harness.machine.spec import Bus, DirectBoot, MachineSpec
 from harness.run import preflight
-from harness.stages.plan_file import find_plan
+from harness.stages.plan_file import find_plan, load_plan
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ class Checks(msgspec.Struct):
 def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     counted = Checks()
     monkeypatch.setattr(preflight, "_check", counted.check)
-    monkeypatch.setattr(preflight, "start_of", lambda built, _: built.start)
     return counted
 
 
@@ -52,22 +52,19 @@ class Case(msgspec.Struct, frozen=True):
     cpu: str = "pentium3"
     memory: int = 1 << 28
 
-    def ask(self, **options: Any) -> tuple[str, ...]:
+    def ask(self, *, bus: Bus | None = Bus.IDE) -> tuple[str, ...]:
         initramfs = self.place / "initramfs.cpio"
         path = self.place / "vmlinuz"
         image = SimpleNamespace(path=path, sha256=self.kernel, version="6.1", kind="bzImage")
         built: Any = SimpleNamespace(
-            start=DirectBoot(path, initramfs, self.command_line),
             images={"initramfs": SimpleNamespace(path=initramfs, sha256=self.image)},
             kernels={"seed": SimpleNamespace(name="mine", image=image)},
-            recipe=SimpleNamespace(
-                plan=find_plan(self.plan),
-                boot=SimpleNamespace(cpu=self.cpu, memory_bytes=self.memory, initramfs="initramfs"),
-            ),
+            recipe=SimpleNamespace(boot=SimpleNamespace(initramfs="initramfs")),
         )
-        given = {"machine": MachineKind.QEMU, "board": None, "firmware": Firmware.BIOS, **options}
-        asked: Any = SimpleNamespace(**{"cpu": None, "memory": None, **given})
-        return preflight.check_images(built, asked, Store(self.place / "cache"))
+        boot = DirectBoot(path, initramfs, self.command_line)
+        spec = MachineSpec(boot, Firmware.BIOS, None, self.memory, self.cpu, Accelerator.TCG)
+        plan = load_plan(find_plan(self.plan))
+        return preflight.check_images(built, plan, spec, bus, Store(self.place / "cache"))
 
 
 def test_answer_is_kept(tmp_path: Path, checks: Checks) -> None:
@@ -96,26 +93,19 @@ def test_what_it_depends_on_is_asked_about_anew(
     assert checks.done == 2
 
 
-@pytest.mark.parametrize("option", [{"cpu": "486"}, {"memory": 1 << 33}, {"firmware": Firmware.UEFI}])
-def test_options_count_as_well(tmp_path: Path, checks: Checks, option: dict[str, Any]) -> None:
-    Case(tmp_path).ask()
-    Case(tmp_path).ask(**option)
-    assert checks.done == 2
+def test_the_controller_of_the_disk_counts_as_well(tmp_path: Path, checks: Checks) -> None:
+    for bus in (Bus.IDE, Bus.AHCI, None):
+        Case(tmp_path).ask(bus=bus)
+    assert checks.done == 3
 
 
 @pytest.mark.parametrize(
-    ("option", "asked"),
-    [
-        ({}, ("ide", "ext4")),
-        ({"firmware": Firmware.UEFI}, ("ahci", "ext4")),
-        ({"board": "shelf"}, ("ext4",)),
-    ],
+    ("bus", "asked"), [(Bus.IDE, ("ide", "ext4")), (Bus.AHCI, ("ahci", "ext4")), (None, ("ext4",))]
 )
 def test_a_disk_needs_the_driver_of_what_it_hangs_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: dict[str, Any], asked: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: Bus | None, asked: tuple[str, ...]
 ) -> None:
     found = []
-    monkeypatch.setattr(preflight, "start_of", lambda built, _: built.start)
     monkeypatch.setattr("harness.image.checks.verify.problems_for_boot", lambda *_, **__: [])
     monkeypatch.setattr("harness.image.checks.kernel_checks.check_kernel", lambda *_, **__: [])
     monkeypatch.setattr("harness.image.checks.kernel_checks.seed", lambda image: image)
@@ -131,7 +121,7 @@ def test_a_disk_needs_the_driver_of_what_it_hangs_on(
         '[[stage]]\nname = "only"\ntitle = "t"\nbegins = "^x"\nbudget = 1\nsilence = 1\n',
         "utf-8",
     )
-    Case(tmp_path, plan=str(plan)).ask(**option)
+    Case(tmp_path, plan=str(plan)).ask(bus=bus)
     assert found == [asked]
 
 
@@ -146,12 +136,13 @@ def test_configuration_beside_the_kernel_counts(tmp_path: Path, checks: Checks) 
     assert checks.done == 3
 
 
-def test_other_checks_give_another_answer(
-    tmp_path: Path, checks: Checks, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("source", ["image/checks/verify.py", "formats/ext/reader.py", "new/deep/check.py"])
+def test_another_source_anywhere_in_the_program_gives_another_answer(
+    tmp_path: Path, checks: Checks, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     program = tmp_path / "program"
-    (program / "kernel").mkdir(parents=True)
-    check = program / "kernel/features.py"
+    check = program / source
+    check.parent.mkdir(parents=True)
     check.write_text("old", "utf-8")
     monkeypatch.setattr(preflight, "_PROGRAM", program)
     case = Case(tmp_path)
@@ -172,7 +163,5 @@ def test_what_does_not_fit_is_said_every_time(tmp_path: Path, checks: Checks) ->
     assert checks.done == 3
 
 
-def test_files_with_checks_are_there() -> None:
-    for pattern in preflight._CHECKS:
-        assert list(preflight._PROGRAM.glob(pattern)), pattern
-    assert list(data_root().glob(preflight._FACTS))
+def test_the_facts_of_the_checks_are_where_they_are_looked_for() -> None:
+    assert list((data_root() / preflight._FACTS).glob("*.toml"))

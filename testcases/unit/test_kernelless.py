@@ -13,6 +13,7 @@ import pytest
 
 from harness.console.transport import PtyTransport
 from harness.core.errors import ConfigError, InfraError
+from harness.machine.kinds import find_kind
 from harness.machine.process_tree import TreeMeter
 from harness.machine.protocol import EndCause, MachineKind
 from harness.recipe import load_recipe, recipe_files
@@ -109,7 +110,9 @@ def test_recipes_that_run_without_a_kernel_have_plans_that_do(name: str) -> None
 
 
 def test_machines_know_whether_they_have_kernels() -> None:
-    assert [kind for kind in MachineKind if kind.has_kernel] == [MachineKind.QEMU, MachineKind.BOARD]
+    known = {name: find_kind(name) for name in ("qemu", "chroot", "bwrap", "board:shelf")}
+    assert {kind.kind for kind in known.values()} == set(MachineKind)
+    assert [name for name, kind in known.items() if kind.kernels] == ["qemu", "board:shelf"]
 
 
 def test_a_terminal_carries_bytes_both_ways_and_ends() -> None:

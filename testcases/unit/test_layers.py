@@ -50,7 +50,7 @@ NARROW = {
     # A machine hands over its end of the console, and a board's serial port takes only so many characters.
     ("machine", "console"): {"console.transport", "console.pacing"},
     ("stages", "machine"): {"machine.protocol"},
-    # What runs knows nothing of how things are built.
+    # What runs knows nothing of how things are built; `machine.kinds` makes machines of what was built.
     **{
         (runs, builds): set[str]()
         for runs in ("console", "machine", "stages")
@@ -85,7 +85,8 @@ def problems(module: str, nodes: list[ast.AST]) -> list[str]:
     for imported in imports(nodes):
         other = imported.partition(".")[0]
         backwards = other != package and RANK[other] >= RANK[package]
-        if backwards or imported not in NARROW.get((package, other), {imported}):
+        narrow = {} if module.startswith("machine.kinds") else NARROW
+        if backwards or imported not in narrow.get((package, other), {imported}):
             found.append(f"{module} imports {imported}")
     return found
 
@@ -99,7 +100,7 @@ def test_imports_go_down() -> None:
     [
         ("image.disk", "from harness.machine.protocol import End"),
         ("image.disk", "from harness.machine import protocol"),
-        ("image.disk", "if TYPE_CHECKING:\n    from harness.run import pipeline"),
+        ("image.disk", "if TYPE_CHECKING:\n    from harness.run import session"),
         ("image.disk", "def f():\n    import harness.cli"),
         ("stages.runner", "from harness.machine.qemu import QemuMachine"),
         ("stages.runner", "from harness.machine import qemu"),

@@ -79,8 +79,8 @@ def test_machines_have_what_they_have_and_no_more(tmp_path: Path) -> None:
         "relay/b/board:shelf",
     ]
     chroot, _, board, _ = load(tmp_path, text)
-    assert (chroot.kernel, chroot.accelerator, chroot.board) == ("", "", "")
-    assert (board.kind, board.board, board.memory) == (MachineKind.BOARD, "shelf", 0)
+    assert (chroot.kernel, chroot.accelerator, chroot.kind.alone) == ("", "", "")
+    assert (board.kind.kind, board.kind.alone, board.memory) == (MachineKind.BOARD, "shelf", 0)
     assert select((chroot, board), "machine=board:*") == (board,)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,13 +21,17 @@ from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.machine.command import Ends, command_words, device_words, for_people
+from harness.machine.kinds import qemu
+from harness.machine.kinds.kind import MachineRequest
 from harness.machine.network import forward
 from harness.machine.network.dns import Connection, Names, Question, answer, begun
 from harness.machine.network.http import Mirror
 from harness.machine.network.qemu_args import answering_words
 from harness.machine.network.services import answering
-from harness.machine.protocol import Accelerator, DiskBoot, Firmware, MachineKind, MachineSpec, Network
-from harness.run import options
+from harness.machine.protocol import Accelerator, Firmware, MachineKind, Network
+from harness.machine.spec import DiskBoot, MachineSpec
+from harness.run.prepare import prepare
+from harness.run.request import RunRequest
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe
@@ -260,9 +263,6 @@ def test_odd_paths_reach_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shlex.split(program)[0] == "/home/it's a, place/python"
 
 
-OPTIONS = options.RunOptions(runs=Path("runs"))
-
-
 @pytest.mark.parametrize(
     ("wanted", "asked", "given_"),
     [
@@ -275,10 +275,20 @@ OPTIONS = options.RunOptions(runs=Path("runs"))
 )
 def test_the_open_network_has_to_be_asked_for(wanted: str, asked: Network | None, given_: Network) -> None:
     recipe = cast("Recipe", SimpleNamespace(boot=SimpleNamespace(network=wanted)))
-    assert options._network(recipe, msgspec.structs.replace(OPTIONS, network=asked)) == given_
+    assert qemu._network(recipe, MachineRequest(network=asked)) == given_
 
 
 def test_what_runs_without_a_kernel_has_no_network(tmp_path: Path) -> None:
-    asked = msgspec.structs.replace(OPTIONS, machine=MachineKind.BWRAP, network=Network.OPEN)
+    build = BuildOptions(cache=tmp_path)
+    asked = RunRequest(build=build, runs=tmp_path, machine=MachineKind.BWRAP, network=Network.OPEN)
     with pytest.raises(ConfigError, match="--network"):
-        options.check_host(asked, BuildOptions(cache=tmp_path), Quiet())
+        prepare(asked, Quiet())
+
+
+@pytest.mark.parametrize("network", list(Network))
+def test_a_board_is_on_the_network_of_its_cable(tmp_path: Path, network: Network) -> None:
+    asked = RunRequest(
+        build=BuildOptions(cache=tmp_path), runs=tmp_path, machine="board:shelf", network=network
+    )
+    with pytest.raises(ConfigError, match="--network cannot change it"):
+        prepare(asked, Quiet())

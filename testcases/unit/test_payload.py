@@ -17,6 +17,8 @@ from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.image.factory import Build
 from harness.machine.network.http import Mirror
+from harness.machine.protocol import Accelerator, Firmware
+from harness.machine.spec import Bus, DiskBoot, MachineSpec
 from harness.payload import chosen, distfiles, packages
 from harness.payload.assembly import Choices, added, assemble, config_values, groups_of
 from harness.payload.era import Mode, ModeName, era_files, load_era, load_eras
@@ -24,9 +26,9 @@ from harness.payload.source_lists import calls, parse_line
 from harness.payload.tree import recognise
 from harness.recipe import BuilderHex0, Disk, Download, File, Initramfs, Text, contents_of
 from harness.run import preflight
-from harness.run.options import RunOptions
 from harness.sources.downloads import Downloads
 from harness.sources.packages import Lock
+from harness.stages.plan_file import load_plan
 from harness.store import Store
 from testcases.bootstrap import miniature
 
@@ -194,10 +196,12 @@ def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
 ) -> None:
     made = assemble(recognise(steps.path), "builder-hex0")
     built = Build(made, {}, {}, Lock(()))
-    options, store = RunOptions(runs=steps.path), Store(tmp_path / "cache")
-    assert preflight.check_images(built, options, store) == ()
+    plan, store = load_plan(made.plan), Store(tmp_path / "cache")
+    enough = MachineSpec(DiskBoot(), Firmware.BIOS, None, made.boot.memory_bytes, "", Accelerator.TCG)
+    assert preflight.check_images(built, plan, enough, Bus.IDE, store) == ()
+    less = msgspec.structs.replace(enough, memory=1 << 30)
     with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
-        preflight.check_images(built, msgspec.structs.replace(options, memory=1 << 30), store)
+        preflight.check_images(built, plan, less, Bus.IDE, store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:

@@ -15,7 +15,8 @@ from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.machine.command import Ends, command_words
-from harness.machine.protocol import Accelerator, Bus, DirectBoot, Drive, Firmware, MachineSpec
+from harness.machine.protocol import Accelerator, Firmware
+from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec
 from harness.qualify import qualification as qualification_module
 from harness.qualify import questions
 from harness.qualify.advice import Known, advise

@@ -293,7 +293,7 @@ def test_relay_passes_with_all_stages_and_checks(tmp_path: Path) -> None:
     kinds = [type(event) for event in audience.events]
     assert kinds.count(events.StageBegan) == kinds.count(events.StageEnded) == len(RELAY.stages)
     assert kinds.count(events.CheckBegan) == kinds.count(events.CheckEnded) == len(result.checks)
-    assert kinds[-1] == events.Ended
+    assert kinds[-1] == events.StageEnded
     raw = (tmp_path / "console.raw").read_bytes()
     assert sum(part.end - part.start for part in result.stages) == len(raw)
     assert b"".join(text.encode() for text, _ in audience.lines[:3]) in raw.replace(b"\r\n", b"")
@@ -437,17 +437,6 @@ def test_what_a_person_left_running_is_named(tmp_path: Path) -> None:
     assert "did not come back from what was left running by hand" in verdict.reason
 
 
-def test_result_of_a_run_that_was_taken_over_says_so(tmp_path: Path) -> None:
-    def script(guest: Guest) -> End:
-        guest.bash(programs(tmp_path / "bin"))
-        return POWERED_OFF
-
-    person = Somebody(taken_over=events.TakenOver("boot", 1.25, 7))
-    verdict = follow(shell_plan(check("true")), FakeMachine(script), tmp_path, person=person).verdict
-    assert verdict.outcome == Outcome.PASS
-    assert verdict.reason.startswith("taken over by hand in stage boot at 1.2 s: every stage")
-
-
 @pytest.mark.parametrize("run", ["false", "sleep 1000"])
 def test_shell_of_a_guest_that_failed_has_its_prompt_again_where_it_waits(tmp_path: Path, run: str) -> None:
     machine = FakeMachine(lambda guest: guest.bash(programs(tmp_path / "bin")))
@@ -481,11 +470,8 @@ class Somebody:
     wants_shell = True
     window = None
 
-    def __init__(
-        self, use: Callable[[int], object] | None = None, taken_over: events.TakenOver | None = None
-    ) -> None:
+    def __init__(self, use: Callable[[int], object] | None = None) -> None:
         self._use = use
-        self.taken_over = taken_over
         self.told: list[str] = []
 
     def watch(self) -> None:
@@ -714,9 +700,8 @@ def test_full_disk_in_the_middle_of_a_command_is_the_hosts_failure(tmp_path: Pat
     assert "cannot record the console" in verdict.reason
 
 
-@pytest.mark.parametrize("event", [events.StageEnded, events.Ended])
 @pytest.mark.parametrize("log", [GOOD, b"Linux version 6.1.0\r\nKernel panic - not syncing: no\r\n"])
-def test_disk_that_is_full_only_at_the_end(tmp_path: Path, event: type[Event], log: bytes) -> None:
+def test_disk_that_is_full_only_at_the_end(tmp_path: Path, log: bytes) -> None:
     """Nothing but a PASS gives way to it: what the guest did wrong is worth more to know."""
 
     def script(guest: Guest) -> End:
@@ -727,8 +712,7 @@ def test_disk_that_is_full_only_at_the_end(tmp_path: Path, event: type[Event], l
     told: list[Event] = []
 
     def full(now: Event) -> None:
-        earlier = isinstance(now, events.StageEnded) and now.result.name != last
-        if isinstance(now, event) and not earlier and not told:
+        if isinstance(now, events.StageEnded) and now.result.name == last and not told:
             told.append(now)
             raise InfraError("cannot write the run record: No space left on device")
 

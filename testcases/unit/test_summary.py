@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from harness.core.outcome import Outcome
+from harness.machine.description import MachineRecord
 from harness.recipe import load_recipe
 from harness.record.record import (
     FetchedRecord,
     HostRecord,
     KernelRecord,
-    MachineRecord,
     ProducedRecord,
     RunDocument,
 )

@@ -13,7 +13,8 @@ from harness.machine.board import baud_check
 from harness.machine.board.line import SerialLine
 from harness.machine.board.port import open_port
 from harness.machine.board.power import Switch
-from harness.machine.protocol import End, Usage, end_told_by
+from harness.machine.description import MachineRecord
+from harness.machine.protocol import Accelerator, End, MachineKind, Medium, Usage, end_told_by
 
 if TYPE_CHECKING:
     import socket
@@ -42,10 +43,10 @@ class BoardMachine:
         ask: Asks a person to do something, where they are the power switch.
         told: Told of each gap in what is heard, by whoever polls.
         quiet: Seconds after power-on in which nothing comes over serial by design.
+        command_line: That of the kernel that it boots, as far as it is known.
     """
 
     bulk: socket.socket | None = None
-    version = ""
 
     def __init__(
         self,
@@ -54,10 +55,12 @@ class BoardMachine:
         ask: Callable[[str], None],
         told: Callable[[Gap], None],
         quiet: float = 0.0,
+        command_line: str = "",
     ) -> None:
         self._board = board
         self._serial = board.document.serial
         self._told = told
+        self._command_line = command_line
         self._patience = self._serial.first_byte * board.document.budgets + quiet
         self._switch = Switch(board, ask)
         self._line = SerialLine(partial(open_port, board), reattach=self._serial.reattach, heard=self._hear)
@@ -105,6 +108,24 @@ class BoardMachine:
     def pace(self) -> Pace:
         """How fast it can be typed to."""
         return Pace(echo=_ECHO, speed=self._serial.speed / _BITS)
+
+    @property
+    def snapshots(self) -> None:
+        """A board is not saved."""
+
+    def describe(self) -> MachineRecord:
+        """What it is, for the record."""
+        return MachineRecord(
+            kind=MachineKind.BOARD,
+            board=self._board.name,
+            accelerator=Accelerator.NATIVE,
+            cpu="",
+            memory=self._board.memory,
+            command_line=self._command_line,
+            medium=Medium.BOARD,
+            firmware=self._board.document.firmware,
+            qemu="",
+        )
 
     def start(self) -> None:
         """Give it power anew.

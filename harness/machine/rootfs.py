@@ -20,14 +20,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError, InfraError
-from harness.machine.native import NativeMachine
-from harness.record import gathering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import TracebackType
-
-    from harness.machine.protocol import NativeSpec
 
 _LOCK = re.compile(r"([0-9a-f]{16})\.lock")
 _TRIES = 50  # looks at a directory that processes which are being killed still write to
@@ -44,34 +40,6 @@ class Root(msgspec.Struct, frozen=True):
 
     path: Path
     lock: int
-
-
-@contextmanager
-def machine(
-    spec: NativeSpec,
-    cache: Path,
-    directory: Path,
-    note: Callable[[str], None],
-    done: Callable[[Path, Mapping[str, gathering.State]], None],
-) -> Iterator[NativeMachine]:
-    """A machine with a fresh root.
-
-    Args:
-        spec: What runs.
-        cache: Roots are made below it.
-        directory: The run's record.
-        note: Told what was left out or cleaned up.
-        done: Given the root when nothing runs in it any more, and the state of its files in the beginning.
-
-    Raises:
-        ConfigError: The image is damaged, or the cache cannot be written to.
-        InfraError: The disk is full, or the machine does not start.
-    """
-    with prepared(spec.image, cache / "roots", note) as root:
-        before = gathering.look(root.path)
-        with NativeMachine(spec, root.path, root.lock, directory) as running:
-            yield running
-        done(root.path, before)
 
 
 @contextmanager

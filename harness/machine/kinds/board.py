@@ -1,0 +1,198 @@
+"""A board as a kind of machine: it is leased, equipped and heard."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.core.errors import ConfigError
+from harness.machine.board.document import find_board
+from harness.machine.kinds.booting import boot_images, memory_of, start_of
+from harness.machine.kinds.kind import Kind, MachineRequest
+from harness.machine.protocol import Accelerator, Firmware, Medium
+from harness.machine.spec import MachineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from harness.core.progress import Progress
+    from harness.image.factory import Build
+    from harness.machine.board.document import Board
+    from harness.machine.kinds.kind import Surroundings
+    from harness.machine.protocol import Machine
+    from harness.recipe import Recipe
+    from harness.store import Store
+
+_CONSOLE = re.compile(r"\bconsole=ttyS\d+(?:,(\d+))?")
+
+
+class OnBoard(Kind[MachineSpec], frozen=True):
+    """A board of the lab.
+
+    Attributes:
+        name: Its name.
+    """
+
+    name: str
+
+    @property
+    def board(self) -> Board:
+        """What its file says.
+
+        Raises:
+            ConfigError: There is no such file, or it is wrong.
+        """
+        return find_board(self.name)
+
+    @property
+    def alone(self) -> str:
+        """A board has one run at a time."""
+        return self.name
+
+    @property
+    def budgets(self) -> float:
+        """As its file says."""
+        return self.board.document.budgets
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The board itself."""
+        return {f"{self.kind}:{self.name}": 1.0}
+
+    def refusal(self, option: str) -> ConfigError:
+        """The board is as it is."""
+        if option.startswith("--network"):
+            return ConfigError(
+                "a board is on the network that its cable leads to, and --network cannot change it",
+                hint="leave out --network",
+            )
+        return ConfigError(
+            f"{option} is for QEMU, and the board {self.name} is as it is",
+            hint=f"leave it out; {self.board.path} describes the board, and the recipe what it boots",
+        )
+
+    def check_exists(self) -> None:
+        """Read its file."""
+        find_board(self.name)
+
+    def leased(self, purpose: str) -> AbstractContextManager[None]:
+        """Have the board."""
+        from harness.machine.board.lease import leased
+
+        return leased(self.board, purpose)
+
+    def settled(
+        self, request: MachineRequest, _store: Store, _note: Callable[[str], None], /
+    ) -> MachineRequest:
+        """Fill in what the board has: firmware, memory, and a medium."""
+        board = self.board
+        return msgspec.structs.replace(
+            request,
+            medium=Medium.BOARD,
+            firmware=Firmware(board.document.firmware),
+            memory=board.memory,
+            cpu="",
+        )
+
+    def places(self, _memory: int, /) -> int:
+        """None: it is no guest of this host."""
+        return 0
+
+    def admitted(
+        self, _directory: Path, _memory: int, _waiting: Callable[[], None], /
+    ) -> AbstractContextManager[None]:
+        """There is nothing to wait for."""
+        return nullcontext()
+
+    def images(self, recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:
+        """What its medium and disk are written from."""
+        return boot_images(recipe, msgspec.structs.replace(request, medium=Medium.BOARD))
+
+    def spec(
+        self,
+        built: Build,
+        request: MachineRequest,
+        _store: Store,
+        /,
+        *,
+        bulk: bool,  # noqa: ARG002 - a board has no such port
+    ) -> MachineSpec:
+        """What is known of the board, and what it boots."""
+        memory = memory_of(built, request)
+        start = start_of(built, request)
+        return MachineSpec(start, request.firmware, None, memory, "", Accelerator.NATIVE)
+
+    def equip(self, built: Build, spec: MachineSpec, progress: Progress) -> None:
+        """Say what may keep it from being heard; write its medium and disk if they are attached here."""
+        board = self.board
+        for remark in remarks(board, spec.boot.command_line):
+            progress.note(remark)
+        equip(board, built, progress)
+
+    def machine(self, spec: MachineSpec, around: Surroundings) -> AbstractContextManager[Machine]:
+        """The board behind its serial port and switch."""
+        from harness.machine.board.machine import BoardMachine
+        from harness.machine.board.power import ask_on_terminal
+
+        return BoardMachine(
+            self.board,
+            ask=ask_on_terminal,
+            told=lambda gap: around.gap(gap.seconds, gap.offset),
+            quiet=around.quiet,
+            command_line=spec.boot.command_line,
+        )
+
+
+def equip(board: Board, built: Build, progress: Progress) -> None:
+    """Write the board's medium and disk, where they are attached to this host.
+
+    Raises:
+        ConfigError: The kernel is too wide for the board, or a disk must not be written to.
+        InfraError: Writing fails.
+    """
+    from harness.machine.board import media
+    from harness.machine.board.power import Switch, ask_on_terminal
+
+    document, boot = board.document, built.recipe.boot
+    for role, kernel in built.kernels.items():
+        if kernel.image.bits > document.cpu:
+            raise ConfigError(
+                f"the {role} kernel {kernel.name} is of {kernel.image.bits} bit, and the board {board.name} "
+                f"of {document.cpu}",
+                hint="take another one with --kernel or --second",
+            )
+    wanted = [("medium", document.medium, boot.medium), ("disk", document.disk, boot.disk)]
+    equipped = False
+    for what, medium, image in wanted:
+        if medium is None or image is None:
+            continue
+        if not equipped and not document.power.manual and document.power.off:
+            Switch(board, ask_on_terminal).off()  # a medium is not taken from under a running system
+        equipped = True
+        if not media.flash(board, medium, built.images[image].path, what, progress):
+            progress.note(
+                f"the {what} of board {board.name} ({medium.serial}) is not attached to this host: "
+                "the board uses what is on it"
+            )
+
+
+def remarks(board: Board, command_line: str) -> Iterator[str]:
+    """What may keep a board from being heard, in sentences."""
+    consoles = _CONSOLE.findall(command_line)
+    if not consoles:
+        yield f'the medium\'s command line has no console=ttyS0, and nothing may be heard: "{command_line}"'
+    elif not consoles[-1]:
+        yield (
+            "the medium's command line gives its serial console no speed: Linux takes the firmware's, or "
+            f"9600 baud, and {board.path} says {board.document.serial.speed}"
+        )
+    elif int(consoles[-1]) != board.document.serial.speed:
+        yield (
+            f"the medium's command line says {consoles[-1]} baud, and {board.path} "
+            f"{board.document.serial.speed}: only one of them will be heard"
+        )

@@ -1,0 +1,210 @@
+"""The interface of a kind of machine, with what most kinds share."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from harness.machine.admission import admitted, places_for
+from harness.machine.kinds.options import TAKES
+from harness.machine.protocol import Firmware, MachineKind, Medium, Network
+from harness.machine.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from harness.core.errors import ConfigError
+    from harness.core.progress import Progress
+    from harness.image.factory import Build
+    from harness.machine.protocol import Machine
+    from harness.machine.spec import Bus
+    from harness.recipe import Recipe
+    from harness.store import Store
+
+
+# For a payload without a kernel, where neither recipe nor user says how much a process may take.
+DEFAULT_MEMORY = "2G"
+
+S = TypeVar("S", bound=Spec)
+
+
+class MachineRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user said about the machine.
+
+    Attributes:
+        machine: Its kind; a board with its name, as "board:NAME".
+        accelerator: "auto", "kvm" or "tcg".
+        memory: Bytes of guest memory, instead of the recipe's.
+        cpu: QEMU's processor model, instead of the recipe's.
+        append: Added to the seed kernel's command line; a medium has its own.
+        medium: Whether and how the recipe's medium is attached, and booted.
+        firmware: What runs before it.
+        unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
+        network: What the guest reaches; None: nothing, or the harness where the recipe wants a network.
+        disk: Whether the recipe's disks are attached.
+    """
+
+    machine: str = "qemu"
+    accelerator: str = "auto"
+    memory: int | None = None
+    cpu: str | None = None
+    append: str = ""
+    medium: Medium = Medium.DIRECT
+    firmware: Firmware = Firmware.BIOS
+    unpacked: bool | None = None
+    network: Network | None = None
+    disk: bool = True
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run gives to its machine.
+
+    Attributes:
+        directory: The run's record.
+        cache: The cache directory.
+        saved: The directory of the checkpoint that it goes on from.
+        offered: Files that a guest on the restricted network can fetch, by name or address.
+        quiet: Seconds after power-on in which nothing comes over serial by design.
+        note: Shows what was left out or cleaned up.
+        gap: Told of each gap in what is heard: seconds, and raw offset of the console.
+        watched: Open while a payload changes a root directory of this host.
+    """
+
+    directory: Path
+    cache: Path
+    saved: Path | None
+    offered: Mapping[str, Path]
+    quiet: float
+    note: Callable[[str], None]
+    gap: Callable[[float, int], None]
+    watched: Callable[[Path], AbstractContextManager[None]]
+
+
+class Kind(msgspec.Struct, Generic[S], frozen=True):
+    """A kind of machine, whose machines are made of S; a board is one by itself.
+
+    Attributes:
+        kind: Its word.
+        kernels: Whether it boots kernels of its own; elsewhere the host's is there from the start.
+    """
+
+    kind: MachineKind
+    kernels: ClassVar[bool] = True
+
+    @property
+    def unseeded(self) -> str:
+        """What stands in the name of a run without a seed kernel instead."""
+        return "bios"
+
+    @property
+    def alone(self) -> str:
+        """The name of the device that one run at a time can have; "" for none."""
+        return ""
+
+    @property
+    def budgets(self) -> float:
+        """All time budgets are multiplied with it."""
+        return 1.0
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What a worker of a cluster has to announce besides memory and KVM."""
+        return {}
+
+    def takes(self, option: str) -> bool:
+        """Whether an option of `harness run` goes with it."""
+        return option in TAKES[self.kind]
+
+    def refusal(self, option: str) -> ConfigError:
+        """Why an option does not go with it."""
+        raise NotImplementedError
+
+    def check_exists(self) -> None:
+        """Find out whether there is such a machine, before anything is built for it.
+
+        Raises:
+            ConfigError: There is none of this name.
+        """
+
+    def leased(self, _purpose: str, /) -> AbstractContextManager[None]:
+        """Have it for as long as a run takes.
+
+        Raises:
+            ConfigError: The lease cannot be written.
+            InfraError: Another run has it.
+        """
+        return nullcontext()
+
+    def settled(
+        self, request: MachineRequest, store: Store, note: Callable[[str], None], /
+    ) -> MachineRequest:
+        """Find out, before anything is downloaded, whether and how this host can have such a machine.
+
+        Returns:
+            The request, with what this host and machine decide filled in.
+
+        Raises:
+            ConfigError: A program or the firmware is missing, or the accelerator does not work.
+        """
+        raise NotImplementedError
+
+    def places(self, memory: int, /) -> int:
+        """How many of the host's places for guests it takes.
+
+        Raises:
+            ConfigError: The host can never carry it.
+        """
+        return places_for(memory)
+
+    def admitted(
+        self, directory: Path, memory: int, waiting: Callable[[], None], /
+    ) -> AbstractContextManager[None]:
+        """Hold these places; wait for them if they are taken."""
+        return admitted(directory, memory, waiting=waiting)
+
+    def images(self, recipe: Recipe, request: MachineRequest, /) -> tuple[str, ...]:
+        """The images that it boots, attaches, or takes its root from, by name.
+
+        Raises:
+            ConfigError: The recipe says nothing about such machines.
+        """
+        raise NotImplementedError
+
+    def spec(self, built: Build, request: MachineRequest, store: Store, /, *, bulk: bool) -> S:
+        """What the machine is made of.
+
+        Args:
+            built: What is booted.
+            request: What the user wants, settled.
+            store: Where an unpacked kernel is kept.
+            bulk: Whether files leave the guest through a port, if it has one.
+
+        Raises:
+            ConfigError: It cannot be had as asked for.
+        """
+        raise NotImplementedError
+
+    def disk_bus(self, _firmware: Firmware, /) -> Bus | None:
+        """The controller of its own disk; None where it is not known."""
+        return None
+
+    def equip(self, built: Build, spec: S, progress: Progress, /) -> None:
+        """Bring what was built to where the machine finds it; most find it on this host.
+
+        Raises:
+            ConfigError: The machine cannot boot it, or a disk must not be written to.
+            InfraError: Writing fails.
+        """
+
+    def machine(self, spec: S, around: Surroundings) -> AbstractContextManager[Machine]:
+        """The machine.
+
+        Raises:
+            ConfigError: It cannot be made.
+            InfraError: It does not start.
+        """
+        raise NotImplementedError

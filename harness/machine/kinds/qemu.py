@@ -1,0 +1,91 @@
+"""QEMU as a kind of machine."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.machine import accelerator
+from harness.machine.admission import check_fits
+from harness.machine.boot_medium import find_ovmf
+from harness.machine.kinds.booting import boot_images, memory_of, start_of
+from harness.machine.kinds.kind import Kind, MachineRequest
+from harness.machine.protocol import Accelerator, Firmware, Network
+from harness.machine.qemu import QemuMachine
+from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.image.factory import Build
+    from harness.machine.kinds.kind import Surroundings
+    from harness.recipe import Recipe
+    from harness.store import Store
+
+
+class Qemu(Kind[MachineSpec], frozen=True):
+    """Guests of QEMU."""
+
+    def settled(self, request: MachineRequest, store: Store, note: Callable[[str], None]) -> MachineRequest:
+        """Choose the accelerator, once; say it where that is the slow one."""
+        if request.firmware == Firmware.UEFI:
+            find_ovmf()
+        chosen = accelerator.choose(request.accelerator, store)
+        if request.accelerator == "auto" and chosen == Accelerator.TCG:
+            note("KVM does not work here (`harness doctor` says why); using TCG, which is slower")
+        return msgspec.structs.replace(request, accelerator=str(chosen))
+
+    def images(self, recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:
+        """What it boots and attaches."""
+        return boot_images(recipe, request)
+
+    def spec(self, built: Build, request: MachineRequest, store: Store, *, bulk: bool) -> MachineSpec:
+        """The guest."""
+        boot, memory, start = built.recipe.boot, memory_of(built, request), start_of(built, request)
+        check_fits(memory)
+        if isinstance(start, DirectBoot) and start.unpacked:
+            from harness.kernel.unpacked import vmlinux
+
+            start = msgspec.structs.replace(start, kernel=vmlinux(built.kernels["seed"].image, store))
+        return MachineSpec(
+            boot=start,
+            firmware=request.firmware,
+            disk=built.images[boot.disk].path if boot.disk and request.disk else None,
+            memory=memory,
+            cpu=boot.cpu if request.cpu is None else request.cpu,
+            accelerator=Accelerator(request.accelerator),
+            bulk=bulk,
+            network=_network(built.recipe, request),
+            drives=tuple(
+                Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if request.disk
+            ),
+        )
+
+    def disk_bus(self, firmware: Firmware) -> Bus:
+        """The controller of its own disk."""
+        return Bus.of_disk(firmware)
+
+    @contextmanager
+    def machine(self, spec: MachineSpec, around: Surroundings) -> Iterator[QemuMachine]:
+        """The guest, with the harness as its network where that is restricted."""
+        directory, saved = around.directory, around.saved
+        if spec.network != Network.RESTRICTED:
+            with QemuMachine(spec, directory, saved=saved) as machine:
+                yield machine
+            return
+        from harness.machine.network.services import answering
+
+        with (
+            answering(around.offered, directory) as answers,
+            QemuMachine(spec, directory, saved=saved, http=answers.port, asked=answers.asked) as machine,
+        ):
+            yield machine
+
+
+def _network(recipe: Recipe, request: MachineRequest) -> Network:
+    """What the guest reaches: no more than it needs, unless the user asks for that."""
+    if request.network is not None:
+        return request.network
+    return Network.NONE if recipe.boot.network == "none" else Network.RESTRICTED

@@ -1,0 +1,189 @@
+"""What a machine is made of: what it boots, its disks, memory and network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from harness.machine.protocol import Accelerator, Firmware, MachineKind, Medium, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class DirectBoot(msgspec.Struct, frozen=True):
+    """A seed kernel that the machine loads itself.
+
+    Attributes:
+        kernel: The seed kernel.
+        initramfs: First root file system; None where the kernel mounts its root itself.
+        command_line: The seed kernel's command line.
+        unpacked: Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
+    """
+
+    kernel: Path
+    initramfs: Path | None
+    command_line: str
+    unpacked: bool = False
+
+    @property
+    def medium(self) -> Medium:
+        """No medium."""
+        return Medium.DIRECT
+
+
+class MediumBoot(msgspec.Struct, frozen=True):
+    """A medium that the firmware boots; it holds kernel and initramfs.
+
+    Attributes:
+        image: The medium's content; the run cannot write to it.
+        medium: How it is attached; not DIRECT.
+        command_line: That of the kernel that the medium starts when nobody chooses.
+    """
+
+    image: Path
+    medium: Medium
+    command_line: str
+
+
+class Bus(StrEnum):
+    """The controller that a drive hangs on; of USB, xHCI unless another one is named."""
+
+    IDE = "ide"
+    AHCI = "ahci"
+    NVME = "nvme"
+    VIRTIO = "virtio"
+    USB = "usb"
+    USB_EHCI = "usb-ehci"
+    USB_UHCI = "usb-uhci"
+    USB_OHCI = "usb-ohci"
+
+    @classmethod
+    def of_disk(cls, firmware: Firmware) -> Bus:
+        """What the own disk of QEMU's PC hangs on: IDE with a BIOS, SATA with UEFI.
+
+        OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them,
+        and else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
+        """
+        return cls.AHCI if firmware == Firmware.UEFI else cls.IDE
+
+
+class Drive(msgspec.Struct, frozen=True):
+    """A disk besides the machine's own.
+
+    Attributes:
+        image: Its content (raw); what the guest writes is dropped.
+        bus: Its controller.
+    """
+
+    image: Path
+    bus: Bus
+
+
+class DiskBoot(msgspec.Struct, frozen=True):
+    """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
+
+    @property
+    def medium(self) -> Medium:
+        """The disk."""
+        return Medium.DISK
+
+    @property
+    def command_line(self) -> str:
+        """None."""
+        return ""
+
+
+class MachineSpec(msgspec.Struct, frozen=True):
+    """What a machine is made of.
+
+    Attributes:
+        boot: What it boots, and from where.
+        firmware: What runs first.
+        disk: Disk image; the run writes to an overlay that ends with it.
+        memory: In bytes.
+        cpu: QEMU's name of a processor model; empty for the accelerator's default.
+        accelerator: How the guest is executed.
+        network: What the guest reaches.
+        bulk: Whether it has a virtio serial port through which files leave the guest.
+        drives: Further disks. A machine that has any is not saved.
+    """
+
+    boot: DirectBoot | MediumBoot | DiskBoot
+    firmware: Firmware
+    disk: Path | None
+    memory: int
+    cpu: str
+    accelerator: Accelerator
+    network: Network = Network.NONE
+    bulk: bool = False
+    drives: tuple[Drive, ...] = ()
+
+
+class Spec(Protocol):
+    """What machines of all kinds are made of."""
+
+    @property
+    def boot(self) -> DirectBoot | MediumBoot | DiskBoot | None:
+        """What it boots."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+
+    @property
+    def cpu(self) -> str:
+        """QEMU's name of a processor model; empty for the default."""
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """How instructions are executed."""
+
+
+class NativeCall(msgspec.Struct, frozen=True):
+    """A program that runs without a kernel of its own.
+
+    Attributes:
+        program: What is started, with its arguments.
+        environment: Its environment; there is no other.
+        root: The directory in the payload's root that is the root of this one; "" for that root itself.
+    """
+
+    program: tuple[str, ...]
+    environment: Mapping[str, str]
+    root: str = ""
+
+
+class NativeSpec(msgspec.Struct, frozen=True):
+    """What runs without a kernel of its own.
+
+    Attributes:
+        kind: CHROOT or BWRAP.
+        image: The image whose files become the root.
+        calls: What is started in it, each when the one before has ended with status 0; one only for CHROOT.
+        memory: Bytes of address space that each of its processes may have.
+        inner: A directory that the first call goes into with chroot(1); "" if it does not.
+    """
+
+    kind: MachineKind
+    image: Path
+    calls: tuple[NativeCall, ...]
+    memory: int
+    inner: str = ""
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """None."""
+        return Accelerator.NATIVE
+
+    @property
+    def boot(self) -> None:
+        """Nothing boots."""
+
+    @property
+    def cpu(self) -> str:
+        """The host's."""
+        return ""

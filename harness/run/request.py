@@ -1,0 +1,121 @@
+"""What the user says about a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.core.errors import ConfigError
+from harness.image.build import BuildOptions  # noqa: TC001 - msgspec reads annotations at run time
+from harness.machine.kinds.kind import MachineRequest
+from harness.machine.protocol import Firmware, Medium, Network
+from harness.payload.chosen import PayloadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from harness.machine.kinds.kind import Kind
+    from harness.stages.plan import Plan
+
+
+class StageRange(msgspec.Struct, frozen=True):
+    """The part of a plan that a run does.
+
+    Attributes:
+        start: The stage at which a checkpoint is resumed; empty for the plan's first.
+        save: Stages at whose beginning the machine is saved.
+        until: The stage at whose beginning the machine is saved and the run stops; empty for none.
+    """
+
+    start: str = ""
+    save: tuple[str, ...] = ()
+    until: str = ""
+
+    def check(self, plan: Plan) -> None:
+        """Find out whether the plan can be cut so.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        names = [stage.name for stage in plan.stages]
+        ends = [*self.save, *filter(None, [self.until])]
+        for stage in (*ends, *filter(None, [self.start])):
+            if stage not in names:
+                message = f"the plan {plan.name} has no stage {stage!r}"
+                raise ConfigError(message, hint=f"it has {', '.join(names)}")
+            if stage == names[0]:
+                message = f"{stage} begins with the machine: there is nothing to save or to resume yet"
+                raise ConfigError(message, hint=f"name one of {', '.join(names[1:])}")
+        for stage in ends:
+            if self.start and names.index(stage) <= names.index(self.start):
+                raise ConfigError(f"a run from {self.start} does not come to the beginning of {stage}")
+            if self.until and names.index(stage) > names.index(self.until):
+                raise ConfigError(f"a run until {self.until} does not come to the beginning of {stage}")
+
+
+WHOLE = StageRange()
+
+
+class RunRequest(MachineRequest, frozen=True, kw_only=True):
+    """What the user says about a run, and about the machine that it is done on.
+
+    Attributes:
+        recipe: What is run: a recipe by name or path, or the name of a checkout.
+        payload: About a checkout.
+        build: How images are built, and in which cache.
+        runs: Directory for the run's record.
+        part: Which part of the plan is done, and where the machine is saved.
+        patience: All budgets are multiplied with it.
+        force: Whether it is booted although the checks before a boot object.
+        labels: Kept in the record; a matrix tells its cells by them.
+    """
+
+    recipe: str = "relay"
+    payload: PayloadRequest = PayloadRequest()
+    build: BuildOptions
+    runs: Path
+    part: StageRange = WHOLE
+    patience: float = 1.0
+    force: bool = False
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def check(self, kind: Kind[Any]) -> None:
+        """Find out whether the options go with the kind of machine, and with each other.
+
+        Raises:
+            ConfigError: They do not; the message names the option.
+        """
+        given = {
+            "--kernel": self.build.kernel is not None,
+            "--second": self.build.second is not None,
+            "--accelerator": self.accelerator != "auto",
+            "--memory": self.memory is not None,
+            "--cpu": self.cpu is not None,
+            "--append": bool(self.append),
+            "--medium": self.medium != Medium.DIRECT,
+            "--firmware": self.firmware != Firmware.BIOS,
+            "--unpacked": self.unpacked is not None,
+            "--network": self.network not in {None, Network.NONE},
+            "--network none": self.network == Network.NONE,
+            "--checkpoint, --from and --until": self.part != WHOLE,
+        }
+        for option, was_given in given.items():
+            if was_given and not kind.takes(option):
+                raise kind.refusal(option)
+        if self.unpacked and self.medium != Medium.DIRECT:
+            raise ConfigError(
+                "a medium has its kernel as it is, and --unpacked cannot change it",
+                hint="leave out one of --unpacked and --medium",
+            )
+        if self.append and self.medium != Medium.DIRECT:
+            raise ConfigError(
+                "a medium has its own command line, and --append cannot change it",
+                hint="change it in the recipe's image[].menu, or boot without --medium",
+            )
+        if self.firmware == Firmware.UEFI and self.part != WHOLE:
+            raise ConfigError(
+                "a machine with UEFI is not saved: the variables in its flash would have to go with it",
+                hint="boot by BIOS, without --firmware",
+            )
