@@ -1,1 +1,1 @@
-"""Where a run happens: QEMU, its monitor, its accelerator, and the right to use the host's cores."""
+"""Machines that runs boot: QEMU, chroot, bwrap and boards."""

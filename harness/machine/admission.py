@@ -1,4 +1,4 @@
-"""The right to run a guest: no more at once, over all processes of the user, than memory and cores carry."""
+"""Admission: limits concurrent guests to the host's cores and memory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def places_for(memory: int) -> int:
 def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a place for one guest; wait for it if all are taken.
 
-    A place is a lock that the kernel frees when its holder dies, so nobody has to clean up.
+    A place is a lock that the kernel frees when its holder dies, so no clean-up is needed.
     A guest takes one core's place and as many memory places as it needs.
 
     Args:

@@ -1,4 +1,4 @@
-"""How QEMU gets its firmware and what the firmware boots: words for its command line."""
+"""QEMU's arguments for firmware and for what it boots."""
 
 from __future__ import annotations
 

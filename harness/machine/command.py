@@ -1,4 +1,4 @@
-"""QEMU's command line: what runs, and what a person can paste."""
+"""QEMU's command line, to run and to paste."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def for_people(command: Sequence[str], disk: Path | None) -> str:
             by_hand += [word, "stdio"]
             next(words)
         elif "chardev=bulk" in word:
-            by_hand.append(word.replace("chardev=bulk,", ""))  # a port that nobody listens to
+            by_hand.append(word.replace("chardev=bulk,", ""))  # a port without a listener
         elif (overlay := _OVERLAY.fullmatch(word)) and disk is not None:
             # The overlay is gone by then.
             by_hand.append(f"file={_quoted(disk)},format=raw,{overlay['attached']},snapshot=on")

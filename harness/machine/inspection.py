@@ -1,4 +1,4 @@
-"""What QEMU's monitor shows of a guest: its boot processor, its disks, its text screen."""
+"""Reads registers, block counters and the VGA text screen through QMP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A machine's memory and devices on their way between QEMU and a file, compressed.
+"""Saves and restores a guest's memory as a compressed file.
 
-QEMU writes its migration stream into a pipe, or reads it from one; a thread has the other end. Pages of
-zeros are not in the stream. The file is a zstd frame (RFC 8878) with a checksum of the content.
+QEMU writes its migration stream into a pipe, or reads it from one; a thread has the other end. Zero pages are
+not in the stream. The file is a zstd frame (RFC 8878) with a checksum of the content.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _THREADS = 2
 def saving(path: Path) -> Iterator[int]:
     """Give the end of a pipe that takes the stream; what was written to it is in the file afterwards.
 
-    Whoever writes must have closed their copy of it before the end of the block.
+    The writer must have closed its copy before the end of the block.
 
     Raises:
         InfraError: The file cannot be written; a writer sees a broken pipe.
@@ -62,7 +62,7 @@ def saving(path: Path) -> Iterator[int]:
 
 
 class Loading:
-    """A saved stream, read into a pipe by a thread until somebody has taken all of it.
+    """A saved stream, written into a pipe by a thread until all of it is read.
 
     Args:
         path: What `saving` wrote.

@@ -1,10 +1,10 @@
-"""The inside of `chroot` and `bwrap`: what a payload without a kernel of its own runs in.
+"""Program that sets up namespaces and mounts for chroot and bwrap.
 
-This file is a program of its own (`python -I enclosure.py DESCRIPTION`) and imports nothing of the harness:
-what it does to itself cannot be undone. It waits for a byte on its control socket, then makes namespaces and
-mounts and becomes the payload. All mounts are in a mount namespace of their own, all processes in a process
-namespace whose first one dies with us: nothing is left when the harness is gone, however it went.
-namespaces(7), mount(2), pivot_root(2) and prctl(2) describe the calls, netdevice(7) the loopback.
+Started as `python -I namespaces.py DESCRIPTION`; it imports nothing of the harness, and cannot undo what it
+does to itself. It waits for a byte on its control socket, makes namespaces and mounts, and becomes the
+payload. All mounts are in a mount namespace, all processes in a process namespace whose first process dies
+with the harness, so nothing is left when the harness ends. namespaces(7), mount(2), pivot_root(2) and
+prctl(2) describe the calls, netdevice(7) the loopback.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
 
 
 def _follow_parent(parent: int) -> None:
-    """Die with whoever started us, who may be gone already."""
+    """Die with the parent, which may be gone already."""
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

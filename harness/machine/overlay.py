@@ -1,6 +1,7 @@
-"""What a run writes to its disk: a qcow2 image over the disk image, which itself is never written to.
+"""The qcow2 overlay that takes the writes of a run.
 
-A file of its own, rather than QEMU's anonymous `snapshot=on`, so that it can be saved with the memory.
+The disk image itself is never written. The overlay is a named file rather than QEMU's anonymous
+`snapshot=on`, so that it can be saved with the memory.
 """
 
 from __future__ import annotations

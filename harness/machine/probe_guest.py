@@ -1,8 +1,8 @@
-"""The tiny guest that finds out whether an accelerator works: what every kernel does first, and no more.
+"""The tiny guest that tests whether an accelerator works.
 
-It enters protected mode, draws a random number where the processor offers that, switches paging on, and
-reports through a debug port. Accelerators that merely look alive fail on one of these steps: seen on a
-nested host whose KVM ran real mode and then hung on RDRAND, as did every kernel that randomises its address.
+It does what every kernel does first: it enters protected mode, draws a random number where the processor has
+RDRAND, switches paging on, and reports through a debug port. Broken accelerators fail on one of these steps:
+on one nested host, KVM ran real mode and hung on RDRAND, as did every kernel that randomises its address.
 
 Instruction encodings and the reset vector: Intel 64 and IA-32 Architectures Software Developer's Manual,
 volumes 2 and 3.

@@ -1,4 +1,4 @@
-"""What a process has consumed, as the kernel accounts it (proc(5))."""
+"""CPU time and waiting time of a process (proc(5))."""
 
 from __future__ import annotations
 

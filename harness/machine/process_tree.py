@@ -1,4 +1,4 @@
-"""What a process and all below it consume and do, as the kernel accounts it (proc(5))."""
+"""CPU time, I/O and state of a process and its children (proc(5))."""
 
 from __future__ import annotations
 
@@ -108,6 +108,6 @@ def _written(place: Path) -> int:
     """Bytes that a process has handed to write(2), whether or not they have reached a disk."""
     try:
         lines = (place / "io").read_text().splitlines()
-    except OSError:  # a process of somebody else's
+    except OSError:  # a process of another user
         return 0
     return next((int(line.partition(":")[2]) for line in lines if line.startswith("wchar:")), 0)

@@ -1,4 +1,4 @@
-"""QEMU's monitor protocol for code that is not asynchronous."""
+"""Synchronous access to QEMU's monitor protocol."""
 
 from __future__ import annotations
 

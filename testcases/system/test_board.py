@@ -425,7 +425,7 @@ def test_a_shell_is_typed_to_by_its_echo(
         ('cycle = ["sh", "-c", "echo no such outlet >&2; exit 3"]', InfraError, "status 3.*no such outlet"),
         ('cycle = ["/no/such/program"]', ConfigError, "cannot run: /no/such/program"),
         ('cycle = ["sleep", "60"]\nlimit = 0.2', InfraError, "did not end within"),
-        ("manual = true", ConfigError, "no terminal to ask anybody"),
+        ("manual = true", ConfigError, "no terminal to ask on"),
     ],
 )
 def test_a_switch_that_fails_is_said(

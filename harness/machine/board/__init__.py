@@ -1,1 +1,1 @@
-"""Real machines: how they are described, leased, switched, flashed, and heard over a serial port."""
+"""Real machines with a serial port and a power switch."""

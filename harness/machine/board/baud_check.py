@@ -1,4 +1,4 @@
-"""Recognises what a serial port gives when it listens at another speed than the board speaks.
+"""Detects a wrong baud rate from the bytes received.
 
 8N1 sends a start bit (0), eight bits from the lowest on, and a stop bit (1). A receiver at another speed
 samples these at the wrong moments: runs of equal bits are cut short or drawn out, so that its bytes are full

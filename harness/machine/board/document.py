@@ -1,4 +1,7 @@
-"""A board as a value: its file `lab/NAME.toml`, read and checked. `docs/boards.md` describes every key."""
+"""Reads and checks the file of a board, `lab/NAME.toml`.
+
+`docs/boards.md` describes every key.
+"""
 
 from __future__ import annotations
 
@@ -116,8 +119,8 @@ class BoardDocument(toml.Table, frozen=True):
         memory: How much it has, such as "4G".
         firmware: What it starts with.
         budgets: All time budgets are multiplied with it.
-        medium: What it boots; without it, somebody else sees to that.
-        disk: The disk that the recipe's disk image goes to; without it, somebody else sees to that.
+        medium: The stick that it boots; without it, the user prepares the stick.
+        disk: The disk that the recipe's disk image goes to; without it, the user prepares the disk.
     """
 
     summary: str

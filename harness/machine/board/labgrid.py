@@ -1,7 +1,7 @@
-"""A place of labgrid as a board's port and switch: acquired, asked for its port, released whatever happens.
+"""Places of labgrid: acquired, asked for their serial port, released.
 
-labgrid's own client does all of it, as a program in an environment of its own: labgrid needs a fork of
-pyserial that installs the same module. The client's words are those of labgrid 26.
+labgrid's own client does the work, as a program in a separate environment: labgrid needs a fork of pyserial
+that installs the same module. The client's words are those of labgrid 26.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _ACQUIRED = re.compile(r"^ *acquired: (?P<holder>\S+/\S+)$", re.MULTILINE)  # HO
 
 @contextmanager
 def acquired(place: Labgrid) -> Iterator[None]:
-    """Have a place; a process of its own releases it again, also when this one is killed.
+    """Hold a place; a separate process releases it, also when this one is killed.
 
     A place that this user has acquired on this host before, by hand, is used and stays acquired.
 
     Raises:
         ConfigError: There is no such place, or labgrid's client is not there.
-        InfraError: Somebody else has it, the coordinator cannot be reached, or it cannot be released.
+        InfraError: Another user has it, the coordinator cannot be reached, or it cannot be released.
     """
     keeper = subprocess.Popen(
         [sys.executable, "-IS", str(_HOLDER), str(place.limit), *place.command()],
@@ -100,7 +100,7 @@ def address(place: Labgrid, speed: int) -> str:
     if port.get("protocol", "rfc2217") == "rfc2217":
         # Servers do not acknowledge lines that a port does not have.
         return f"rfc2217://{host}:{port['port']}?ign_set_control"
-    if port.get("speed", speed) != speed:  # which nobody can change from here
+    if port.get("speed", speed) != speed:  # only the exporter can change it
         raise ConfigError(
             f"labgrid's place {place.place} has its serial port at {port['speed']} baud, "
             f"and the board's file says {speed}",
@@ -110,7 +110,7 @@ def address(place: Labgrid, speed: int) -> str:
 
 
 def holder(place: Labgrid) -> str:
-    """Who has a place, as HOST/USER; "" if nobody has.
+    """The holder of a place, as HOST/USER; "" if it is free.
 
     Raises:
         ConfigError: labgrid's client is not there.

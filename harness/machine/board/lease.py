@@ -1,4 +1,4 @@
-"""Who has a board: a file with the holder's name, locked as long as the holder lives."""
+"""Leases of boards: a locked file that names the holder."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Holder(msgspec.Struct, frozen=True):
 
 @contextmanager
 def leased(board: Board, purpose: str) -> Iterator[None]:
-    """Have a board alone; it is free again when this process ends, however it does.
+    """Lease a board; every end of this process frees it.
 
     Raises:
         ConfigError: The lease cannot be written, or labgrid knows no such place.
-        InfraError: Somebody else has the board, or labgrid cannot be reached.
+        InfraError: Another user has the board, or labgrid cannot be reached.
     """
     place = board.document.labgrid
     try:
@@ -48,7 +48,7 @@ def leased(board: Board, purpose: str) -> Iterator[None]:
         with held_if_free(board.lease) as free:
             if not free:
                 raise InfraError(
-                    f"board {board.name} is in use by {_read(board) or 'somebody'}",
+                    f"board {board.name} is in use by {_read(board) or 'another user'}",
                     hint="wait, or ask them; `harness board list` shows who has which board",
                 )
             since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -68,7 +68,7 @@ def leased(board: Board, purpose: str) -> Iterator[None]:
 
 
 def holder_of(board: Board) -> Holder | None:
-    """Who has a board right now; None if nobody has.
+    """The present holder of a board; None if it is free.
 
     A holder that died leaves the file, and not the lock.
     """

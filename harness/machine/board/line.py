@@ -1,7 +1,7 @@
-"""A serial line as a console: one thread carries bytes from the port to a socket, and survives the adapter.
+"""A serial line as a console that survives a lost adapter.
 
-A USB adapter may vanish and come back under another number. Whoever reads the console notices nothing but
-the gap: the socket stays.
+One thread carries bytes from the port to a socket. A USB adapter may vanish and come back under another
+number; the socket stays, so readers of the console see only a gap.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SerialLine:
         self._reattach = reattach
         self._heard = heard
         self._changed = Condition()
-        # A port is not closed while somebody types: its number may be another file's next.
+        # A port is not closed during a write: its number may be another file's next.
         self._typing = Lock()
         self._stopping = Event()
         self._gaps: list[Gap] = []
@@ -66,7 +66,7 @@ class SerialLine:
 
         Raises:
             ConfigError: It is not there, or may not be opened.
-            InfraError: Somebody else has it.
+            InfraError: Another process has it.
         """
         self._port: Serial | None = self._open_port()
         self._port.reset_input_buffer()  # what was said before is not of this run
@@ -93,7 +93,7 @@ class SerialLine:
             self._port = None
 
     def gaps(self) -> list[Gap]:
-        """Gaps that nobody was told of yet."""
+        """Gaps since the last call."""
         with self._changed:
             gaps, self._gaps = self._gaps, []
         return gaps
@@ -117,7 +117,7 @@ class SerialLine:
         try:
             with self._typing:
                 port.write(data)
-        except OSError:  # whoever reads notices the same, and sees to it
+        except OSError:  # the reading thread sees the same, and reopens the port
             return
 
     @property
@@ -136,7 +136,7 @@ class SerialLine:
                     self._heard(data)
                     try:
                         self._theirs.sendall(data)
-                    except OSError:  # nobody listens any more
+                    except OSError:  # the recorder is gone
                         return
         finally:
             with suppress(OSError):

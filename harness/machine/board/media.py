@@ -1,4 +1,4 @@
-"""Writes what a board boots and uses, when its stick or disk is attached to this host; nothing else ever."""
+"""Writes a board's stick or disk if it is attached here."""
 
 from __future__ import annotations
 

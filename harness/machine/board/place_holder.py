@@ -1,10 +1,10 @@
-"""A program that acquires a place of labgrid, and releases it when whoever started it is gone.
+"""Program that holds a place of labgrid until its parent ends.
 
     place_holder.py LIMIT CLIENT WORD…
 
-labgrid knows users and no processes: a place stays acquired when the process that wanted it dies. This one
-waits for the end of its standard input, which comes with the end of whoever holds the other side, however it
-comes. It writes a line when the place is acquired. Its status is that of the client, which has LIMIT seconds.
+labgrid knows users, not processes: a place stays acquired when the process that wanted it dies. This program
+acquires the place, writes a line, and waits for the end of its standard input, which comes with every end of
+the parent. Then it releases the place. Its status is that of the client, which has LIMIT seconds.
 """
 
 import os
@@ -36,7 +36,7 @@ def main(limit: str, *client: str) -> int:
     """Acquire, wait, release."""
     if status := run(list(client), "acquire", float(limit)):
         return status
-    with suppress(BrokenPipeError):  # whoever wanted the place may be gone already
+    with suppress(BrokenPipeError):  # the parent may be gone already
         os.write(1, b"acquired\n")
     sys.stdin.buffer.read()
     return run(list(client), "release", float(limit))

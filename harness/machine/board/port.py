@@ -1,4 +1,4 @@
-"""Opens a board's serial port, alone, and says who has it if somebody else does."""
+"""Opens a board's serial port exclusively, and names other holders."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _RULE = "join the group of the device (`ls -l` shows it; on Debian `dialout`), a
 
 
 def open_port(board: Board) -> pyserial.Serial:
-    """Open a board's port for ourselves alone.
+    """Open a board's port exclusively.
 
     Raises:
         ConfigError: There is no such device, it is no serial port, or it may not be opened.
-        InfraError: Somebody else has it, or nobody answers at its address.
+        InfraError: Another process has it, or its address does not answer.
     """
     import serial as pyserial
 
@@ -61,7 +61,7 @@ def open_port(board: Board) -> pyserial.Serial:
 
 def holders(path: str) -> Iterator[str]:
     """Processes that have a device open, each as "name (pid)"; those of others only if we may look."""
-    wanted = os.stat(path).st_rdev  # noqa: PTH116 - the number, whatever the path
+    wanted = os.stat(path).st_rdev  # noqa: PTH116 - the number, not the path
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name)):
         if int(process.name) == os.getpid():
             continue
@@ -77,7 +77,7 @@ def _check_free(path: str) -> None:
     Pseudo terminals are not in sysfs, and of all else it says what it is.
     """
     with suppress(OSError):
-        number = os.stat(path).st_rdev  # noqa: PTH116 - the number, whatever the path
+        number = os.stat(path).st_rdev  # noqa: PTH116 - the number, not the path
         kind = Path(f"/sys/dev/char/{os.major(number)}:{os.minor(number)}/subsystem")
         if kind.exists() and kind.resolve().name != "tty":
             raise ConfigError(f"{path} is no serial port", hint="give the key serial.port of one")

@@ -1,4 +1,4 @@
-"""Switches a board on and off: by commands of the lab, or by asking a person."""
+"""Switches a board on and off by commands or by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Switch:
         """Take its power and give it again.
 
         Raises:
-            ConfigError: There is no such command, or nobody to ask.
+            ConfigError: There is no such command, or no terminal to ask on.
             InfraError: The command failed, or took too long.
         """
         if self._power.manual:
@@ -116,13 +116,13 @@ def ask_on_terminal(request: str) -> None:
     try:
         with Path("/dev/tty").open("r+b", buffering=0) as terminal:
             terminal.write(f"\r\n{request}, then press Enter: ".encode())
-            # Enter is a carriage return where somebody has switched the terminal to raw mode.
+            # Enter is a carriage return on a terminal in raw mode.
             while (byte := terminal.read(1)) and byte not in b"\r\n":
                 pass
             if not byte:
-                raise ConfigError("nobody answered: the terminal is closed", hint="run it in a terminal")
+                raise ConfigError("there was no answer: the terminal is closed", hint="run it in a terminal")
     except OSError as error:
         raise ConfigError(
-            "the board's power is switched by hand, and there is no terminal to ask anybody",
+            "the board's power is switched by hand, and there is no terminal to ask on",
             hint="run it in a terminal, or give commands in the key power of the board's file",
         ) from error

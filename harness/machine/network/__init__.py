@@ -1,1 +1,1 @@
-"""The restricted network of a guest: QEMU's arguments and the services on it."""
+"""A guest's network: QEMU's arguments, DNS and HTTP."""

@@ -1,9 +1,8 @@
-"""Answers a guest's questions for names: every name has the same address, that of whoever answers HTTP.
+"""DNS for guests: every name has the address of the HTTP server.
 
-It sits at a port of QEMU's hub and sees what the guest sends: Ethernet frames, each behind its length in four
-bytes (QEMU's `-netdev socket`). Of these it answers DNS over UDP (RFC 1035), whomever they ask, and leaves
-all else alone; but it tells which connections the guest begins over TCP (RFC 9293), as nobody else sees those
-that come to nothing.
+It sits at a port of QEMU's hub and sees what the guest sends: Ethernet frames, each after its length in four
+bytes (QEMU's `-netdev socket`). It answers DNS over UDP (RFC 1035) to any server and ignores everything else,
+but reports the connections that the guest begins over TCP (RFC 9293): refused ones are visible nowhere else.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _TTL = 60  # seconds for which an answer may be kept
 # version and length, kind of service, length, number, fragment, hops, protocol, checksum, from, to
 _IP = struct.Struct(">BBHHHBBH4s4s")
 _UDP_HEADER = struct.Struct(">HHHH")  # from, to, length, checksum
-_TCP_HEADER = struct.Struct(">HHIIBBHHH")  # from, to, two numbers, length, flags; and three that nobody needs
+_TCP_HEADER = struct.Struct(">HHIIBBHHH")  # from, to, two numbers, length, flags, and three more
 _SYN, _ACK = 0x02, 0x10
 _HEADER = struct.Struct(">HHHHHH")  # number, flags; questions, answers, authorities, more
 _QUERY_MASK = 0xF800  # a response, or another kind of question

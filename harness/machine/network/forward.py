@@ -1,6 +1,8 @@
-"""Carries one connection of a guest to a server on this host; QEMU starts it for each, so it is small.
+"""Program that connects a guest to a server on this host.
 
     python3 forward.py PORT
+
+QEMU starts it for each connection, so it imports little.
 
 Its standard input and output are the guest's end.
 """

@@ -1,7 +1,7 @@
-"""Distfiles over HTTP, side by side under their names, as mirrors of live-bootstrap have them.
+"""HTTP server for distfiles, under the names that mirrors use.
 
-Whoever asks for a file at another address gets that of its name: for a guest, every name may lead here. Files
-that are called otherwise in their address are found by that.
+A request for a file at another address gets the file of that name: for a guest, every host name may lead
+here. Files whose address has another name are found by their address.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Mirror:
         return self
 
     def wait(self) -> None:
-        """Go on until somebody interrupts."""
+        """Serve until interrupted."""
         while self._thread.is_alive():
             self._thread.join(1)
 
@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Give a file, or the part of it from some byte on; / is a page that says that somebody is there."""
+        """Give a file, or the part of it from some byte on; / is a page for connectivity checks."""
         self._answer(body=True)
 
     def do_HEAD(self) -> None:
@@ -84,10 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
-        """Say nothing: the terminal is somebody else's."""
+        """Print nothing: the terminal belongs to the display of the run."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 - as above
-        """Tell whoever wants to know."""
+        """Report the request to the listener."""
         host = self.headers.get("Host", "") if self.headers else ""
         self.asked(f"{self.command} http://{host}{self.path}", int(code) if str(code).isdecimal() else 0)
 

@@ -1,8 +1,8 @@
-"""What a guest of QEMU reaches, as words of its command line.
+"""QEMU's arguments for a guest's network.
 
-A guest on the open network reaches what the host reaches. On the restricted one it reaches the harness alone:
-QEMU gives it an address by DHCP and lets nothing out (`restrict=on`), whoever answers names tells it the same
-address for all of them (`names`), and QEMU hands each connection to that address to a program (`forward`).
+A guest on the open network reaches what the host reaches. On the restricted one it reaches only the harness:
+QEMU gives it an address by DHCP and lets nothing out (`restrict=on`), `dns` answers every name with the same
+address, and QEMU hands each connection to that address to a program (`forward`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from harness.machine.protocol import Network
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# QEMU's DHCP names neither gateway nor name server on a restricted network, so all has to be next door; and
-# live-bootstrap's scripts ask this name server, whatever DHCP says.
+# QEMU's DHCP names neither gateway nor name server on a restricted network, so all has to be next door;
+# live-bootstrap's scripts ask this name server and ignore DHCP's.
 NAME_SERVER = "1.1.1.1"
 ANSWERER = "1.1.1.80"
 _NEIGHBOURS = f"net=1.1.1.0/24,host=1.1.1.2,dns={NAME_SERVER},dhcpstart=1.1.1.15"
@@ -42,7 +42,7 @@ def answering_words(network: Network, names: int | None, port: int) -> Sequence[
 
     Args:
         network: What the guest reaches.
-        names: QEMU's end of the line to whoever answers names.
+        names: QEMU's end of the line to the DNS thread.
         port: Where on the host's loopback HTTP is answered; 0 for nowhere.
     """
     if network != Network.RESTRICTED or names is None:

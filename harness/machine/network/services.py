@@ -1,4 +1,4 @@
-"""Who answers a guest on the restricted network: the harness, and what was asked goes into the record."""
+"""HTTP and DNS services for guests on the restricted network."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Answers:
         self.port = port
         self._log = log
         self._name = ""  # the last one that was asked for
-        self._vain: set[tuple[str, Connection]] = set()  # connections that nobody answered
+        self._vain: set[tuple[str, Connection]] = set()  # connections that got no answer
 
     def asked(self, what: Question | Connection) -> None:
-        """Note a name that was asked for, or a connection that was begun where nobody answers, once each."""
-        from harness.machine.network.dns import Connection  # whoever calls has loaded it; few runs need it
+        """Note a name that was asked for, or a connection that gets no answer, once each."""
+        from harness.machine.network.dns import Connection  # the caller has loaded it; few runs need it
 
         if isinstance(what, Connection):
             answered = (what.address, what.port) == (ANSWERER, _HTTP)
@@ -59,8 +59,8 @@ def answering(files: Mapping[str, Path], directory: Path) -> Iterator[Answers]:
     """Answer HTTP until the `with` block ends.
 
     Args:
-        files: What can be fetched, by address without scheme, and by name, whatever the address; the address
-            / is a page that says that somebody is there.
+        files: What can be fetched, by address without scheme, and by name at any address; / is a page for
+            connectivity checks.
         directory: The run's record.
     """
     from harness.machine.network.http import Mirror  # brings HTTP, which few runs need
