@@ -34,6 +34,9 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Build all again in other surroundings, and compare.")
     ] = False,
+    sha256: Annotated[
+        bool, typer.Option("--sha256", help="Hash images of more than 1 GiB too, with all their zeros.")
+    ] = False,
     kernel: KernelOption = None,
     second: SecondOption = None,
     dirty: DirtyOption = False,
@@ -44,7 +47,7 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a recipe's images, or find them in the cache, and say where they are and what went in."""
-    from msgspec import to_builtins
+    from msgspec import structs, to_builtins
 
     from harness.core import paths
     from harness.image import build, manifest
@@ -64,6 +67,10 @@ def build(
             from harness.image.reproducibility.check import recheck
 
             compared = recheck(built, options, progress)
+        if sha256:
+            with progress.task("hashing whole images"):
+                images = {name: image.with_sha256() for name, image in built.images.items()}
+                built = structs.replace(built, images=images)
         delivered = {image.name: deliver(image, output) for image in built.images.values()} if output else {}
     made_from = {name: manifest.read_origins(image.manifest) for name, image in built.images.items()}
     if as_json:

@@ -31,7 +31,7 @@ def show_build(
         console.print(Text(f"{image.name}  {image.kind}, {format_size(image.size)}", "bold"))
         place = delivered.get(image.name)
         _say(console, f"  path    {place.path if place else image.path}")
-        _say(console, f"  sha256  {image.sha256}")
+        _say(console, f"  sha256  {image.sha256}" if image.sha256 else f"  digest  {image.digest}")
         for sentence in made_from[image.name].varies:
             _say(console, f"  varies  {sentence}")
     inputs = {given for origins in made_from.values() for given in origins.inputs}

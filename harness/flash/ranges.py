@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from harness.core.digest import data_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,18 +25,8 @@ class Range(msgspec.Struct, frozen=True):
 
 
 def data(descriptor: int, size: int) -> Iterator[Range]:
-    """The parts of a file that its filesystem stores, by SEEK_DATA and SEEK_HOLE (lseek(2))."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                return
-            raise
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        if start < end:
-            yield Range(start, end)
+    """The parts of a file that its filesystem stores."""
+    return (Range(start, end) for start, end in data_ranges(descriptor, 0, size))
 
 
 def aligned(ranges: Iterable[Range], block: int) -> Iterator[Range]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core import paths
+from harness.core.digest import data_ranges, sha256_of
 from harness.core.errors import DISK_FULL, ConfigError, InfraError
+from harness.core.files import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,12 +57,17 @@ def deliver(artifact: Artifact, directory: Path) -> Delivered:
         directory / f"{artifact.name}.manifest.json",
         directory / f"{artifact.name}.cdx.json",
     )
-    with _replaced(delivered.path) as unfinished:
+    with _written(delivered.path) as unfinished:
         copy(artifact.path, unfinished)
-    with _replaced(delivered.manifest) as unfinished:
-        copy(artifact.manifest, unfinished)
-    with _replaced(delivered.sbom) as unfinished:
-        unfinished.write_text(sbom.document(manifest.read(artifact.manifest)), encoding="utf-8")
+    said = manifest.read(artifact.manifest)
+    with _written(delivered.manifest) as unfinished:
+        if artifact.sha256 in {"", said.sha256}:
+            copy(artifact.manifest, unfinished)
+        else:  # it was asked for
+            said = msgspec.structs.replace(said, sha256=artifact.sha256)
+            unfinished.write_bytes(msgspec.json.encode(said))
+    with _written(delivered.sbom) as unfinished:
+        unfinished.write_text(sbom.document(said), encoding="utf-8")
     return delivered
 
 
@@ -82,12 +88,11 @@ def put(content: Path | bytes, path: Path, sha256: str) -> bool:
     """
     paths.writable_directory(path.parent, "output", _HINT)
     try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                return False
+        if sha256_of(path) == sha256:
+            return False
     except OSError:
         pass  # it is written, and what is in the way is named then
-    with _replaced(path) as unfinished:
+    with _written(path) as unfinished:
         if isinstance(content, bytes):
             unfinished.write_bytes(content)
         else:
@@ -102,23 +107,9 @@ def copy(source: Path, target: Path) -> None:
             fcntl.ioctl(copied.fileno(), _FICLONE, origin.fileno())
         except OSError:
             size = os.fstat(origin.fileno()).st_size
-            for start, end in _data(origin.fileno(), size):
+            for start, end in data_ranges(origin.fileno(), 0, size):
                 _copy_range(origin.fileno(), copied.fileno(), start, end)
             copied.truncate(size)
-
-
-def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that are no holes."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(file, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                return
-            raise
-        end = os.lseek(file, start, os.SEEK_HOLE)
-        yield start, end
 
 
 def _copy_range(source: int, target: int, start: int, end: int) -> None:
@@ -134,20 +125,13 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A file to write, that takes the place of `path` when it is whole."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+def _written(path: Path) -> Iterator[Path]:
+    """A file to write, which replaces `path` when it is whole; errors name the user's options."""
     try:
-        yield unfinished
-        unfinished.replace(path)
+        with replaced(path) as unfinished:
+            yield unfinished
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror}"
         if error.errno in {*DISK_FULL, errno.EIO}:
-            raise InfraError(
-                message, hint="free some space, or choose another directory with -o DIR"
-            ) from error
-        raise ConfigError(message, hint="choose another directory with -o DIR") from error
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+            raise InfraError(message, hint=f"free some space, or {_HINT}") from error
+        raise ConfigError(message, hint=_HINT) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
+from harness.core.digest import EXTENTS, digest_of
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.image import origins
@@ -189,10 +189,10 @@ class Factory(msgspec.Struct):
                 tempfile.TemporaryDirectory(dir=directory) as work,
             ):
                 written = self._write(image, path, Path(work))
-                sha256 = _sha256(path)
+                digest = digest_of(path)
             path.chmod(0o444)
-            self._write_manifest(image, inputs, path, sha256, written)
-            return {file_name: sha256}
+            self._write_manifest(image, inputs, path, digest, written)
+            return {file_name: digest}
 
         entry = self.workshop.store.get(kind, inputs, build_into)
         known = self.workshop.store.file(entry, file_name)
@@ -201,8 +201,9 @@ class Factory(msgspec.Struct):
             kind=kind,
             path=entry / file_name,
             size=known.size,
-            sha256=known.sha256,
+            digest=known.digest,
             manifest=entry / _MANIFEST,
+            sha256=_whole(known.digest),
         )
 
     def _write_manifest(
@@ -210,7 +211,7 @@ class Factory(msgspec.Struct):
         image: Image,
         described: Mapping[str, object],
         artifact: Path,
-        sha256: str,
+        digest: str,
         written: list[Written],
     ) -> None:
         from harness.image import manifest
@@ -222,7 +223,8 @@ class Factory(msgspec.Struct):
             kind=_kind(image),
             file=artifact.name,
             size=artifact.stat().st_size,
-            sha256=sha256,
+            sha256=_whole(digest),
+            digest=digest,
             files=tuple(written),
             inputs=inputs_of(image, self, msgspec.convert(described["contents"], list[dict[str, object]])),
             tools=tools_of(image),
@@ -243,7 +245,7 @@ class Factory(msgspec.Struct):
             case r.Initramfs():
                 from harness.image.tools import compressor
 
-                described["behind"] = [self.image(name).sha256 for name in image.behind]
+                described["behind"] = [self.image(name).digest for name in image.behind]
                 described["compressor"] = compressor(image.compression)
             case r.Iso():
                 from harness.image import hybrid
@@ -341,6 +343,6 @@ def _size(entry: Entry) -> int:
         return 0
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _whole(digest: str) -> str:
+    """The SHA-256 of a whole file, if that is its digest."""
+    return "" if digest.startswith(EXTENTS) else digest

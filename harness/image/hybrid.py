@@ -33,8 +33,8 @@ def describe(iso: Iso, given: Ingredients) -> dict[str, object]:
     """All that determines the image beside its own keys, as JSON values."""
     starts = [(given.kernel(entry.kernel).image, given.image(entry.initramfs)) for entry in iso.menu]
     return {
-        "menu": [[kernel.sha256, kernel.version, initramfs.sha256] for kernel, initramfs in starts],
-        "disk": given.image(iso.disk).sha256 if iso.disk else "",
+        "menu": [[kernel.sha256, kernel.version, initramfs.digest] for kernel, initramfs in starts],
+        "disk": given.image(iso.disk).digest if iso.disk else "",
         "loaders": [package.sha256 for package in boot_loaders.packages(given).values()],
     }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import recipe as r
+from harness.core.digest import sha256_of_input
 from harness.image import boot_loaders, builder_hex0, origins
 from harness.image.manifest import Input, without_twins
 
@@ -60,7 +61,7 @@ def _content(content: Content, given: Ingredients, described: Mapping[str, objec
             yield Input("file", content.source, sha256=str(described["sha256"]))
         case r.Files():
             for name, file in origins.files(content, given).items():
-                yield Input("file", f"{content.source}/{name}", sha256=origins.sha256_of(file))
+                yield Input("file", f"{content.source}/{name}", sha256=sha256_of_input(file))
         case r.Packages():
             place = given.recipe.debian
             closure = given.workshop.debian.closure(place.suite, place.architecture, content.names)
@@ -106,4 +107,4 @@ def _kernel(name: str, given: Ingredients) -> Iterator[Input]:
 
 def _image(name: str, recipe: str, given: Ingredients) -> Iterator[Input]:
     artifact = given.image(name, recipe)
-    yield Input("image", artifact.name, origin=recipe or "this recipe", sha256=artifact.sha256)
+    yield Input("image", artifact.name, origin=recipe or "this recipe", sha256=artifact.digest)

@@ -30,7 +30,8 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
         version: Of a package or kernel; of a checkout, its commit.
         architecture: Debian's name of it, of a package.
         origin: Where it came from: suite of the archive, address, package of a kernel, recipe of an image.
-        sha256: Of the file; of a package, of its .deb file, or of its .dsc file if it is a source package.
+        sha256: Of the file; of a package, of its .deb file, or of its .dsc file if it is a source package; of
+            an image of more than 1 GiB, its digest.
         modified: Whether a checkout differed from its commit.
     """
 
@@ -59,7 +60,8 @@ class Manifest(msgspec.Struct, frozen=True):
         kind: "initramfs", "disk", "iso" or "dib".
         file: Name of the artifact's file.
         size: In bytes.
-        sha256: Of the file, in hex.
+        sha256: Of the whole file, in hex; "" for a file of more than 1 GiB, unless it was asked for.
+        digest: What identifies its content: `sha256`, or a digest by extents; "" in older manifests.
         files: What is in it, in the order in which it was written.
         inputs: What it was made from.
         tools: What made it, with versions. Where they change the bits, the harness notices: they are no
@@ -76,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True):
     inputs: tuple[Input, ...] = ()
     tools: dict[str, str] = {}
     varies: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def write(manifest: Manifest, path: Path) -> None:

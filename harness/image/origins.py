@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
+from harness.core.digest import sha256_of_input
 from harness.core.errors import ConfigError
 from harness.formats.names import matches
 
@@ -35,13 +36,15 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
     match content:
         case r.File():
             with named(content, "source", given):
-                found["sha256"] = sha256_of(given.recipe.base / content.source)
+                found["sha256"] = sha256_of_input(given.recipe.base / content.source)
         case r.Hex():
             with named(content, "source", given):
                 found["sha256"] = hashlib.sha256(spelled_out(content, given)).hexdigest()
         case r.Files():
             with named(content, "source", given):
-                found["files"] = [[path, sha256_of(place)] for path, place in files(content, given).items()]
+                found["files"] = [
+                    [path, sha256_of_input(place)] for path, place in files(content, given).items()
+                ]
         case r.Checkout():
             snapshot = look(content, given)
             found["commit"] = snapshot.commit
@@ -63,9 +66,9 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
                     for module in modules.closure(kernel.modules, content.names)
                 ]
         case r.ImageFile():
-            found["sha256"] = given.image(content.image, content.recipe).sha256
+            found["sha256"] = given.image(content.image, content.recipe).digest
         case r.Unpacked():
-            found["sha256"] = given.image(content.image).sha256
+            found["sha256"] = given.image(content.image).digest
         case _:
             pass  # all stands in the recipe; downloads have their hash there
     return {**msgspec.to_builtins(content), **found}
@@ -155,19 +158,6 @@ def source_package(content: r.SourcePackage, given: Ingredients) -> tuple[str, P
 def is_dropped(path: str, drop: Sequence[str]) -> bool:
     """Whether a path is left out by one of these patterns, or below one that is."""
     return bool(drop) and matches(path, drop)  # without patterns everything would match
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def document(manifest: Manifest) -> str:
         hashes=_hashes(manifest.sha256),
     )
     bom = Bom(
-        serial_number=uuid.uuid5(_NAMESPACE, manifest.sha256),
+        serial_number=uuid.uuid5(_NAMESPACE, manifest.digest or manifest.sha256),
         components=[_component(given) for given in manifest.inputs],
     )
     bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)

@@ -14,11 +14,11 @@ A bzImage with an EFI stub begins with "MZ" and has a PE header where byte 0x3c 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from typing import TYPE_CHECKING
 
+from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError
 from harness.formats.magic import kind_of
 from harness.kernel import unified, vmlinux
@@ -115,7 +115,6 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         raise ConfigError(message, hint=_AGAIN)
     file.seek(payload_at)
     payload = _PAYLOADS.get(file.read(2), "unknown")
-    file.seek(0)
     banner = _banner(head[:setup_size])
     return KernelImage(
         path=path,
@@ -128,7 +127,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         size=size,
         init_size=init_size if protocol >= (2, 10) else 0,
         initrd_max=initrd_max if protocol >= (2, 3) else 0x37FFFFFF,
-        sha256=hashlib.file_digest(file, "sha256").hexdigest(),
+        sha256=sha256_of(path),
         efi=unified.is_pe(head),
         command_line_max=command_line_max if protocol >= (2, 6) else 255,
         payload_at=payload_at if protocol >= (2, 8) else 0,

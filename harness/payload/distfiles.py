@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from harness.core.digest import sha256_of_input
 from harness.core.errors import ConfigError, HarnessError, InfraError
+from harness.core.files import replaced
 from harness.payload import source_lists
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def verify(distfiles: Sequence[Distfile], places: Sequence[Path], downloads: Dow
             candidates.append(kept)
         seen.add(distfile.sha256)
         for path in candidates:
-            if path.is_file() and (sha256 := sha256_of(path)) != distfile.sha256:
+            if path.is_file() and (sha256 := sha256_of_input(path)) != distfile.sha256:
                 yield Wrong(path, sha256, distfile.sha256)
 
 
@@ -193,25 +194,11 @@ def deliver(found: Sequence[Found], directory: Path) -> int:
         directory.mkdir(parents=True, exist_ok=True)
         for one in found:
             target = directory / one.distfile.name
-            if one.place is None or (target.is_file() and sha256_of(target) == one.distfile.sha256):
+            if one.place is None or (target.is_file() and sha256_of_input(target) == one.distfile.sha256):
                 continue
-            unfinished = target.with_name(f".{target.name}.part")
-            shutil.copyfile(one.place, unfinished)
-            unfinished.replace(target)
+            with replaced(target) as unfinished:
+                shutil.copyfile(one.place, unfinished)
             count += 1
     except OSError as error:
         raise InfraError(f"cannot write {error.filename or directory}: {error.strerror}") from error
     return count
-
-
-def sha256_of(path: Path) -> str:
-    """A file's SHA-256 in hex.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error

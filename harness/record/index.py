@@ -296,7 +296,7 @@ def _inputs(document: RunDocument) -> str:
     if document.machine:
         parts += [document.machine.command_line, document.machine.cpu, document.machine.qemu]
     parts += sorted(f"{kernel.role} {kernel.sha256}" for kernel in document.kernels)
-    parts += sorted(f"{image.name} {image.sha256}" for image in document.images)
+    parts += sorted(f"{image.name} {image.digest or image.sha256}" for image in document.images)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -55,12 +55,13 @@ class KernelRecord(msgspec.Struct, frozen=True):
 
 
 class ImageRecord(msgspec.Struct, frozen=True):
-    """An image that took part."""
+    """An image that took part; `digest` is `sha256`, or a digest by extents, and "" in older records."""
 
     name: str
     kind: str
     size: int
     sha256: str
+    digest: str = ""
 
 
 class HostRecord(msgspec.Struct, frozen=True):

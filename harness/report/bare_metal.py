@@ -100,7 +100,8 @@ def _machine(reading: Reading, seen: dict[str, list[str]]) -> Iterator[str]:
     for banner in seen["kernels"]:
         yield f"| came up | Linux {_cell(banner)} |"
     for image in document.images:
-        yield f"| image | {image.name} ({image.kind}, {format_size(image.size)}), sha256 {image.sha256} |"
+        digest = image.digest or image.sha256
+        yield f"| image | {image.name} ({image.kind}, {format_size(image.size)}), sha256 {digest} |"
     yield f"| started | {document.started}, by harness {document.harness}, plan {document.plan} |"
     yield ""
 

@@ -155,7 +155,7 @@ def _inputs(document: RunDocument) -> dict[str, str]:
     for kernel in document.kernels:
         found[f"kernel {kernel.role}"] = f"{kernel.name} {kernel.version}"
         found[f"kernel {kernel.role} sha256"] = kernel.sha256
-    found |= {f"image {image.name} sha256": image.sha256 for image in document.images}
+    found |= {f"image {image.name} sha256": image.digest or image.sha256 for image in document.images}
     if document.machine:
         machine = msgspec.to_builtins(document.machine)
         found |= {f"machine {key}": str(value) for key, value in machine.items()}

@@ -67,7 +67,7 @@ def _inputs(
     booted = boot.image if isinstance(boot, MediumBoot) else boot.initramfs
     return {
         "checks": _version_of_checks(),
-        "image": next((image.sha256 for image in built.images.values() if image.path == booted), ""),
+        "image": next((image.digest for image in built.images.values() if image.path == booted), ""),
         "names": [booted.name if booted else "", plan.name],
         "medium": isinstance(boot, MediumBoot),
         "command-line": boot.command_line,

@@ -289,7 +289,7 @@ def _record(run: PreparedRun) -> RunRecord:
             for role, kernel in run.built.kernels.items()
         ),
         images=tuple(
-            ImageRecord(image.name, image.kind, image.size, image.sha256)
+            ImageRecord(image.name, image.kind, image.size, image.sha256, image.digest)
             for image in run.built.images.values()
         ),
         resumed=ResumedRecord(start.id, start.state.run, start.state.boundary.stage, start.state.saved)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError, InfraError, command_failed
 from harness.sources.apt import AptRoot, GoneError, machine_mirror
 from harness.sources.packages import SOURCE, Lock, Package, Resolution
@@ -270,8 +271,7 @@ class DebianSource:
 
 def _check(archive: Path, sha256: str) -> None:
     """Compare a file with its lock file: apt has only checked it against the index."""
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(archive)
     if found != sha256:
         archive.unlink()
         raise ConfigError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ def _version(url: str, partial: Path) -> str:
 
 
 def _check(url: str, path: Path, wanted: str) -> None:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     if sha256 != wanted:
         raise WrongContentError(
             f"{url} has the sha256 {sha256} ({path.stat().st_size} bytes), and {wanted} is wanted",

@@ -2,7 +2,7 @@
 
 `seal.json` lists the files that lie directly in the entry: they are few, and each use of the entry looks at
 their size and time. What lies in directories, such as thousands of files of a package, is listed in
-`below.sums`, a record per file: mode in octal, size, SHA-256, path, with spaces between them and a NUL at the
+`below.sums`, a record per file: mode in octal, size, digest, path, with spaces between them and a NUL at the
 end. Only `verify` reads it.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.digest import EXTENTS, digest_of, sha256_of
 from harness.core.files import write_atomically
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ class SealedFile(msgspec.Struct, frozen=True):
     Attributes:
         size: In bytes.
         mtime_ns: Time of its last change, in nanoseconds since 1970.
-        sha256: Of the content, in hex.
+        digest: What identifies its content (`core.digest.digest_of`); seals have it as "sha256".
     """
 
     size: int
     mtime_ns: int
-    sha256: str
+    digest: str = msgspec.field(name="sha256")
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -73,8 +74,8 @@ def seal(entry: Path, known: Mapping[str, str]) -> None:
     for path in entry.iterdir():
         status = path.lstat()
         if stat.S_ISREG(status.st_mode):
-            sha256 = known.get(path.name) or digest(path)
-            files[path.name] = SealedFile(status.st_size, status.st_mtime_ns, sha256)
+            digest = known.get(path.name) or _digest(path)
+            files[path.name] = SealedFile(status.st_size, status.st_mtime_ns, digest)
             space += status.st_blocks * _BLOCK
     _write(entry, Seal(time.time(), space, files))
 
@@ -104,9 +105,9 @@ def is_whole(entry: Path) -> bool:
         if status.st_size != file.size or not stat.S_ISREG(status.st_mode):
             return False
         if status.st_mtime_ns != file.mtime_ns:
-            if digest(entry / name) != file.sha256:
+            if _digest(entry / name, file.digest) != file.digest:
                 return False
-            moved[name] = SealedFile(file.size, status.st_mtime_ns, file.sha256)
+            moved[name] = SealedFile(file.size, status.st_mtime_ns, file.digest)
     if moved:
         _write(entry, Seal(sealed.built, sealed.space, sealed.files | moved))
     return True
@@ -120,24 +121,23 @@ def damage(entry: Path) -> list[str]:
     found = [
         f"{name} {problem}"
         for name, file in sealed.files.items()
-        if (problem := _problem(entry / name, None, file.size, file.sha256))
+        if (problem := _problem(entry / name, None, file.size, file.digest))
     ]
     expected = set()
     for record in _records(entry) if BELOW in sealed.files and not found else ():
-        mode, size, sha256, name = record.split(b" ", 3)
+        mode, size, digest, name = record.split(b" ", 3)
         path = entry / os.fsdecode(name)
         expected.add(path)
-        if problem := _problem(path, int(mode, 8), int(size), sha256.decode()):
+        if problem := _problem(path, int(mode, 8), int(size), digest.decode()):
             found.append(f"{os.fsdecode(name)} {problem}")
     if not found:
         found += [f"{name} was added" for path, name in _below(entry) if path not in expected]
     return found
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path, known: str = "") -> str:
+    """A file's digest, of the same kind as the known one."""
+    return sha256_of(path) if known and not known.startswith(EXTENTS) else digest_of(path)
 
 
 def _write(entry: Path, sealed: Seal) -> None:
@@ -159,24 +159,24 @@ def _below(entry: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _record(path: Path, name: str, status: os.stat_result) -> bytes:
-    mode, size, sha256 = _facts(path, status)
-    return b"%o %d %s %s\0" % (mode, size, sha256.encode(), os.fsencode(name))
+    mode, size, digest = _facts(path, status)
+    return b"%o %d %s %s\0" % (mode, size, digest.encode(), os.fsencode(name))
 
 
-def _facts(path: Path, status: os.stat_result) -> tuple[int, int, str]:
-    """Mode, size and SHA-256 of a file's content or of a link's target."""
+def _facts(path: Path, status: os.stat_result, known: str = "") -> tuple[int, int, str]:
+    """Mode, size and digest of a file's content, or of a link's target."""
     if stat.S_ISREG(status.st_mode):
-        return status.st_mode, status.st_size, digest(path)
+        return status.st_mode, status.st_size, _digest(path, known)
     if stat.S_ISLNK(status.st_mode):
         target = os.fsencode(os.readlink(path))  # noqa: PTH115 - a Path would change a//b
         return status.st_mode, len(target), hashlib.sha256(target).hexdigest()
     return status.st_mode, 0, "-"
 
 
-def _problem(path: Path, mode: int | None, size: int, sha256: str) -> str:
+def _problem(path: Path, mode: int | None, size: int, digest: str) -> str:
     """What is wrong with a file, in words; empty when it is as it was."""
     try:
-        now = _facts(path, path.lstat())
+        now = _facts(path, path.lstat(), digest)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
@@ -185,4 +185,4 @@ def _problem(path: Path, mode: int | None, size: int, sha256: str) -> str:
         return f"has the mode {now[0]:o}, not {mode:o}"
     if now[1] != size:
         return f"has {now[1]} bytes, not {size}"
-    return "" if now[2] == sha256 else "has another content"
+    return "" if now[2] == digest else "has another content"

@@ -89,7 +89,7 @@ class Shelf:
         path = self.place / f"{name}.{suffix}"
         path.write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        self.images[name] = Artifact(name, "initramfs", path, len(data), sha256, self.place)
+        self.images[name] = Artifact(name, "initramfs", path, len(data), sha256, self.place, sha256)
 
     def kernel(self, name: str) -> Kernel:
         return self.kernels[name]

@@ -329,7 +329,7 @@ def test_one_call_after_the_other_is_for_bwrap(tmp_path: Path, kind: MachineKind
     image = '[[image]]\nname = "root"\nkind = "initramfs"\ncontents = []\n'
     (tmp_path / "own.toml").write_text(f'summary = "two calls"\nplan = "relay"\n{text}{image}')
     root = Artifact(
-        name="root", kind="initramfs", path=tmp_path, size=0, sha256="", manifest=tmp_path / "manifest"
+        name="root", kind="initramfs", path=tmp_path, size=0, digest="", manifest=tmp_path / "manifest"
     )
     built = Build(load_recipe(str(tmp_path / "own.toml")), {}, {"root": root}, Lock(()))
 

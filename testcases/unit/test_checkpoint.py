@@ -64,7 +64,7 @@ def built(tmp_path: Path, **hashes: str) -> Build:
     """What identities are made of."""
     known = {"kernel": "k1", "sysa": "a1", "sysc": "c1", **hashes}
     boot = SimpleNamespace(initramfs="sysa", disk="sysc", medium=None)
-    images = {name: SimpleNamespace(sha256=known[name], path=tmp_path / name) for name in ("sysa", "sysc")}
+    images = {name: SimpleNamespace(digest=known[name], path=tmp_path / name) for name in ("sysa", "sysc")}
     seed = SimpleNamespace(image=SimpleNamespace(sha256=known["kernel"]))
     recipe = SimpleNamespace(name="relay", boot=boot)
     return cast("Build", SimpleNamespace(recipe=recipe, kernels={"seed": seed}, images=images))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError
+from harness.formats.tree import Written
+from harness.image import artifact as artifact_module
 from harness.image import delivery, manifest, sbom
 from harness.image.artifact import Artifact
 from harness.image.delivery import copy, deliver
@@ -93,3 +97,20 @@ def test_every_copy_is_equal(tmp_path_factory: pytest.TempPathFactory, pieces: l
         file.truncate()
     copy(place / "source", place / "target")
     assert (place / "target").read_bytes() == (place / "source").read_bytes()
+
+
+def test_the_sha256_of_a_large_image_is_computed_on_request(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a\\b", "\udcff")  # names that manifests escape
+    files = tuple(Written(name, 0o100644, 0, 0, 0, "") for name in names)
+    document = manifest.Manifest("root", "disk", "root.cpio", 10, "", files, digest="extents:ab")
+    manifest.write(document, artifact.manifest)
+    large = msgspec.structs.replace(artifact, sha256="", digest="extents:ab")
+    assert deliver(large, tmp_path / "out").manifest.read_bytes() == artifact.manifest.read_bytes()
+    whole = large.with_sha256()
+    assert whole.sha256 == hashlib.sha256(b"an archive").hexdigest()
+    said = manifest.read(deliver(whole, tmp_path / "out").manifest)
+    assert said == msgspec.structs.replace(manifest.read(artifact.manifest), sha256=whole.sha256)
+    monkeypatch.setattr(artifact_module, "sha256_of", pytest.fail)
+    assert whole.with_sha256() == whole

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.core.digest import digest_of
 from harness.core.errors import ConfigError, InfraError
 from harness.core.progress import Quiet
 from harness.image import factory, ingredients, manifest
 from harness.recipe import load_recipe
 from harness.sources.downloads import Downloads
-from harness.store import Store
+from harness.store import Store, seal
 from testcases.conftest import Larder
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_catalogue import stock
@@ -283,3 +284,24 @@ def test_the_second_kernel_is_chosen_and_comes_along(workshop: Workshop) -> None
         "seed": "4.9.10",
         "second": "6.1.0-50-686",
     }
+
+
+HUGE = """
+summary = "a large disk with little in it"
+[[image]]
+kind = "disk"
+name = "huge"
+size = "16G"
+contents = [{ add = "text", path = "hello", text = "hello" }]
+"""
+
+
+def test_a_large_disk_is_known_by_its_extents(workshop: Workshop) -> None:
+    workshop.recipe.write_text(HUGE)
+    image = workshop.build().images["huge"]
+    assert (image.size, image.sha256) == (16 << 30, "")
+    assert image.digest == digest_of(image.path)
+    assert image.digest.startswith("extents:")
+    said = manifest.read(image.manifest)
+    assert (said.sha256, said.digest) == ("", image.digest)
+    assert seal.damage(image.path.parent) == []

@@ -57,7 +57,7 @@ class Case(msgspec.Struct, frozen=True):
         path = self.place / "vmlinuz"
         image = SimpleNamespace(path=path, sha256=self.kernel, version="6.1", kind="bzImage")
         built: Any = SimpleNamespace(
-            images={"initramfs": SimpleNamespace(path=initramfs, sha256=self.image)},
+            images={"initramfs": SimpleNamespace(path=initramfs, digest=self.image)},
             kernels={"seed": SimpleNamespace(name="mine", image=image)},
             recipe=SimpleNamespace(boot=SimpleNamespace(initramfs="initramfs")),
         )

@@ -112,3 +112,24 @@ def test_an_entry_that_is_not_as_it_was_sealed_does_not_get_into_the_store(
 def test_an_entry_that_is_gone_is_said(here: Store) -> None:
     with pytest.raises(InfraError, match="vanished"):
         transfer.pack(here, "initramfs/0123")
+
+
+def test_holes_of_a_disk_are_neither_sent_nor_filled(here: Store, there: Store) -> None:
+    size = 8 << 30
+
+    def build(directory: Path) -> None:
+        with (directory / "disk.img").open("wb") as file:
+            file.truncate(size)
+            file.seek(5 << 30)
+            file.write(b"content")
+
+    with watched() as names:
+        here.get("disk", INPUTS, build)
+    [name] = names
+    assert transfer.pack(here, name)[0].stat().st_size < 1 << 20
+    send(here, there, name)
+    assert transfer.accept(there, name)
+    entry = there.place("disk", INPUTS)
+    assert seal.damage(entry) == []
+    status = (entry / "disk.img").stat()
+    assert (status.st_size, status.st_blocks * 512 < 1 << 20) == (size, True)

@@ -35,7 +35,7 @@ def entries(artifact: Artifact, content: Unpacked, store: Store) -> Iterator[Ent
     numbers: dict[str, int] = {}  # files by path; a hard link has the number of its file
     placed: dict[int, str] = {}  # where a file went first
     with open_tar(artifact.path) as tar:
-        files = store.get("unpacked", {"tar": artifact.sha256}, lambda place: _unpack(tar, place)) / "files"
+        files = store.get("unpacked", {"tar": artifact.digest}, lambda place: _unpack(tar, place)) / "files"
         owner = dib_root.owners(tar)
         for info in tar:
             if info.isreg():

@@ -40,8 +40,8 @@ class Comparison(msgspec.Struct, frozen=True):
 
     Attributes:
         image: Its name.
-        first: SHA-256 of the first build, in hex.
-        second: SHA-256 of the second build, in hex.
+        first: Digest of the first build (`core.digest.digest_of`).
+        second: Digest of the second build.
         differences: File by file and byte range by byte range, in words; empty when both are equal.
     """
 
@@ -94,7 +94,7 @@ def recheck(built: Build, options: BuildOptions, progress: Progress) -> Recheck:
         second = answer.surroundings | {"file system": _filesystem(place)}
         with progress.task("comparing"):
             comparisons = tuple(
-                _compared(image, Path(answer.images[name].path), answer.images[name].sha256)
+                _compared(image, Path(answer.images[name].path), answer.images[name].digest)
                 for name, image in built.images.items()
             )
     varied = {what: (first[what], second[what]) for what in first if first[what] != second[what]}
@@ -183,9 +183,9 @@ def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _
     return answer
 
 
-def _compared(first: Artifact, path: Path, sha256: str) -> Comparison:
-    if first.sha256 == sha256:
-        return Comparison(first.name, sha256, sha256)
+def _compared(first: Artifact, path: Path, digest: str) -> Comparison:
+    if first.digest == digest:
+        return Comparison(first.name, digest, digest)
     from harness.formats.diff import differences, file_difference
     from harness.formats.opened import open_image
 
@@ -195,7 +195,7 @@ def _compared(first: Artifact, path: Path, sha256: str) -> Comparison:
     of_bytes = file_difference(first.path, path, parts)
     if of_bytes is not None:
         found += of_bytes.lines()
-    return Comparison(first.name, first.sha256, sha256, tuple(found))
+    return Comparison(first.name, first.digest, digest, tuple(found))
 
 
 @contextmanager

@@ -47,11 +47,11 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
     Attributes:
         path: The file.
-        sha256: Of the file, in hex.
+        digest: What identifies its content (`core.digest.digest_of`).
     """
 
     path: str
-    sha256: str
+    digest: str
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def _rebuilt(request: Request) -> Answer:
         built = build(load_recipe(request.recipe), options, Quiet())
     except HarnessError as error:
         return Answer(error=error.message)
-    images = {name: Rebuilt(str(image.path), image.sha256) for name, image in built.images.items()}
+    images = {name: Rebuilt(str(image.path), image.digest) for name, image in built.images.items()}
     return Answer(images, surroundings(options.cache))
 
 

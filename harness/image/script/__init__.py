@@ -118,7 +118,7 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
     for each in made:
         name = _file_name(each, made[-1], images)
         inputs.learn(r.contents_of(each.image), each.factory)
-        artifact = each.artifact
+        artifact = each.artifact.with_sha256()
         body += ["", f"# --- {name}: {artifact.kind}, {artifact.size} bytes ---", "", f"begin {name}"]
         body += _commands(each, inputs)
         body += [f"finish {name} {artifact.sha256}"]
@@ -227,7 +227,7 @@ def _origin(origin: manifest.Input, place: str) -> str:
             text = f"downloads/{origin.name}: {origin.origin}"
         case _:
             text = place
-    return f"{text} sha256 {origin.sha256}"
+    return f"{text} {'digest' if ':' in origin.sha256 else 'sha256'} {origin.sha256}"
 
 
 def lay_out(inputs: Iterable[Input], directory: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
+from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError
 from harness.image import contents
 
@@ -200,6 +201,4 @@ def _text(content: bytes) -> str | None:
 def _sum(content: Path | bytes) -> tuple[int, str]:
     if isinstance(content, bytes):
         return len(content), hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return file.tell(), sha256
+    return content.stat().st_size, sha256_of(content)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from harness.core.digest import data_ranges
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def around(file: BinaryIO, size: int, covered: Sequence[tuple[int, int]]) -> Ite
     """
     start = 0
     for end, following in [*covered, (size, size)]:
-        for first, last in _data(file.fileno(), start, end):
+        for first, last in data_ranges(file.fileno(), start, end):
             at = first
             while at < last:
                 upto = min(last, (at // BLOCK + 1) * BLOCK)
@@ -98,18 +98,3 @@ def changed(file: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
     finally:
         if handle is not None:
             os.close(handle)
-
-
-def _data(file: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range that are no holes."""
-    while start < end:
-        try:
-            first = os.lseek(file, start, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        if first >= end:
-            return
-        start = min(os.lseek(file, first, os.SEEK_HOLE), end)
-        yield first, start
