@@ -1,6 +1,6 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-thorough lint shell setup setup-dib setup-kernel setup-labgrid clean
+.PHONY: help run check test test-thorough lint dist shell setup setup-dib setup-kernel setup-labgrid clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -25,6 +25,9 @@ lint: setup ## ruff and mypy only
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+dist: setup ## wheel and source distribution in dist/
+	.venv/bin/python -m hatchling build -d dist
 
 setup: ## install what is missing: Debian packages, Python environment
 	@ci/setup
