@@ -19,15 +19,10 @@ _SHORT = 12  # letters of a commit that are shown
 
 
 class Commits(msgspec.Struct, frozen=True):
-    """The commits of a checkout.
+    """The commits of a checkout."""
 
-    Attributes:
-        tree: The checkout; only read.
-        first_parent: Whether merges count as one step, and what they brought is not gone into.
-    """
-
-    tree: Path
-    first_parent: bool = False
+    tree: Path  # the checkout; only read
+    first_parent: bool = False  # whether merges count as one step, and what they brought is not gone into
 
     def commit(self, text: str, option: str) -> str:
         """The full name of the commit that a person means.

@@ -23,17 +23,11 @@ if TYPE_CHECKING:
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A kernel that can be tried.
+    """A kernel that can be tried."""
 
-    Attributes:
-        name: Its release, such as "6.1.0-50-686"; that of its line where it does not come as a package.
-        version: What it is sorted by.
-        line: The kernel line that it is of.
-    """
-
-    name: str
-    version: str
-    line: str
+    name: str  # its release, such as "6.1.0-50-686"; that of its line where it does not come as a package
+    version: str  # what it is sorted by
+    line: str  # the kernel line that it is of
 
 
 def releases(patterns: Sequence[str], debian: DebianSource) -> tuple[Release, ...]:

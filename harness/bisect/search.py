@@ -27,15 +27,10 @@ class Suspects(Protocol):
 
 
 class Narrowed(msgspec.Struct, frozen=True):
-    """What a search came to.
+    """What a search came to."""
 
-    Attributes:
-        culprits: The first bad candidate; several where those before it could not be tried.
-        good: All that were found to be good, those of the caller first.
-    """
-
-    culprits: tuple[str, ...]
-    good: tuple[str, ...]
+    culprits: tuple[str, ...]  # the first bad candidate; several where those before it could not be tried
+    good: tuple[str, ...]  # all that were found to be good, those of the caller first
 
 
 def search(suspects: Suspects, grade: Callable[[str, int], Grade], good: str, bad: str) -> Narrowed:

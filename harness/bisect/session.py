@@ -33,37 +33,21 @@ if TYPE_CHECKING:
 
 
 class BisectRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is searched, and how.
+    """What is searched, and how."""
 
-    Attributes:
-        recipe: What is run.
-        good: One that is good, as a person names it.
-        bad: A later one that is bad.
-        runs: Directory of the records.
-        cache: The cache directory.
-        lines: Kernel lines, or patterns for them; none where commits are searched.
-        role: Of the kernels: "seed" or "second".
-        tree: A checkout whose commits are searched.
-        first_parent: Whether what merges brought is not gone into.
-        criterion: What is bad.
-        checkpoint: Stage from which a further run of the same images goes on; "" for none.
-        options: Further options of each `harness run`.
-        resume: Whether to go on with the last one of the same words.
-    """
-
-    recipe: str
-    good: str
-    bad: str
-    runs: Path
-    cache: Path
-    lines: tuple[str, ...] = ()
-    role: str = "seed"
-    tree: Path | None = None
-    first_parent: bool = False
-    criterion: Criterion = msgspec.field(default_factory=Criterion)
-    checkpoint: str = ""
-    options: tuple[str, ...] = ()
-    resume: bool = False
+    recipe: str  # what is run
+    good: str  # one that is good, as a person names it
+    bad: str  # a later one that is bad
+    runs: Path  # directory of the records
+    cache: Path  # the cache directory
+    lines: tuple[str, ...] = ()  # kernel lines, or patterns for them; none where commits are searched
+    role: str = "seed"  # of the kernels: "seed" or "second"
+    tree: Path | None = None  # a checkout whose commits are searched
+    first_parent: bool = False  # whether what merges brought is not gone into
+    criterion: Criterion = msgspec.field(default_factory=Criterion)  # what is bad
+    checkpoint: str = ""  # stage from which a further run of the same images goes on; "" for none
+    options: tuple[str, ...] = ()  # further options of each `harness run`
+    resume: bool = False  # whether to go on with the last one of the same words
 
     @property
     def key(self) -> str:
@@ -74,23 +58,14 @@ class BisectRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What a bisection came to.
+    """What a bisection came to."""
 
-    Attributes:
-        id: The label `matrix` of its runs.
-        culprits: The first bad candidate; several where those before it could not be tried.
-        titles: Each candidate that was tried, and each culprit, in words.
-        good: What was found out about the last good candidate before them.
-        bad: The same of the first bad one.
-        tried: The same of all, in the order in which they were tried.
-    """
-
-    id: str
-    culprits: tuple[str, ...]
-    titles: dict[str, str]
-    good: Finding
-    bad: Finding
-    tried: tuple[Finding, ...]
+    id: str  # the label `matrix` of its runs
+    culprits: tuple[str, ...]  # the first bad candidate; several where those before it could not be tried
+    titles: dict[str, str]  # each candidate that was tried, and each culprit, in words
+    good: Finding  # what was found out about the last good candidate before them
+    bad: Finding  # the same of the first bad one
+    tried: tuple[Finding, ...]  # the same of all, in the order in which they were tried
 
 
 class Candidates(Protocol):

@@ -29,19 +29,14 @@ _LOOK = 0.5  # seconds between looks at what a run says
 
 
 class Criterion(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a run a bad one, and how many of them are believed.
+    """What makes a run a bad one, and how many of them are believed."""
 
-    Attributes:
-        outcome: Only this outcome is bad, and other failures say nothing; None: all that is not PASS is bad.
-        stage: A run is good when it came as far as this stage, however it ended; "" for its end.
-        repeat: So many runs that agree are believed where one is not enough.
-        flaky: What a candidate is that does both: "good", as when the host disturbs runs now and then, where
-            one good run is enough; "bad", as when the fault is one that does not always show.
-    """
-
+    # only this outcome is bad, and other failures say nothing; None: all that is not PASS is bad
     outcome: Outcome | None = None
-    stage: str = ""
-    repeat: int = 2
+    stage: str = ""  # a run is good when it came as far as this stage, however it ended; "" for its end
+    repeat: int = 2  # so many runs that agree are believed where one is not enough
+    # what a candidate is that does both: "good", as when the host disturbs runs now and then, where one good
+    # run is enough; "bad", as when the fault is one that does not always show
     flaky: Literal["good", "bad"] = "good"
 
     def grade(self, result: Result, runs: Path) -> Grade:
@@ -56,21 +51,13 @@ class Criterion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What was found out about a candidate.
+    """What was found out about a candidate."""
 
-    Attributes:
-        name: Its name.
-        grade: Whether it is good.
-        results: What came of its runs, in order.
-        telling: The one that decided.
-        flaky: Whether some were good and some bad.
-    """
-
-    name: str
-    grade: Grade
-    results: tuple[Result, ...]
-    telling: Result
-    flaky: bool = False
+    name: str  # its name
+    grade: Grade  # whether it is good
+    results: tuple[Result, ...]  # what came of its runs, in order
+    telling: Result  # the one that decided
+    flaky: bool = False  # whether some were good and some bad
 
 
 class Audience(Protocol):
@@ -90,27 +77,17 @@ class Audience(Protocol):
 
 
 class Trials(msgspec.Struct, frozen=True, kw_only=True):
-    """How candidates are tried.
+    """How candidates are tried."""
 
-    Attributes:
-        id: Of the bisection; its runs have it as their label `matrix`.
-        recipe: What is run.
-        place: Where records and logs are.
-        options: Further options of each `harness run`.
-        criterion: What is bad.
-        checkpoint: Stage from which a further run goes on where its images are the same; "" for none.
-        prepare: Gets a candidate ready, and returns the options of `harness run` that are its own.
-        audience: Told of what happens.
-    """
-
-    id: str
-    recipe: str
-    place: local.Place
-    options: tuple[str, ...]
-    criterion: Criterion
-    checkpoint: str
+    id: str  # of the bisection; its runs have it as their label `matrix`
+    recipe: str  # what is run
+    place: local.Place  # where records and logs are
+    options: tuple[str, ...]  # further options of each `harness run`
+    criterion: Criterion  # what is bad
+    checkpoint: str  # stage from which a further run goes on where its images are the same; "" for none
+    # gets a candidate ready, and returns the options of `harness run` that are its own
     prepare: Callable[[str], Sequence[str]]
-    audience: Audience
+    audience: Audience  # told of what happens
 
     def find(self, candidate: str) -> Finding:
         """Run a candidate until it is clear what it is; runs that have a record already are not done again.

@@ -33,15 +33,10 @@ _LAST_BYTES_TIMEOUT = 10.0  # seconds that the last bytes may take after the gue
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """A file that was fetched.
+    """A file that was fetched."""
 
-    Attributes:
-        size: Its bytes.
-        fast: Whether they came through the port.
-    """
-
-    size: int
-    fast: bool
+    size: int  # its bytes
+    fast: bool  # whether they came through the port
 
 
 def fetch(

@@ -29,27 +29,16 @@ LARGE, SMALL = 24576, 1536
 
 
 class Codec(msgspec.Struct, frozen=True):
-    """One way to carry bytes as text, by programs that the guest has.
+    """One way to carry bytes as text, by programs that the guest has."""
 
-    Attributes:
-        word: What is typed to make the guest carry a word through all programs involved.
-        answer: What the guest prints then, if it has them.
-        piece: Script bytes per typed line, which must stay below 200 characters.
-        typed: Command for the guest that prints `stored`, given a piece of a script.
-        stored: What that command leaves in a file.
-        unpack: Guest's filter from the joined pieces to the script.
-        block: Guest's command for block number `$k`, of `$b` bytes, of the file `$f.out`.
-        decode: The host's inverse of `block`.
-    """
-
-    word: str
-    answer: str
-    piece: int
-    typed: Callable[[bytes], str]
-    stored: Callable[[bytes], bytes]
-    unpack: str
-    block: str
-    decode: Callable[[str], bytes]
+    word: str  # what is typed to make the guest carry a word through all programs involved
+    answer: str  # what the guest prints then, if it has them
+    piece: int  # script bytes per typed line, which must stay below 200 characters
+    typed: Callable[[bytes], str]  # command for the guest that prints `stored`, given a piece of a script
+    stored: Callable[[bytes], bytes]  # what that command leaves in a file
+    unpack: str  # guest's filter from the joined pieces to the script
+    block: str  # guest's command for block number `$k`, of `$b` bytes, of the file `$f.out`
+    decode: Callable[[str], bytes]  # the host's inverse of `block`
 
 
 BASE64 = Codec(
@@ -150,27 +139,16 @@ def sums(data: bytes, *, checksum: bool) -> str:
 
 
 class Frames(msgspec.Struct):
-    """The blocks of one run's output that have arrived undamaged.
+    """The blocks of one run's output that have arrived undamaged."""
 
-    Attributes:
-        nonce: See `settings_script`.
-        run: Number of the run; frames of other runs are late answers, and ignored.
-        codec: How output is printed.
-        checksum: Whether frames carry a checksum.
-        size: Bytes of a block; frames of other sizes are late answers, too.
-        status: Exit status of the command.
-        lost: Whether the guest says that it has no such output.
-        seen: Whether any part of a frame has been seen.
-    """
-
-    nonce: str
-    run: int
-    codec: Codec
-    checksum: bool
-    size: int = SMALL
-    status: int = 0
-    lost: bool = False
-    seen: bool = False
+    nonce: str  # see `settings_script`
+    run: int  # number of the run; frames of other runs are late answers, and ignored
+    codec: Codec  # how output is printed
+    checksum: bool  # whether frames carry a checksum
+    size: int = SMALL  # bytes of a block; frames of other sizes are late answers, too
+    status: int = 0  # exit status of the command
+    lost: bool = False  # whether the guest says that it has no such output
+    seen: bool = False  # whether any part of a frame has been seen
     _blocks: dict[int, bytes] = msgspec.field(default_factory=dict)
     _total: int | None = None
     _body: list[str] | None = None

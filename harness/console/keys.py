@@ -25,15 +25,10 @@ class Meaning(Enum):
 
 
 class Sent(NamedTuple):
-    """Some bytes of a terminal.
+    """Some bytes of a terminal."""
 
-    Attributes:
-        meaning: What they are.
-        data: The bytes.
-    """
-
-    meaning: Meaning
-    data: bytes
+    meaning: Meaning  # what they are
+    data: bytes  # the bytes
 
 
 # Ctrl-] and Ctrl-C (codes 93 and 99) as xterm's modifyOtherKeys and fixterms, or kitty, write them:

@@ -18,17 +18,11 @@ _KILL = b"\x15"  # what a tty and a line editor take for "forget this line"
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How fast a system can be typed to.
+    """How fast a system can be typed to."""
 
-    Attributes:
-        echo: Seconds that its echo may take, besides the time on the line.
-        speed: Bytes per second of the line.
-        chunk: Bytes that are sent at once.
-    """
-
-    echo: float = 0.5
-    speed: float = 11520.0
-    chunk: int = _FIFO
+    echo: float = 0.5  # seconds that its echo may take, besides the time on the line
+    speed: float = 11520.0  # bytes per second of the line
+    chunk: int = _FIFO  # bytes that are sent at once
 
 
 class Recorded(Protocol):

@@ -24,15 +24,10 @@ _CARET = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|(\^)")
 
 
 class Candidate(NamedTuple):
-    """A line to look at.
+    """A line to look at."""
 
-    Attributes:
-        number: Of the line, counted from 0.
-        start: Where it begins in the text.
-    """
-
-    number: int
-    start: int
+    number: int  # of the line, counted from 0
+    start: int  # where it begins in the text
 
 
 class Sieve:

@@ -35,19 +35,12 @@ _MAX_PIECES = 10000
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What a command did.
+    """What a command did."""
 
-    Attributes:
-        status: Its exit status.
-        output: Its standard output and error, byte for byte.
-        start: Raw offset at which it was started.
-        end: Raw offset after its last frame.
-    """
-
-    status: int
-    output: bytes
-    start: int
-    end: int
+    status: int  # its exit status
+    output: bytes  # its standard output and error, byte for byte
+    start: int  # raw offset at which it was started
+    end: int  # raw offset after its last frame
 
     @property
     def text(self) -> str:

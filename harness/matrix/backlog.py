@@ -18,19 +18,12 @@ T = TypeVar("T")
 
 
 class Task(msgspec.Struct, Generic[T], frozen=True):
-    """Something to do.
+    """Something to do."""
 
-    Attributes:
-        what: What.
-        seconds: How long it probably takes.
-        places: How many of a worker's places it needs; 0 for what is done elsewhere.
-        alone: Name of what only one task at a time may have, such as a board; "" for nothing.
-    """
-
-    what: T
-    seconds: float
-    places: int = 1
-    alone: str = ""
+    what: T  # what
+    seconds: float  # how long it probably takes
+    places: int = 1  # how many of a worker's places it needs; 0 for what is done elsewhere
+    alone: str = ""  # name of what only one task at a time may have, such as a board; "" for nothing
 
 
 class Backlog(Generic[T]):

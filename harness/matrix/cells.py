@@ -35,31 +35,18 @@ _MATCHED = ("recipe", "kernel", "machine", "accelerator", "memory", "medium", "f
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a matrix.
+    """One run of a matrix."""
 
-    Attributes:
-        recipe: Its name, or the path of its file; for a checkout, what the matrix calls it.
-        kernel: The seed kernel, by name or path; "" where the machine has none of its own.
-        machine: "qemu", "chroot", "bwrap" or "board:NAME".
-        accelerator: "auto", "kvm" or "tcg"; "" where there is none to choose.
-        memory: Bytes; 0 on a board, which has what it has.
-        medium: What is booted.
-        firmware: What runs before it.
-        patience: Multiplies all time budgets.
-        allowed: Why it may fail today; "" if it may not.
-        checkout: What is run, where that is no recipe by itself.
-    """
-
-    recipe: str
-    kernel: str
-    machine: str
-    accelerator: str
-    memory: int
-    medium: str
-    firmware: str
-    patience: float = 1.0
-    allowed: str = ""
-    checkout: Checkout | None = None
+    recipe: str  # its name, or the path of its file; for a checkout, what the matrix calls it
+    kernel: str  # the seed kernel, by name or path; "" where the machine has none of its own
+    machine: str  # "qemu", "chroot", "bwrap" or "board:NAME"
+    accelerator: str  # "auto", "kvm" or "tcg"; "" where there is none to choose
+    memory: int  # bytes; 0 on a board, which has what it has
+    medium: str  # what is booted
+    firmware: str  # what runs before it
+    patience: float = 1.0  # multiplies all time budgets
+    allowed: str = ""  # why it may fail today; "" if it may not
+    checkout: Checkout | None = None  # what is run, where that is no recipe by itself
 
     @property
     def kind(self) -> Kind[Any]:
@@ -113,20 +100,13 @@ def asked(cell: Cell, request: RunRequest) -> RunRequest:
 
 
 class Matrix(msgspec.Struct, frozen=True):
-    """A matrix that has been read and checked.
+    """A matrix that has been read and checked."""
 
-    Attributes:
-        name: The file's name without suffix.
-        path: The file.
-        summary: One line about it.
-        cells: Its cells, in the file's order.
-        notes: What a person should know about the file: rules that have expired, kernels that are not there.
-    """
-
-    name: str
-    path: Path
-    summary: str
-    cells: tuple[Cell, ...]
+    name: str  # the file's name without suffix
+    path: Path  # the file
+    summary: str  # one line about it
+    cells: tuple[Cell, ...]  # its cells, in the file's order
+    # what a person should know about the file: rules that have expired, kernels that are not there
     notes: tuple[str, ...]
 
 

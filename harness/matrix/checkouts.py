@@ -22,15 +22,10 @@ if TYPE_CHECKING:
 
 
 class Outline(msgspec.Struct, frozen=True):
-    """What is known of a checkout on a kind of machine.
+    """What is known of a checkout on a kind of machine."""
 
-    Attributes:
-        plan: Name of the plan that is followed, or path of its file.
-        memory: Bytes that it asks for.
-    """
-
-    plan: str
-    memory: int
+    plan: str  # name of the plan that is followed, or path of its file
+    memory: int  # bytes that it asks for
 
 
 def located(checkout: Checkout, home: Path) -> Checkout:

@@ -37,17 +37,13 @@ _SENT = 5  # times that a cell's artifacts are sent before it is given up
 
 
 class Remote(msgspec.Struct, frozen=True):
-    """A cell that the cluster has; attributes as of `local.Child`.
-
-    Attributes:
-        sent: How often artifacts were sent for it.
-    """
+    """A cell that the cluster has; attributes as of `local.Child`."""
 
     job: Job
     future: Any
     log: Path
     began: float
-    sent: int = 0
+    sent: int = 0  # how often artifacts were sent for it
 
     def says(self) -> str:
         """The last thing that it said, as far as its directory is shared."""

@@ -22,25 +22,15 @@ Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Checkout(toml.Table, frozen=True):
-    """A checkout of a bootstrap, which cells run like a recipe; keys as options of `harness run`.
+    """A checkout of a bootstrap, which cells run like a recipe; keys as options of `harness run`."""
 
-    Attributes:
-        recipe: What is named after `harness run`.
-        tree: Where it is.
-        arch: Of stage0-posix.
-        builder: A checkout of builder-hex0; "" for none.
-        instrument: Whether a script is added that tells more.
-        incomplete: Whether distfiles may be missing.
-        jobs: Build jobs of its guest.
-    """
-
-    recipe: str
-    tree: str
-    arch: Literal["x86", "AMD64"] = "x86"
-    builder: str = ""
-    instrument: bool = False
-    incomplete: bool = False
-    jobs: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
+    recipe: str  # what is named after `harness run`
+    tree: str  # where it is
+    arch: Literal["x86", "AMD64"] = "x86"  # of stage0-posix
+    builder: str = ""  # a checkout of builder-hex0; "" for none
+    instrument: bool = False  # whether a script is added that tells more
+    incomplete: bool = False  # whether distfiles may be missing
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1  # build jobs of its guest
 
     @property
     def words(self) -> list[str]:

@@ -31,17 +31,11 @@ _TAIL = 2000  # bytes of what a run said that are looked at
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where runs are done.
+    """Where runs are done."""
 
-    Attributes:
-        runs: Directory of the records.
-        cache: The cache directory; None for that of whoever does the run.
-        logs: Directory for what the processes say.
-    """
-
-    runs: Path
-    cache: Path | None
-    logs: Path
+    runs: Path  # directory of the records
+    cache: Path | None  # the cache directory; None for that of whoever does the run
+    logs: Path  # directory for what the processes say
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -53,21 +47,13 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A run that goes on.
+    """A run that goes on."""
 
-    Attributes:
-        job: The cell.
-        process: The `harness run`.
-        log: What it says to people; without a suffix, its answer lies beside it.
-        began: When, in monotonic seconds.
-        places: How many places it takes.
-    """
-
-    job: Job
-    process: subprocess.Popen[bytes]
-    log: Path
-    began: float
-    places: int
+    job: Job  # the cell
+    process: subprocess.Popen[bytes]  # the `harness run`
+    log: Path  # what it says to people; without a suffix, its answer lies beside it
+    began: float  # when, in monotonic seconds
+    places: int  # how many places it takes
 
     def says(self) -> str:
         """The last thing that it said, such as the stage that ended."""

@@ -47,19 +47,12 @@ CREATE TABLE job (
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of a cell's run.
+    """What came of a cell's run."""
 
-    Attributes:
-        outcome: How it ended.
-        reason: Why, in one sentence; "" for PASS.
-        run: Id of the record; "" if there is none.
-        seconds: Host seconds that it took.
-    """
-
-    outcome: Outcome
-    reason: str = ""
-    run: str = ""
-    seconds: float = 0.0
+    outcome: Outcome  # how it ended
+    reason: str = ""  # why, in one sentence; "" for PASS
+    run: str = ""  # id of the record; "" if there is none
+    seconds: float = 0.0  # host seconds that it took
 
     @classmethod
     def recorded(cls, run: PastRun) -> Self:
@@ -69,27 +62,16 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell in the queue.
+    """A cell in the queue."""
 
-    Attributes:
-        matrix: The matrix that it belongs to.
-        position: Its place in the file's order.
-        cell: What is run.
-        estimate: How long it probably takes, in seconds; None where nothing is known.
-        state: "waiting", "running" or "done".
-        attempt: The attempt that is going on or was the last, from 1; 0 before the first.
-        result: What came of it; None before it is done.
-        flaky: Whether it passed, but not at once.
-    """
-
-    matrix: str
-    position: int
-    cell: Cell
-    estimate: float | None
-    state: str
-    attempt: int
-    result: Result | None
-    flaky: bool
+    matrix: str  # the matrix that it belongs to
+    position: int  # its place in the file's order
+    cell: Cell  # what is run
+    estimate: float | None  # how long it probably takes, in seconds; None where nothing is known
+    state: str  # "waiting", "running" or "done"
+    attempt: int  # the attempt that is going on or was the last, from 1; 0 before the first
+    result: Result | None  # what came of it; None before it is done
+    flaky: bool  # whether it passed, but not at once
 
     @property
     def ending(self) -> str:

@@ -41,25 +41,15 @@ if TYPE_CHECKING:
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a matrix is run.
+    """How a matrix is run."""
 
-    Attributes:
-        runs: Directory of the records; the queue lies there, too.
-        cache: The cache directory.
-        expression: Which cells; "" for all.
-        jobs: No more than so many runs at once; None for as many as the host has places for.
-        resume: Whether to go on with the newest matrix of this name.
-        scheduler: Address of a Dask scheduler whose workers do the runs; "" for this host.
-        send: Whether those workers are sent what they boot, into caches of their own.
-    """
-
-    runs: Path
-    cache: Path
-    expression: str = ""
-    jobs: int | None = None
-    resume: bool = False
-    scheduler: str = ""
-    send: bool = False
+    runs: Path  # directory of the records; the queue lies there, too
+    cache: Path  # the cache directory
+    expression: str = ""  # which cells; "" for all
+    jobs: int | None = None  # no more than so many runs at once; None for as many as the host has places for
+    resume: bool = False  # whether to go on with the newest matrix of this name
+    scheduler: str = ""  # address of a Dask scheduler whose workers do the runs; "" for this host
+    send: bool = False  # whether those workers are sent what they boot, into caches of their own
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -72,19 +62,12 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """What would be run.
+    """What would be run."""
 
-    Attributes:
-        matrix: The file.
-        cells: Its cells that are wanted; "auto" has become the accelerator that works here.
-        seconds: What each of them probably takes.
-        known: Cells with a history of their own.
-    """
-
-    matrix: Matrix
-    cells: tuple[Cell, ...]
-    seconds: dict[str, float]
-    known: frozenset[str]
+    matrix: Matrix  # the file
+    cells: tuple[Cell, ...]  # its cells that are wanted; "auto" has become the accelerator that works here
+    seconds: dict[str, float]  # what each of them probably takes
+    known: frozenset[str]  # cells with a history of their own
 
 
 def plan(path: Path, options: Options) -> Planned:
@@ -224,18 +207,12 @@ def _alone(home: Path, name: str) -> Iterator[None]:
 
 
 class Shared(msgspec.Struct):
-    """What several cells boot: built once, before the first of them runs.
+    """What several cells boot: built once, before the first of them runs."""
 
-    Attributes:
-        cache: The cache directory.
-        runs: Directory of the records.
-        progress: Where building is shown.
-        locks: Directory for files with the packages that went in; None where nobody wants them.
-    """
-
-    cache: Path
-    runs: Path
-    progress: Progress
+    cache: Path  # the cache directory
+    runs: Path  # directory of the records
+    progress: Progress  # where building is shown
+    # directory for files with the packages that went in; None where nobody wants them
     locks: Path | None = None
     _built: dict[tuple[object, ...], HarnessError | None] = msgspec.field(default_factory=dict)
     _cargo: dict[tuple[object, ...], Cargo] = msgspec.field(default_factory=dict)

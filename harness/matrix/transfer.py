@@ -20,29 +20,18 @@ if TYPE_CHECKING:
 
 
 class Cargo(msgspec.Struct, frozen=True):
-    """What a cell needs that workers may lack.
+    """What a cell needs that workers may lack."""
 
-    Attributes:
-        names: Entries of the store, such as "initramfs/0a1b…".
-        lock: File with the packages that they are of, in a directory that all hosts share.
-    """
-
-    names: tuple[str, ...]
-    lock: Path
+    names: tuple[str, ...]  # entries of the store, such as "initramfs/0a1b…"
+    lock: Path  # file with the packages that they are of, in a directory that all hosts share
 
 
 class Lacking(msgspec.Struct, frozen=True):
-    """What a task answers that cannot begin.
+    """What a task answers that cannot begin."""
 
-    Attributes:
-        worker: Address of the worker that lacks something.
-        names: Entries of the store that it lacks.
-        why: What was wrong with those that came, if any.
-    """
-
-    worker: str
-    names: tuple[str, ...]
-    why: str = ""
+    worker: str  # address of the worker that lacks something
+    names: tuple[str, ...]  # entries of the store that it lacks
+    why: str = ""  # what was wrong with those that came, if any
 
 
 def send(client: Any, store: Store, lacking: Lacking) -> None:

@@ -19,17 +19,11 @@ _BLOCK = 1 << 18
 
 
 class TimedLine(NamedTuple):
-    """A cleaned console line.
+    """A cleaned console line."""
 
-    Attributes:
-        seconds: When its first byte came, in host seconds since the console was attached.
-        text: Without its terminator.
-        offset: Raw offset of its first byte.
-    """
-
-    seconds: float
-    text: str
-    offset: int
+    seconds: float  # when its first byte came, in host seconds since the console was attached
+    text: str  # without its terminator
+    offset: int  # raw offset of its first byte
 
 
 class ConsoleTail:

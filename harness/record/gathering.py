@@ -43,15 +43,10 @@ def gathered(root: Path, before: Mapping[str, State]) -> list[Produced]:
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What a console said about files.
+    """What a console said about files."""
 
-    Attributes:
-        sums: The sha256 of files, by path.
-        approved: Files whose sha256 was found to be right.
-    """
-
-    sums: Mapping[str, str]
-    approved: frozenset[str]
+    sums: Mapping[str, str]  # the sha256 of files, by path
+    approved: frozenset[str]  # files whose sha256 was found to be right
 
 
 def shown(raw: Path, *, wraps: int = 0) -> Shown:

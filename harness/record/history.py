@@ -46,31 +46,18 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellHistory(msgspec.Struct, frozen=True):
-    """The runs of one cell.
+    """The runs of one cell."""
 
-    Attributes:
-        cell: Its name.
-        runs: How many runs came to a verdict that says something about it.
-        passed: How many of them passed.
-        flaky: Part of the runs that did not pass although another run of the same inputs did, 0 to 1.
-        last: Outcome of the newest.
-        last_run: Its id.
-        first_bad: The run since which none passed; "" while the newest passed.
-        last_good: The newest run that passed; "" if none did.
-        seconds: Median host seconds of the newest runs that passed; 0 if none did.
-        durations: Host seconds of those, the newest last.
-    """
-
-    cell: str
-    runs: int
-    passed: int
-    flaky: float
-    last: str
-    last_run: str
-    first_bad: str
-    last_good: str
-    seconds: float
-    durations: tuple[float, ...]
+    cell: str  # its name
+    runs: int  # how many runs came to a verdict that says something about it
+    passed: int  # how many of them passed
+    flaky: float  # part of the runs that did not pass although another run of the same inputs did, 0 to 1
+    last: str  # outcome of the newest
+    last_run: str  # its id
+    first_bad: str  # the run since which none passed; "" while the newest passed
+    last_good: str  # the newest run that passed; "" if none did
+    seconds: float  # median host seconds of the newest runs that passed; 0 if none did
+    durations: tuple[float, ...]  # host seconds of those, the newest last
 
 
 class PastRun(msgspec.Struct, frozen=True):

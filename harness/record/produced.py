@@ -11,19 +11,12 @@ if TYPE_CHECKING:
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Two sets of produced files, side by side.
+    """Two sets of produced files, side by side."""
 
-    Attributes:
-        same: How many files are identical.
-        differing: Names of files that both have, with different hashes.
-        only_first: Names that only the first has.
-        only_second: Names that only the second has.
-    """
-
-    same: int
-    differing: tuple[str, ...]
-    only_first: tuple[str, ...]
-    only_second: tuple[str, ...]
+    same: int  # how many files are identical
+    differing: tuple[str, ...]  # names of files that both have, with different hashes
+    only_first: tuple[str, ...]  # names that only the first has
+    only_second: tuple[str, ...]  # names that only the second has
 
 
 def difference(first: Mapping[str, str], second: Mapping[str, str]) -> Difference:

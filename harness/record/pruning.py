@@ -22,17 +22,11 @@ _BLOCK = 512  # bytes; the unit of st_blocks
 
 
 class Pruned(msgspec.Struct, frozen=True):
-    """What was, or would be, removed.
+    """What was, or would be, removed."""
 
-    Attributes:
-        gone: Ids of the records, in the order in which they go.
-        freed: Bytes on disk that they take.
-        kept: Bytes on disk that the others take.
-    """
-
-    gone: tuple[str, ...]
-    freed: int
-    kept: int
+    gone: tuple[str, ...]  # ids of the records, in the order in which they go
+    freed: int  # bytes on disk that they take
+    kept: int  # bytes on disk that the others take
 
 
 def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:

@@ -34,45 +34,26 @@ class RunState(StrEnum):
 
 
 class Mark(NamedTuple):
-    """Something that belongs to a place on the console.
+    """Something that belongs to a place on the console."""
 
-    Attributes:
-        offset: Raw offset.
-        text: Name of the stage that begins there, or what was typed.
-        by_hand: Whether a person typed it.
-        seconds: When, in host seconds since the console was attached.
-    """
-
-    offset: int
-    text: str
-    by_hand: bool = False
-    seconds: float = 0.0
+    offset: int  # raw offset
+    text: str  # name of the stage that begins there, or what was typed
+    by_hand: bool = False  # whether a person typed it
+    seconds: float = 0.0  # when, in host seconds since the console was attached
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """A run in a line.
+    """A run in a line."""
 
-    Attributes:
-        id: Name of the record.
-        directory: The record.
-        recipe: Name of the recipe.
-        kernels: Names of the kernels that took part.
-        state: "running", "ended" or "killed".
-        outcome: How it ended; "" when there is no verdict.
-        stage: The stage in which it was decided, or that it is or was in.
-        seconds: Host seconds of the stages that have ended.
-        by_hand: Whether a person took over, so that the outcome is not the plan's alone.
-    """
-
-    id: str
-    directory: str
-    recipe: str
-    kernels: tuple[str, ...]
-    state: str
-    outcome: str
-    stage: str
-    seconds: float
-    by_hand: bool = False
+    id: str  # name of the record
+    directory: str  # the record
+    recipe: str  # name of the recipe
+    kernels: tuple[str, ...]  # names of the kernels that took part
+    state: str  # "running", "ended" or "killed"
+    outcome: str  # how it ended; "" when there is no verdict
+    stage: str  # the stage in which it was decided, or that it is or was in
+    seconds: float  # host seconds of the stages that have ended
+    by_hand: bool = False  # whether a person took over, so that the outcome is not the plan's alone
 
 
 class _TypedMoment(Typed, frozen=True, tag="Typed"):
@@ -82,17 +63,11 @@ class _TypedMoment(Typed, frozen=True, tag="Typed"):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A run's record, as it was when it was looked at.
+    """A run's record, as it was when it was looked at."""
 
-    Attributes:
-        directory: The record.
-        document: Its `run.json`.
-        state: Whether the run goes on.
-    """
-
-    directory: Path
-    document: RunDocument
-    state: RunState
+    directory: Path  # the record
+    document: RunDocument  # its `run.json`
+    state: RunState  # whether the run goes on
 
     @property
     def raw(self) -> Path:

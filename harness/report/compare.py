@@ -62,44 +62,26 @@ class StagePair(msgspec.Struct, frozen=True):
 
 
 class ConsolePair(msgspec.Struct, frozen=True):
-    """What only one of the consoles said in a stage, without times and addresses.
+    """What only one of the consoles said in a stage, without times and addresses."""
 
-    Attributes:
-        stage: Its name.
-        only_first: Lines, in order; no more than 200.
-        only_second: The same of the other.
-        first_count: How many there are.
-        second_count: The same of the other.
-    """
-
-    stage: str
-    only_first: tuple[str, ...]
-    only_second: tuple[str, ...]
-    first_count: int
-    second_count: int
+    stage: str  # its name
+    only_first: tuple[str, ...]  # lines, in order; no more than 200
+    only_second: tuple[str, ...]  # the same of the other
+    first_count: int  # how many there are
+    second_count: int  # the same of the other
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Two runs side by side.
+    """Two runs side by side."""
 
-    Attributes:
-        first: Id of a run.
-        second: Id of the other.
-        inputs: What went in and is not the same.
-        ends: Verdict, checks and facts that are not the same.
-        stages: All stages, in order.
-        consoles: Stages in which the consoles differ.
-        produced: The files that the guests made; None unless both records have them.
-        kept: Those of the differing ones that both records kept, so that they can be looked at.
-    """
-
-    first: str
-    second: str
-    inputs: tuple[Changed, ...]
-    ends: tuple[Changed, ...]
-    stages: tuple[StagePair, ...]
-    consoles: tuple[ConsolePair, ...]
-    produced: Difference | None
+    first: str  # id of a run
+    second: str  # id of the other
+    inputs: tuple[Changed, ...]  # what went in and is not the same
+    ends: tuple[Changed, ...]  # verdict, checks and facts that are not the same
+    stages: tuple[StagePair, ...]  # all stages, in order
+    consoles: tuple[ConsolePair, ...]  # stages in which the consoles differ
+    produced: Difference | None  # the files that the guests made; None unless both records have them
+    # those of the differing ones that both records kept, so that they can be looked at
     kept: tuple[str, ...] = ()
 
 

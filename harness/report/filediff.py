@@ -26,25 +26,15 @@ _DIFFERENT = 1  # diffoscope's status; above it, it failed
 
 
 class FileComparison(msgspec.Struct, frozen=True):
-    """A file of two records.
+    """A file of two records."""
 
-    Attributes:
-        path: As the guests had it.
-        first: Where it lies in the first record.
-        second: Where in the other.
-        same: Whether the bits are the same.
-        by: "diffoscope", or "harness" for our own look.
-        lines: What differs, in words.
-        note: Why it is not diffoscope that looked; "" where it did, or nothing differs.
-    """
-
-    path: str
-    first: str
-    second: str
-    same: bool
-    by: str
-    lines: tuple[str, ...]
-    note: str = ""
+    path: str  # as the guests had it
+    first: str  # where it lies in the first record
+    second: str  # where in the other
+    same: bool  # whether the bits are the same
+    by: str  # "diffoscope", or "harness" for our own look
+    lines: tuple[str, ...]  # what differs, in words
+    note: str = ""  # why it is not diffoscope that looked; "" where it did, or nothing differs
 
 
 def compare_file(path: str, first: Path, second: Path) -> FileComparison:

@@ -27,27 +27,16 @@ _BOLD, _INVERSE, _NONE = "\x1b[1m", "\x1b[7m", "\x1b[0m"
 
 
 class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a console is shown, and how.
+    """What of a console is shown, and how."""
 
-    Attributes:
-        since: Stage to begin with.
-        until: Stage to end with.
-        grep: Only lines in which this pattern is found.
-        context: Lines around each of those.
-        tail: Only so many of the last lines.
-        typed: Whether what was typed to the guest is shown where it was typed.
-        clock: Whether times are those of the clock on the wall, in UTC, instead of seconds.
-        colour: Whether to colour.
-    """
-
-    since: str | None = None
-    until: str | None = None
-    grep: str | None = None
-    context: int = 0
-    tail: int | None = None
-    typed: bool = False
-    clock: bool = False
-    colour: bool = False
+    since: str | None = None  # stage to begin with
+    until: str | None = None  # stage to end with
+    grep: str | None = None  # only lines in which this pattern is found
+    context: int = 0  # lines around each of those
+    tail: int | None = None  # only so many of the last lines
+    typed: bool = False  # whether what was typed to the guest is shown where it was typed
+    clock: bool = False  # whether times are those of the clock on the wall, in UTC, instead of seconds
+    colour: bool = False  # whether to colour
 
 
 def log_lines(reading: Reading, options: LogOptions) -> Iterator[str]:

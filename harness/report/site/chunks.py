@@ -36,29 +36,19 @@ _PREFIX, _SUFFIX = b"harnessIndex(", b");\n"
 
 
 class LogIndex(msgspec.Struct, frozen=True):
-    """Where the lines of a log are.
+    """Where the lines of a log are."""
 
-    Attributes:
-        lines: How many there are.
-        size: Bytes of `console.raw` that they come from.
-        chunks: Number of the first line of each piece, from 0, and the raw offset at which it begins.
-    """
-
-    lines: int = 0
-    size: int = 0
+    lines: int = 0  # how many there are
+    size: int = 0  # bytes of `console.raw` that they come from
+    # number of the first line of each piece, from 0, and the raw offset at which it begins
     chunks: tuple[tuple[int, int], ...] = ()
 
 
 class ReplayIndex(msgspec.Struct, frozen=True):
-    """Where the moments of a recording are.
+    """Where the moments of a recording are."""
 
-    Attributes:
-        seconds: When the last bytes came.
-        chunks: When the first bytes of each piece came, in seconds.
-    """
-
-    seconds: float = 0.0
-    chunks: tuple[float, ...] = ()
+    seconds: float = 0.0  # when the last bytes came
+    chunks: tuple[float, ...] = ()  # when the first bytes of each piece came, in seconds
 
 
 _Index = TypeVar("_Index", LogIndex, ReplayIndex)

@@ -38,23 +38,14 @@ class FileRow(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Where on the console the first differing file is mentioned.
+    """Where on the console the first differing file is mentioned."""
 
-    Attributes:
-        run: Id of the run whose console it is.
-        stage: The stage that was going on.
-        package: The package that was being built; "" where the console tells of none.
-        file: The file.
-        line: The line that mentions it; "" where none does.
-        offset: Where that line, or the stage, begins in `console.raw`.
-    """
-
-    run: str
-    stage: str
-    package: str
-    file: str
-    line: str
-    offset: int
+    run: str  # id of the run whose console it is
+    stage: str  # the stage that was going on
+    package: str  # the package that was being built; "" where the console tells of none
+    file: str  # the file
+    line: str  # the line that mentions it; "" where none does
+    offset: int  # where that line, or the stage, begins in `console.raw`
 
 
 def rows(manifests: Sequence[Mapping[str, str]]) -> list[FileRow]:

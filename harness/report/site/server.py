@@ -31,15 +31,10 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """A server that answers.
+    """A server that answers."""
 
-    Attributes:
-        runs: The directory of records.
-        address: Where browsers find the report.
-    """
-
-    runs: Path
-    address: str
+    runs: Path  # the directory of records
+    address: str  # where browsers find the report
 
     def keep_up(self, ended: Event | None = None) -> None:
         """Bring the report up to date again and again, until somebody sets the event.
