@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +14,7 @@ from harness.report.compare import compare, normalised
 from harness.stages import products
 from harness.stages.verdict import CheckResult
 from testcases.support.records import leave_run
+from testcases.support.typed import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,18 +105,6 @@ def test_produced_files_are_compared_by_hash(tmp_path: Path) -> None:
     )
 
 
-def test_sha256sum_itself_is_understood(tmp_path: Path) -> None:
-    names = ["plain", "with space", "back\\slash", "new\nline", "ümlaut"]
-    for name in names:
-        (tmp_path / name).write_text(name)
-    done = subprocess.run(["sha256sum", *names], cwd=tmp_path, capture_output=True, check=True)
-    (tmp_path / "manifest.sha256").write_bytes(done.stdout)
-    made = products.read(tmp_path)
-    assert made is not None
-    assert list(made) == names
-    assert len(set(made.values())) == len(names)
-
-
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.sha256").write_text(f"{A}  tcc\n{A[:50]}\n")
     with pytest.raises(ConfigError, match=r"manifest\.sha256: line 2 is none of sha256sum's"):
@@ -130,8 +117,7 @@ def test_the_command_says_by_its_exit_code_whether_runs_differ(
 ) -> None:
     leave_run(tmp_path, "first", console={"sysa": "up\n"}, sysa=1)
     leave_run(tmp_path, "second", console={"sysa": said}, sysa=2)
-    command = [sys.executable, "-m", "harness", "compare", "first", "second", "--runs", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = typed("compare", "first", "second", "--runs", str(tmp_path))
     assert done.returncode == status, done.stderr
     assert ("  + down" in done.stdout) == bool(status)
     assert "+100%" in done.stdout

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-import shutil
 import struct
-import subprocess
 from contextlib import suppress
 from functools import cache
 
@@ -44,47 +42,6 @@ def unpack(image: bytes, offset: int = 0, *, limit: int = 1 << 30) -> tuple[byte
 def stream_of(kind: str) -> bytes:
     """The sample, packed: once, and only where a test wants it."""
     return compress(SAMPLE, kind)
-
-
-@pytest.mark.parametrize(
-    ("kind", "program"),
-    [
-        ("gzip", ["gzip", "-dc"]),
-        ("xz", ["xz", "-dc"]),
-        ("zstd", ["zstd", "-dc"]),
-        ("lz4", ["lz4", "-dc"]),
-        ("bzip2", ["bzip2", "-dc"]),
-        ("lzma", ["xz", "--format=lzma", "-dc"]),
-        ("lzo", ["lzop", "-dc"]),
-    ],
-)
-def test_the_usual_program_unpacks_it(kind: str, program: list[str]) -> None:
-    if shutil.which(program[0]) is None:
-        pytest.skip(f"{program[0]} is not installed")
-    unpacked = subprocess.run(program, input=stream_of(kind), capture_output=True, check=True).stdout
-    assert unpacked == SAMPLE
-
-
-@pytest.mark.parametrize(
-    "program",
-    [
-        ["gzip", "-9"],
-        ["xz", "--check=crc32"],
-        ["xz", "--format=lzma"],
-        ["bzip2"],
-        ["zstd"],
-        ["lz4", "-l"],
-        ["lzop", "-9"],
-        ["lzop", "-1", "--crc32"],
-        ["lzop", "-F"],
-    ],
-    ids=" ".join,
-)
-def test_unpacks_what_the_usual_program_made(program: list[str]) -> None:
-    if shutil.which(program[0]) is None:
-        pytest.skip(f"{program[0]} is not installed")
-    stream = subprocess.run([*program, "-c"], input=SAMPLE, capture_output=True, check=True).stdout
-    assert unpack(stream) == (SAMPLE, len(stream))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,33 +139,6 @@ def test_lz4_is_the_legacy_format_in_blocks_of_8_mib() -> None:
         sizes.append(len(lz4.block.decompress(stream[at + 4 : at + 4 + size], uncompressed_size=8 << 20)))
         at += 4 + size
     assert sizes == [8 << 20, 8 << 20, len(SAMPLE) - (16 << 20)]
-
-
-def test_lzo_is_what_lzop_writes_with_one_checksum_for_a_block() -> None:
-    """The kernel skips one, and looks at no flag that says how many there are (lib/decompress_unlzo.c)."""
-    stream = stream_of("lzo")
-    assert compression.objection(stream) == ""
-    with_none = subprocess.run(["lzop", "-F"], input=SAMPLE, capture_output=True, check=True).stdout
-    assert "one checksum" in compression.objection(with_none)
-
-
-@fewer(5)
-@given(
-    st.lists(
-        st.one_of(
-            st.binary(max_size=40), st.builds(bytes.__mul__, st.binary(max_size=9), st.integers(1, 60_000))
-        )
-    ),
-    st.sampled_from(["-1", "-6", "-9", "--crc32"]),
-)
-def test_lzop_and_we_agree(pieces: list[bytes], option: str) -> None:
-    if shutil.which("lzop") is None:
-        pytest.skip("lzop is not installed")
-    data = b"".join(pieces)
-    theirs = subprocess.run(["lzop", option], input=data, capture_output=True, check=True).stdout
-    assert unpack(theirs) == (data, len(theirs))
-    ours = compress(data, "lzo", piece=1000)
-    assert subprocess.run(["lzop", "-d"], input=ours, capture_output=True, check=True).stdout == data
 
 
 # A block that is packed, one that is stored, and a short one.

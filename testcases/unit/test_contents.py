@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import stat
-import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -89,6 +88,11 @@ def notes() -> Notes:
 
 @pytest.fixture
 def given(tmp_path: Path, larder: Larder, notes: Notes) -> Given:
+    return given_in(tmp_path, larder, notes)
+
+
+def given_in(tmp_path: Path, larder: Larder, notes: Notes) -> Given:
+    """A workshop with two packages, a kernel and two images."""
     larder.add("busybox scripts", {"busybox": BUSYBOX, "scripts": SCRIPTS})
     downloads = Downloads(larder.store, Quiet())
     given = Given(tmp_path, Workshop(larder.store, larder.debian(), downloads, notes))
@@ -237,25 +241,6 @@ def test_the_tree_is_sorted_by_the_bytes_of_its_paths() -> None:
     assert [os.fsencode(entry.path) for entry in merged] == sorted(map(os.fsencode, paths))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        r.Text(path="a", text="b"),
-        r.File(path="init", source="files/init"),
-        r.Packages(names=("busybox", "scripts")),
-        r.KernelFile(path="kernel", kernel="seed"),
-        r.ImageFile(path="first", image="first"),
-        r.Checkout(source="files", dirty=True),
-        r.Download(path="d", url="files/init", sha256="0" * 64),
-        r.Tarball(url="files/init", sha256="0" * 64),
-    ],
-)
-def test_a_description_is_the_same_twice_and_fit_for_json(given: Given, content: r.Content) -> None:
-    described = describe(content, given)
-    assert described == describe(content, given)
-    assert msgspec.json.encode(described)
-
-
 def test_the_description_changes_with_the_content_and_not_with_its_place(
     given: Given, tmp_path: Path
 ) -> None:
@@ -290,66 +275,6 @@ def test_a_hard_link_of_the_recipe_has_the_files_content_and_mode(given: Given) 
     found = {entry.path: entry for entry in tree(contents, given)}
     assert (found["sh"].link, found["sh"].mode) == ("bin/busybox", stat.S_IFREG | 0o755)
     assert found["sh"].content == found["bin/busybox"].content
-
-
-def git(place: Path, *arguments: str) -> None:
-    settings = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    subprocess.run(["git", "-C", str(place), *settings, *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def checkout(given: Given) -> Path:
-    place = given.file("tree/run", b"#!/bin/sh\n").parent
-    (place / "run").chmod(0o700)
-    given.file("tree/doc/words", b"words")
-    git(place, "init", "-q")
-    git(place, "add", ".")
-    git(place, "commit", "-qm", "first")
-    given.file("tree/stray")
-    return place
-
-
-def test_a_checkout_goes_where_the_recipe_says(given: Given, checkout: Path) -> None:
-    found = tree_of(r.Checkout(source="tree", path="usr/src"), given)
-    assert {path: entry.mode for path, entry in found.items()} == {
-        "usr/src/run": stat.S_IFREG | 0o755,
-        "usr/src/doc/words": stat.S_IFREG | 0o644,
-    }
-    assert found["usr/src/run"].content == checkout / "run"
-    assert found["usr/src/run"].source.startswith("tree/run at ")
-    assert set(tree_of(r.Checkout(source="tree"), given)) == {"run", "doc/words"}
-    assert set(tree_of(r.Checkout(source="tree", drop=("doc",)), given)) == {"run"}
-    assert set(tree_of(r.Checkout(source="tree", drop=("*/wor*",)), given)) == {"run"}
-
-
-def test_stray_files_need_the_key_or_the_option(given: Given, checkout: Path) -> None:
-    content = r.Checkout(source="tree")
-    clean = describe(content, given)
-    assert set(tree_of(r.Checkout(source="tree", dirty=True), given)) == {"run", "doc/words", "stray"}
-    given.workshop = msgspec.structs.replace(given.workshop, dirty=True)
-    assert set(tree_of(content, given)) == {"run", "doc/words", "stray"}
-    assert describe(content, given) != clean
-
-
-def test_what_differs_from_the_commit_is_said(given: Given, checkout: Path, notes: Notes) -> None:
-    content = r.Checkout(source="tree")
-    clean = describe(content, given)
-    tree_of(content, given)
-    assert (notes.notes, clean["modified"]) == ([], False)
-    (checkout / "run").write_bytes(b"other")
-    changed = describe(content, given)
-    assert (changed["modified"], changed["commit"]) == (True, clean["commit"])
-    assert changed["sha256"] != clean["sha256"]
-    assert tree_of(content, given)["run"].source == "tree/run, modified"
-    [note] = notes.notes
-    assert note.startswith("tree differs from its commit ")
-    assert note.endswith(": run")
-
-
-def test_a_plain_directory_is_named_with_recipe_and_key(given: Given) -> None:
-    message = failure(given, r.Checkout(source="files"))
-    assert message == f"key image[0].contents[0].source: {given.recipe.base}/files is no git checkout"
-    assert set(tree_of(r.Checkout(source="files", dirty=True), given)) == {"init"}
 
 
 def test_a_download_beside_the_recipe_goes_in_with_its_mode(given: Given) -> None:

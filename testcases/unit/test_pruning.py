@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +9,7 @@ from harness.record.history import Filter, newest
 from harness.record.pruning import prune
 from harness.record.record import RunRecord
 from testcases.support.records import leave_run
+from testcases.support.typed import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +84,6 @@ def test_what_goes_on_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("quota", "status"), [("1G", 0), ("1K", 1), ("much", 2)])
 def test_the_command_says_whether_it_was_enough(tmp_path: Path, quota: str, status: int) -> None:
     leave(tmp_path, "pp")
-    command = [sys.executable, "-m", "harness", "prune", quota, "--runs", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = typed("prune", quota, "--runs", str(tmp_path))
     assert done.returncode == status, done.stderr
     assert ("0p-d\n1 records are removed" in done.stdout) == (status == 1)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from harness.core import paths
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.core.progress import Quiet
 from harness.machine.command import Ends, command_words
 from harness.machine.protocol import Accelerator, Firmware
 from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec
@@ -23,7 +22,7 @@ from harness.qualify.advice import Known, advise
 from harness.qualify.bisect import LADDER, Bounds, smallest
 from harness.qualify.qualification import Qualification, exit_status
 from harness.qualify.questions import Answer, Word, load_questions, read_answers
-from harness.qualify.relay import Relay, relay_beside
+from harness.qualify.relay import Relay
 from harness.qualify.table import advice_lines, table_rows
 from harness.recipe import load_recipe
 from harness.stages.needs import KernelNeeds, Needs
@@ -356,11 +355,3 @@ def test_drives_get_controllers(tmp_path: Path) -> None:
     files = [word for word in words if word.startswith("file=")]
     assert files[0] == f"file={tmp_path}/ide,,1.img,format=raw,if=none,id=drive0,snapshot=on"
     assert len(files) == len(drives)
-
-
-def test_a_relay_that_cannot_be_run_says_why(tmp_path: Path) -> None:
-    with relay_beside(["--kernel", "/no/vmlinuz"], tmp_path / "runs", tmp_path / "cache", Quiet()) as ended:
-        relay = ended()
-    assert relay.verdict.outcome == Outcome.CONFIG
-    assert "/no/vmlinuz" in relay.verdict.reason
-    assert (relay.to_init, relay.to_prompt, relay.record) == (None, None, "")

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
-import pty
 import re
-import select
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,9 +22,10 @@ from harness.report.player import with_typed
 from harness.stages.events import StageBegan, StageEnded, TakenOver, Typed
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from testcases.support.profiles import fewer
+from testcases.support.typed import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 INPUTS: dict[str, Any] = {"recipe": "relay", "plan": "relay", "recipe_sha256": "ab", "plan_sha256": "cd"}
 RAW = b"boot one\r\nboot two\r\n\x1b[1msysb\x1b[0m up\r\ngcc says \xc3\xa4\r\n$ "
@@ -140,7 +133,7 @@ def test_log_shows_that_a_person_took_over_and_what_they_typed(tmp_path: Path) -
     document = read_run(directory).document
     assert document.taken_over is not None
     assert (document.taken_over.stage, document.taken_over.seconds) == ("sysa", 1.5)
-    assert "PASS by hand" in harness("runs", "--runs", str(tmp_path)).stdout
+    assert "PASS by hand" in typed("runs", "--runs", str(tmp_path)).stdout
 
 
 def test_estimates_are_not_made_from_runs_that_were_taken_over(tmp_path: Path) -> None:
@@ -243,44 +236,6 @@ def test_a_run_goes_on_while_its_harness_holds_the_record(tmp_path: Path) -> Non
     assert read_run(ended(tmp_path)).state == RunState.ENDED
 
 
-HARNESS = """
-import os, sys, time
-from pathlib import Path
-from testcases.unit.test_reading import *
-with RunRecord(Path(sys.argv[1]), "relay", **INPUTS) as record:
-    record.event(StageBegan("sysb", 0))
-    write_console(record.directory)
-    print(record.directory, flush=True)
-    time.sleep(60)
-"""
-
-
-@pytest.fixture
-def other_harness(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A run in another process, in stage sysb."""
-    command = [sys.executable, "-c", HARNESS, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process, Path(process.stdout.readline().strip())
-        process.kill()
-
-
-def test_killed_harness_is_noticed_and_named(other_harness: tuple[subprocess.Popen[str], Path]) -> None:
-    process, directory = other_harness
-    assert read_run(directory).state == RunState.RUNNING
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    reading = read_run(directory)
-    assert reading.state == RunState.KILLED
-    assert reading.ending().startswith("the harness was killed in stage sysb")
-    assert "     3.000  sysb up" in log_of(directory)
-    assert (reading.summary().state, reading.summary().outcome, reading.summary().stage) == (
-        "killed",
-        "",
-        "sysb",
-    )
-
-
 def test_watching_ends_with_the_run_and_misses_nothing(tmp_path: Path) -> None:
     with RunRecord(tmp_path, "relay", **INPUTS) as record:
         record.event(StageBegan("sysa", 0))
@@ -300,124 +255,18 @@ def test_watching_ends_with_the_run_and_misses_nothing(tmp_path: Path) -> None:
     assert lines == log_of(record.directory)
 
 
-def harness(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
-
-
 def test_watch_ends_with_the_verdict_and_its_code(tmp_path: Path) -> None:
     panic = RunResult(Verdict(Outcome.PANIC, "sysb", "it panicked", "look"), ())
-    result = harness("watch", str(ended(tmp_path, result=panic)))
+    result = typed("watch", str(ended(tmp_path, result=panic)))
     assert (result.returncode, result.stdout.splitlines()[-1]) == (3, "     4.250  $ ")
     assert "PANIC in stage sysb: it panicked" in result.stderr
 
 
-def test_watch_of_a_killed_run_says_so(other_harness: tuple[subprocess.Popen[str], Path]) -> None:
-    process, directory = other_harness
-    Timer(1.0, process.kill).start()
-    result = harness("watch", str(directory))
-    assert result.returncode == 6
-    assert "the harness was killed in stage sysb" in result.stderr
-
-
-def test_log_ends_quietly_when_nobody_listens(tmp_path: Path) -> None:
-    directory = ended(tmp_path)
-    write_console(directory, b"many lines\r\n" * 100_000)
-    for mode in ([], ["--raw"]):
-        command = [sys.executable, "-m", "harness", "log", str(directory), *mode]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            process.stdout.read(100)
-            process.stdout.close()
-            assert process.stderr.read() == b""
-        assert process.returncode == 0
-
-
-def test_raw_log_has_exactly_the_bytes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness", "log", str(ended(tmp_path)), "--raw"]
-    for arguments, wanted in {
-        (): RAW,
-        ("--since", "sysb"): RAW[SYSB:],
-        ("--until", "sysa"): RAW[:SYSB],
-    }.items():
-        assert subprocess.run([*command, *arguments], capture_output=True, check=True).stdout == wanted
-
-
 def test_runs_are_listed(tmp_path: Path) -> None:
-    assert "there are no run records" in harness("runs", "--runs", str(tmp_path)).stdout
+    assert "there are no run records" in typed("runs", "--runs", str(tmp_path)).stdout
     directory = ended(tmp_path)
-    listed = harness("runs", "--runs", str(tmp_path)).stdout
+    listed = typed("runs", "--runs", str(tmp_path)).stdout
     assert re.search(rf"{directory.name} +PASS +sysb +2\.5", listed)
-
-
-class Terminal:
-    """`harness replay` in a terminal of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        command = [sys.executable, "-m", "harness", "replay", *arguments]
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave)
-        os.close(slave)
-        self.shown = b""
-
-    def see(self, words: bytes, seconds: float = 30.0) -> bool:
-        """Whether the words come within so many seconds."""
-        deadline = time.monotonic() + seconds
-        while words not in self.shown and (left := deadline - time.monotonic()) > 0:
-            if select.select([self._master], [], [], left)[0]:
-                try:
-                    self.shown += os.read(self._master, 4096)
-                except OSError:  # the other side is closed
-                    break
-        return words in self.shown
-
-    def press(self, key: bytes) -> None:
-        os.write(self._master, key)
-
-
-@pytest.fixture
-def replay(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-    directory = ended(tmp_path)
-
-    def start(*arguments: str) -> Terminal:
-        opened.append(Terminal(str(directory), *arguments))
-        return opened[-1]
-
-    yield start
-    for terminal in opened:
-        terminal.process.kill()
-        terminal.process.wait()
-        os.close(terminal._master)
-
-
-def test_replay_plays_to_the_end_in_its_time(replay: Callable[..., Terminal]) -> None:
-    terminal = replay("--speed", "5")
-    assert terminal.see(b"boot one")
-    began = time.monotonic()
-    assert terminal.see(b"gcc says \xc3\xa4")
-    assert time.monotonic() - began >= 3.25 / 5 - 0.2
-    assert terminal.see(b"PASS in stage sysb: all is well")
-    assert terminal.process.wait(10) == 0
-
-
-def test_replay_cuts_silences_and_begins_where_asked(replay: Callable[..., Terminal]) -> None:
-    terminal = replay("--idle-limit", "0", "--since", "sysb")
-    assert terminal.see(b"PASS in stage sysb", 20)
-    assert b"boot" not in terminal.shown
-
-
-def test_replay_pauses_and_leaves(replay: Callable[..., Terminal]) -> None:
-    terminal = replay("--speed", "0.5")
-    assert terminal.see(b"boot one")
-    terminal.press(b" ")
-    assert not terminal.see(b"boot two", 4.0)  # due after 3 s
-    terminal.press(b" ")
-    assert terminal.see(b"boot two")
-    terminal.press(b"q")
-    assert terminal.process.wait(10) == 0
-    assert not terminal.see(b"gcc", 0.5)
 
 
 def test_replay_marks_what_was_typed_and_by_whom(tmp_path: Path) -> None:
@@ -427,18 +276,18 @@ def test_replay_marks_what_was_typed_and_by_whom(tmp_path: Path) -> None:
     assert [seconds for seconds, _ in pieces] == [1.0, 2.0, 2.5, 3.0, 3.5, 4.25]
     assert pieces[1][1] == "\x1b[7m⌨ 'ls\\r'\x1b[0m".encode()
     assert pieces[4][1] == "\x1b[2m⌨ 'make\\n'\x1b[0m".encode()
-    assert "⌨" in harness("replay", str(directory), "--typed", "--speed", "100").stdout
+    assert "⌨" in typed("replay", str(directory), "--typed", "--speed", "100").stdout
     film = tmp_path / "film.cast"
-    harness("replay", str(directory), "--cast", str(film))
+    typed("replay", str(directory), "--cast", str(film))
     assert '"i"' not in film.read_text(), "a film that is shown around holds no passwords"
-    harness("replay", str(directory), "--cast", str(film), "--typed")
+    typed("replay", str(directory), "--cast", str(film), "--typed")
     assert film.read_text().count('"i"') == 2
 
 
 def test_replay_writes_a_film(tmp_path: Path) -> None:
     film = tmp_path / "film.cast"
-    assert harness("replay", str(ended(tmp_path)), "--cast", str(film)).returncode == 0
+    assert typed("replay", str(ended(tmp_path)), "--cast", str(film)).returncode == 0
     assert film.read_text().splitlines()[1] == '[1.0, "o", "boot one\\r\\n"]'
-    failed = harness("replay", "last", "--runs", str(tmp_path), "--cast", "/nowhere/film.cast")
+    failed = typed("replay", "last", "--runs", str(tmp_path), "--cast", "/nowhere/film.cast")
     assert failed.returncode == 2
     assert "cannot write /nowhere/film.cast" in failed.stderr

@@ -118,24 +118,6 @@ def test_only_what_changed_is_made_anew(runs: Path, tmp_path: Path) -> None:
     assert (page.stat().st_mtime_ns, page.stat().st_ino) == before
 
 
-def test_processes_for_each_core_make_the_same_pages(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(5):
-        name = f"20260101-00000{number}-relay-{number:04}"
-        leave_run(runs, name, sysa=number + 1.0, console={"sysa": "hello\n" * number})
-    report(tmp_path)
-    (tmp_path / "report").rename(tmp_path / "alone")
-    monkeypatch.setattr("harness.report.site.build._MUCH", 0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    assert report(tmp_path).rendered == 5
-    made = [
-        {path.relative_to(top): path.read_bytes() for path in top.rglob("*") if path.is_file()}
-        for top in (tmp_path / "alone", tmp_path / "report")
-    ]
-    assert made[0] == made[1]
-
-
 def test_what_a_bisection_tried_is_listed_and_not_among_what_is_bad_now(runs: Path, tmp_path: Path) -> None:
     leave_run(runs, "20260101-000000-relay-aaaa", sysa=1.0)
     labels = {"matrix": "bisect-1", "cell": "relay/bisect/6.1.0-1-686"}

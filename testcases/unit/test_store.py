@@ -6,14 +6,9 @@ import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from random import Random
 from threading import Barrier, Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -21,10 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.core.errors import ConfigError, InfraError
-from harness.core.files import write_atomically
-from harness.core.progress import Quiet
 from harness.store import Store, locks
-from harness.store.upkeep import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,29 +31,6 @@ def files_below(cache: Path) -> list[str]:
 
 def build(directory: Path) -> None:
     (directory / "content").write_text("built")
-
-
-def get_and_count(cache: str) -> str:
-    (Path(cache) / f"asks-{os.getpid()}").touch()
-
-    def build_and_count(directory: Path) -> None:
-        deadline = time.monotonic() + 60  # the others come while this one builds
-        while len(list(Path(cache).glob("asks-*"))) < 8 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        with Path(cache, "builds").open("a") as builds:
-            builds.write(f"{os.getpid()}\n")
-        build(directory)
-
-    entry = Store(Path(cache)).get("thing", INPUTS, build_and_count)
-    return str(entry) + (entry / "content").read_text()
-
-
-def test_eight_processes_that_ask_at_once_build_once(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as pool:
-        answers = list(pool.map(get_and_count, [str(tmp_path)] * 8))
-    assert len(list(tmp_path.glob("asks-*"))) == 8
-    assert len(set(answers)) == 1
-    assert len((tmp_path / "builds").read_text().splitlines()) == 1
 
 
 def test_threads_that_ask_at_once_build_once(tmp_path: Path) -> None:
@@ -124,71 +93,6 @@ def test_a_builder_that_fails_leaves_nothing_and_the_next_one_builds(
     assert (store.get("thing", INPUTS, build) / "content").read_text() == "built"
 
 
-KILLED_BUILDER = """
-import sys, time
-from pathlib import Path
-from harness.store import Store
-
-def build(directory):
-    (directory / "half").write_text("writ")
-    print("building", flush=True)
-    time.sleep(60)
-
-Store(Path(sys.argv[1])).get("thing", {"what": "a thing", "parts": [1, 2]}, build)
-"""
-
-
-def test_a_builder_that_is_killed_leaves_no_entry_and_the_next_one_builds(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED_BUILDER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as builder:
-        assert builder.stdout is not None
-        assert builder.stdout.readline() == "building\n"
-        with ThreadPoolExecutor(1) as pool:  # somebody waits for the entry while its builder dies
-            waiting = pool.submit(Store(tmp_path).get, "thing", INPUTS, build)
-            builder.send_signal(signal.SIGKILL)
-            entry = waiting.result(timeout=20)
-    assert sorted(path.name for path in entry.iterdir()) == ["content", "inputs.json", "seal.json"]
-    assert len(files_below(tmp_path)) == 3, "what the killed one left is gone"
-
-
-BUSY_BUILDER = """
-import os, sys
-from pathlib import Path
-from harness.store import Store
-
-def build(directory):
-    (directory / "files").mkdir()
-    for number in range(40):
-        (directory / f"files/{number}").write_text("content")
-        (directory / f"files/{number}").chmod(0o400)
-    (directory / "content").write_text("built")
-    (directory / "files").chmod(0o500)
-
-store = Store(Path(sys.argv[1]))
-print("ready", flush=True)
-for number in range(10**6):
-    store.get("thing", {"number": number}, build)
-"""
-
-
-def test_killed_at_any_moment_nothing_half_looks_whole(tmp_path: Path) -> None:
-    random = Random(4711)  # noqa: S311 - moments, not secrets
-    for _ in range(12):
-        command = [sys.executable, "-c", BUSY_BUILDER, str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as builder:
-            assert builder.stdout is not None
-            assert builder.stdout.readline() == "ready\n"
-            time.sleep(random.uniform(0.0, 0.3))
-            builder.kill()
-    store = Store(tmp_path)
-    entries = [path for path in tmp_path.glob("store/thing/*") if path.suffix != ".unfinished"]
-    assert len(entries) > 5
-    assert verify(store, Quiet()) == []
-    assert all(len(list((entry / "files").iterdir())) == 40 for entry in entries)
-    store.get("thing", {"another": "one"}, build)
-    assert list(tmp_path.glob("store/thing/*.unfinished")) == [], "the next one that builds cleans up"
-
-
 def cut_off_at_the_same_moment(path: Path) -> None:
     """What a host's crash leaves that lost the content and kept the time."""
     status = path.stat()
@@ -238,40 +142,6 @@ def test_what_the_builder_knows_is_not_hashed_again(tmp_path: Path) -> None:
     entry = store.get("thing", INPUTS, know)
     assert store.file(entry, "content").digest == "a hash"
     assert store.file(entry, "content").size == len("built")
-
-
-FILLING = """
-import sys
-from pathlib import Path
-from harness.core.errors import HarnessError
-from harness.store import Store
-
-def build(directory):
-    with (directory / "content").open("wb") as file:
-        for _ in range(100):
-            file.write(bytes(1 << 20))
-
-try:
-    Store(Path(sys.argv[1])).get("thing", {}, build)
-except HarnessError as error:
-    print(error.outcome, error.message)
-print(*Path(sys.argv[1]).rglob("content*"))
-"""
-
-
-def test_a_disk_that_really_fills_up_leaves_nothing(tmp_path: Path) -> None:
-    script = tmp_path / "filling.py"
-    script.write_text(FILLING)
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = f"mount -t tmpfs -o size=4M tmpfs {disk} && exec {sys.executable} {script} {disk}/cache"
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if not result.stdout and ("unshare" in result.stderr or "mount" in result.stderr):
-        pytest.skip(f"this host gives no mount of our own: {result.stderr.strip()}")
-    told = f"INFRA the disk of the cache {disk}/cache is full (0 MiB left)"
-    assert result.stdout.splitlines() == [told, ""], result.stderr
 
 
 def test_a_program_that_met_a_full_disk_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,32 +205,6 @@ def test_a_cache_that_cannot_be_made_is_the_users_affair(tmp_path: Path) -> None
         Store(tmp_path / "file/cache")
 
 
-def test_a_lock_keeps_others_out_until_its_holder_dies(tmp_path: Path) -> None:
-    hold = f"""
-import time
-from pathlib import Path
-from harness.store import Store
-with Store(Path({str(tmp_path)!r})).lock("it"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-
-        def take() -> bool:
-            with Store(tmp_path).lock("it"):
-                return True
-
-        with ThreadPoolExecutor(1) as pool:
-            taken = pool.submit(take)
-            with pytest.raises(TimeoutError):
-                taken.result(timeout=0.3)
-            holder.kill()
-            holder.wait()
-            assert taken.result(timeout=10)
-
-
 def test_a_lock_whose_file_was_removed_while_somebody_waited_still_locks(tmp_path: Path) -> None:
     path, entered, done = tmp_path / "it.lock", Event(), Event()
 
@@ -381,37 +225,3 @@ def test_a_lock_whose_file_was_removed_while_somebody_waited_still_locks(tmp_pat
         waiting.result(timeout=10)
     with locks.held_if_free(path) as free:
         assert free
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file.json"
-    texts = {letter * 100_000 for letter in "ab"}
-    write_atomically(path, "a" * 100_000)
-    writer = f"""
-from pathlib import Path
-from harness.core.files import write_atomically
-for _ in range(300):
-    for letter in "ab":
-        write_atomically(Path({str(path)!r}), letter * 100_000)
-"""
-    reads = 0
-    with subprocess.Popen([sys.executable, "-c", writer]) as process:
-        while process.poll() is None:
-            assert path.read_text() in texts
-            reads += 1
-    assert process.returncode == 0
-    assert reads > 10
-    assert [found.name for found in tmp_path.iterdir()] == ["file.json"]
-
-
-def test_two_writers_do_not_take_each_others_unfinished_file(tmp_path: Path) -> None:
-    path = tmp_path / "file.json"
-    writer = f"""
-from pathlib import Path
-from harness.core.files import write_atomically
-for _ in range(300):
-    write_atomically(Path({str(path)!r}), "text")
-"""
-    writers = [subprocess.Popen([sys.executable, "-c", writer]) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in writers] == [0, 0]
-    assert path.read_text() == "text"
