@@ -28,9 +28,9 @@ from harness.image.build import BuildOptions
 from harness.machine.qemu import QemuMachine
 from harness.record.record import RunDocument
 from harness.run import checkpoints
+from harness.run.execute import execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest, StageRange
-from harness.run.session import execute
 
 if TYPE_CHECKING:
     from harness.machine.spec import MachineSpec

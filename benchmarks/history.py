@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.outcome import Outcome
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.record import index
 from harness.record.history import Filter, cell_seconds, cells, estimates, newest
 from harness.record.record import HostRecord, KernelRecord, RunDocument

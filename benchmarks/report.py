@@ -20,7 +20,7 @@ import msgspec
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.core.sizes import format_size, parse_size
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.record.record import HostRecord, KernelRecord, RunDocument
 from harness.report.site.build import build
 from harness.stages.verdict import StageResult, StageStatus, Verdict

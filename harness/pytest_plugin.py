@@ -29,9 +29,9 @@ from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
 from harness.recipe import Recipe, load_recipe
 from harness.report.excerpt import explain_check, explain_stage
-from harness.run import prepare, session
+from harness.run import execute, prepare
+from harness.run.execute import Run
 from harness.run.request import RunRequest, StageRange
-from harness.run.session import Run
 from harness.stages.plan import Plan
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import StageStatus
@@ -245,7 +245,7 @@ def _cell_run(cell: Cell, request: RunRequest, retried: set[Path]) -> Run:
 
 def _run(request: RunRequest) -> Run:
     with find_kind(request.machine).leased(f"pytest, {request.labels.get('cell', request.recipe)}"):
-        return session.execute(prepare.prepare(request, Quiet()))
+        return execute.execute(prepare.prepare(request, Quiet()))
 
 
 def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:

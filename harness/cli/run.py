@@ -25,8 +25,8 @@ from harness.cli.printing import err, out, print_json
 if TYPE_CHECKING:
     from harness.machine.kinds.kind import Kind
     from harness.report.progress import TerminalProgress
+    from harness.run.execute import Run
     from harness.run.prepare import PreparedRun
-    from harness.run.session import Run
 
 MemoryOption = Annotated[
     str | None, typer.Option(help="Memory of the guest, such as 512M, instead of the recipe's.")
@@ -160,10 +160,10 @@ def run(
     from harness.machine.protocol import Firmware, Medium, Network
     from harness.payload.chosen import PayloadRequest
     from harness.report.progress import TerminalProgress
+    from harness.run.execute import execute
     from harness.run.interactive import InteractiveRequest, InteractiveRun
     from harness.run.prepare import prepare
     from harness.run.request import RunRequest, StageRange
-    from harness.run.session import execute
 
     kind = _kind(machine)
     _size(disk_size or None, "--disk-size")

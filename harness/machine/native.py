@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from harness.console.transport import PtyTransport
 from harness.core.errors import ConfigError, InfraError
 from harness.machine import namespaces
-from harness.machine.description import MachineRecord
 from harness.machine.process_tree import TreeMeter
-from harness.machine.protocol import End, EndCause, MachineKind
+from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord
 
 if TYPE_CHECKING:
     from types import TracebackType

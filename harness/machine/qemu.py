@@ -12,10 +12,9 @@ from harness.console.transport import pipes
 from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.machine import inspection, memory, overlay, process
 from harness.machine.command import CONSOLE, Ends, command_words, for_people
-from harness.machine.description import MachineRecord
 from harness.machine.network.qemu_args import ANSWERER
 from harness.machine.program import PROGRAM, qemu_program
-from harness.machine.protocol import End, EndCause, MachineKind, Network
+from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord, Network
 from harness.machine.spec import DirectBoot
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
@@ -110,6 +110,7 @@ class MachineSpec(msgspec.Struct, frozen=True):
         network: What the guest reaches.
         bulk: Whether it has a virtio serial port through which files leave the guest.
         drives: Further disks. A machine that has any is not saved.
+        bus: The controller of its own disk; None where it is not known.
     """
 
     boot: DirectBoot | MediumBoot | DiskBoot
@@ -121,26 +122,22 @@ class MachineSpec(msgspec.Struct, frozen=True):
     network: Network = Network.NONE
     bulk: bool = False
     drives: tuple[Drive, ...] = ()
+    bus: Bus | None = None
 
 
 class Spec(Protocol):
-    """What machines of all kinds are made of."""
+    """What machines of all kinds are made of; attributes as of `MachineSpec`."""
 
     @property
-    def boot(self) -> DirectBoot | MediumBoot | DiskBoot | None:
-        """What it boots."""
-
+    def boot(self) -> DirectBoot | MediumBoot | DiskBoot | None: ...  # noqa: D102 - as above
     @property
-    def memory(self) -> int:
-        """Bytes."""
-
+    def memory(self) -> int: ...  # noqa: D102
     @property
-    def cpu(self) -> str:
-        """QEMU's name of a processor model; empty for the default."""
-
+    def cpu(self) -> str: ...  # noqa: D102
     @property
-    def accelerator(self) -> Accelerator:
-        """How instructions are executed."""
+    def accelerator(self) -> Accelerator: ...  # noqa: D102
+    @property
+    def bus(self) -> Bus | None: ...  # noqa: D102
 
 
 class NativeCall(msgspec.Struct, frozen=True):
@@ -174,16 +171,7 @@ class NativeSpec(msgspec.Struct, frozen=True):
     memory: int
     inner: str = ""
 
-    @property
-    def accelerator(self) -> Accelerator:
-        """None."""
-        return Accelerator.NATIVE
-
-    @property
-    def boot(self) -> None:
-        """Nothing boots."""
-
-    @property
-    def cpu(self) -> str:
-        """The host's."""
-        return ""
+    accelerator: ClassVar = Accelerator.NATIVE
+    boot: ClassVar = None
+    bus: ClassVar = None
+    cpu: ClassVar = ""

@@ -16,9 +16,9 @@ from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.qualify.relay import Relay, relay_beside
 from harness.recipe import load_recipe
+from harness.run.execute import execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest  # noqa: TC001 - msgspec reads annotations at run time
-from harness.run.session import execute
 from harness.stages.plan_file import needs_files
 from harness.stages.verdict import Verdict  # noqa: TC001 - msgspec reads annotations at run time
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Recipe
-    from harness.run.session import Run
+    from harness.run.execute import Run
     from harness.stages.verdict import StageResult
 
 _RECIPES = {32: "qualify", 64: "qualify-x86_64"}

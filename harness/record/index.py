@@ -27,7 +27,7 @@ from harness.store.locks import held
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from harness.machine.description import MachineRecord
+    from harness.machine.protocol import MachineRecord
     from harness.record.reading import Reading
     from harness.record.record import RunDocument
 

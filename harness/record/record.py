@@ -17,7 +17,7 @@ import harness
 from harness.core import paths
 from harness.core.errors import ConfigError
 from harness.core.files import write_atomically
-from harness.machine.description import MachineRecord  # noqa: TC001 - msgspec reads annotations at run time
+from harness.machine.protocol import MachineRecord  # noqa: TC001 - msgspec reads annotations at run time
 from harness.record.reserve import Room
 from harness.stages.events import (
     Event,

@@ -27,7 +27,7 @@ _PROGRAM = Path(__file__).parents[1]
 _FACTS = "kernels/features"  # what the checks go by
 
 
-def check_images(built: Build, plan: Plan, spec: Spec, bus: Bus | None, store: Store) -> tuple[str, ...]:
+def check_images(built: Build, plan: Plan, spec: Spec, store: Store) -> tuple[str, ...]:
     """Find out what would keep the kernels from starting init without a word, or fail the plan for sure.
 
     That nothing would is kept in the store, and not found out again for the same kernels, images and plan.
@@ -36,7 +36,6 @@ def check_images(built: Build, plan: Plan, spec: Spec, bus: Bus | None, store: S
         built: What is booted.
         plan: What is expected.
         spec: The machine.
-        bus: The controller of the machine's own disk, as far as it is known.
         store: Where the answer is kept.
 
     Returns:
@@ -53,16 +52,14 @@ def check_images(built: Build, plan: Plan, spec: Spec, bus: Bus | None, store: S
         return ()  # what the disk holds is checked where it is made
 
     def build(directory: Path) -> None:
-        remarks = _check(built, plan, spec, boot, bus)
+        remarks = _check(built, plan, spec, boot)
         (directory / "remarks.json").write_text(json.dumps(remarks), encoding="utf-8")
 
-    kept = store.get("fitness", _inputs(built, plan, spec, boot, bus), build) / "remarks.json"
+    kept = store.get("fitness", _inputs(built, plan, spec, boot), build) / "remarks.json"
     return tuple(json.loads(kept.read_text(encoding="utf-8")))
 
 
-def _inputs(
-    built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot, bus: Bus | None
-) -> dict[str, object]:
+def _inputs(built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot) -> dict[str, object]:
     """All that the answer depends on."""
     booted = boot.image if isinstance(boot, MediumBoot) else boot.initramfs
     return {
@@ -71,7 +68,7 @@ def _inputs(
         "names": [booted.name if booted else "", plan.name],
         "medium": isinstance(boot, MediumBoot),
         "command-line": boot.command_line,
-        "disk": bus or "",
+        "disk": spec.bus or "",
         "cpu": spec.cpu,
         "memory": spec.memory,
         "kernels": {
@@ -108,9 +105,7 @@ def _version_of_checks() -> str:
     return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
 
 
-def _check(
-    built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot, bus: Bus | None
-) -> tuple[str, ...]:
+def _check(built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot) -> tuple[str, ...]:
     from harness.formats.opened import open_image
     from harness.image.checks.verify import problems_for_boot, verify
 
@@ -130,7 +125,7 @@ def _check(
         raise ConfigError(f"{name}: {problems[0].what}", hint=hint)
     remarks = []
     for role, kernel in built.kernels.items():
-        findings = list(_needs(built, plan, spec, bus, role))
+        findings = list(_needs(built, plan, spec, role))
         bad = [finding for finding in findings if finding.good is False]
         named = f"the {role} kernel {kernel.name} ({kernel.image.version})"
         if bad:
@@ -153,7 +148,7 @@ def _check_memory(plan: Plan, memory: int) -> None:
         )
 
 
-def _needs(built: Build, plan: Plan, spec: Spec, bus: Bus | None, role: str) -> Iterator[Finding]:
+def _needs(built: Build, plan: Plan, spec: Spec, role: str) -> Iterator[Finding]:
     from harness.image.checks.kernel_checks import check_kernel, check_needs, seed
 
     known = seed(built.kernels[role].image)
@@ -162,7 +157,7 @@ def _needs(built: Build, plan: Plan, spec: Spec, bus: Bus | None, role: str) -> 
     found = check_kernel(known, spec.cpu, archives=not bare)
     yield from (finding for finding in found if finding.good is False)
     needs = plan.needs.of(role)
-    built_in, modular = (_on_bus(names, bus) for names in (needs.built_in, needs.modular))
+    built_in, modular = (_on_bus(names, spec.bus) for names in (needs.built_in, needs.modular))
     yield from check_needs(
         known,
         built_in=(*built_in, *(modular if bare else ())),

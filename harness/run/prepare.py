@@ -104,7 +104,7 @@ def prepare(
         known = checkpoints.identity(built, cast("MachineSpec", spec), plan, request.part.start)
         start = checkpoints.find(store, known)
     if not request.force:
-        for remark in check_images(built, plan, spec, kind.disk_bus(settled.firmware), store):
+        for remark in check_images(built, plan, spec, store):
             progress.note(remark)
     kind.equip(built, spec, progress)
     return PreparedRun(

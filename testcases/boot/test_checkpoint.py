@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.image.factory import Build
-    from harness.run.session import Run
+    from harness.run.execute import Run
 
 
 class Lab:

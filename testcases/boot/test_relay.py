@@ -13,7 +13,7 @@ from harness.report.excerpt import explain_stage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.run.session import Run
+    from harness.run.execute import Run
 
 
 def test_stage(stage: str, require_stage: Callable[[str], None]) -> None:

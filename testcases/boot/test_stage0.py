@@ -12,9 +12,9 @@ from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
 from harness.payload.chosen import Payload
 from harness.record.record import RunDocument
+from harness.run.execute import execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest
-from harness.run.session import execute
 from harness.stages import products
 from testcases.support.mini_stage0 import SAYS, builder, chosen, seed, tree
 from testcases.support.runs import run_built
@@ -22,7 +22,7 @@ from testcases.support.runs import run_built
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.run.session import Run
+    from harness.run.execute import Run
 
 # Longer than 80 columns, so that the BIOS's console wraps it.
 LONG = f" +> ./x86/bin/kaem --verbose --strict --file ./x86/kaem.run {'and more ' * 6}\n"

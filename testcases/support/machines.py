@@ -22,8 +22,7 @@ import msgspec
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
-from harness.machine.description import MachineRecord
-from harness.machine.protocol import End, EndCause, Usage
+from harness.machine.protocol import End, EndCause, MachineRecord, Usage
 from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
 

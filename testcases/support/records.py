@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.outcome import Outcome
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.record.record import HostRecord, KernelRecord, RunDocument, TakenOverRecord
 from harness.stages.verdict import CheckResult, StageResult, StageStatus, Verdict
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.payload.chosen import Payload
+from harness.run.execute import execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest
-from harness.run.session import execute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from harness.image.factory import Build
-    from harness.run.session import Run
+    from harness.run.execute import Run
     from harness.stages.events import Listener
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.record import index
 from harness.record.history import Filter, cells, estimates, newest
 from harness.record.record import RunDocument, RunRecord

@@ -18,7 +18,7 @@ from harness.core.progress import Quiet
 from harness.image.factory import Build
 from harness.machine.network.http import Mirror
 from harness.machine.protocol import Accelerator, Firmware
-from harness.machine.spec import Bus, DiskBoot, MachineSpec
+from harness.machine.spec import DiskBoot, MachineSpec
 from harness.payload import chosen, distfiles, packages
 from harness.payload.assembly import Choices, added, assemble, config_values, groups_of
 from harness.payload.era import Mode, ModeName, era_files, load_era, load_eras
@@ -198,10 +198,10 @@ def test_less_memory_than_builder_hex0_needs_is_said_before_the_boot(
     built = Build(made, {}, {}, Lock(()))
     plan, store = load_plan(made.plan), Store(tmp_path / "cache")
     enough = MachineSpec(DiskBoot(), Firmware.BIOS, None, made.boot.memory_bytes, "", Accelerator.TCG)
-    assert preflight.check_images(built, plan, enough, Bus.IDE, store) == ()
+    assert preflight.check_images(built, plan, enough, store) == ()
     less = msgspec.structs.replace(enough, memory=1 << 30)
     with pytest.raises(ConfigError, match=r"needs 4G of memory, and the machine has 1\.0 GiB"):
-        preflight.check_images(built, plan, less, Bus.IDE, store)
+        preflight.check_images(built, plan, less, store)
 
 
 def test_steps_are_known_by_their_files(steps: miniature.Miniature) -> None:

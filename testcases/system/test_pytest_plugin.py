@@ -92,7 +92,7 @@ from harness.machine.kinds.native import Native
 from harness.machine.kinds.qemu import Qemu
 from harness.payload.chosen import Payload
 from harness.recipe import load_recipe
-from harness.run import prepare, session
+from harness.run import execute as executing, prepare
 from harness.stages.runner import all_stages
 from harness.stages.verdict import CheckResult, RunResult, StageResult, StageStatus, Verdict
 
@@ -108,7 +108,7 @@ def build(recipe, options, progress):
     assert options.kernels == (options.kernel is not None)
     return SimpleNamespace(recipe=recipe, kernel=options.kernel or "none")
 
-def check_images(built, plan, spec, bus, store):
+def check_images(built, plan, spec, store):
     if built.kernel == "unfit":
         raise ConfigError("the seed kernel unfit has no initramfs", hint="--force boots it all the same")
     return ()
@@ -133,9 +133,9 @@ def execute(prepared):
     directory.mkdir(parents=True)
     (directory / "console.raw").write_bytes(b"")
     result = RunResult(verdict, all_stages(plan, stages), checks, not_applicable=plan.not_applicable)
-    return session.Run(result, directory)
+    return executing.Run(result, directory)
 
-prepare.chosen, prepare.build, prepare.check_images, session.execute = chosen, build, check_images, execute
+prepare.chosen, prepare.build, prepare.check_images, executing.execute = chosen, build, check_images, execute
 for kind in (Qemu, Native):
     kind.settled = lambda self, request, store, note: request
     kind.spec = lambda self, built, request, store, *, bulk: None

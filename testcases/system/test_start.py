@@ -69,7 +69,7 @@ def test_the_version_is_said_without_what_commands_import() -> None:
 
 
 def test_the_start_is_what_it_is_taken_for(imported: set[str]) -> None:
-    assert {"harness.run.session", "harness.run.prepare", "harness.machine.kinds.kind"} <= imported
+    assert {"harness.run.execute", "harness.run.prepare", "harness.machine.kinds.kind"} <= imported
 
 
 def test_a_console_is_watched_and_recorded_without_openssl() -> None:

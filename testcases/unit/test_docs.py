@@ -19,7 +19,7 @@ from harness.core import toml
 from harness.core.outcome import Outcome
 from harness.kernel import catalogue, features, stock
 from harness.machine.board import document as board
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.matrix import document as matrix
 from harness.payload import era
 from harness.qualify import questions

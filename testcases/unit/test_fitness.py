@@ -62,9 +62,9 @@ class Case(msgspec.Struct, frozen=True):
             recipe=SimpleNamespace(boot=SimpleNamespace(initramfs="initramfs")),
         )
         boot = DirectBoot(path, initramfs, self.command_line)
-        spec = MachineSpec(boot, Firmware.BIOS, None, self.memory, self.cpu, Accelerator.TCG)
+        spec = MachineSpec(boot, Firmware.BIOS, None, self.memory, self.cpu, Accelerator.TCG, bus=bus)
         plan = load_plan(find_plan(self.plan))
-        return preflight.check_images(built, plan, spec, bus, Store(self.place / "cache"))
+        return preflight.check_images(built, plan, spec, Store(self.place / "cache"))
 
 
 def test_answer_is_kept(tmp_path: Path, checks: Checks) -> None:

@@ -100,7 +100,7 @@ def test_imports_go_down() -> None:
     [
         ("image.disk", "from harness.machine.protocol import End"),
         ("image.disk", "from harness.machine import protocol"),
-        ("image.disk", "if TYPE_CHECKING:\n    from harness.run import session"),
+        ("image.disk", "if TYPE_CHECKING:\n    from harness.run import prepare"),
         ("image.disk", "def f():\n    import harness.cli"),
         ("stages.runner", "from harness.machine.qemu import QemuMachine"),
         ("stages.runner", "from harness.machine import qemu"),

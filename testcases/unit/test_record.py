@@ -20,7 +20,7 @@ from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
 from harness.core.errors import ConfigError, InfraError
 from harness.core.outcome import Outcome
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.record.record import KernelRecord, RunDocument, RunRecord
 from harness.stages.events import CheckEnded, Ended, StageBegan, StageEnded
 from harness.stages.verdict import (

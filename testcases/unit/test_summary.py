@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from harness.core.outcome import Outcome
-from harness.machine.description import MachineRecord
+from harness.machine.protocol import MachineRecord
 from harness.recipe import load_recipe
 from harness.record.record import (
     FetchedRecord,

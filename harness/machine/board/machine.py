@@ -13,8 +13,7 @@ from harness.machine.board import baud_check
 from harness.machine.board.line import SerialLine
 from harness.machine.board.port import open_port
 from harness.machine.board.power import Switch
-from harness.machine.description import MachineRecord
-from harness.machine.protocol import Accelerator, End, MachineKind, Medium, Usage, end_told_by
+from harness.machine.protocol import Accelerator, End, MachineKind, MachineRecord, Medium, Usage, end_told_by
 
 if TYPE_CHECKING:
     import socket

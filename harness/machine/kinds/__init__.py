@@ -1,4 +1,4 @@
-"""Kinds of machines: what runs ask before a machine is made."""
+"""Kinds of machines: what a run asks before there is a machine."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +17,6 @@ from harness.machine.spec import MachineSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from harness.core.progress import Progress
     from harness.image.factory import Build
@@ -66,14 +64,9 @@ class OnBoard(Kind[MachineSpec], frozen=True):
 
     def refusal(self, option: str) -> ConfigError:
         """The board is as it is."""
-        if option.startswith("--network"):
-            return ConfigError(
-                "a board is on the network that its cable leads to, and --network cannot change it",
-                hint="leave out --network",
-            )
         return ConfigError(
-            f"{option} is for QEMU, and the board {self.name} is as it is",
-            hint=f"leave it out; {self.board.path} describes the board, and the recipe what it boots",
+            f"the board {self.name} is as it is, and {option} cannot change it",
+            hint=f"leave it out; lab/{self.name}.toml describes the board, and the recipe what it boots",
         )
 
     def check_exists(self) -> None:
@@ -102,12 +95,6 @@ class OnBoard(Kind[MachineSpec], frozen=True):
     def places(self, _memory: int, /) -> int:
         """None: it is no guest of this host."""
         return 0
-
-    def admitted(
-        self, _directory: Path, _memory: int, _waiting: Callable[[], None], /
-    ) -> AbstractContextManager[None]:
-        """There is nothing to wait for."""
-        return nullcontext()
 
     def images(self, recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:
         """What its medium and disk are written from."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from harness.machine.admission import admitted, places_for
+from harness.machine.admission import places_for
 from harness.machine.kinds.options import TAKES
 from harness.machine.protocol import Firmware, MachineKind, Medium, Network
 from harness.machine.spec import Spec
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.image.factory import Build
     from harness.machine.protocol import Machine
-    from harness.machine.spec import Bus
     from harness.recipe import Recipe
     from harness.store import Store
 
@@ -85,7 +84,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kind(msgspec.Struct, Generic[S], frozen=True):
-    """A kind of machine, whose machines are made of S; a board is one by itself.
+    """A kind of machine, whose machines are made of S; each board is one by itself.
 
     Attributes:
         kind: Its word.
@@ -124,11 +123,7 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         raise NotImplementedError
 
     def check_exists(self) -> None:
-        """Find out whether there is such a machine, before anything is built for it.
-
-        Raises:
-            ConfigError: There is none of this name.
-        """
+        """Raise a ConfigError if there is no machine of this name."""
 
     def leased(self, _purpose: str, /) -> AbstractContextManager[None]:
         """Have it for as long as a run takes.
@@ -139,19 +134,6 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         """
         return nullcontext()
 
-    def settled(
-        self, request: MachineRequest, store: Store, note: Callable[[str], None], /
-    ) -> MachineRequest:
-        """Find out, before anything is downloaded, whether and how this host can have such a machine.
-
-        Returns:
-            The request, with what this host and machine decide filled in.
-
-        Raises:
-            ConfigError: A program or the firmware is missing, or the accelerator does not work.
-        """
-        raise NotImplementedError
-
     def places(self, memory: int, /) -> int:
         """How many of the host's places for guests it takes.
 
@@ -160,11 +142,15 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         """
         return places_for(memory)
 
-    def admitted(
-        self, directory: Path, memory: int, waiting: Callable[[], None], /
-    ) -> AbstractContextManager[None]:
-        """Hold these places; wait for them if they are taken."""
-        return admitted(directory, memory, waiting=waiting)
+    def settled(
+        self, request: MachineRequest, store: Store, note: Callable[[str], None], /
+    ) -> MachineRequest:
+        """The request with what host and machine decide filled in; before anything is downloaded.
+
+        Raises:
+            ConfigError: A program or the firmware is missing, or the accelerator does not work.
+        """
+        raise NotImplementedError
 
     def images(self, recipe: Recipe, request: MachineRequest, /) -> tuple[str, ...]:
         """The images that it boots, attaches, or takes its root from, by name.
@@ -175,22 +161,12 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         raise NotImplementedError
 
     def spec(self, built: Build, request: MachineRequest, store: Store, /, *, bulk: bool) -> S:
-        """What the machine is made of.
-
-        Args:
-            built: What is booted.
-            request: What the user wants, settled.
-            store: Where an unpacked kernel is kept.
-            bulk: Whether files leave the guest through a port, if it has one.
+        """What the machine is made of; `bulk`: whether files leave the guest through a port, if it has one.
 
         Raises:
             ConfigError: It cannot be had as asked for.
         """
         raise NotImplementedError
-
-    def disk_bus(self, _firmware: Firmware, /) -> Bus | None:
-        """The controller of its own disk; None where it is not known."""
-        return None
 
     def equip(self, built: Build, spec: S, progress: Progress, /) -> None:
         """Bring what was built to where the machine finds it; most find it on this host.
@@ -201,10 +177,5 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         """
 
     def machine(self, spec: S, around: Surroundings) -> AbstractContextManager[Machine]:
-        """The machine.
-
-        Raises:
-            ConfigError: It cannot be made.
-            InfraError: It does not start.
-        """
+        """The machine; raises ConfigError if it cannot be made, InfraError if it does not start."""
         raise NotImplementedError

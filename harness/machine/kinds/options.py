@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from harness.machine.protocol import MachineKind
 
-_KERNELS = frozenset({"--kernel", "--second"})
-_QEMU = frozenset(
-    {
-        "--accelerator",
-        "--append",
-        "--checkpoint, --from and --until",
-        "--cpu",
-        "--firmware",
-        "--medium",
-        "--memory",
-        "--network",
-        "--network none",
-        "--unpacked",
-    }
-)
+_KERNELS = {"--kernel", "--second"}
+_GUEST = {"--accelerator", "--append", "--cpu", "--firmware", "--medium", "--memory", "--unpacked"}
+_NETWORK = {"--network", "--network none"}
+_SAVED = {"--checkpoint, --from and --until"}
 
-# A row for each kind. An option that is missing in a row is refused on such machines, in matrix files too.
+# A row for each kind; what is missing in it is refused, on the command line and in matrix files.
 TAKES = {
-    MachineKind.QEMU: _QEMU | _KERNELS,
+    MachineKind.QEMU: _KERNELS | _GUEST | _NETWORK | _SAVED,
     MachineKind.BOARD: _KERNELS,
-    MachineKind.CHROOT: frozenset({"--memory", "--network none"}),
-    MachineKind.BWRAP: frozenset({"--memory", "--network none"}),
+    MachineKind.CHROOT: {"--memory", "--network none"},
+    MachineKind.BWRAP: {"--memory", "--network none"},
 }

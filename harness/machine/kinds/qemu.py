@@ -56,16 +56,13 @@ class Qemu(Kind[MachineSpec], frozen=True):
             memory=memory,
             cpu=boot.cpu if request.cpu is None else request.cpu,
             accelerator=Accelerator(request.accelerator),
+            bus=Bus.of_disk(request.firmware),
             bulk=bulk,
             network=_network(built.recipe, request),
             drives=tuple(
                 Drive(built.images[drive.image].path, Bus(drive.bus)) for drive in boot.drive if request.disk
             ),
         )
-
-    def disk_bus(self, firmware: Firmware) -> Bus:
-        """The controller of its own disk."""
-        return Bus.of_disk(firmware)
 
     @contextmanager
     def machine(self, spec: MachineSpec, around: Surroundings) -> Iterator[QemuMachine]:

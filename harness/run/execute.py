@@ -1,4 +1,4 @@
-"""Executes a prepared run: machine, console and plan, from the record's first line to its verdict."""
+"""Executes a prepared run: machine, console and plan, to a verdict."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.core.errors import InfraError, Interrupted, explained
 from harness.core.files import write_atomically
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
+from harness.machine.admission import admitted
 from harness.machine.kinds.kind import Surroundings
 from harness.record.audience import Audience
 from harness.record.record import ImageRecord, KernelRecord, ProducedRecord, ResumedRecord, RunRecord
@@ -123,7 +124,8 @@ class _Session(msgspec.Struct, frozen=True):
         def wait() -> None:
             self.progress.note("waiting until other guests leave room for this one")
 
-        with run.kind.admitted(run.store.cache / "guests", run.spec.memory, wait):
+        guests, memory = run.store.cache / "guests", run.spec.memory
+        with admitted(guests, memory, waiting=wait) if run.kind.places(memory) else nullcontext():
             result = self._follow()
         result = amended(
             result,
