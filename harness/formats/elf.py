@@ -35,6 +35,7 @@ _LIBRARY_DIRECTORIES = (
 )
 # Where `#!/usr/bin/env name` finds its program.
 _PROGRAM_DIRECTORIES = ("usr/sbin", "usr/bin", "sbin", "bin")
+MAGIC = b"\x7fELF"
 # As the kernel (MAXSYMLINKS).
 _MAX_LINKS = 40
 # As the kernel (BINPRM_BUF_SIZE): a longer `#!` line is cut.
@@ -75,6 +76,12 @@ def elf_class(file: bytes | Path) -> int | None:
     return {b"\x7fELF\x01": 32, b"\x7fELF\x02": 64}.get(head)
 
 
+def loader(entry: Entry) -> str:
+    """The program that loads an ELF program (PT_INTERP), "" for none; errors are those of `needed_files`."""
+    needs = _Search({entry.path: entry}).needs(entry.path)
+    return needs.programs[0] if needs.machine and needs.programs else ""
+
+
 class _Needs(msgspec.Struct, frozen=True):
     """What a file says that it needs.
 
@@ -113,7 +120,7 @@ class _Search:
 
     def _needed_paths(self, file: str) -> list[str]:
         """Return what the kernel and the loader look up for a file."""
-        needs = self._read(file)
+        needs = self.needs(file)
         programs = [
             name if "/" in name else self._search(name, _PROGRAM_DIRECTORIES, file) for name in needs.programs
         ]
@@ -133,7 +140,7 @@ class _Search:
         for directory in directories:
             path = posixpath.join(directory, name)
             file, _ = self._resolve(path)
-            if self._is_file(file) and (machine is None or self._read(file).machine == machine):
+            if self._is_file(file) and (machine is None or self.needs(file).machine == machine):
                 return path
         raise _missing(f"{name} ({machine[1]}-bit)" if machine else name, needed_by)
 
@@ -167,7 +174,7 @@ class _Search:
                 at = here
         return at, links
 
-    def _read(self, file: str) -> _Needs:
+    def needs(self, file: str) -> _Needs:
         """Return what a file needs; each is read once."""
         from elftools.common.exceptions import ELFError
 
@@ -204,7 +211,10 @@ def _read_needs(stream: BinaryIO) -> _Needs:
     elf = ELFFile(stream)
     programs: list[str] = []
     found: dict[str, list[str]] = {"DT_NEEDED": [], "DT_RPATH": [], "DT_RUNPATH": []}
+    size = stream.seek(0, os.SEEK_END)
     for segment in elf.iter_segments():
+        if segment["p_type"] == "PT_LOAD" and segment["p_offset"] + segment["p_filesz"] > size:
+            raise ValueError(f"it is cut off: a segment ends behind its {size} bytes")
         if isinstance(segment, InterpSegment):
             programs.append(segment.get_interp_name())
         elif isinstance(segment, DynamicSegment):
@@ -221,11 +231,25 @@ def _read_needs(stream: BinaryIO) -> _Needs:
     )
 
 
+def script_line(head: bytes) -> tuple[str, str, str]:
+    """The interpreter in the `#!` line of a script as the kernel reads it, a separator, and its arguments.
+
+    Only blanks and tabs separate words, and the interpreter must end within 256 bytes (fs/binfmt_script.c). A
+    carriage return is a part of the name.
+    """
+    line, newline, _ = head[2:_SCRIPT_LINE].partition(b"\n")
+    words = line.replace(b"\t", b" ").strip(b" ").partition(b" ")
+    if not newline and not words[1] and len(head) >= _SCRIPT_LINE:
+        return "", "", ""
+    return os.fsdecode(words[0].partition(b"\0")[0]), " ", os.fsdecode(words[2])
+
+
 def _script_needs(head: bytes) -> _Needs:
     """Take a `#!` line apart; `env` is followed to the program that it starts."""
-    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
-    if not words:
+    interpreter, _, rest = script_line(head)
+    if not interpreter:
         return _Needs()
+    words = [interpreter, *rest.split()]
     programs = words[:1]
     if posixpath.basename(words[0]) == "env":
         programs += [word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]

@@ -28,6 +28,14 @@ _HEAD = 0x8800
 _LIMIT = 64 << 30
 _CPIO = (b"070701", b"070702")
 _GPT = b"EFI PART"
+# Types of partitions that have no name of their own.
+_TYPES = {
+    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": "EFI system",
+    "21686148-6449-6E6F-744E-656564454649": "BIOS boot",
+    "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F": "swap",
+    "0FC63DAF-8483-4772-8E79-3D69D8477DE4": "Linux",
+    "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7": "Microsoft basic data",
+}
 
 
 class OpenedImage(msgspec.Struct, frozen=True):
@@ -247,9 +255,9 @@ def _disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
     parts: list[Part] = []
     for each in table.partitions:
         known = ext_reader.identify(file, each.offset)
-        what = known.kind if known else each.type
+        what = known.kind if known else _TYPES.get(each.type, each.type)
         parts.append(Part(f"p{each.number} ({what})", each.offset, each.size))
-        if known:
+        if known or ext_reader.begins(file, each.offset):  # one that is damaged says so when it is read
             readable[f"p{each.number}"] = each
     words = f"disk with {table.label.upper()}: " + ", ".join(part.name for part in parts)
     return OpenedImage(

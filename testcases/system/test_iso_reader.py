@@ -18,7 +18,7 @@ from harness.core.errors import ConfigError
 from harness.formats.iso import isohybrid
 from harness.formats.iso.boot import describe
 from harness.formats.iso.reader import members
-from harness.image.checks.iso import problems
+from harness.image.checks.iso import WAYS, check_iso
 from harness.recipe import Iso, MenuEntry
 from testcases.system.test_iso import Shelf, link, regular, shelf, write
 
@@ -31,6 +31,11 @@ __all__ = ["shelf"]
 SECTOR = 2048
 NAME = "A Name of Some Length.text"
 FILES = ("program", NAME)
+
+
+def problems(path: Path) -> list[str]:
+    """What keeps an image from booting in any way."""
+    return [finding.what for finding in check_iso(path, WAYS) if not finding.good]
 
 
 @pytest.fixture
@@ -183,10 +188,16 @@ def test_catalogs_of_several_sections(stick: Path) -> None:
 def test_foreign_images_that_do_not_boot_are_told(foreign: Callable[..., Path]) -> None:
     found = " ".join(problems(foreign()))
     assert "does not boot from CD" in found
-    assert "does not boot from a USB stick" in found
+    assert "does not boot from USB" in found
 
 
-@pytest.mark.parametrize("read", [members, problems, lambda path: [describe(path)]])
+def test_what_an_image_is_not_made_for_is_a_remark(foreign: Callable[..., Path]) -> None:
+    found = list(check_iso(foreign()))
+    assert [finding.good for finding in found] == [None] * 4
+    assert [finding.good for finding in check_iso(foreign(), WAYS[:1])] == [False, None, None, None]
+
+
+@pytest.mark.parametrize("read", [members, check_iso, lambda path: [describe(path)]])
 def test_what_is_no_iso_image_is_said(tmp_path: Path, read: Callable[[Path], object]) -> None:
     path = tmp_path / "file"
     for content in (b"", b"text", os.urandom(100_000), bytes(100_000)):

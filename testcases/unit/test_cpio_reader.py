@@ -171,7 +171,7 @@ def test_archive_that_is_split_over_streams() -> None:
     """gunzip would take it, the kernel does not."""
     archive = small()
     image = gzip.compress(archive[:200]) + gzip.compress(archive[200:])
-    with pytest.raises(cpio_reader.CpioError, match=r"unpacked from the gzip stream at byte 0, byte 200"):
+    with pytest.raises(cpio_reader.CpioError, match=r"goes on in a second gzip stream"):
         unpack(image)
 
 

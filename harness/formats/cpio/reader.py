@@ -29,6 +29,13 @@ __all__ = ["CpioError", "Segment", "members", "segments"]
 
 # What a compressed image may unpack to when the caller does not say: more than any guest's memory so far.
 UNPACKED_LIMIT = 8 << 30
+# Programs that make one stream.
+_ONE_STREAM = {
+    "gzip": "gzip or pigz over all of it at once",
+    "bzip2": "bzip2 instead of pbzip2",
+    "xz": "xz --check=crc32 over all of it at once",
+    "zstd": "zstd instead of pzstd",
+}
 _ARCHIVES_MAX = 1 << 16  # in one stream; bounds the memory that a forged one takes
 
 
@@ -56,7 +63,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 def segments(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> list[Segment]:
     """The parts of an image, in order; arguments and errors are those of `members`."""
-    return [segment for segment, _ in _segments(file, limit)]
+    return [segment for segment, _ in segments_and_archives(file, limit=limit)]
 
 
 def members(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> Iterator[Member]:
@@ -74,7 +81,7 @@ def members(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> Iterator[Member]:
             more than `limit`; checksums are looked at when the content is read.
         InfraError: There is no room for what is unpacked.
     """
-    for _, archives in _segments(file, limit):
+    for _, archives in segments_and_archives(file, limit=limit):
         for archive in archives:
             for record in archive.records():
                 yield _member(archive, record)
@@ -106,8 +113,10 @@ def _member(archive: Archive, record: Record) -> Member:
     )
 
 
-def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archive]]]:
-    """Each segment with its archives."""
+def segments_and_archives(
+    file: BinaryIO, *, limit: int = UNPACKED_LIMIT
+) -> Iterator[tuple[Segment, list[Archive]]]:
+    """Each part of an image with its archives; arguments and errors are those of `members`."""
     source = ArchiveSource(file, str(getattr(file, "name", "the archive")))
     behind_plain = False
     offset = source.skip_zeros(0)
@@ -125,22 +134,36 @@ def _segments(file: BinaryIO, limit: int) -> Iterator[tuple[Segment, list[Archiv
         else:
             inner, end = _unpacked(source, offset, limit)
             limit -= inner.size
-            archives = _archives(inner)
+            try:
+                found = _archives(inner)
+            except CpioError as error:
+                if compression.detect(source.up_to(end, 21)) == kind:
+                    raise _in_pieces(source, end, kind) from error
+                raise
             yield (
                 Segment(
                     offset,
                     end - offset,
                     kind,
-                    archives[0].kind,
+                    found[0].kind,
                     inner.size,
-                    sum(archive.members for archive in archives),
+                    sum(archive.members for archive in found),
                     compression.objection(start),
                 ),
-                archives,
+                found,
             )
             size = end - offset
         behind_plain = kind == "none"
         offset = source.skip_zeros(offset + size)
+
+
+def _in_pieces(source: ArchiveSource, offset: int, kind: str) -> CpioError:
+    """The error for an archive that goes on in another stream, as pbzip2 and pzstd make it."""
+    error = source.error(
+        offset, f"the archive goes on in a second {kind} stream, and the kernel takes an archive in one"
+    )
+    error.hint = f"pack it anew as one stream: {_ONE_STREAM.get(kind, kind)}"
+    return error
 
 
 def _unpacked(source: ArchiveSource, offset: int, limit: int) -> tuple[ArchiveSource, int]:

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.cpio import FIELDS, HEADER_SIZE, NEWC, TRAILER
+from harness.formats.magic import HEAD, kind_of
 from harness.formats.order import PATH_MAX
 
 if TYPE_CHECKING:
@@ -169,8 +170,7 @@ class ArchiveSource:
         if len(header) < 6:
             raise self.error(self.size, "the archive is cut off: it has no trailer")
         if header[:6] not in {NEWC, _CRC}:
-            problem = f"{header[:6]!r} starts neither a newc header nor a compressed stream that is known"
-            raise self.error(offset, problem)
+            raise self._stranger(offset)
         if len(header) < HEADER_SIZE:
             raise self.error(self.size, "the archive is cut off in a header")
         try:
@@ -203,6 +203,17 @@ class ArchiveSource:
             checksum=checksum,
             end=end,
         )
+
+    def _stranger(self, offset: int) -> CpioError:
+        """The error for what the kernel does not unpack."""
+        head = self.up_to(offset, HEAD)
+        kind = kind_of(head)
+        known = f"there is {kind.words}, and" if kind.hint else ""
+        error = self.error(
+            offset, f"{known} {head[:6]!r} starts neither a newc header nor a compressed stream that is known"
+        )
+        error.hint = kind.hint
+        return error
 
     def _name(self, offset: int, size: int) -> str:
         if not 1 <= size <= PATH_MAX:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["ExtError", "ExtFilesystem", "identify", "members", "names", "walk"]
+__all__ = ["ExtError", "ExtFilesystem", "begins", "identify", "members", "names", "walk"]
 
 _ROOT = 2
 _PATH_MAX = 1 << 16  # bytes; the kernel's own limit for what a program can name is 4096
@@ -34,6 +34,12 @@ def identify(file: BinaryIO, offset: int = 0) -> ExtFilesystem | None:
         return ext_superblock.read(file, offset).about
     except ExtError:
         return None
+
+
+def begins(file: BinaryIO, offset: int) -> bool:
+    """Whether a filesystem is meant to be at a byte of a file, sound or not."""
+    file.seek(offset + 1024 + 56)
+    return file.read(2) == b"\x53\xef"
 
 
 def members(file: BinaryIO, offset: int = 0, room: int | None = None) -> Iterator[Member]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from harness.formats.tree import Entry
 from harness.image.checks.kernel_checks import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harness.formats.lookup import MemberTree
     from harness.formats.member import Member
@@ -25,6 +24,8 @@ _OTHER_MACHINES = {8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm", 183
 _PROGRAM_MAX = 256 << 20  # no program is larger, and it is read into memory
 _HEAD = 4096
 _CONSOLE = (5, 1)
+_NESTED_MAX = 5  # scripts that run each other; the kernel gives up then (fs/exec.c)
+_PROGRAM_TYPES = (b"\2\0", b"\3\0")  # ET_EXEC, ET_DYN
 
 
 def check_init(tree: MemberTree, kernel: Seed | None, init: str, *, root: str = "") -> Iterator[Finding]:
@@ -48,14 +49,17 @@ def check_init(tree: MemberTree, kernel: Seed | None, init: str, *, root: str = 
     if not member.is_file:
         yield Finding(False, f"{shown} is no file", "it must be a program or a script")
         return
+    bad = [*_check_file(shown, member, entries.head(init)), *_check_script(entries, shown, init, kernel)]
+    if bad:
+        yield from bad
+        return
     try:
         needed = elf.needed_files(entries, [init])
     except ConfigError as error:
         yield Finding(False, f"{shown} cannot start: {error.message}", error.hint or "put a sound file in")
         return
-    bad = [*_check_file(shown, member, entries.head(init)), *_check_script(entries, shown, init, kernel)]
     machines = {path: machine for path in needed if (machine := _machine(entries.head(path)))}
-    bad += _check_machines(shown, machines, kernel)
+    bad = [*_check_machines(shown, machines, kernel), *_check_loader(entries, shown, init, needed)]
     yield from bad
     if not bad:
         others = len(needed) - 1
@@ -67,21 +71,17 @@ def _check_file(shown: str, member: Member, head: bytes) -> Iterator[Finding]:
     if not member.mode & 0o111:
         hint = "give it mode 0o755: the kernel only says `Failed to execute`, and starts the next shell"
         yield Finding(False, f"{shown} is not executable (mode {member.mode & 0o7777:04o})", hint)
-    if not head.startswith((b"#!", b"\x7fELF")):
+    if head.startswith(elf.MAGIC) and head[16:18] not in _PROGRAM_TYPES:
+        yield Finding(False, f"{shown} is an ELF file, but no program", "link it: it is an object or a core")
+    if not head.startswith((b"#!", elf.MAGIC)):
         hint = "it must be an ELF program, or begin with #! and the path of its interpreter"
         yield Finding(False, f"{shown} is neither a program nor a script", hint)
 
 
 def _check_script(entries: _Entries, shown: str, init: str, kernel: Seed | None) -> Iterator[Finding]:
-    head = entries.head(init)
-    if not head.startswith(b"#!"):
+    """Check the interpreters of a script, which may be scripts themselves."""
+    if not entries.head(init).startswith(b"#!"):
         return
-    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
-    interpreter = entries.find(words[0]) if words else None
-    if interpreter is None:
-        yield Finding(False, f"{shown} has a #! line without an interpreter", "name one, such as #!/bin/sh")
-    elif not interpreter.mode & 0o111:
-        yield Finding(False, f"{words[0]}, which runs {shown}, is not executable", "give it mode 0o755")
     if kernel and kernel.lacks("BINFMT_SCRIPT"):
         name = kernel.image.path.name
         yield Finding(
@@ -89,6 +89,41 @@ def _check_script(entries: _Entries, shown: str, init: str, kernel: Seed | None)
             f"{shown} is a script, and kernel {name} is built without BINFMT_SCRIPT",
             "use a program as init",
         )
+    at, name = init, shown
+    for _ in range(_NESTED_MAX):
+        path = elf.script_line(entries.head(at))[0]
+        if path.endswith("\r"):
+            what = f"{name} has the line ends of Windows: the kernel looks for {path!r}"
+            yield Finding(False, what, f"convert it: sed -i 's/\\r$//' {at}")
+            return
+        if not path:
+            yield Finding(
+                False, f"{name} has a #! line without an interpreter", "name one, such as #!/bin/sh"
+            )
+            return
+        interpreter = entries.find(path)
+        if interpreter is None:
+            return  # what is missing is said with all else that is
+        head = entries.head(path)
+        if not interpreter.mode & 0o111:
+            yield Finding(False, f"{path}, which runs {name}, is not executable", "give it mode 0o755")
+        if not head.startswith((b"#!", elf.MAGIC)):
+            what = "neither a program nor a script" if head else "empty"
+            hint = "put the real one in; the kernel only says `error -8`"
+            yield Finding(False, f"{path}, which runs {name}, is {what}", hint)
+        if not head.startswith(b"#!"):
+            return
+        at, name = path, path
+    yield Finding(False, f"{shown} is run by more than {_NESTED_MAX} scripts", "use a program as interpreter")
+
+
+def _check_loader(entries: _Entries, shown: str, init: str, needed: Sequence[str]) -> Iterator[Finding]:
+    """Check that what loads and links programs is a program: the kernel starts it first."""
+    for path in needed:
+        loader = elf.loader(entries[path]) if entries.head(path).startswith(elf.MAGIC) else ""
+        if loader and not entries.head(loader).startswith(elf.MAGIC):
+            user = shown if path == init else f"/{path}"
+            yield Finding(False, f"{loader}, which loads {user}, is no ELF program", "put the real one in")
 
 
 def _check_machines(

@@ -1,4 +1,4 @@
-"""What keeps an ISO image from booting, in sentences: most of it would be a silent hang."""
+"""Checks whether an ISO image boots, and from what."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from harness.formats.iso import isohybrid
 from harness.formats.iso.boot import IsoBoot, describe
 from harness.formats.iso.reader import members
 from harness.formats.lookup import MemberTree
+from harness.image.checks.kernel_checks import Finding
 from harness.kernel.bzimage import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from harness.formats.member import Member
 
@@ -28,46 +29,80 @@ _NAMED = re.compile(
 )
 _ISOLINUX_RECORD = b"isolinux.bin missing or corrupt"  # words of its boot record
 _PLACE = 432  # where that boot record has the place of isolinux.bin, in sectors of 512 bytes
-_PLATFORMS = ("BIOS", "UEFI")
+_OTHER_ROOT = re.compile(r"^\s*(set\s+root=|search\b|root\s)", re.MULTILINE)  # GRUB looks at another disk
+_AGAIN = "build it or fetch it again"
+_OTHER = "boot it in another way, or take another image"
+WAYS = ("from CD by BIOS", "from CD by UEFI", "from USB by BIOS", "from USB by UEFI")
 
 
-def problems(path: Path) -> Iterator[str]:
-    """Yield what keeps an image from booting from CD or USB, by BIOS or UEFI.
+def check_iso(path: Path, ways: Collection[str] = ()) -> Iterator[Finding]:
+    """Find what keeps an image from booting.
+
+    An image is not worse for what it was not made for: without a boot loader for UEFI, say, a remark is made.
+
+    Args:
+        path: The image.
+        ways: Those of `WAYS` in which it must boot.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: It cannot be read, or is no ISO image.
     """
     boot = describe(path)
     if boot.size < boot.volume:
-        yield f"it is cut off: it has {boot.size} bytes, and its volume descriptor says {boot.volume}"
-    yield from _catalog(path, boot)
-    yield from _record(boot)
+        yield _bad(f"it is cut off: it has {boot.size} bytes, and its volume descriptor says {boot.volume}")
+    if boot.record.endswith(isohybrid.SIGNATURE):
+        yield from _record(boot)
+    lacking = _lacking(boot)
+    for way, what in lacking.items():
+        yield Finding(False if way in ways else None, f"{what}, so that it does not boot {way}", _OTHER)
+    if boot.catalog is not None:
+        yield from _catalog(path, boot)
     try:
         yield from _menus(path)
     except ConfigError as error:
-        yield error.message
+        yield _bad(error.message)
+    if able := [way for way in WAYS if way not in lacking]:
+        yield Finding(True, f"it is made to boot {', '.join(able)}")
 
 
-def _catalog(path: Path, boot: IsoBoot) -> Iterator[str]:
-    """What keeps it from booting as a CD."""
-    if boot.catalog is None:
-        yield "it has no El Torito boot catalog, so that it does not boot from CD"
-        return
-    if boot.catalog >= boot.size:
-        yield f"its boot catalog is said to be at byte {boot.catalog}, which is outside of the image"
-        return
-    if not boot.sound:
-        yield f"its boot catalog at byte {boot.catalog} is damaged: no firmware takes it"
-        return
-    for platform in _PLATFORMS:
-        entries = [entry for entry in boot.entries if entry.platform == platform and entry.bootable]
-        if not entries:
-            yield f"its boot catalog has nothing for {platform}, which does not boot it from CD"
-        for entry in entries:
-            if not entry.offset or entry.offset + entry.size > boot.size:
-                yield f"its boot loader for {platform} at byte {entry.offset} lies outside of the image"
-            elif problem := _loader(path, platform, entry.offset):
-                yield problem
+def _bad(what: str) -> Finding:
+    return Finding(False, what, _AGAIN)
+
+
+def _lacking(boot: IsoBoot) -> dict[str, str]:
+    """The ways in which an image does not boot, and what it has not."""
+    lacking = {}
+    started = {entry.platform for entry in boot.entries if entry.bootable}
+    for platform in ("BIOS", "UEFI"):
+        if boot.catalog is None:
+            lacking[f"from CD by {platform}"] = "it has no El Torito boot catalog"
+        elif boot.sound and platform not in started:
+            lacking[f"from CD by {platform}"] = f"its boot catalog has nothing for {platform}"
+    if not boot.record.endswith(isohybrid.SIGNATURE):
+        what = "it has no boot record (isohybrid)"
+        return lacking | {way: what for way in WAYS if "USB" in way}
+    if not boot.slices and not boot.gpt:
+        lacking[WAYS[2]] = "its boot record has no partition"
+    if not boot.gpt and all(each.type != isohybrid.EFI_SYSTEM_TYPE for each in boot.slices):
+        lacking[WAYS[3]] = "its boot record has no EFI system partition"
+    return lacking
+
+
+def _catalog(path: Path, boot: IsoBoot) -> Iterator[Finding]:
+    """What is wrong with how it boots as a CD."""
+    if boot.catalog is not None and boot.catalog >= boot.size:
+        yield _bad(f"its boot catalog is said to be at byte {boot.catalog}, which is outside of the image")
+    elif not boot.sound:
+        yield _bad(f"its boot catalog at byte {boot.catalog} is damaged: no firmware takes it")
+    for entry in boot.entries:
+        if not entry.bootable or entry.platform not in {"BIOS", "UEFI"}:
+            continue
+        if not entry.offset or entry.offset + entry.size > boot.size:
+            yield _bad(
+                f"its boot loader for {entry.platform} at byte {entry.offset} lies outside of the image"
+            )
+        elif problem := _loader(path, entry.platform, entry.offset):
+            yield _bad(problem)
 
 
 def _loader(path: Path, platform: str, offset: int) -> str:
@@ -86,48 +121,50 @@ def _is_fat(sector: bytes) -> bool:
     return sector.endswith(isohybrid.SIGNATURE) and sector[:1] in {b"\xeb", b"\xe9"}
 
 
-def _record(boot: IsoBoot) -> Iterator[str]:
-    """What keeps it from booting as a USB stick."""
-    if not boot.record.endswith(isohybrid.SIGNATURE):
-        yield "it has no boot record (isohybrid), so that it does not boot from a USB stick"
-        return
-    if not boot.slices and not boot.gpt:
-        yield "its boot record has no partition, and many firmwares do not boot such a USB stick"
-        return
+def _record(boot: IsoBoot) -> Iterator[Finding]:
+    """What is wrong with how it boots as a USB stick."""
     end = max((each.offset + each.size for each in boot.slices), default=boot.volume)
     if end < boot.volume:
-        yield f"the partitions in its boot record end at byte {end}, before the volume's end at {boot.volume}"
+        what = (
+            f"the partitions in its boot record end at byte {end}, before the volume's end at {boot.volume}"
+        )
+        yield Finding(None, what, _OTHER)
     for number, each in enumerate(boot.slices, start=1):
         if each.type == isohybrid.EFI_SYSTEM_TYPE and each.offset + each.size > boot.size:
-            yield f"partition {number} of its boot record, for UEFI, goes on after the image's end"
-    if not boot.gpt and all(each.type != isohybrid.EFI_SYSTEM_TYPE for each in boot.slices):
-        yield "its boot record has no EFI system partition, so that UEFI does not boot it from a USB stick"
+            yield _bad(f"partition {number} of its boot record, for UEFI, goes on after the image's end")
     bios = [entry.offset for entry in boot.entries if entry.platform == "BIOS"]
     if bios and _ISOLINUX_RECORD in boot.record:
         (sector,) = struct.unpack_from("<I", boot.record, _PLACE)
         if sector * isohybrid.SECTOR != bios[0]:
             looks = sector * isohybrid.SECTOR
-            yield f"its boot record looks for isolinux.bin at byte {looks}, and it is at {bios[0]}"
+            yield _bad(f"its boot record looks for isolinux.bin at byte {looks}, and it is at {bios[0]}")
 
 
-def _menus(path: Path) -> Iterator[str]:
+def _menus(path: Path) -> Iterator[Finding]:
     """What its menus name and does not work."""
     tree = MemberTree(members(path))
     named: dict[str, set[str]] = {}
+    elsewhere: set[str] = set()  # what a menu may take from another disk
     for place, member in tree.members.items():
         if member.is_file and place.rpartition("/")[2].lower() in _MENUS and member.size <= _MENU_MAX:
             text = b"".join(member.blocks()).decode("utf-8", "replace")
             for match in _NAMED.finditer(text):
                 named.setdefault(match["path"], set()).add(match["what"].lower())
+                if _OTHER_ROOT.search(text):
+                    elsewhere.add(match["path"])
     for place, kinds in sorted(named.items()):
         found = tree.find(place.strip("/")) or tree.find(place.strip("/").lower())
         if found is None or not found.is_file:
-            yield f"its boot menu starts {place}, which is not in the image"
+            what = f"its boot menu starts {place}, which is not in the image"
+            if place in elsewhere:
+                yield Finding(None, f"{what}; it may be on another disk", _OTHER)
+            else:
+                yield _bad(what)
         elif "initrd" not in kinds and not place.lower().endswith((".c32", ".bin")):
             yield from _kernel(place, found)
 
 
-def _kernel(place: str, member: Member) -> Iterator[str]:
+def _kernel(place: str, member: Member) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory, "kernel")
         try:
@@ -135,4 +172,4 @@ def _kernel(place: str, member: Member) -> Iterator[str]:
                 file.writelines(member.blocks())
             inspect(copy)
         except ConfigError as error:
-            yield f"its boot menu starts {place}: {error.message.replace(str(copy), place)}"
+            yield _bad(f"its boot menu starts {place}: {error.message.replace(str(copy), place)}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
+from harness.formats.cpio.unpacking import unpack
+from harness.formats.disk.tools import run_tool
 from harness.formats.lookup import MemberTree
 from harness.formats.opened import open_image
 from harness.image.checks.init_checks import check_console, check_init
@@ -12,9 +15,11 @@ from harness.image.checks.kernel_checks import Finding, check_carried, check_com
 from harness.image.checks.table_checks import check_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from harness.formats.cpio.unpacking import Unpacking
+    from harness.formats.ext.superblock import ExtFilesystem
     from harness.formats.member import Member
     from harness.formats.opened import OpenedImage
     from harness.image.checks.kernel_checks import Seed
@@ -27,7 +32,12 @@ _ROOT_INITS = ("sbin/init", "etc/init", "bin/init", "bin/sh")
 
 
 def verify(
-    image: OpenedImage, *, kernel: Seed | None = None, cpu: str = "", init: str = ""
+    image: OpenedImage,
+    *,
+    kernel: Seed | None = None,
+    cpu: str = "",
+    init: str = "",
+    ways: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Check an image, and that a kernel could start what is in it.
 
@@ -36,6 +46,7 @@ def verify(
         kernel: The kernel that is to boot with it, if known.
         cpu: QEMU's processor model that is to run the kernel, if known.
         init: Path of the init, instead of those that kernels look for.
+        ways: In which an ISO image must boot, of `checks.iso.WAYS`.
     """
     if kernel:
         yield from check_kernel(kernel, cpu)
@@ -47,11 +58,12 @@ def verify(
     yield Finding(True, f"{image.format}: all {len(tree.members)} entries can be read")
     match image.kind:
         case "cpio":
-            yield from _check_initramfs(image, tree, kernel, init)
+            with _unpacking(image) as (unpacking, unpacked):
+                yield from _check_initramfs(unpacking, unpacked, kernel, init or _RAM_INIT)
         case "ext" | "disk":
             yield from _check_disk(image, tree, kernel, init)
         case "iso":
-            yield from _check_iso(image)
+            yield from _check_iso(image.raw, ways)
     yield from check_carried(tree)
 
 
@@ -77,15 +89,14 @@ def problems_for_boot(initramfs: Path, kernel: KernelImage, *, command_line: str
     findings = list(check_kernel(known, cpu))
     with open_image(initramfs) as image:
         try:
-            tree = MemberTree(image.members())
+            with _unpacking(image) as (unpacking, tree):
+                init = options.get("rdinit", _RAM_INIT).lstrip("/")
+                # Without an init here the kernel goes on to the root that it is told.
+                if tree.find(init) or "root" not in options:
+                    findings += _check_initramfs(unpacking, tree, known, init)
+                findings += check_carried(tree)
         except ConfigError as error:
             findings.append(Finding(False, error.message, error.hint or _AGAIN))
-        else:
-            init = options.get("rdinit", _RAM_INIT).lstrip("/")
-            # Without an init here the kernel goes on to the root that it is told.
-            if tree.find(init) or "root" not in options:
-                findings += _check_initramfs(image, tree, known, init)
-            findings += check_carried(tree)
     return [finding for finding in findings if finding.good is False]
 
 
@@ -98,20 +109,43 @@ def _read_all(image: OpenedImage) -> Iterator[Member]:
         yield member
 
 
-def _check_initramfs(
-    image: OpenedImage, tree: MemberTree, kernel: Seed | None, init: str
-) -> Iterator[Finding]:
-    from harness.formats.cpio import reader as cpio_reader
-
+@contextmanager
+def _unpacking(image: OpenedImage) -> Iterator[tuple[Unpacking, MemberTree]]:
+    """What the kernel makes of an initramfs; contents can be read until the `with` block ends."""
     with image.raw.open("rb") as file:
-        segments = cpio_reader.segments(file)
-    for segment in segments:
+        unpacking = unpack(file)
+        yield unpacking, MemberTree(unpacking.members)
+
+
+def _check_initramfs(
+    unpacking: Unpacking, tree: MemberTree, kernel: Seed | None, init: str
+) -> Iterator[Finding]:
+    for segment in unpacking.segments:
         if segment.objection:
             yield Finding(False, f"segment at byte {segment.offset}: {segment.objection}", "compress it anew")
     if kernel:
-        yield from check_compression({segment.compression for segment in segments}, kernel)
-    yield from check_init(tree, kernel, init or _RAM_INIT)
+        yield from check_compression({segment.compression for segment in unpacking.segments}, kernel)
+    yield from _check_unpacking(unpacking)
+    yield from check_init(tree, kernel, init)
     yield check_console(tree)
+
+
+def _check_unpacking(unpacking: Unpacking) -> Iterator[Finding]:
+    if unpacking.dropped:
+        path, why = next(iter(unpacking.dropped.items()))
+        more = len(unpacking.dropped) - 1
+        others = f", and {more} more" if more else ""
+        yield Finding(
+            False,
+            f"the kernel leaves out {path} without a word: {why}{others}",
+            "pack each directory before what is in it: find . | sort | cpio -o -H newc",
+        )
+    for a, b in unpacking.mixed[:1]:
+        yield Finding(
+            False,
+            f"{a} and {b} have one inode number and different contents: the kernel gives both the later one",
+            "number them anew: cpio -o -H newc --renumber-inodes",
+        )
 
 
 def _check_disk(image: OpenedImage, tree: MemberTree, kernel: Seed | None, init: str) -> Iterator[Finding]:
@@ -140,17 +174,28 @@ def _check_filesystems(image: OpenedImage) -> Iterator[Finding]:
         for name, offset in places:
             known = ext_reader.identify(file, offset)
             if known and known.state != "clean":
-                yield Finding(False, f"{name} says: {known.state}", "check it with e2fsck -f")
+                yield _check_unclean(image.raw, name, offset, known)
 
 
-def _check_iso(image: OpenedImage) -> Iterator[Finding]:
-    from harness.image.checks import iso as iso_problems
+def _check_unclean(path: Path, name: str, offset: int, known: ExtFilesystem) -> Finding:
+    """Have e2fsck look at a filesystem that says that it may not be sound."""
+    said = f"{name} says: {known.state}"
+    if "needs_recovery" in known.features:
+        said += "; its journal has changes that are not seen here"
+    try:
+        asked = run_tool(["e2fsck", "-fn", f"{path}?offset={offset}"], "e2fsprogs")
+    except ConfigError:
+        return Finding(None, f"{said}; e2fsck is not installed, and could say whether that did harm")
+    if asked.returncode == 0:
+        return Finding(None, f"{said}; e2fsck finds nothing wrong")
+    problem = next((line for line in asked.stdout.splitlines() if line.endswith("? no")), "")
+    return Finding(False, f"{said}, and is damaged: {problem.removesuffix('? no')}", "mend it with e2fsck -f")
+
+
+def _check_iso(path: Path, ways: Collection[str]) -> Iterator[Finding]:
+    from harness.image.checks.iso import check_iso
 
     try:
-        bad = list(iso_problems.problems(image.raw))
+        yield from check_iso(path, ways)
     except ConfigError as error:
-        bad = [error.message]
-    for problem in bad:
-        yield Finding(False, problem, _AGAIN)
-    if not bad:
-        yield Finding(True, "boot catalog, partition table and menu are sound")
+        yield Finding(False, error.message, error.hint or _AGAIN)
