@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from harness.core.errors import ConfigError
 from harness.core.paths import data_root
 from harness.core.sizes import format_size, parse_size
-from harness.machine.spec import Bus, DiskBoot, MediumBoot
+from harness.machine.protocol import Firmware, Medium
+from harness.machine.spec import Bus, DiskBoot, MachineSpec, MediumBoot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +67,7 @@ def _inputs(built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot)
         "checks": _version_of_checks(),
         "image": next((image.digest for image in built.images.values() if image.path == booted), ""),
         "names": [booted.name if booted else "", plan.name],
-        "medium": isinstance(boot, MediumBoot),
+        "medium": _way(boot, spec) if isinstance(boot, MediumBoot) else "",
         "command-line": boot.command_line,
         "disk": spec.bus or "",
         "cpu": spec.cpu,
@@ -105,13 +106,19 @@ def _version_of_checks() -> str:
     return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
 
 
+def _way(boot: MediumBoot, spec: Spec) -> str:
+    """In which way the firmware must be able to boot a medium, as `checks.iso` calls it."""
+    firmware = spec.firmware if isinstance(spec, MachineSpec) else Firmware.BIOS
+    return f"from {'CD' if boot.medium == Medium.CD else 'USB'} by {firmware.upper()}"
+
+
 def _check(built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot) -> tuple[str, ...]:
     from harness.formats.opened import open_image
     from harness.image.checks.verify import problems_for_boot, verify
 
     if isinstance(boot, MediumBoot):
         with open_image(boot.image) as image:
-            problems = [finding for finding in verify(image) if finding.good is False]
+            problems = [each for each in verify(image, ways=(_way(boot, spec),)) if each.good is False]
         name = boot.image.name
     elif boot.initramfs is None:
         problems, name = [], ""  # the kernel mounts its root itself, and says what it does not find
