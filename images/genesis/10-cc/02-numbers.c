@@ -143,7 +143,7 @@ void shift_right64(int a, int a_high, int count, int is_unsigned)
 }
 
 /* Floating constants are kept as x87 extended numbers in three words: mantissa (low, high) with its leading one written
-   out, then sign and exponent (biased by 16383). A decimal constant is turned into a large integer of 16-bit limbs, least
+   out, then sign and exponent (biased by 16383, or 0 for denormal numbers, that have no leading one). A decimal constant is turned into a large integer of 16-bit limbs, least
    first, from which the mantissa is cut, rounded to the nearest even number. */
 
 int float_low;
@@ -256,7 +256,11 @@ void round_limbs(int exponent, int inexact, int bits, int least, int most)
         float_high = -2147483647 - 1;
         exponent = 16384;
     }
-    if (float_low | float_high)
+    if (exponent < -16382) {
+        shift_right64(float_low, float_high, -16382 - exponent, YES);
+        float_low = low_word;
+        float_high = high_word;
+    } else if (float_low | float_high)
         float_exponent = exponent + 16383;
 }
 
@@ -392,11 +396,12 @@ void float_from64(int low, int high, int is_unsigned, int size)
 /* Rounds the number in the float words to the precision of a type. */
 void round_float(int size)
 {
-    int sign;
+    int sign, exponent;
 
     sign = float_exponent & 32768;
-    if ((float_exponent & 32767) != 32767)
-        limbs_from64(float_low, float_high, (float_exponent & 32767) - 16383 - 63, size);
+    exponent = float_exponent & 32767;
+    if (exponent != 32767)
+        limbs_from64(float_low, float_high, (exponent ? exponent : 1) - 16383 - 63, size);
     float_exponent = float_exponent | sign;
 }
 

@@ -651,6 +651,7 @@ void skip_group(void)
     condition = input->source_conditions;
     for (;;) {
         input->source_at = skip_space(input->source_at);
+        error_line = input->source_line;
         if (*input->source_at == 0 && input->source_at >= input->source_end)
             fail("#endif expected before the end of the file");
         if (*input->source_at != '#' || !input->source_line_start) {
@@ -703,7 +704,7 @@ void directive(void)
     struct token *token;
     struct condition *condition;
     struct token *save_first, *save_last;
-    char *start;
+    char *start, *end;
     int which, is_true;
 
     save_first = list_first;
@@ -761,8 +762,10 @@ void directive(void)
         break;
     case DIRECTIVE_ERROR:
         start = skip_space(input->source_at);
-        skip_line();
-        fail_about("#error ", start, input->source_at - start - 1, "");
+        end = start;
+        while (*end != '\n' && end < input->source_end)
+            end++;
+        fail_about("#error ", start, end - start, "");
     default:
         fail_about("directive not implemented: #", token->token_text, token->token_length, "");
     }

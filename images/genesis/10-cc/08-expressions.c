@@ -198,7 +198,7 @@ struct node *float_number(char *text, int length, int is_hexadecimal)
 struct node *number(void)
 {
     char *text;
-    int length, base, i, digit, is_unsigned, longs, fits, low, high;
+    int length, base, i, digit, is_unsigned, longs, low, high, new_low, new_high;
 
     text = token->token_text;
     length = token->token_length;
@@ -213,22 +213,25 @@ struct node *number(void)
         if (text[i] == '.' || (text[i] | 32) == (base == 16 ? 'p' : 'e'))
             return float_number(text, length, base == 16);
     i = base == 16 ? 2 : 0;
-    set64(0, 0);
+    low = 0;
+    high = 0;
     for (; i < length && digit_value(text[i]) < (base == 16 ? 16 : 10); i++) {
         digit = digit_value(text[i]);
         if (digit >= base)
             fail_about("digit not octal in ", text, length, "");
-        low = low_word;
-        high = high_word;
-        multiply_words(high, base);
-        fits = high_word == 0;
         multiply64(low, high, base, 0);
         add64(low_word, high_word, digit, 0);
-        if (!fits)
-            fail_about("number too large: ", text, length, "");
+        if (high) {
+            new_low = low_word;
+            new_high = high_word;
+            divide_unsigned64(new_low, new_high, base, 0);
+            if (low_word != low || high_word != high)
+                fail_about("number too large: ", text, length, "");
+            set64(new_low, new_high);
+        }
+        low = low_word;
+        high = high_word;
     }
-    low = low_word;
-    high = high_word;
     is_unsigned = NO;
     longs = 0;
     for (; i < length; i++)

@@ -383,10 +383,21 @@ struct type *parse_suffixes(struct type *type)
     }
     expect(']', "']'");
     type = parse_suffixes(type);
-    if (!is_complete(type))
+    if (type->type_kind && !is_complete(type))
         fail("the type of an array's elements is not complete");
     nesting--;
     return array_of(type, count);
+}
+
+/* What a function returns or an array consists of may become known only outside of parentheses. */
+void check_results(struct type *type, struct type *outer)
+{
+    for (; type != outer; type = type->type_base)
+        if (type->type_base == outer && type->type_kind == TYPE_FUNCTION
+            && (outer->type_kind == TYPE_ARRAY || outer->type_kind == TYPE_FUNCTION))
+            fail("a function cannot return this type");
+        else if (type->type_base == outer && type->type_kind == TYPE_ARRAY && !is_complete(outer))
+            fail("the type of an array's elements is not complete");
 }
 
 struct type *parse_declarator(struct type *type)
@@ -407,6 +418,7 @@ struct type *parse_declarator(struct type *type)
         inner = parse_declarator(outer);
         expect(')', "')'");
         set_type(outer, parse_suffixes(type));
+        check_results(inner, outer);
     } else {
         if (kind == TOKEN_NAME) {
             declared_name = token->token_name;

@@ -66,7 +66,6 @@ void add_entry(void)
     start = name_of("__start")->name_linked;
     if (!start || start->symbol_section != SECTION_TEXT)
         start = name_of("main")->name_linked;
-    error_file = 0;
     if (!start || start->symbol_section != SECTION_TEXT)
         fail("no function main");
     start->symbol_used = YES;
@@ -160,9 +159,9 @@ void write_executable(char *path)
     struct buffer *file;
     int text_end, data_place, descriptor;
 
-    add_entry();
     add_builtins();
     place_tentative();
+    add_entry();
     constants_base = TEXT_BASE + HEADERS + round_up(text_section->buffer_used, 4);
     text_end = constants_base + constants_section->buffer_used - TEXT_BASE;
     data_place = round_up(text_end, 4);

@@ -1,0 +1,51 @@
+/* The library: memory, files, time, setjmp, text into numbers */
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+static jmp_buf buffer;
+static void deep(int n) { if (n) deep(n - 1); longjmp(buffer, 7); }
+static void at_end(void) { printf("bye\n"); }
+int main(int argc, char **argv)
+{
+    volatile int tries = 0;
+    char *blocks[50], *end, line[100];
+    int i, j;
+    FILE *file;
+    time_t day = 951782400;
+    if (setjmp(buffer) < 7) { tries++; deep(10); }
+    printf("%d\n", tries);
+    for (i = 0; i < 50; i++) { blocks[i] = malloc(i * 37 + 1); memset(blocks[i], i, i * 37 + 1); }
+    for (i = 0; i < 50; i += 2) free(blocks[i]);
+    for (i = 1; i < 50; i += 2) { blocks[i] = realloc(blocks[i], 5000); for (j = 0; j < i * 37 + 1; j++) assert(blocks[i][j] == i); }
+    printf("%ld %lu %lld %llu\n", strtol(" -42x", &end, 10), strtoul("0xfFz", 0, 16), strtoll("-9223372036854775808", 0, 10), strtoull("18446744073709551615", 0, 0));
+    printf("%s %ld %d\n", end, strtol("99999999999", 0, 10), errno == ERANGE);
+    printf("%ld %ld %ld\n", strtol("077", 0, 0), strtol("zz", 0, 36), strtol("none", &end, 10));
+    sprintf(line, "%s.tmp", argv[0]);
+    file = fopen(line, "w+");
+    for (i = 0; i < 3000; i++) fprintf(file, "line %d\n", i);
+    fseek(file, 10, SEEK_SET);
+    fwrite("XY", 1, 2, file);
+    fseek(file, 0, SEEK_SET);
+    printf("%s", fgets(line, sizeof line, file));
+    printf("%s", fgets(line, sizeof line, file));
+    printf("%ld ", ftell(file));
+    fseek(file, -5, SEEK_END);
+    i = fread(line, 1, 50, file); line[i] = 0;
+    printf("%d %s%d %ld\n", i, line, feof(file) != 0, ftell(file));
+    fclose(file);
+    sprintf(line, "%s.tmp", argv[0]);
+    printf("%d %d %d\n", remove(line), remove(line), errno == ENOENT);
+    printf("%s %s %s %d\n", strchr("abcabc", 'b'), strrchr("abcabc", 'b'), strstr("haystack", "st"), strncmp("abcd", "abce", 3));
+    memmove(line + 1, strcpy(line, "12345"), 5); line[6] = 0; printf("%s %d\n", line, memcmp("a\200", "a\1", 2) > 0);
+    { struct tm *tm = localtime(&day); printf("%d-%d-%d %d:%d:%d %d %d\n", tm->tm_year, tm->tm_mon, tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, tm->tm_wday, tm->tm_yday); }
+    { int a, b; char word[10]; printf("%d ", sscanf("12 abc 0x1f", "%d %s %x", &a, word, &b)); printf("%d %s %d\n", a, word, b); }
+    printf("%d\n", getenv("PATH") != 0);
+    atexit(at_end);
+    exit(argc + 4);
+}
