@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -39,4 +40,15 @@ def cc(first_cc: Path) -> Path:
     """The generation that cc makes of itself."""
     path = first_cc.with_name("cc")
     subprocess.run([first_cc, "-o", path, toolchain.CC / "whole.c"], check=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def libc_by_gcc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our library as one object file of the host's gcc."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    path = tmp_path_factory.mktemp("libc") / "libc.o"
+    sources = sorted(toolchain.LIBC.glob("*.c"))
+    toolchain.gcc(path, sources, "-r", "-DLIBC", "-D__CC__", *toolchain.HEADERS)
     return path

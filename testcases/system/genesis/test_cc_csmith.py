@@ -22,21 +22,13 @@ OPTIONS = ["--no-packed-struct", "--no-builtins"]
 PATIENCE = 5.0  # seconds for a program; csmith does not know whether one ends
 
 
-@pytest.fixture(scope="session")
-def libc_by_gcc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our library as one object file of the host's gcc."""
-    path = tmp_path_factory.mktemp("libc") / "libc.o"
-    toolchain.gcc_with_libc(path, [], "-r")
-    return path
-
-
 def compare(seed: int, cc: Path, libc_by_gcc: Path, directory: Path) -> bool:
     """Whether the program of that seed ended; asserts that it then did the same for both compilers."""
     program = directory / f"{seed}.c"
     with program.open("wb") as file:
         subprocess.run(["csmith", "--seed", str(seed), *OPTIONS], stdout=file, check=True)
     theirs, ours = directory / f"{seed}-gcc", directory / f"{seed}-cc"
-    headers = ["-nostdinc", f"-I{toolchain.LIBC}/include", f"-I{RUNTIME}"]
+    headers = [*toolchain.HEADERS, f"-I{RUNTIME}"]
     subprocess.run([*toolchain.GCC, *headers, "-o", theirs, program, libc_by_gcc], check=True)
     try:
         expected = subprocess.run([theirs], capture_output=True, timeout=PATIENCE, check=False)

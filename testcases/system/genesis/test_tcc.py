@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("genesis-cc")
 
 VERSION = "0.9.27+git20200814.62c30a4a-1"
-HEADERS = [f"-I{toolchain.GENESIS}/12-tcc", f"-I{toolchain.LIBC}/include"]
+HEADERS = [f"-I{toolchain.GENESIS}/08-tcc", f"-I{toolchain.LIBC}/include"]
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 GENESIS = Path(__file__).parents[3] / "images/genesis"
-CC = GENESIS / "10-cc"
-LIBC = GENESIS / "11-libc"
+CC = GENESIS / "06-cc"
+LIBC = GENESIS / "07-libc"
 # Files of cc in the order in which the first compiler reads them.
-PARTS = sorted(CC.glob("[0-9]*.c"))
+PARTS = [GENESIS / "05-tools/system.c", *sorted(CC.glob("[0-9]*.c"))]
 
 # What gcc needs beside a program of ours: the entry and the one function that cc and c0 have built in.
 SHIM = """
@@ -49,18 +49,15 @@ GCC = (
     *("-fno-pie", "-no-pie", "-fno-stack-protector", "-fno-strict-aliasing", "-fwrapv"),
 )
 
+# Options for our library's headers instead of the host's.
+HEADERS = ("-nostdinc", f"-I{LIBC}/include")
+
 
 def gcc(output: Path, sources: list[Path], *options: str) -> None:
     """Build i386 programs of ours with the host's gcc; `-DLIBC` adds what our library needs."""
     shim = output.with_suffix(".shim.c")
     shim.write_text(SHIM)
     subprocess.run([*GCC, *options, "-o", output, *sources, shim], check=True)
-
-
-def gcc_with_libc(output: Path, sources: list[Path], *options: str) -> None:
-    """Build a program with the host's gcc and our library."""
-    libc = sorted(LIBC.glob("*.c"))
-    gcc(output, [*sources, *libc], "-DLIBC", "-D__CC__", "-nostdinc", f"-I{LIBC}/include", *options)
 
 
 def cc(compiler: Path, output: Path, sources: list[Path], *options: str) -> None:

@@ -113,6 +113,7 @@ int main(int argc, char **argv)
 {
     int i;
 
+    program = "cc";
     text_section = new_buffer();
     constants_section = new_buffer();
     data_section = new_buffer();
