@@ -1,4 +1,4 @@
-"""pytest plugin: one run per kernel, or per cell of a matrix, a test for each of its stages and checks.
+"""pytest plugin: runs per kernel or cell, tests per stage and check.
 
 A test that asks for `bootstrap_run` is repeated for every kernel, with `--matrix` for every cell; one that
 also asks for `stage` or `check`, for every stage or check of the plan. All tests of one run go to one worker,

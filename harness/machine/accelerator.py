@@ -1,4 +1,4 @@
-"""Which accelerator works here: found out by booting a tiny guest, once per host.
+"""Chooses the accelerator by booting a tiny guest, once per host.
 
 `/dev/kvm` that opens proves nothing: in nested or filtered environments guests start and then hang.
 """
@@ -26,17 +26,11 @@ _PROBE_LIMIT = 5.0  # seconds; the guest needs a few milliseconds
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What a tiny guest showed about an accelerator.
+    """What a tiny guest showed about an accelerator."""
 
-    Attributes:
-        accelerator: Which one was tried.
-        works: Whether the guest ran.
-        reason: Why not, in QEMU's words.
-    """
-
-    accelerator: Accelerator
-    works: bool
-    reason: str = ""
+    accelerator: Accelerator  # which one was tried
+    works: bool  # whether the guest ran
+    reason: str = ""  # why not, in QEMU's words
 
 
 def probe(accelerator: Accelerator) -> Probe:

@@ -51,21 +51,13 @@ CONSOLE = {
 
 
 class Ends(msgspec.Struct, frozen=True):
-    """QEMU's ends of what the machine is attached to, as file descriptors.
+    """QEMU's ends of what the machine is attached to, as file descriptors."""
 
-    Attributes:
-        said: A pipe for what its serial port says.
-        typed: A pipe with what is typed to that.
-        monitor: QMP, a socket like the others.
-        bulk: Its virtio serial port, if it has one.
-        names: The port of its network where names are answered, if it has one.
-    """
-
-    said: int
-    typed: int
-    monitor: int
-    bulk: int | None = None
-    names: int | None = None
+    said: int  # a pipe for what its serial port says
+    typed: int  # a pipe with what is typed to that
+    monitor: int  # QMP, a socket like the others
+    bulk: int | None = None  # its virtio serial port, if it has one
+    names: int | None = None  # the port of its network where names are answered, if it has one
 
 
 def device_words(spec: MachineSpec) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Machines without a kernel of their own: chroot for root, bubblewrap for everybody."""
+"""Machines without a kernel of their own: chroot and bubblewrap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from harness.machine.process_tree import TreeMeter
 from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from harness.machine.protocol import ProcessorSample, Usage
@@ -159,9 +158,7 @@ class NativeMachine:
         self._meter = TreeMeter(self._process.pid)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End all processes and close the terminal."""
         if self._process.poll() is None:
             self._process.kill()  # the payload's first process dies with it, and all others with that

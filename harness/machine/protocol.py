@@ -1,4 +1,4 @@
-"""What every machine can do, and how it can end."""
+"""The interface of all machines, and how they end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Medium(StrEnum):
     CD = "cd"
     USB_XHCI = "usb-xhci"
     USB_EHCI = "usb-ehci"
-    BOARD = "board"  # a board's own, behind whatever controller it has
+    BOARD = "board"  # a board's own, behind a controller that is not known
 
 
 class Firmware(StrEnum):
@@ -97,52 +97,33 @@ def end_told_by(text: bytes) -> EndCause | None:
 
 
 class End(msgspec.Struct, frozen=True):
-    """The end of a machine.
+    """The end of a machine."""
 
-    Attributes:
-        cause: Who ended it.
-        detail: What is known beyond that: signal, exit status, last words on stderr.
-    """
-
-    cause: EndCause
-    detail: str = ""
+    cause: EndCause  # who ended it
+    detail: str = ""  # what is known beyond that: signal, exit status, last words on stderr
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a machine has consumed so far, in seconds.
+    """What a machine has consumed so far, in seconds."""
 
-    Attributes:
-        cpu: Processor time of the whole machine.
-        guest: Time during which the guest could run: wall time less the time that it waited for a core.
-            It stands still while a loaded host starves the guest, and runs while the guest idles.
-    """
-
-    cpu: float
+    cpu: float  # processor time of the whole machine
+    # Time during which the guest could run: wall time less the time that it waited for a core. It stands
+    # still while a loaded host starves the guest, and runs while the guest idles.
     guest: float
 
 
 class ProcessorSample(msgspec.Struct, frozen=True):
-    """One look at the boot processor and at what the machine did since the last look.
+    """One look at the boot processor and at what the machine did since the last look."""
 
-    Attributes:
-        halted: HLT: it waits for an interrupt.
-        interrupts: IF: interrupts can reach it.
-        privilege: CPL: 0 in the kernel or firmware, 3 in user space.
-        paging: Whether addresses are translated: not so in firmware, boot loaders and the simplest kernels.
-        at: Instruction pointer, without its segment.
-        cpu_share: Processor time of the machine per second of wall time since the last look.
-        read: Bytes read from disks so far.
-        written: Bytes written to disks so far.
-    """
-
-    halted: bool
-    interrupts: bool
-    privilege: int
-    cpu_share: float
-    written: int
-    read: int = 0
+    halted: bool  # HLT: it waits for an interrupt
+    interrupts: bool  # IF: interrupts can reach it
+    privilege: int  # CPL: 0 in the kernel or firmware, 3 in user space
+    cpu_share: float  # processor time of the machine per second of wall time since the last look
+    written: int  # bytes written to disks so far
+    read: int = 0  # bytes read from disks so far
+    # Whether addresses are translated: not so in firmware, boot loaders and the simplest kernels.
     paging: bool = True
-    at: int = 0
+    at: int = 0  # instruction pointer, without its segment
 
 
 class MachineRecord(msgspec.Struct, frozen=True):
@@ -167,7 +148,7 @@ class MachineRecord(msgspec.Struct, frozen=True):
 
 
 class Observed(Protocol):
-    """What whoever follows a run sees of its machine."""
+    """What is seen of a machine while its run is followed."""
 
     def poll(self) -> End | None:
         """How the machine ended, or None while it runs."""
@@ -204,15 +185,10 @@ class Snapshots(Protocol):
 
 
 class Machine(Observed, Protocol):
-    """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving.
+    """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving."""
 
-    Attributes:
-        command: What was started, for people.
-        bulk: Our end of the port for files, if the machine has one; from `__enter__` on.
-    """
-
-    command: tuple[str, ...]
-    bulk: socket.socket | None
+    command: tuple[str, ...]  # what was started, for people
+    bulk: socket.socket | None  # our end of the port for files, if the machine has one; from `__enter__` on
 
     def __enter__(self) -> Self:
         """Prepare the machine; nothing runs yet."""
@@ -220,7 +196,7 @@ class Machine(Observed, Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the machine, whatever happened, and free what it held."""
+        """Stop the machine in every case, and free what it held."""
 
     @property
     def transport(self) -> Transport:

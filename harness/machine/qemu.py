@@ -1,4 +1,4 @@
-"""A machine under QEMU: paused until console and monitor are attached, gone when we are gone."""
+"""A guest in a QEMU process, with its console and monitor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from io import FileIO
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from harness.machine.network.dns import Connection, Names, Question
@@ -32,7 +31,7 @@ MEMORY = "memory.zst"  # in a directory that holds a saved machine
 DISK = "disk.qcow2"  # there, and in that of a run
 
 _STOP_LIMIT = 10.0  # seconds between asking QEMU to end and killing it
-_UNLIMITED = 1 << 40  # bytes per second: QEMU saves at 128 MiB/s unless it is told that nobody minds
+_UNLIMITED = 1 << 40  # bytes per second: QEMU saves at 128 MiB/s unless it is told otherwise
 _POLL = 0.01  # seconds between looks at how far QEMU is with saving or loading
 
 
@@ -149,9 +148,7 @@ class QemuMachine:
                 start_new_session=True,  # Ctrl-C is for us; we end QEMU ourselves
             )
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End QEMU and close what was attached."""
         self._kill()
         self.poll()
@@ -185,7 +182,7 @@ class QemuMachine:
                 self._monitor.give(pipe, "memory")
                 self._monitor.execute("migrate", uri="fd:memory")
                 self._await_saved()
-            except BaseException:  # Ctrl-C too: nobody may wait for a stream that QEMU holds open for ever
+            except BaseException:  # Ctrl-C too: QEMU would hold the stream open for ever
                 with suppress(InfraError):
                     self._monitor.execute("migrate_cancel")
                 with suppress(InfraError):

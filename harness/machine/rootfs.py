@@ -1,7 +1,7 @@
-"""Root directories for machines without a kernel: filled from an image for one run, and gone after it.
+"""Root directories for chroot and bwrap, each for one run.
 
 Each has a lock that is held as long as its run or its payload lives. What a run that was killed left behind
-is known by a lock that nobody holds, and the next run removes it, and nothing else. Mounts are never left:
+is known by a lock that no process holds, and the next run removes it. Mounts are never left:
 they are in a namespace that ends with its processes.
 """
 
@@ -31,15 +31,10 @@ _PAUSE = 0.1  # seconds between them
 
 
 class Root(msgspec.Struct, frozen=True):
-    """A root directory.
+    """A root directory."""
 
-    Attributes:
-        path: The directory.
-        lock: The descriptor that holds its lock.
-    """
-
-    path: Path
-    lock: int
+    path: Path  # the directory
+    lock: int  # the descriptor that holds its lock
 
 
 @contextmanager
@@ -107,7 +102,7 @@ def sweep(base: Path, note: Callable[[str], None]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a root with all that is in it, whatever its modes; nothing that is mounted there.
+    """Remove a root with all that is in it, in spite of modes; nothing that is mounted there.
 
     Raises:
         InfraError: It cannot be removed.

@@ -1,4 +1,4 @@
-"""What a machine is made of: what it boots, its disks, memory and network."""
+"""Specifications of machines: what they boot, disks, memory, network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,12 @@ if TYPE_CHECKING:
 
 
 class DirectBoot(msgspec.Struct, frozen=True):
-    """A seed kernel that the machine loads itself.
+    """A seed kernel that the machine loads itself."""
 
-    Attributes:
-        kernel: The seed kernel.
-        initramfs: First root file system; None where the kernel mounts its root itself.
-        command_line: The seed kernel's command line.
-        unpacked: Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
-    """
-
-    kernel: Path
-    initramfs: Path | None
-    command_line: str
+    kernel: Path  # the seed kernel
+    initramfs: Path | None  # first root file system; None where the kernel mounts its root itself
+    command_line: str  # the seed kernel's command line
+    # Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
     unpacked: bool = False
 
     @property
@@ -36,17 +30,11 @@ class DirectBoot(msgspec.Struct, frozen=True):
 
 
 class MediumBoot(msgspec.Struct, frozen=True):
-    """A medium that the firmware boots; it holds kernel and initramfs.
+    """A medium that the firmware boots; it holds kernel and initramfs."""
 
-    Attributes:
-        image: The medium's content; the run cannot write to it.
-        medium: How it is attached; not DIRECT.
-        command_line: That of the kernel that the medium starts when nobody chooses.
-    """
-
-    image: Path
-    medium: Medium
-    command_line: str
+    image: Path  # the medium's content; the run cannot write to it
+    medium: Medium  # how it is attached; not DIRECT
+    command_line: str  # that of the kernel that the medium starts by default
 
 
 class Bus(StrEnum):
@@ -72,15 +60,10 @@ class Bus(StrEnum):
 
 
 class Drive(msgspec.Struct, frozen=True):
-    """A disk besides the machine's own.
+    """A disk besides the machine's own."""
 
-    Attributes:
-        image: Its content (raw); what the guest writes is dropped.
-        bus: Its controller.
-    """
-
-    image: Path
-    bus: Bus
+    image: Path  # its content (raw); what the guest writes is dropped
+    bus: Bus  # its controller
 
 
 class DiskBoot(msgspec.Struct, frozen=True):
@@ -98,31 +81,18 @@ class DiskBoot(msgspec.Struct, frozen=True):
 
 
 class MachineSpec(msgspec.Struct, frozen=True):
-    """What a machine is made of.
+    """What a machine is made of."""
 
-    Attributes:
-        boot: What it boots, and from where.
-        firmware: What runs first.
-        disk: Disk image; the run writes to an overlay that ends with it.
-        memory: In bytes.
-        cpu: QEMU's name of a processor model; empty for the accelerator's default.
-        accelerator: How the guest is executed.
-        network: What the guest reaches.
-        bulk: Whether it has a virtio serial port through which files leave the guest.
-        drives: Further disks. A machine that has any is not saved.
-        bus: The controller of its own disk; None where it is not known.
-    """
-
-    boot: DirectBoot | MediumBoot | DiskBoot
-    firmware: Firmware
-    disk: Path | None
-    memory: int
-    cpu: str
-    accelerator: Accelerator
-    network: Network = Network.NONE
-    bulk: bool = False
-    drives: tuple[Drive, ...] = ()
-    bus: Bus | None = None
+    boot: DirectBoot | MediumBoot | DiskBoot  # what it boots, and from where
+    firmware: Firmware  # what runs first
+    disk: Path | None  # disk image; the run writes to an overlay that ends with it
+    memory: int  # in bytes
+    cpu: str  # QEMU's name of a processor model; empty for the accelerator's default
+    accelerator: Accelerator  # how the guest is executed
+    network: Network = Network.NONE  # what the guest reaches
+    bulk: bool = False  # whether it has a virtio serial port through which files leave the guest
+    drives: tuple[Drive, ...] = ()  # further disks. A machine that has any is not saved
+    bus: Bus | None = None  # the controller of its own disk; None where it is not known
 
 
 class Spec(Protocol):
@@ -141,35 +111,23 @@ class Spec(Protocol):
 
 
 class NativeCall(msgspec.Struct, frozen=True):
-    """A program that runs without a kernel of its own.
+    """A program that runs without a kernel of its own."""
 
-    Attributes:
-        program: What is started, with its arguments.
-        environment: Its environment; there is no other.
-        root: The directory in the payload's root that is the root of this one; "" for that root itself.
-    """
-
-    program: tuple[str, ...]
-    environment: Mapping[str, str]
+    program: tuple[str, ...]  # what is started, with its arguments
+    environment: Mapping[str, str]  # its environment; there is no other
+    # The directory in the payload's root that is the root of this one; "" for that root itself.
     root: str = ""
 
 
 class NativeSpec(msgspec.Struct, frozen=True):
-    """What runs without a kernel of its own.
+    """What runs without a kernel of its own."""
 
-    Attributes:
-        kind: CHROOT or BWRAP.
-        image: The image whose files become the root.
-        calls: What is started in it, each when the one before has ended with status 0; one only for CHROOT.
-        memory: Bytes of address space that each of its processes may have.
-        inner: A directory that the first call goes into with chroot(1); "" if it does not.
-    """
-
-    kind: MachineKind
-    image: Path
+    kind: MachineKind  # CHROOT or BWRAP
+    image: Path  # the image whose files become the root
+    # What is started in it, each when the one before has ended with status 0; one only for CHROOT.
     calls: tuple[NativeCall, ...]
-    memory: int
-    inner: str = ""
+    memory: int  # bytes of address space that each of its processes may have
+    inner: str = ""  # a directory that the first call goes into with chroot(1); "" if it does not
 
     accelerator: ClassVar = Accelerator.NATIVE
     boot: ClassVar = None

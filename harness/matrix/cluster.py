@@ -24,7 +24,6 @@ from harness.matrix.transfer import Lacking, send, unload
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from harness.matrix.cells import Cell
     from harness.matrix.transfer import Cargo
@@ -113,9 +112,7 @@ class ClusterWorkers:
             )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Cancel what still goes on; the tasks then stop their guests."""
         self._client.cancel([remote.future for remote in self._remotes.values()], force=True)
         self._remotes.clear()

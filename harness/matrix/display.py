@@ -13,7 +13,6 @@ from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
     from rich.console import Console
 
@@ -71,9 +70,7 @@ class MatrixDisplay:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop showing, and leave the terminal as it was."""
         if self._live:
             self._live.stop()

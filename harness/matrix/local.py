@@ -21,7 +21,6 @@ from harness.matrix.queue import Job, Result
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from harness.matrix.cells import Cell
 
@@ -82,9 +81,7 @@ class LocalWorkers:
         """Nothing has to be started."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop what still goes on; the records say that it was stopped."""
         children = list(self._children.values())
         for child in children:

@@ -23,7 +23,6 @@ from harness.matrix.cells import Cell
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from harness.record.history import PastRun
 
@@ -117,9 +116,7 @@ class Queue:
         """It is open already."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self._connection.close()
 

@@ -212,7 +212,7 @@ class Shared(msgspec.Struct):
     cache: Path  # the cache directory
     runs: Path  # directory of the records
     progress: Progress  # where building is shown
-    # directory for files with the packages that went in; None where nobody wants them
+    # directory for files with the packages that went in; None where they are not wanted
     locks: Path | None = None
     _built: dict[tuple[object, ...], HarnessError | None] = msgspec.field(default_factory=dict)
     _cargo: dict[tuple[object, ...], Cargo] = msgspec.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""For which plans a kernel is good: what it was seen to do, and its configuration where nothing was seen."""
+"""Decides for which plans a kernel is good."""
 
 from __future__ import annotations
 
@@ -22,37 +22,22 @@ _HAD = ("initramfs", "elf", "scripts", "serial-console")
 
 
 class Advice(msgspec.Struct, frozen=True):
-    """Whether a kernel is good for a plan.
+    """Whether a kernel is good for a plan."""
 
-    Attributes:
-        plan: Its name.
-        summary: What it does.
-        role: "seed" or "second".
-        fits: None where what it needs could not be found out.
-        why: What is missing, or not known, a few words each.
-    """
-
-    plan: str
-    summary: str
-    role: str
-    fits: bool | None
-    why: tuple[str, ...] = ()
+    plan: str  # its name
+    summary: str  # what it does
+    role: str  # "seed" or "second"
+    fits: bool | None  # none where what it needs could not be found out
+    why: tuple[str, ...] = ()  # what is missing, or not known, a few words each
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of a kernel.
+    """What is known of a kernel."""
 
-    Attributes:
-        image: What its file says.
-        symbols: Its configuration without CONFIG_; None where it is not known.
-        answers: What it answered; empty for a kernel that never got so far.
-        modules: Whether it came with modules.
-    """
-
-    image: KernelImage
-    symbols: Mapping[str, str] | None
-    answers: Mapping[str, Answer]
-    modules: bool = True
+    image: KernelImage  # what its file says
+    symbols: Mapping[str, str] | None  # its configuration without CONFIG_; None where it is not known
+    answers: Mapping[str, Answer]  # what it answered; empty for a kernel that never got so far
+    modules: bool = True  # whether it came with modules
 
 
 def advise(known: Known, plans: Mapping[str, tuple[str, Needs]]) -> list[Advice]:
@@ -78,14 +63,14 @@ def _judge(known: Known, needs: Needs, role: str) -> tuple[bool | None, tuple[st
             what, word = load_features()[feature].what, seen.get(feature, Word.UNTESTED)
             as_module = _module_of(feature, symbols)
             if module and word == Word.NO and not known.modules:
-                word = Word.UNTESTED  # nobody had them to load
+                word = Word.UNTESTED  # there were none to load
             if word == Word.UNTESTED:
                 built_in, modular = ((), (feature,)) if module else ((feature,), ())
                 lacks = lacking(image, symbols, built_in=built_in, modular=modular)
                 lacks = [each for each in lacks if each.strict]
                 bad += [f"{each.what} ({each.hint})" for each in lacks]
                 if not lacks and symbols is None:
-                    unknown.append(f"nobody knows whether it has {what}")
+                    unknown.append(f"it is not known whether it has {what}")
             elif word == Word.NO:
                 bad.append(f"{what}: not built in{as_module}" if as_module else f"it lacks {what}")
             elif word == Word.MODULE and not module:

@@ -15,15 +15,10 @@ LADDER = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Where the limit lies, in MiB.
+    """Where the limit lies, in MiB."""
 
-    Attributes:
-        least: With so much it works; None if with none that was tried.
-        too_little: With so much it does not; None if with any that was tried.
-    """
-
-    least: int | None
-    too_little: int | None
+    least: int | None  # with so much it works; None if with none that was tried
+    too_little: int | None  # with so much it does not; None if with any that was tried
 
 
 def smallest(

@@ -1,4 +1,4 @@
-"""A kernel is booted as often as it takes to know what it can do; every boot leaves a record."""
+"""Boots a kernel to find out what it can do."""
 
 from __future__ import annotations
 
@@ -46,35 +46,21 @@ _MIB = 1 << 20
 
 
 class Qualification(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a kernel.
+    """What is known of a kernel."""
 
-    Attributes:
-        kernel: Its name, or the path that was given.
-        version: What its file says that it is.
-        bits: Its width.
-        sha256: Of its file.
-        verdict: What came of the boot with the questions.
-        serial: Whether anything was heard on the serial port.
-        answers: By the name of the question; without `init`, it never came to its first process.
-        to_init: CPU seconds from power-on to the first process, with all disks attached.
-        memory: How much it needs to get there, with as little as possible.
-        relay: The relay, if it was run.
-        advice: For which plans it is good.
-        records: The directories of all runs.
-    """
-
-    kernel: str
-    version: str
-    bits: int
-    sha256: str
-    verdict: Verdict
-    serial: bool
+    kernel: str  # its name, or the path that was given
+    version: str  # what its file says that it is
+    bits: int  # its width
+    sha256: str  # of its file
+    verdict: Verdict  # what came of the boot with the questions
+    serial: bool  # whether anything was heard on the serial port
+    # By the name of the question; without `init`, it never came to its first process.
     answers: dict[str, Answer]
-    to_init: float | None
-    memory: Bounds | None
-    relay: Relay | None
-    advice: tuple[Advice, ...]
-    records: tuple[str, ...]
+    to_init: float | None  # CPU seconds from power-on to the first process, with all disks attached
+    memory: Bounds | None  # how much it needs to get there, with as little as possible
+    relay: Relay | None  # the relay, if it was run
+    advice: tuple[Advice, ...]  # for which plans it is good
+    records: tuple[str, ...]  # the directories of all runs
 
     @property
     def boots(self) -> bool:
@@ -83,17 +69,11 @@ class Qualification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualifyRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be found out.
+    """What is to be found out."""
 
-    Attributes:
-        request: How the guests run, and from where packages come.
-        relay: Whether to run the relay.
-        memory: Whether to find out how much memory is needed.
-    """
-
-    request: RunRequest
-    relay: bool = True
-    memory: bool = True
+    request: RunRequest  # how the guests run, and from where packages come
+    relay: bool = True  # whether to run the relay
+    memory: bool = True  # whether to find out how much memory is needed
 
 
 def qualify(name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> Qualification:
@@ -190,12 +170,12 @@ class _Qualifier:
             "--mirror": request.build.mirror,
         }
         words = [word for option, value in options.items() if value for word in (option, value)]
-        # What the kernel does is wanted, whatever its configuration says.
+        # What the kernel does is wanted, also where its configuration says that it cannot.
         words += ["--force", *(["--refresh"] if request.build.refresh else [])]
         return relay_beside(words, request.runs, request.build.cache, self._progress)
 
     def _boot(self, recipe: Recipe, **changes: Any) -> Run:
-        """Boot a recipe, whatever the checks say: what the kernel does is wanted."""
+        """Boot a recipe without checks before: what the kernel does is wanted."""
         request = msgspec.structs.replace(self._wishes.request, force=True, **changes)
         build = msgspec.structs.replace(request.build, kernel=self._name)
         request = msgspec.structs.replace(request, build=build)

@@ -41,17 +41,11 @@ UNTESTED = Answer(Word.UNTESTED)
 
 
 class Question(toml.Table, frozen=True):
-    """Something that a kernel is asked.
+    """Something that a kernel is asked."""
 
-    Attributes:
-        name: By which the answer is known on the console.
-        what: Title of its row.
-        feature: The feature of `kernels/features/` that it is the proof of, if any.
-    """
-
-    name: str
-    what: str
-    feature: str = ""
+    name: str  # by which the answer is known on the console
+    what: str  # title of its row
+    feature: str = ""  # the feature of `kernels/features/` that it is the proof of, if any
 
 
 class _QuestionsDocument(toml.Table, frozen=True):

@@ -1,4 +1,4 @@
-"""The relay with the kernel as its seed: a run of its own, which goes on beside the other boots."""
+"""Runs the relay with the kernel beside the other boots."""
 
 from __future__ import annotations
 
@@ -24,19 +24,12 @@ _UP = b"relay: sysa: up under "
 
 
 class Relay(msgspec.Struct, frozen=True):
-    """How the relay went with the kernel as its seed.
+    """How the relay went with the kernel as its seed."""
 
-    Attributes:
-        verdict: What came of it.
-        to_init: CPU seconds from power-on to the first line of sysa's init.
-        to_prompt: CPU seconds to the prompt of sysc, behind kexec; None if it never came.
-        record: The directory of its record; "" if it left none.
-    """
-
-    verdict: Verdict
-    to_init: float | None
-    to_prompt: float | None
-    record: str
+    verdict: Verdict  # what came of it
+    to_init: float | None  # CPU seconds from power-on to the first line of sysa's init
+    to_prompt: float | None  # CPU seconds to the prompt of sysc, behind kexec; None if it never came
+    record: str  # the directory of its record; "" if it left none
 
 
 @contextmanager

@@ -39,37 +39,22 @@ _NAME = 12  # letters of an entry's name that people see and type
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What is saved beside the machine, as `state.json`.
+    """What is saved beside the machine, as `state.json`."""
 
-    Attributes:
-        run: The run that saved it.
-        saved: When, in UTC as ISO 8601.
-        seconds: Host seconds that the run had taken to get there, those of runs that it resumed included.
-        boundary: Where the run was.
-    """
-
-    run: str
-    saved: str
-    seconds: float
-    boundary: Boundary
+    run: str  # the run that saved it
+    saved: str  # when, in UTC as ISO 8601
+    seconds: float  # host seconds that the run had taken to get there, those of runs that it resumed included
+    boundary: Boundary  # where the run was
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """A saved machine.
+    """A saved machine."""
 
-    Attributes:
-        id: What it is called.
-        path: Its directory.
-        size: Bytes of disk space that it takes.
-        identity: What it was saved with, which a run must share to go on from it.
-        state: What is known about the run.
-    """
-
-    id: str
-    path: Path
-    size: int
-    identity: dict[str, str | int]
-    state: State
+    id: str  # what it is called
+    path: Path  # its directory
+    size: int  # bytes of disk space that it takes
+    identity: dict[str, str | int]  # what it was saved with, which a run must share to go on from it
+    state: State  # what is known about the run
 
 
 def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[str, str | int]:
@@ -145,7 +130,7 @@ def find(store: Store, known: Mapping[str, str | int]) -> Checkpoint:
         ConfigError: There is none; the message says which there are, and why they do not fit.
         InfraError: It is damaged.
     """
-    store.has(KIND, known)  # notes that it is used, so that nobody removes it
+    store.has(KIND, known)  # notes that it is used, so that it is not removed meanwhile
     path = store.place(KIND, known)
     if not path.is_dir():
         raise _none_fits(known, saved(store))

@@ -1,4 +1,4 @@
-"""What this host has for running bootstraps, and how to get what is missing."""
+"""Checks what this host has for runs, and names what is missing."""
 
 from __future__ import annotations
 
@@ -39,19 +39,12 @@ _PROGRAMS = {
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes:
-        name: What.
-        good: Whether it is as it should be; None when it is worth knowing and nothing more.
-        found: What was found.
-        remedy: How to get it, if it is missing.
-    """
-
-    name: str
-    good: bool | None
-    found: str
-    remedy: str = ""
+    name: str  # what
+    good: bool | None  # whether it is as it should be; None when it is worth knowing and nothing more
+    found: str  # what was found
+    remedy: str = ""  # how to get it, if it is missing
 
 
 def examine(cache: Path) -> list[Finding]:

@@ -41,15 +41,10 @@ if TYPE_CHECKING:
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A run that has ended.
+    """A run that has ended."""
 
-    Attributes:
-        result: What came of it.
-        directory: Its record.
-    """
-
-    result: RunResult
-    directory: Path
+    result: RunResult  # what came of it
+    directory: Path  # its record
 
 
 def execute(
@@ -99,23 +94,14 @@ def execute(
 
 
 class _Session(msgspec.Struct, frozen=True):
-    """A run whose record is open.
+    """A run whose record is open."""
 
-    Attributes:
-        run: What was prepared.
-        record: Where it is written down.
-        listener: Told of everything that happens.
-        progress: Where waiting and cleaning up are shown.
-        packages: Learns the payload's packages from the console, where it has any.
-        person: The person who takes part.
-    """
-
-    run: PreparedRun
-    record: RunRecord
-    listener: Listener
-    progress: Progress
-    packages: PackageWatch | None
-    person: InteractiveRun | None
+    run: PreparedRun  # what was prepared
+    record: RunRecord  # where it is written down
+    listener: Listener  # told of everything that happens
+    progress: Progress  # where waiting and cleaning up are shown
+    packages: PackageWatch | None  # learns the payload's packages from the console, where it has any
+    person: InteractiveRun | None  # the person who takes part
 
     def result(self) -> RunResult:
         """Wait for a place on this host, follow the plan there, and say what came of it."""
@@ -195,7 +181,7 @@ class _Session(msgspec.Struct, frozen=True):
             machine.screenshot(self.record.directory / "screenshot.png")
             if person is not None and person.wants_broken:
                 told = by_hand(result, person.taken_over)
-                self.record.decide(told)  # whatever happens to us from here on
+                self.record.decide(told)  # in case we are killed from here on
                 with suppress(Interrupted):  # it is decided
                     gone = machine.poll() is not None or recorder.ended
                     prompt = None if gone else runner.restore_shell()

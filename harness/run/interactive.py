@@ -1,4 +1,4 @@
-"""A person at a run: what of it they see, when the keyboard is theirs, and what becomes of a broken guest."""
+"""Interactive runs: console display, keyboard ownership, shell after a failure."""
 
 from __future__ import annotations
 
@@ -32,19 +32,12 @@ _CONTEXT = 2000  # bytes of a broken guest's console that are shown once more
 
 
 class InteractiveRequest(msgspec.Struct, frozen=True):
-    """What a person wants of a run.
+    """What a person wants of a run."""
 
-    Attributes:
-        attach: See the console from the beginning.
-        takeover: Type from the beginning.
-        prompt: Have the guest's shell when the checks are done.
-        on_failure: Have a guest that failed.
-    """
-
-    attach: bool = False
-    takeover: bool = False
-    prompt: bool = False
-    on_failure: bool = False
+    attach: bool = False  # see the console from the beginning
+    takeover: bool = False  # type from the beginning
+    prompt: bool = False  # have the guest's shell when the checks are done
+    on_failure: bool = False  # have a guest that failed
 
     def check(self) -> None:
         """Find out, before anything is built, whether they can be had.
@@ -144,7 +137,7 @@ class InteractiveRun:
         self._keyboard.turn(Phase.WATCHED)
 
     def listen(self) -> None:
-        """From now on the harness types, and nobody else does."""
+        """From now on only the harness types."""
         self._keyboard.turn(Phase.ASKED)
 
     def use_shell(self, offset: int) -> None:
@@ -175,7 +168,7 @@ class InteractiveRun:
             return
         what = ", and its shell is yours"
         if prompt is None:
-            what = ": what you type goes to whatever reads its console, if anything does"
+            what = ": what you type goes to the program that reads its console, if there is one"
         self._give(
             f"The guest is as it failed{what}. Ctrl-] leaves it and ends the run.",
             self._recent() if prompt is None else prompt,
@@ -216,7 +209,7 @@ class InteractiveRun:
     def _leave(self) -> None:
         """They have left while the run goes on: in the terminal's thread."""
         if self._keyboard.phase == Phase.YOURS:
-            return  # whoever waits for that gives the terminal back
+            return  # `_give` waits for that and gives the terminal back
         with self._changing:
             if self._terminal is not None:
                 self._terminal.close()

@@ -31,26 +31,16 @@ if TYPE_CHECKING:
 
 
 class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that can begin.
+    """A run that can begin."""
 
-    Attributes:
-        request: What the user said.
-        kind: The kind of its machine.
-        payload: What is run, and what is expected of it.
-        built: Its kernels and images.
-        plan: What is expected, as the plan's file says it.
-        followed: What of it such a machine can follow.
-        spec: What the machine is made of.
-        start: The checkpoint that the run goes on from; None where it begins with the machine.
-    """
-
-    request: RunRequest
-    kind: Kind[Any]
-    payload: Payload
-    built: Build
-    plan: Plan
-    followed: Plan
-    spec: Spec
+    request: RunRequest  # what the user said
+    kind: Kind[Any]  # the kind of its machine
+    payload: Payload  # what is run, and what is expected of it
+    built: Build  # its kernels and images
+    plan: Plan  # what is expected, as the plan's file says it
+    followed: Plan  # what of it such a machine can follow
+    spec: Spec  # what the machine is made of
+    # The checkpoint that the run goes on from; None where it begins with the machine.
     start: Checkpoint | None
 
     @property

@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 
 
 class StageRange(msgspec.Struct, frozen=True):
-    """The part of a plan that a run does.
+    """The part of a plan that a run does."""
 
-    Attributes:
-        start: The stage at which a checkpoint is resumed; empty for the plan's first.
-        save: Stages at whose beginning the machine is saved.
-        until: The stage at whose beginning the machine is saved and the run stops; empty for none.
-    """
-
-    start: str = ""
-    save: tuple[str, ...] = ()
-    until: str = ""
+    start: str = ""  # the stage at which a checkpoint is resumed; empty for the plan's first
+    save: tuple[str, ...] = ()  # stages at whose beginning the machine is saved
+    until: str = ""  # the stage at whose beginning the machine is saved and the run stops; empty for none
 
     def check(self, plan: Plan) -> None:
         """Find out whether the plan can be cut so.
@@ -59,26 +53,16 @@ WHOLE = StageRange()
 
 
 class RunRequest(MachineRequest, frozen=True, kw_only=True):
-    """What the user says about a run, and about the machine that it is done on.
+    """What the user says about a run, and about the machine that it is done on."""
 
-    Attributes:
-        recipe: What is run: a recipe by name or path, or the name of a checkout.
-        payload: About a checkout.
-        build: How images are built, and in which cache.
-        runs: Directory for the run's record.
-        part: Which part of the plan is done, and where the machine is saved.
-        patience: All budgets are multiplied with it.
-        force: Whether it is booted although the checks before a boot object.
-        labels: Kept in the record; a matrix tells its cells by them.
-    """
-
-    recipe: str = "relay"
-    payload: PayloadRequest = PayloadRequest()
-    build: BuildOptions
-    runs: Path
-    part: StageRange = WHOLE
-    patience: float = 1.0
-    force: bool = False
+    recipe: str = "relay"  # what is run: a recipe by name or path, or the name of a checkout
+    payload: PayloadRequest = PayloadRequest()  # about a checkout
+    build: BuildOptions  # how images are built, and in which cache
+    runs: Path  # directory for the run's record
+    part: StageRange = WHOLE  # which part of the plan is done, and where the machine is saved
+    patience: float = 1.0  # all budgets are multiplied with it
+    force: bool = False  # whether it is booted although the checks before a boot object
+    # Kept in the record; a matrix tells its cells by them.
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def check(self, kind: Kind[Any]) -> None:

@@ -303,7 +303,7 @@ def test_the_configuration_counts_where_nothing_was_seen() -> None:
 def test_without_either_nobody_knows() -> None:
     fits, why = judged({"ide": Answer(Word.YES)}, None)
     assert fits is None
-    assert why == ("nobody knows whether it has ext4 filesystems",)
+    assert why == ("it is not known whether it has ext4 filesystems",)
 
 
 def test_advice_in_words() -> None:

@@ -24,64 +24,40 @@ _KINDS = ("/", "rfc2217://", "socket://")
 
 
 class Serial(toml.Table, frozen=True):
-    """The port on which the board's console is heard.
+    """The port on which the board's console is heard."""
 
-    Attributes:
-        port: A device by a name that survives re-plugging, or `rfc2217://HOST:PORT`, or `socket://HOST:PORT`;
-            without it, that of the place of labgrid.
-        speed: In baud; 8 bits, no parity, 1 stop bit.
-        flow: Flow control; "rtscts" where these wires exist. Never XON/XOFF: build output holds such bytes.
-        first_byte: Seconds after power-on within which anything must be heard.
-        reattach: Seconds within which an adapter that vanished must be back.
-    """
-
+    # A device by a name that survives re-plugging, or `rfc2217://HOST:PORT`, or `socket://HOST:PORT`; without
+    # it, that of the place of labgrid.
     port: str = ""
-    speed: Annotated[int, msgspec.Meta(gt=0)] = 115200
+    speed: Annotated[int, msgspec.Meta(gt=0)] = 115200  # in baud; 8 bits, no parity, 1 stop bit
+    # Flow control; "rtscts" where these wires exist. Never XON/XOFF: build output holds such bytes.
     flow: Literal["none", "rtscts"] = "none"
-    first_byte: Positive = 180
-    reattach: Positive = 60
+    first_byte: Positive = 180  # seconds after power-on within which anything must be heard
+    reattach: Positive = 60  # seconds within which an adapter that vanished must be back
 
 
 class Power(toml.Table, frozen=True):
-    """How the board is switched: by commands, or by a person. For a place of labgrid, by its client.
+    """How the board is switched: by commands, or by a person. For a place of labgrid, by its client."""
 
-    Attributes:
-        manual: Whether a person does it, who is asked on the terminal.
-        on: Words of the command that switches it on.
-        off: Words of the command that switches it off.
-        cycle: Words of the command that does both; `off`, a pause and `on` without it.
-        pause: Seconds without power that its supply needs.
-        limit: Seconds that a command may take.
-        afterwards: What becomes of the board when the run has ended.
-    """
-
-    manual: bool = False
-    on: tuple[str, ...] = ()
-    off: tuple[str, ...] = ()
-    cycle: tuple[str, ...] = ()
-    pause: Positive = 5
-    limit: Positive = 60
-    afterwards: Literal["off", "on"] = "off"
+    manual: bool = False  # whether a person does it, who is asked on the terminal
+    on: tuple[str, ...] = ()  # words of the command that switches it on
+    off: tuple[str, ...] = ()  # words of the command that switches it off
+    cycle: tuple[str, ...] = ()  # words of the command that does both; `off`, a pause and `on` without it
+    pause: Positive = 5  # seconds without power that its supply needs
+    limit: Positive = 60  # seconds that a command may take
+    afterwards: Literal["off", "on"] = "off"  # what becomes of the board when the run has ended
 
 
 class Labgrid(toml.Table, frozen=True):
-    """A place of labgrid, which is acquired for a run, and has the port and the switch that are not given.
+    """A place of labgrid, which is acquired for a run, and has the port and the switch that are not given."""
 
-    Attributes:
-        place: Its name, as `labgrid-client places` shows it.
-        coordinator: HOST or HOST:PORT; that of the environment (`LG_COORDINATOR`), or this host, without it.
-        client: Words of labgrid's client, which is in an environment of its own.
-        port: Name of the serial port, for a place that has several.
-        power: Name of the power port, likewise.
-        limit: Seconds that the client may take.
-    """
-
-    place: Annotated[str, msgspec.Meta(min_length=1)]
+    place: Annotated[str, msgspec.Meta(min_length=1)]  # its name, as `labgrid-client places` shows it
+    # HOST or HOST:PORT; that of the environment (`LG_COORDINATOR`), or this host, without it.
     coordinator: str = ""
-    client: Command = ("labgrid-client",)
-    port: str = ""
-    power: str = ""
-    limit: Positive = 60
+    client: Command = ("labgrid-client",)  # words of labgrid's client, which is in an environment of its own
+    port: str = ""  # name of the serial port, for a place that has several
+    power: str = ""  # name of the power port, likewise
+    limit: Positive = 60  # seconds that the client may take
 
     def command(self, *words: str) -> tuple[str, ...]:
         """A command of the client about this place."""
@@ -90,63 +66,39 @@ class Labgrid(toml.Table, frozen=True):
 
 
 class BoardMedium(toml.Table, frozen=True):
-    """A stick or disk that the board boots or uses, and that is written to when it is attached here.
+    """A stick or disk that the board boots or uses, and that is written to when it is attached here."""
 
-    Attributes:
-        serial: Its serial number, all of it, as `harness flash --list` shows it; nothing else is written to.
-        to_host: Words of the command that connects it to this host, for a multiplexer.
-        to_board: Words of the command that connects it to the board.
-        force: Whether it may be one that is not removable or very large, as `harness flash --force`.
-        settle: Seconds that it may take to appear after `to_host`.
-    """
-
+    # Its serial number, all of it, as `harness flash --list` shows it; nothing else is written to.
     serial: str
-    to_host: tuple[str, ...] = ()
-    to_board: tuple[str, ...] = ()
+    to_host: tuple[str, ...] = ()  # words of the command that connects it to this host, for a multiplexer
+    to_board: tuple[str, ...] = ()  # words of the command that connects it to the board
+    # Whether it may be one that is not removable or very large, as `harness flash --force`.
     force: bool = False
-    settle: Positive = 20
+    settle: Positive = 20  # seconds that it may take to appear after `to_host`
 
 
 class BoardDocument(toml.Table, frozen=True):
-    """A file of `lab/`.
+    """A file of `lab/`."""
 
-    Attributes:
-        summary: What it is, for people.
-        serial: Its console.
-        power: Its switch.
-        labgrid: The place that stands in for port and switch, if labgrid has it.
-        cpu: Width of its processor in bits: it starts no kernel that is wider.
-        memory: How much it has, such as "4G".
-        firmware: What it starts with.
-        budgets: All time budgets are multiplied with it.
-        medium: The stick that it boots; without it, the user prepares the stick.
-        disk: The disk that the recipe's disk image goes to; without it, the user prepares the disk.
-    """
-
-    summary: str
-    serial: Serial = Serial()
-    power: Power = Power()
-    labgrid: Labgrid | None = None
-    cpu: Literal[32, 64] = 64
-    memory: str = "1G"
-    firmware: Literal["bios", "uefi"] = "bios"
-    budgets: Positive = 1
-    medium: BoardMedium | None = None
+    summary: str  # what it is, for people
+    serial: Serial = Serial()  # its console
+    power: Power = Power()  # its switch
+    labgrid: Labgrid | None = None  # the place that stands in for port and switch, if labgrid has it
+    cpu: Literal[32, 64] = 64  # width of its processor in bits: it starts no kernel that is wider
+    memory: str = "1G"  # how much it has, such as "4G"
+    firmware: Literal["bios", "uefi"] = "bios"  # what it starts with
+    budgets: Positive = 1  # all time budgets are multiplied with it
+    medium: BoardMedium | None = None  # the stick that it boots; without it, the user prepares the stick
+    # The disk that the recipe's disk image goes to; without it, the user prepares the disk.
     disk: BoardMedium | None = None
 
 
 class Board(msgspec.Struct, frozen=True):
-    """A board that has been read and checked.
+    """A board that has been read and checked."""
 
-    Attributes:
-        name: The file's name without suffix.
-        path: The file.
-        document: What it says.
-    """
-
-    name: str
-    path: Path
-    document: BoardDocument
+    name: str  # the file's name without suffix
+    path: Path  # the file
+    document: BoardDocument  # what it says
 
     @property
     def memory(self) -> int:

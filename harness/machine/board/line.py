@@ -27,15 +27,10 @@ _RETRY = 0.2  # seconds between looks for an adapter that is gone
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """The adapter was gone.
+    """The adapter was gone."""
 
-    Attributes:
-        seconds: How long.
-        offset: How many bytes had been heard before.
-    """
-
-    seconds: float
-    offset: int
+    seconds: float  # how long
+    offset: int  # how many bytes had been heard before
 
 
 class SerialLine:

@@ -1,4 +1,4 @@
-"""A board as a machine: a console over its serial port, an end that is read off it, and a power switch."""
+"""A board as a machine: serial console, last words, power switch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from harness.console.transport import Transport
@@ -40,7 +39,7 @@ class BoardMachine:
     Args:
         board: The board, leased.
         ask: Asks a person to do something, where they are the power switch.
-        told: Told of each gap in what is heard, by whoever polls.
+        told: Told of each gap in what is heard, in the thread that polls.
         quiet: Seconds after power-on in which nothing comes over serial by design.
         command_line: That of the kernel that it boots, as far as it is known.
     """
@@ -80,15 +79,13 @@ class BoardMachine:
 
         Raises:
             ConfigError: The port is not there, or may not be opened.
-            InfraError: Somebody else has it.
+            InfraError: Another process has it.
         """
         self._cleanup.enter_context(self._line)
         self._frames = self._framing_errors()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the board as its file says, and close the port.
 
         Raises:
@@ -130,11 +127,11 @@ class BoardMachine:
         """Give it power anew.
 
         Raises:
-            ConfigError: The switch's command is not there, or nobody can be asked.
+            ConfigError: The switch's command is not there, or there is no terminal to ask on.
             InfraError: The command failed.
         """
         began = time.monotonic()
-        self._since = began  # from here on it is to be switched off, whatever happens
+        self._since = began  # from here on it is to be switched off in every case
         self._switch.cycle()
         self._since = self._heard = time.monotonic()
 
@@ -168,11 +165,11 @@ class BoardMachine:
         return Usage(cpu=0.0, guest=max(0.0, wall - on_the_wire))
 
     def sample(self) -> ProcessorSample | None:
-        """Nothing: nobody looks into its processor."""
+        """Nothing: its processor cannot be seen."""
         return None
 
     def screen(self) -> list[str]:
-        """Nothing: nobody looks at its screen."""
+        """Nothing: its screen cannot be seen."""
         return []
 
     def screenshot(self, path: Path) -> bool:  # noqa: ARG002 - the protocol's

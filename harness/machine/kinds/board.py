@@ -1,4 +1,4 @@
-"""A board as a kind of machine: it is leased, equipped and heard."""
+"""Boards as a kind of machine: leased, equipped, heard."""
 
 from __future__ import annotations
 
@@ -30,13 +30,9 @@ _CONSOLE = re.compile(r"\bconsole=ttyS\d+(?:,(\d+))?")
 
 
 class OnBoard(Kind[MachineSpec], frozen=True):
-    """A board of the lab.
+    """A board of the lab."""
 
-    Attributes:
-        name: Its name.
-    """
-
-    name: str
+    name: str  # its name
 
     @property
     def board(self) -> Board:

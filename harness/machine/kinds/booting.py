@@ -1,4 +1,4 @@
-"""What a machine with kernels of its own boots: a kernel, a medium or a disk."""
+"""Chooses what a machine boots: a kernel, a medium or a disk."""
 
 from __future__ import annotations
 

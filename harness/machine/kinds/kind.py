@@ -32,66 +32,41 @@ S = TypeVar("S", bound=Spec)
 
 
 class MachineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user said about the machine.
+    """What the user said about the machine."""
 
-    Attributes:
-        machine: Its kind; a board with its name, as "board:NAME".
-        accelerator: "auto", "kvm" or "tcg".
-        memory: Bytes of guest memory, instead of the recipe's.
-        cpu: QEMU's processor model, instead of the recipe's.
-        append: Added to the seed kernel's command line; a medium has its own.
-        medium: Whether and how the recipe's medium is attached, and booted.
-        firmware: What runs before it.
-        unpacked: Whether the seed kernel is started unpacked, instead of as the recipe says.
-        network: What the guest reaches; None: nothing, or the harness where the recipe wants a network.
-        disk: Whether the recipe's disks are attached.
-    """
-
-    machine: str = "qemu"
-    accelerator: str = "auto"
-    memory: int | None = None
-    cpu: str | None = None
-    append: str = ""
-    medium: Medium = Medium.DIRECT
-    firmware: Firmware = Firmware.BIOS
-    unpacked: bool | None = None
+    machine: str = "qemu"  # its kind; a board with its name, as "board:NAME"
+    accelerator: str = "auto"  # "auto", "kvm" or "tcg"
+    memory: int | None = None  # bytes of guest memory, instead of the recipe's
+    cpu: str | None = None  # QEMU's processor model, instead of the recipe's
+    append: str = ""  # added to the seed kernel's command line; a medium has its own
+    medium: Medium = Medium.DIRECT  # whether and how the recipe's medium is attached, and booted
+    firmware: Firmware = Firmware.BIOS  # what runs before it
+    unpacked: bool | None = None  # whether the seed kernel is started unpacked, instead of as the recipe says
+    # What the guest reaches; None: nothing, or the harness where the recipe wants a network.
     network: Network | None = None
-    disk: bool = True
+    disk: bool = True  # whether the recipe's disks are attached
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run gives to its machine.
+    """What a run gives to its machine."""
 
-    Attributes:
-        directory: The run's record.
-        cache: The cache directory.
-        saved: The directory of the checkpoint that it goes on from.
-        offered: Files that a guest on the restricted network can fetch, by name or address.
-        quiet: Seconds after power-on in which nothing comes over serial by design.
-        note: Shows what was left out or cleaned up.
-        gap: Told of each gap in what is heard: seconds, and raw offset of the console.
-        watched: Open while a payload changes a root directory of this host.
-    """
-
-    directory: Path
-    cache: Path
-    saved: Path | None
-    offered: Mapping[str, Path]
-    quiet: float
-    note: Callable[[str], None]
+    directory: Path  # the run's record
+    cache: Path  # the cache directory
+    saved: Path | None  # the directory of the checkpoint that it goes on from
+    offered: Mapping[str, Path]  # files that a guest on the restricted network can fetch, by name or address
+    quiet: float  # seconds after power-on in which nothing comes over serial by design
+    note: Callable[[str], None]  # shows what was left out or cleaned up
+    # Told of each gap in what is heard: seconds, and raw offset of the console.
     gap: Callable[[float, int], None]
+    # Open while a payload changes a root directory of this host.
     watched: Callable[[Path], AbstractContextManager[None]]
 
 
 class Kind(msgspec.Struct, Generic[S], frozen=True):
-    """A kind of machine, whose machines are made of S; each board is one by itself.
+    """A kind of machine, whose machines are made of S; each board is one by itself."""
 
-    Attributes:
-        kind: Its word.
-        kernels: Whether it boots kernels of its own; elsewhere the host's is there from the start.
-    """
-
-    kind: MachineKind
+    kind: MachineKind  # its word
+    # Whether it boots kernels of its own; elsewhere the host's is there from the start.
     kernels: ClassVar[bool] = True
 
     @property

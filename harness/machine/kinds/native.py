@@ -1,4 +1,4 @@
-"""chroot and bwrap as kinds of machines: payloads run on the host's kernel."""
+"""Payloads on the host's kernel as kinds of machines: chroot, bwrap."""
 
 from __future__ import annotations
 

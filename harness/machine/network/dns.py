@@ -18,7 +18,6 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 _IPV4, _TCP, _UDP, _DNS = 0x0800, 6, 17, 53
 _FRAME_MAX = 1 << 16
@@ -35,29 +34,18 @@ _RESPONSE, _RECURSION = 0x8080, 0x0100
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a guest asks.
+    """What a guest asks."""
 
-    Attributes:
-        name: The name, with dots.
-        kind: 1 for an IPv4 address.
-        end: Where the question ends in the message.
-    """
-
-    name: str
-    kind: int
-    end: int
+    name: str  # the name, with dots
+    kind: int  # 1 for an IPv4 address
+    end: int  # where the question ends in the message
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """What a guest begins over TCP.
+    """What a guest begins over TCP."""
 
-    Attributes:
-        address: Whom it wants to reach.
-        port: At which port there.
-    """
-
-    address: str
-    port: int
+    address: str  # whom it wants to reach
+    port: int  # at which port there
 
 
 def begun(frame: bytes) -> Connection | None:
@@ -169,9 +157,7 @@ class Names:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End, also where QEMU goes on."""
         with suppress(OSError):  # QEMU is gone already
             self._line.shutdown(socket.SHUT_RDWR)

@@ -18,7 +18,6 @@ from harness.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from types import TracebackType
 
 
 class Mirror:
@@ -62,9 +61,7 @@ class Mirror:
         while self._thread.is_alive():
             self._thread.join(1)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End."""
         self._server.shutdown()
         self._server.server_close()
