@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, command_failed
+from harness.core import programs
+from harness.core.errors import ConfigError
 from harness.formats.tree import Entry
 
 if TYPE_CHECKING:
@@ -213,19 +213,10 @@ def _write_fat(path: Path, files: dict[str, Path], serial: int) -> None:
 def _mtools(*command: str) -> None:
     environment = {
         **os.environ,
+        "PATH": programs.search_path(),
         "MTOOLSRC": os.devnull,
         "SOURCE_DATE_EPOCH": _FAT_START,
         "TZ": "UTC",
         "LC_ALL": "C",
     }
-    try:
-        result = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{command[0]} is not installed, and makes the part of an ISO image that UEFI starts from",
-            hint="install mtools (Debian: apt-get install mtools)",
-        ) from error
-    if result.returncode != 0:
-        raise command_failed(command, result.returncode, result.stderr.decode(errors="replace"))
+    programs.output(command, package="mtools", environment=environment)

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import harness
 from harness import recipe as r
+from harness.core import programs
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.recipe import Image
-
-# Programs, and how each is asked for its version.
-_ASK = {
-    "sfdisk": "--version",
-    "qemu-img": "--version",
-    "mformat": "--version",
-    "disk-image-create": "--version",
-    "debootstrap": "--version",
-    "dpkg-deb": "--version",
-}
 
 
 def tools_of(image: Image) -> dict[str, str]:
@@ -76,17 +65,9 @@ def _programs(*names: str) -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    program = shutil.which(name, path=path)
-    if program is None:
+    try:
+        result = programs.call([name, "--version"])
+    except ConfigError:
         return "not installed"
-    result = subprocess.run(
-        [program, _ASK[name]],
-        env={**os.environ, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     first = (result.stdout or result.stderr).strip().partition("\n")[0]
     return first or "does not say"

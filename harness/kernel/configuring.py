@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core import programs
 from harness.core.errors import ConfigError
 from harness.kernel import fragments
 from harness.kernel.fragments import OFF
@@ -90,16 +90,9 @@ def _reasons(making: Making, configuration: Path, symbols: list[str], bits: int)
         "CONFIG_SHELL": "sh",
         "KCONFIG_CONFIG": ".config",
     }
-    program = [sys.executable, "-I", str(Path(__file__).with_name("kconfig_why.py"))]
-    asked = subprocess.run(
-        [*program, str(making.source), str(configuration), *symbols],
-        cwd=making.source,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = Path(__file__).with_name("kconfig_why.py")
+    command = [sys.executable, "-I", *map(str, (program, making.source, configuration)), *symbols]
+    asked = programs.call(command, environment=environment, cwd=making.source)
     if asked.returncode != 0:
         return {}
     found: dict[str, str] = json.loads(asked.stdout)

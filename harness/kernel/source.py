@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, command_failed
-from harness.kernel.toolchain import PATH
+from harness.core import programs
+from harness.core.errors import ConfigError
+from harness.kernel.toolchain import PLAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,29 +78,10 @@ def unpack(archive: Path, directory: Path) -> None:
         InfraError: tar failed.
     """
     directory.mkdir()
+    options = ["--extract", "--no-same-owner", "--strip-components=1", "--anchored", "--wildcards"]
     left_out = [f"--exclude=*/{pattern}" for pattern in _LEFT_OUT]
-    command = [
-        "tar",
-        f"--file={archive}",
-        "--extract",
-        "--no-same-owner",
-        "--strip-components=1",
-        "--anchored",
-        "--wildcards",
-        "--no-wildcards-match-slash",
-        *left_out,
-    ]
-    result = subprocess.run(
-        command,
-        cwd=directory,
-        env={"PATH": PATH, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise command_failed(command, result.returncode, result.stderr)
+    command = ["tar", f"--file={archive}", *options, "--no-wildcards-match-slash", *left_out]
+    programs.output(command, package="tar", environment=PLAIN, cwd=directory)
 
 
 def version_of(source: Path) -> str:

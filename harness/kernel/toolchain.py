@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.core.errors import ConfigError, command_failed
+from harness.core import programs
+from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # The host's own PATH may have other compilers first, and other hosts others.
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+PLAIN: Final = {"PATH": PATH, "LC_ALL": "C"}
 # Programs, and the Debian packages that have them. Documentation/process/changes.rst of the kernel, less what
 # these kernels do not use.
 PROGRAMS = {
@@ -69,14 +70,16 @@ def look() -> Toolchain:
             f"building a kernel needs what is not installed: {', '.join(missing)}",
             hint=f"apt-get install --no-install-recommends {packages}, or `make setup-kernel` in a checkout",
         )
-    target = _said(["gcc", "-dumpmachine"])
+    target = _first_line("gcc", "-dumpmachine")
     if not re.match(r"(x86_64|i[3-6]86)-", target):
         raise ConfigError(
             f"the compiler of this host compiles for {target}, and kernels here are for x86",
             hint="build it on an x86 host; the store's entry can be copied",
         )
     return Toolchain(
-        compiler=_said(["gcc", "--version"]), linker=_said(["ld", "--version"]), ccache=_has("ccache")
+        compiler=_first_line("gcc", "--version"),
+        linker=_first_line("ld", "--version"),
+        ccache=_has("ccache"),
     )
 
 
@@ -93,8 +96,7 @@ def environment(source: Path, objects: Path, home: Path) -> Mapping[str, str]:
     # Paths get into the kernel through __FILE__ of what is generated, and into debug information.
     mapped = f"-ffile-prefix-map={objects}=/objects -ffile-prefix-map={source}=/source"
     return {
-        "PATH": PATH,
-        "LC_ALL": "C",
+        **PLAIN,
         "TZ": "UTC",
         "HOME": "/nonexistent",
         "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
@@ -117,27 +119,10 @@ def _has(program: str) -> bool:
 
 
 def _compiles(header: str) -> bool:
-    tried = subprocess.run(
-        ["gcc", "-E", "-x", "c", "-", "-o", "/dev/null"],
-        env={"PATH": PATH, "LC_ALL": "C"},
-        input=f"#include <{header}>\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return tried.returncode == 0
+    command = ["gcc", "-E", "-x", "c", "-", "-o", "/dev/null"]
+    return programs.call(command, text=f"#include <{header}>\n", environment=PLAIN).returncode == 0
 
 
-def _said(command: list[str]) -> str:
-    """The first line that a program says."""
-    result = subprocess.run(
-        command,
-        env={"PATH": PATH, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise command_failed(command, result.returncode, result.stderr)
-    return result.stdout.partition("\n")[0].strip()
+def _first_line(*command: str) -> str:
+    """The first line that a program prints."""
+    return programs.output(command, environment=PLAIN).partition("\n")[0].strip()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core import paths
+from harness.core import paths, programs
 from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
 from harness.machine import accelerator, native
@@ -66,10 +66,9 @@ def _python() -> Finding:
 
 
 def _programs() -> list[Finding]:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     findings = []
     for program, (package, purpose) in _PROGRAMS.items():
-        place = shutil.which(program, path=path)
+        place = programs.find(program)
         if place is None:
             remedy = f"apt-get install --no-install-recommends {package}"
             findings.append(Finding(program, good=False, found=f"missing ({purpose})", remedy=remedy))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import time
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core import programs
 from harness.core.errors import ConfigError, InfraError, command_failed
 from harness.sources.packages import SOURCE, Package, SourceFile
 
@@ -221,7 +221,7 @@ class AptRoot:
         return [_package(stanza) for stanza in PackagesStanza.iter_paragraphs(text, use_apt_pkg=False)]
 
     def _query(self, command: Sequence[str], names: Sequence[str]) -> str:
-        result = self._run(command)
+        result = programs.call(self._with_root(command))
         if result.returncode != 0:
             problem = _first_problem(result.stderr)
             raise ConfigError(
@@ -240,7 +240,7 @@ class AptRoot:
             with subprocess.Popen(
                 full,
                 cwd=cwd,
-                env=_environment(),
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -271,16 +271,6 @@ class AptRoot:
                     )
                 raise command_failed(full, process.returncode, stderr, hint=hint)
 
-    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._with_root(command),
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
     def _with_root(self, command: Sequence[str]) -> list[str]:
         program, *rest = command
         return [program, "-c", str(self._configuration), *rest]
@@ -294,16 +284,8 @@ def machine_mirror() -> str:
         ConfigError: There is no apt, or none of its sources is a Debian archive.
     """
     hint = "give the base address of a Debian archive with --mirror or HARNESS_DEBIAN_MIRROR"
-    if shutil.which("apt-get") is None:
-        raise ConfigError("apt-get is not installed, and packages come through it", hint="install apt")
-    # Unlike `apt-get indextargets`, this also tells of sources whose index was never fetched.
-    listing = subprocess.run(
-        ["apt-get", "update", "--print-uris"],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
+    # Unlike `apt-get indextargets`, this also names sources whose index was never fetched.
+    listing = programs.call(["apt-get", "update", "--print-uris"], package="apt").stdout
     for address, suite in re.findall(r"^'(\S+?)/*/dists/([^/]+)/main/binary-", listing, re.MULTILINE):
         if _DEBIAN_SUITE.fullmatch(suite):
             return str(address)
@@ -338,10 +320,6 @@ def _source(stanza: SourcesStanza) -> Package:
             if tarball.search(name)
         ),
     )
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 def _first_problem(stderr: str) -> str:

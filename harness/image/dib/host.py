@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core import paths
+from harness.core import paths, programs
 from harness.core.errors import ConfigError, command_failed
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def require(where: str) -> None:
         ([*_NAMESPACES, "true"], "does not let root mount filesystems"),
         (["losetup", "--find"], "has no free loop device"),
     ):
-        tried = subprocess.run(command, env=_environment({}), capture_output=True, text=True, check=False)
+        tried = programs.call(command, environment=_environment({}))
         if tried.returncode != 0:
             raise ConfigError(f"{where} cannot be made: this host {what}: {tried.stderr.strip()}", hint=hint)
 
@@ -163,10 +163,7 @@ def detach_loop_devices(place: Path) -> None:
         except OSError:  # detached since we looked
             continue
         if file.startswith(f"{place.resolve()}/"):
-            device = f"/dev/{backing.parts[3]}"
-            subprocess.run(
-                ["losetup", "--detach", device], env=_environment({}), capture_output=True, check=False
-            )
+            programs.call(["losetup", "--detach", f"/dev/{backing.parts[3]}"])
 
 
 def _program(name: str) -> str | None:
@@ -177,6 +174,6 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """Our own environment without settings for diskimage-builder, and with all programs that it needs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIB_")}
     # Its own Python comes first: it has the packages that its elements import.
-    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    path = f"{Path(sys.executable).parent}:{programs.search_path()}"
     # It gives what it made to the user of that name, and only root runs it.
     return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", "USER": "root", "PATH": path, **more}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import recipe as r
-from harness.core.errors import HarnessError, InfraError, command_failed
+from harness.core import programs
+from harness.core.errors import ConfigError, HarnessError, InfraError, command_failed
 from harness.image.reproducibility.worker import Answer, Request, surroundings
 from harness.sources.debian import DebianSource
 from harness.store import Store
@@ -213,9 +214,9 @@ def _as_another_user() -> tuple[tuple[str, ...], str]:
     """A command that runs others under another user's number, or why there is none."""
     wrapper = ("unshare", "--user", f"--map-user={_USER}", f"--map-group={_USER}", "--")
     try:
-        result = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return (), "unshare is not installed"
+        result = programs.call([*wrapper, "true"])
+    except ConfigError as error:
+        return (), error.message
     if result.returncode != 0:
         return (), f"this host allows no user namespace ({result.stderr.strip()})"
     return wrapper, ""
@@ -223,7 +224,7 @@ def _as_another_user() -> tuple[tuple[str, ...], str]:
 
 def _locale() -> str:
     """A locale that is not UTF-8, if the host has one besides C."""
-    result = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False)
+    result = programs.call(["locale", "-a"])
     others = [name for name in result.stdout.split() if "." in name and "utf" not in name.lower()]
     return others[0] if others else "C"
 
@@ -242,9 +243,7 @@ def _faketime(options: BuildOptions, progress: Progress) -> Path:
     suite = release.get("VERSION_CODENAME", "")
     if release.get("ID") != "debian" or not suite:
         raise InfraError("this host is no Debian; install libfaketime")
-    architecture = subprocess.run(
-        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    architecture = programs.output(["dpkg", "--print-architecture"]).strip()
     debian = DebianSource(Store(options.cache), progress, mirror=options.mirror)
     package = debian.newest(suite, architecture, "libfaketime")
     root = debian.unpack(suite, architecture, [package])[package.name]
@@ -259,7 +258,5 @@ def _found_from_anywhere(kernel: str | None) -> str | None:
 
 def _filesystem(place: Path) -> str:
     """The kind of filesystem that a directory is on."""
-    result = subprocess.run(
-        ["stat", "--file-system", "--format=%T", str(place)], capture_output=True, text=True, check=False
-    )
+    result = programs.call(["stat", "--file-system", "--format=%T", str(place)])
     return result.stdout.strip() or "unknown"
