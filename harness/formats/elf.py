@@ -82,6 +82,14 @@ def loader(entry: Entry) -> str:
     return needs.programs[0] if needs.machine and needs.programs else ""
 
 
+def damage() -> tuple[type[Exception], ...]:
+    """What pyelftools raises for a damaged file."""
+    from elftools.common.exceptions import ELFError
+    from elftools.construct import ConstructError
+
+    return ELFError, ConstructError, AssertionError, ValueError, OverflowError, LookupError
+
+
 class _Needs(msgspec.Struct, frozen=True):
     """What a file says that it needs.
 
@@ -176,8 +184,6 @@ class _Search:
 
     def needs(self, file: str) -> _Needs:
         """Return what a file needs; each is read once."""
-        from elftools.common.exceptions import ELFError
-
         if file not in self._needs:
             content = self._tree[file].content
             try:
@@ -185,7 +191,7 @@ class _Search:
                     self._needs[file] = _read_needs(stream)
             except OSError as error:
                 raise ConfigError(f"cannot read {content!s}, content of {file}: {error.strerror}") from error
-            except (ELFError, AssertionError, ValueError, OverflowError) as error:  # pyelftools's
+            except damage() as error:
                 raise ConfigError(f"{file} is a damaged ELF file: {error}") from error
         return self._needs[file]
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.core.errors import ConfigError
 from harness.core.files import remove
 from harness.kernel import configuring, fragments, source, toolchain
 from harness.kernel.bzimage import inspect
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 # Part of every key: raise it when the same inputs give other bits than before.
 _FORMAT = 1
-_KIND = "kernel-built"
+KIND = "kernel-built"
 _FACTS = "build.json"
 VMLINUZ, CONFIG, MODULES = "vmlinuz", "config", "modules"
 # What tells `lib/modules/<release>` of a kernel without modules: what is built in.
@@ -143,14 +142,6 @@ class Comparison(msgspec.Struct, frozen=True):
         return not self.differing
 
 
-def is_built(order: Order, store: Store) -> bool:
-    """Whether the store has the kernel, built by this host's toolchain."""
-    try:
-        return store.has(_KIND, order.inputs(toolchain.look()))
-    except ConfigError:
-        return False
-
-
 def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> BuiltKernel:
     """Build a kernel, or find it in the store. Several that ask at once wait for one of them.
 
@@ -174,7 +165,7 @@ def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> Bu
             facts = work.make(directory, jobs or len(os.sched_getaffinity(0)))
         (directory / _FACTS).write_bytes(msgspec.json.encode(facts))
 
-    entry = store.get(_KIND, inputs, build)
+    entry = store.get(KIND, inputs, build)
     return BuiltKernel(entry, msgspec.json.decode((entry / _FACTS).read_bytes(), type=Facts))
 
 
@@ -263,7 +254,7 @@ def _expected(store: Store, name: str) -> int:
 
 
 def _earlier(store: Store) -> Iterator[tuple[Path, Facts]]:
-    for path in (store.entries / _KIND).glob(f"*/{_FACTS}"):
+    for path in (store.entries / KIND).glob(f"*/{_FACTS}"):
         try:
             yield path, msgspec.json.decode(path.read_bytes(), type=Facts)
         except (OSError, msgspec.DecodeError):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError
+from harness.formats import compression
 from harness.formats.magic import kind_of
 from harness.kernel import unified, vmlinux
 from harness.kernel.image import KernelImage
@@ -35,17 +36,6 @@ _HEAD_SIZE = (255 + 1) * 512
 _HEADER_END = 0x264
 _XLF_KERNEL_64 = 1
 _AGAIN = "fetch or build it again"
-
-_PAYLOADS = {
-    b"\x1f\x8b": "gzip",
-    b"\x1f\x9e": "gzip",
-    b"\xfd7": "xz",
-    b"\x28\xb5": "zstd",
-    b"\x02\x21": "lz4",
-    b"\x5d\x00": "lzma",
-    b"BZ": "bzip2",
-    b"\x89L": "lzo",
-}
 
 
 def inspect(path: Path) -> KernelImage:
@@ -114,7 +104,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         message = f"kernel {path} is cut off: its payload ends at byte {payload_at + payload_size} of {size}"
         raise ConfigError(message, hint=_AGAIN)
     file.seek(payload_at)
-    payload = _PAYLOADS.get(file.read(2), "unknown")
+    payload = compression.MAGICS.get(file.read(2), "unknown")
     banner = _banner(head[:setup_size])
     return KernelImage(
         path=path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.core import programs
 from harness.core.errors import ConfigError
-from harness.kernel import fragments
+from harness.kernel import config, fragments
 from harness.kernel.fragments import OFF
 from harness.kernel.making import WANTED
 from harness.kernel.source import version_of
@@ -45,7 +45,7 @@ def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> P
     making.run("allnoconfig", f"KCONFIG_ALLCONFIG={wanted}")
     making.run("olddefconfig")
     found = making.objects / ".config"
-    lost = fragments.lost(wishes, fragments.values_of(found.read_text("utf-8")))
+    lost = fragments.lost(wishes, config.parse(found.read_text("utf-8")))
     if lost:
         why = _reasons(making, found, [each.wish.symbol for each in lost], bits)
         sentences = "; ".join(_sentence(each, why) for each in lost)

@@ -117,16 +117,6 @@ def text_of(wishes: Iterable[Wish]) -> str:
     return "".join(f"{wish.line}\n" for wish in wishes)
 
 
-def values_of(configuration: str) -> dict[str, str]:
-    """The values of a complete `.config`, by symbol; those that are off are left out."""
-    found = {}
-    for line in configuration.splitlines():
-        if line.startswith("CONFIG_"):
-            symbol, _, value = line.removeprefix("CONFIG_").partition("=")
-            found[symbol] = value
-    return found
-
-
 def lost(wishes: Iterable[Wish], values: Mapping[str, str]) -> list[Lost]:
     """The wishes that a configuration does not grant."""
     return [

@@ -18,6 +18,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats import compression
+from harness.formats.elf import damage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,13 +230,12 @@ class _Order:
 
 def _modinfo(path: Path) -> _Info:
     """Read a module's `.modinfo` section."""
-    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
     try:
         section = ELFFile(io.BytesIO(_read(path))).get_section_by_name(".modinfo")
         facts = section.data().decode("utf-8", "replace").split("\0") if section else None
-    except (ELFError, AssertionError, ValueError, OverflowError) as error:  # pyelftools's
+    except damage() as error:
         raise ConfigError(f"{path} is a damaged kernel module: {error}") from error
     if facts is None:
         raise ConfigError(f"{path} is no kernel module: it has no .modinfo section")

@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 from harness.formats import compression
+from harness.kernel import bzimage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.formats.compression import Sink
     from harness.kernel.image import KernelImage
+    from harness.store import Store
 
 LIMIT = 512 << 20  # bytes of an unpacked kernel; Debian's have 30 to 70 MB
 _PACKED_MAX = 256 << 20
 _APPENDED = 4
+# Part of the key: raise it when the same kernel is unpacked in another way.
+_FORMAT = 1
+_NAME = "vmlinux"
 
 
 def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
@@ -60,3 +67,31 @@ def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
         raise ConfigError(
             f"the payload of {name} is damaged: {error}", hint="fetch or build it again"
         ) from None
+
+
+def vmlinux(image: KernelImage, store: Store) -> Path:
+    """The ELF file in a kernel, from the store; unpacked if it is not there yet.
+
+    Raises:
+        ConfigError: The kernel cannot be unpacked, or cannot be entered by PVH (CONFIG_PVH).
+    """
+    if image.kind == _NAME:
+        return _enterable(image, image)
+
+    def build(directory: Path) -> None:
+        path = directory / _NAME
+        with path.open("wb") as file:
+            unpack(image, file)
+        path.chmod(0o444)
+
+    entry = store.get(_NAME, {"format": _FORMAT, "kernel": image.sha256}, build)
+    return _enterable(image, bzimage.inspect(entry / _NAME))
+
+
+def _enterable(image: KernelImage, unpacked: KernelImage) -> Path:
+    if not unpacked.pvh:
+        raise ConfigError(
+            f"kernel {image.path.name} cannot be started unpacked: it has no entry point for PVH",
+            hint="build it with CONFIG_PVH=y (Debian's 64-bit ones have it), or boot it without --unpacked",
+        )
+    return unpacked.path

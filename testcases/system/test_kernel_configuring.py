@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ConfigError, InfraError
-from harness.kernel import kconfig_why, toolchain
+from harness.kernel import config, kconfig_why, toolchain
 from harness.kernel.configuring import configure
-from harness.kernel.fragments import parse, values_of
+from harness.kernel.fragments import parse
 from harness.kernel.making import Making
 from testcases.support import kernel_source
 
@@ -33,7 +33,7 @@ def making(tmp_path: Path) -> Making:
 
 def configured(making: Making, text: str) -> dict[str, str]:
     wishes = tuple(parse(text, "my.config").values())
-    return values_of(configure(making, wishes, "tiny", 32).read_text())
+    return config.parse(configure(making, wishes, "tiny", 32).read_text())
 
 
 def test_what_was_wished_for_is_on_and_nothing_else(making: Making) -> None:

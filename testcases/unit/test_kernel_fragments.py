@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.kernel import catalogue, fragments
-from harness.kernel.fragments import Lost, Wish, compose, fragment_files, lost, parse, text_of, values_of
+from harness.kernel import catalogue, config, fragments
+from harness.kernel.fragments import Lost, Wish, compose, fragment_files, lost, parse, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back(values: dict[str, str]) -> None:
     found = parse(text_of(wishes), "a.config")
     assert {wish.symbol: wish.value for wish in found.values()} == values
     # A configuration that has exactly this grants it all.
-    assert lost(wishes, values_of(text_of(wishes))) == []
+    assert lost(wishes, config.parse(text_of(wishes))) == []
 
 
 @given(st.dictionaries(SYMBOLS, VALUES, min_size=1), st.data())
@@ -41,12 +41,12 @@ def test_whatever_differs_is_lost(values: dict[str, str], data: st.DataObject) -
     other = data.draw(VALUES.filter(lambda value: value != values[symbol]))
     wishes = [Wish(name, value, "") for name, value in values.items()]
     text = text_of(Wish(name, value, "") for name, value in {**values, symbol: other}.items())
-    assert lost(wishes, values_of(text)) == [Lost(Wish(symbol, values[symbol], ""), other)]
+    assert lost(wishes, config.parse(text)) == [Lost(Wish(symbol, values[symbol], ""), other)]
 
 
 def test_a_symbol_that_is_not_there_at_all_is_off() -> None:
     on, off = Wish("A", "y", "a:1"), Wish("B", "n", "a:2")
-    assert lost([on, off], values_of("# nothing\n")) == [Lost(on, "n")]
+    assert lost([on, off], config.parse("# nothing\n")) == [Lost(on, "n")]
 
 
 def test_comments_are_for_people() -> None:

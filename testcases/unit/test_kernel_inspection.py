@@ -117,9 +117,7 @@ def test_an_elf_kernel(tmp_path: Path, bits: int, pvh: bool) -> None:
     assert found.config.symbols == SYMBOLS
 
 
-@pytest.mark.parametrize(
-    ("machine", "name"), [(183, "aarch64"), (243, "riscv"), (40, "arm"), (999, "machine 999")]
-)
+@pytest.mark.parametrize(("machine", "name"), [(183, "aarch64"), (243, "riscv"), (40, "arm"), (999, "999")])
 def test_an_elf_kernel_for_another_architecture(tmp_path: Path, machine: int, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"another architecture \({name}\)"):
         examined(tmp_path, elf(machine=machine))
@@ -129,7 +127,7 @@ def test_an_elf_file_of_big_endian_machines(tmp_path: Path) -> None:
     data = bytearray(elf())
     data[5] = 2
     struct.pack_into(">H", data, 18, 22)
-    with pytest.raises(ConfigError, match=r"another architecture \(s390x\)"):
+    with pytest.raises(ConfigError, match=r"another architecture \(s390\)"):
         examined(tmp_path, bytes(data))
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import msgspec
 
-from harness.core.errors import ConfigError, command_failed
+from harness.core import programs
+from harness.core.errors import ConfigError
 from harness.formats.disk.gpt import read_gpt
-from harness.formats.disk.tools import run_tool
 
 if TYPE_CHECKING:
     import uuid
@@ -98,10 +98,8 @@ def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) ->
         ConfigError: sfdisk is not installed.
         InfraError: sfdisk failed.
     """
-    command = ["sfdisk", *OPTIONS, str(path)]
-    result = run_tool(command, "fdisk", commands(label, disk, partitions))
-    if result.returncode != 0:
-        raise command_failed(command, result.returncode, result.stderr)
+    text = commands(label, disk, partitions)
+    programs.output(["sfdisk", *OPTIONS, str(path)], package="fdisk", text=text)
 
 
 def commands(label: str, disk: uuid.UUID, partitions: Sequence[New]) -> str:
@@ -184,7 +182,7 @@ def _gpt(path: Path, file: BinaryIO, size: int) -> Table:
 
 
 def _mbr(path: Path) -> Table:
-    result = run_tool(["sfdisk", "--json", str(path)], "fdisk")
+    result = programs.call(["sfdisk", "--json", str(path)], package="fdisk")
     if result.returncode != 0:
         reason = " ".join(result.stderr.split()) or f"sfdisk ended with status {result.returncode}"
         raise ConfigError(f"{path} has no partition table that can be read: {reason}")

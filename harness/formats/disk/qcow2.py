@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError, command_failed
-from harness.formats.disk.tools import run_tool
+from harness.core import programs
+from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,23 +40,8 @@ def write_qcow2(raw: Path, path: Path) -> None:
         InfraError: qemu-img failed.
     """
     options = "compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off"
-    command = [
-        "qemu-img",
-        "convert",
-        "-f",
-        "raw",
-        "-O",
-        "qcow2",
-        "-o",
-        options,
-        "-S",
-        "4k",
-        str(raw),
-        str(path),
-    ]
-    result = run_tool(command, _PACKAGE)
-    if result.returncode != 0:
-        raise command_failed(command, result.returncode, result.stderr)
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", options, "-S", "4k"]
+    programs.output([*command, str(raw), str(path)], package=_PACKAGE)
 
 
 class _Check(msgspec.Struct, frozen=True):
@@ -79,7 +64,9 @@ def raw_of_qcow2(path: Path) -> Iterator[Path]:
     _check(path)
     with tempfile.TemporaryDirectory() as directory:
         raw = Path(directory, f"{path.stem}.img")
-        result = run_tool(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(path), str(raw)], _PACKAGE)
+        result = programs.call(
+            ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(path), str(raw)], package=_PACKAGE
+        )
         if result.returncode != 0:
             reason = _last_line(result.stderr)
             if "No space left" in reason:
@@ -154,7 +141,7 @@ def _end_of_table(table: bytes, bits: int, *, wide: bool) -> int:
 
 def _check(path: Path) -> None:
     """Have qemu-img look for what it would read as zeros."""
-    result = run_tool(["qemu-img", "check", "--output=json", "-f", "qcow2", str(path)], _PACKAGE)
+    result = programs.call(["qemu-img", "check", "--output=json", "-f", "qcow2", str(path)], package=_PACKAGE)
     try:
         check = msgspec.json.decode(result.stdout, type=_Check)
     except msgspec.MsgspecError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from harness.core import programs
 from harness.formats.disk import partitions
-from harness.formats.disk.tools import run_tool
 from harness.image.checks.kernel_checks import Finding
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check_table(path: Path) -> Iterator[Finding]:
     problems = [table.problem] if table.problem else []
     if table.sector == partitions.SECTOR:  # sfdisk knows no other ones in files
         # The standard output only has what is well, and sizes.
-        said = run_tool(["sfdisk", "--verify", str(path)], "fdisk").stderr.splitlines()
+        said = programs.call(["sfdisk", "--verify", str(path)], package="fdisk").stderr.splitlines()
         problems = [
             line.strip().rstrip(".") for line in said if line.strip() and not _COUNT.fullmatch(line.strip())
         ]

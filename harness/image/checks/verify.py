@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harness.core import programs
 from harness.core.errors import ConfigError
 from harness.formats.cpio.unpacking import unpack
-from harness.formats.disk.tools import run_tool
 from harness.formats.lookup import MemberTree
 from harness.formats.opened import open_image
 from harness.image.checks.init_checks import check_console, check_init
@@ -183,7 +183,7 @@ def _check_unclean(path: Path, name: str, offset: int, known: ExtFilesystem) -> 
     if "needs_recovery" in known.features:
         said += "; its journal has changes that are not seen here"
     try:
-        asked = run_tool(["e2fsck", "-fn", f"{path}?offset={offset}"], "e2fsprogs")
+        asked = programs.call(["e2fsck", "-fn", f"{path}?offset={offset}"], package="e2fsprogs")
     except ConfigError:
         return Finding(None, f"{said}; e2fsck is not installed, and could say whether that did harm")
     if asked.returncode == 0:

@@ -46,7 +46,7 @@ class Qemu(Kind[MachineSpec], frozen=True):
         boot, memory, start = built.recipe.boot, memory_of(built, request), start_of(built, request)
         check_fits(memory)
         if isinstance(start, DirectBoot) and start.unpacked:
-            from harness.kernel.unpacked import vmlinux
+            from harness.kernel.payload import vmlinux
 
             start = msgspec.structs.replace(start, kernel=vmlinux(built.kernels["seed"].image, store))
         return MachineSpec(
