@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,20 +21,6 @@ if TYPE_CHECKING:
 _LIST = "`harness flash --list` shows what there is"
 
 
-def probe(node: Node) -> list[Content]:
-    """Look at a device's own bytes; nothing where we may not."""
-    try:
-        descriptor = os.open(node.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return []
-    with suppress(OSError):
-        try:
-            return list(signatures.contents(node.name, descriptor, node.size))
-        finally:
-            os.close(descriptor)
-    return []
-
-
 class Sources(msgspec.Struct, frozen=True):
     """Where knowledge about devices comes from; tests have made-up ones.
 
@@ -45,14 +29,14 @@ class Sources(msgspec.Struct, frozen=True):
         proc: Where proc is mounted.
         database: Asks udev.
         number_of: Gives the number of a node of /dev.
-        probe: Looks at a device's own bytes.
+        probe: Looks at a device's own bytes, by name and path.
     """
 
     sys: Path = Path("/sys")
     proc: Path = Path("/proc")
     database: Callable[[], udev.Database] = udev.database
     number_of: Callable[[str], tuple[int, int] | None] = uses.number_of
-    probe: Callable[[Node], list[Content]] = probe
+    probe: Callable[[str, str], list[Content]] = signatures.on_disk
 
 
 REAL = Sources()
@@ -157,13 +141,8 @@ class _View:
         """What is on a disk and its partitions: what udev found, and what else their bytes say."""
         found: dict[Content, None] = {}
         for part in parts:
-            by_udev = list(udev.contents(part.name, self._database.properties.get(part.name, {})))
+            by_udev = list(signatures.known_to_udev(part.name, self._database.properties.get(part.name, {})))
             kinds = {content.kind for content in by_udev}
-            # We know but "ext", where udev tells ext2 from ext4.
-            ours = [
-                content
-                for content in (self._sources.probe(part) if look and part.size else [])
-                if not any(kind.startswith(content.kind) for kind in kinds)
-            ]
-            found |= dict.fromkeys([*by_udev, *ours])
+            probed = self._sources.probe(part.name, part.path) if look and part.size else []
+            found |= dict.fromkeys([*by_udev, *(each for each in probed if each.kind not in kinds)])
         return found

@@ -8,30 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.flash.device import Content
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.flash.sysfs import Hardware, Node
 
 _CONTROL = Path("/run/udev/control")  # the socket of udev's daemon
-
-# ID_FS_TYPE of what is a part of something bigger, or hides data (libblkid's names), and our words for it.
-_MEMBERS = {
-    "LVM1_member": "LVM",
-    "LVM2_member": "LVM",
-    "linux_raid_member": "RAID",
-    "crypto_LUKS": "LUKS",
-    "zfs_member": "ZFS",
-    "bcache": "bcache",
-    "BitLocker": "BitLocker",
-    "VMFS_volume_member": "VMFS",
-    "drbd": "DRBD",
-    "ceph_bluestore": "Ceph",
-    "stratis": "Stratis",
-}
-_TABLES = {"gpt": "GPT", "dos": "MBR"}
 
 
 class Database(msgspec.Struct, frozen=True):
@@ -63,16 +45,6 @@ def database() -> Database:
         except (OSError, KeyError):  # it was unplugged while we asked
             continue
     return Database(running, found)
-
-
-def contents(name: str, properties: Mapping[str, str]) -> Iterator[Content]:
-    """What udev found on a disk or partition."""
-    if table := properties.get("ID_PART_TABLE_TYPE"):
-        yield Content(name, _TABLES.get(table, table))
-    if kind := properties.get("ID_FS_TYPE"):
-        member = kind in _MEMBERS or kind.endswith("_raid_member")
-        words = _MEMBERS.get(kind, "RAID" if member else kind)
-        yield Content(name, words, properties.get("ID_FS_LABEL", ""), member)
 
 
 def disagreements(properties: Mapping[str, str], node: Node, hardware: Hardware, sys: Path) -> Iterator[str]:

@@ -41,7 +41,7 @@ def inspect(path: Path, file: BufferedReader, size: int) -> KernelImage:
 
     try:
         file.seek(0)
-        elf = ELFFile(file)
+        elf: Any = ELFFile(file)
         _check(path, elf, size)
         pvh = any(
             (note["n_name"], note["n_type"]) == ("Xen", _PHYS32_ENTRY)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.flash.device import Content
-    from harness.flash.sysfs import Node
 
 GIB = 1 << 30
 PCI = "pci0000:00/0000:00:04.0"
@@ -134,5 +133,5 @@ class World(msgspec.Struct):
             self._probe,
         )
 
-    def _probe(self, node: Node) -> list[Content]:
-        return [content for content in self.contents if content.where == node.name]
+    def _probe(self, name: str, _: str) -> list[Content]:
+        return [content for content in self.contents if content.where == name]

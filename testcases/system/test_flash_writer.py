@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1 << 20
+SIZE = 64 * MIB
 
 
 class Noted(Target, frozen=True):
@@ -244,7 +246,7 @@ def test_aligned_ranges_cover_the_same_and_only_whole_blocks(data: list[Range]) 
 @pytest.mark.parametrize(
     ("command", "kinds"),
     [
-        (["mke2fs", "-q", "-t", "ext4"], ["ext"]),
+        (["mke2fs", "-q", "-t", "ext4"], ["ext4"]),
         (["mkswap", "-q"], ["swap"]),
         (["mformat", "-i"], ["vfat"]),
     ],
@@ -260,39 +262,45 @@ def test_real_filesystems_are_recognised(tmp_path: Path, command: list[str], kin
     assert _kinds(path) == kinds
 
 
+def _md(version: int, offset: int) -> bytes:
+    """The start of a superblock of md(4), as large as libblkid wants to see it."""
+    if version == 0:
+        return struct.pack("<II", 0xA92B4EFC, 0).ljust(4096, b"\0")
+    return struct.pack("<II136xQ", 0xA92B4EFC, 1, offset // 512).ljust(256, b"\0")
+
+
+_UBERBLOCKS = b"".join(struct.pack("<QQ", 0x00BAB10C, 5000).ljust(1024, b"\0") for _ in range(128))
+
+
 @pytest.mark.parametrize(
-    ("offset", "magic", "kind"),
+    ("offset", "data", "kind"),
     [
-        (512, b"LABELONE", "LVM"),
-        (0, b"LUKS\xba\xbe\0\2", "LUKS"),
-        (4096, b"\xfc\x4e\x2b\xa9", "RAID"),
-        (16 * MIB - 0x10000, b"\xfc\x4e\x2b\xa9", "RAID"),
-        (16 * MIB - 0x2000, b"\xfc\x4e\x2b\xa9", "RAID"),
-        (16 * MIB - 512, b"\xde\x11\xde\x11", "RAID"),
-        (16 * MIB - 1024, b"Intel Raid ISM Cfg Sig. ", "RAID"),
-        (128 * 1024 + 4096, b"\x0c\xb1\xba\0\0\0\0\0", "ZFS"),
-        (16 * MIB - 128 * 1024, b"\0\0\0\0\0\xba\xb1\x0c", "ZFS"),
-        (3, b"-FVE-FS-", "BitLocker"),
+        (512, struct.pack("<8sQII8s32s", b"LABELONE", 1, 0, 32, b"LVM2 001", b"a" * 32), "LVM"),
+        (0, b"LUKS\xba\xbe\0\1".ljust(592, b"\0"), "LUKS"),
+        (4096, _md(1, 4096), "RAID"),
+        (SIZE - 0x10000, _md(0, 0), "RAID"),
+        (SIZE - 0x2000, _md(1, SIZE - 0x2000), "RAID"),
+        (SIZE - 512, b"\xde\x11\xde\x11", "RAID"),
+        (SIZE - 1024, b"Intel Raid ISM Cfg Sig. ", "RAID"),
+        (128 << 10, _UBERBLOCKS, "ZFS"),
     ],
 )
-def test_members_are_recognised(tmp_path: Path, offset: int, magic: bytes, kind: str) -> None:
+def test_members_are_recognised(tmp_path: Path, offset: int, data: bytes, kind: str) -> None:
     path = tmp_path / "disk"
     with path.open("wb") as file:
-        file.truncate(16 * MIB)
+        file.truncate(SIZE)
         file.seek(offset)
-        file.write(magic)
+        file.write(data)
     assert _kinds(path) == [kind]
-    descriptor = os.open(path, os.O_RDONLY)
-    assert all(content.member for content in signatures.contents("sdb", descriptor, 16 * MIB))
-    os.close(descriptor)
+    assert all(content.member for content in signatures.on_disk("sdb", str(path)))
+
+
+def test_a_device_that_cannot_be_read_has_no_contents(tmp_path: Path) -> None:
+    assert signatures.on_disk("sdb", str(tmp_path / "none")) == []
 
 
 def _kinds(path: Path) -> list[str]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return [content.kind for content in signatures.contents("sdb", descriptor, path.stat().st_size)]
-    finally:
-        os.close(descriptor)
+    return [content.kind for content in signatures.on_disk("sdb", str(path))]
 
 
 # The image, by its bytes.
