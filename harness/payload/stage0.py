@@ -13,6 +13,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.recipe import Checkout, Text, load_recipe
+from harness.sources.git import submodules_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def check(tree: Path, arch: str) -> None:
         which = "submodule is" if len(absent) == 1 else "submodules are"
         raise ConfigError(
             f"in {tree} the {which} not checked out: {', '.join(absent)}",
-            hint=f"git -C {tree} submodule update --init {' '.join(absent)}",
+            hint=submodules_hint(tree, *absent),
         )
 
 
@@ -101,7 +102,10 @@ def expected(tree: Path, arch: str) -> dict[str, str]:
         if match is not None:
             found[f"/{match['path']}"] = match["sum"]
     if not found:
-        raise ConfigError(f"{path} has no answers: nothing would be checked", hint=f"git -C {tree} restore .")
+        raise ConfigError(
+            f"{path} has no answers: nothing would be checked",
+            hint="take the file anew from where the tree is from",
+        )
     return found
 
 

@@ -9,6 +9,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.payload.era import load_eras
 from harness.sources.checkout import stray_files
+from harness.sources.git import submodules_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ def _check_submodules(path: Path, modules: Sequence[Submodule]) -> None:
         what = "submodule is" if len(missing) == 1 else "submodules are"
         raise ConfigError(
             f"{path}: {len(missing)} {what} not checked out: {names}",
-            hint=f"git -C {path} submodule update --init --recursive",
+            hint=submodules_hint(path),
         )
 
 

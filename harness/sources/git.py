@@ -1,4 +1,4 @@
-"""git, asked about a repository: in its own words, and without what whoever called us set for it."""
+"""Runs git on a repository, without what the caller's environment sets for another one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def git(directory: Path, *arguments: str) -> bytes:
-    """What git says.
+def git(directory: Path, *arguments: str, given: bytes = b"") -> bytes:
+    """What git says, when it is given something to read.
 
     Raises:
         ConfigError: git is not installed, or does not trust the repository.
         InfraError: It ended with an error.
     """
-    result = ask(directory, *arguments)
+    result = ask(directory, *arguments, given=given)
     if result.returncode != 0:
         raise refusal(directory, result)
     return result.stdout
 
 
-def ask(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def ask(directory: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """What git says, whether or not it ended with an error.
 
     Raises:
@@ -34,10 +34,19 @@ def ask(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """
     if shutil.which("git") is None:
         raise ConfigError("git is not installed, and it knows what belongs to a checkout", hint="install git")
-    # Whoever called us may be git itself, in a hook, which points to a repository of its own.
+    # The caller may be git itself: in a hook, it points to a repository of its own.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(directory), *arguments]
-    return subprocess.run(command, env={**clean, "LC_ALL": "C"}, capture_output=True, check=False)
+    return subprocess.run(
+        command, env={**clean, "LC_ALL": "C"}, input=given, capture_output=True, check=False
+    )
+
+
+def submodules_hint(tree: Path, *paths: str) -> str:
+    """How the submodules of a tree are had; where git knows nothing about the tree, without git."""
+    if (tree / ".git").exists():
+        return f"git -C {tree} submodule update --init {' '.join(paths) or '--recursive'}"
+    return f"{tree} has no .git, as archives of sources have none: unpack there what the submodules contain"
 
 
 def refusal(directory: Path, result: subprocess.CompletedProcess[bytes]) -> HarnessError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -147,15 +148,101 @@ def test_changes_that_git_was_told_not_to_see_are_seen(checkout: Path) -> None:
     git(checkout, "update-index", "--assume-unchanged", "readme")
     (checkout / "readme").write_text("WORDS\n")
     assert look(checkout).sha256 != before
+    assert look(checkout).differing == ("readme",)
 
 
-def test_line_endings_that_git_makes_count(checkout: Path) -> None:
-    before = look(checkout).sha256
-    git(checkout, "config", "core.autocrlf", "true")
-    (checkout / "readme").unlink()
-    git(checkout, "checkout", "-q", "--", "readme")
-    assert (checkout / "readme").read_bytes() == b"words\r\n"
-    assert look(checkout).sha256 != before
+def content(snapshot: Snapshot, path: str) -> bytes:
+    """What goes into an image."""
+    file = next(file for file in snapshot.files if file.path == path)
+    found = file.place.read_bytes() if file.content is None else file.content
+    assert len(found) == file.size
+    return found
+
+
+def cloned(source: Path, place: Path, *options: str) -> Path:
+    git(place.parent, "clone", "-q", *options, str(source), str(place))
+    assert not git(place, "status", "--porcelain")
+    return place
+
+
+def committed(source: Path, attributes: str, **files: str) -> None:
+    """Commit files with attributes."""
+    for name, text in {".gitattributes": attributes, **files}.items():
+        (source / name).write_text(text)
+        git(source, "add", name)
+    git(source, "commit", "-qm", "with attributes")
+
+
+def test_line_endings_that_git_makes_do_not_go_in(checkout: Path, tmp_path: Path) -> None:
+    clone = cloned(checkout, tmp_path / "crlf", "-c", "core.autocrlf=true")
+    assert (clone / "readme").read_bytes() == b"words\r\n"
+    seen = look(clone)
+    assert content(seen, "readme") == b"words\n"
+    assert (seen.differing, seen.sha256) == ((), look(checkout).sha256)
+    (clone / "readme").write_bytes(b"other\r\n")
+    assert look(clone).differing == ("readme",)
+    assert content(look(clone), "readme") == b"other\r\n"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        ("f ident", "$Id$ words\n"),
+        ("f text eol=crlf", "one\ntwo\n"),
+        ("f working-tree-encoding=UTF-16", "words\n"),
+        ("f working-tree-encoding=IBM037", "words\n"),  # as long, and of other bytes
+    ],
+)
+def test_what_attributes_make_of_a_file_does_not_go_in(
+    checkout: Path, tmp_path: Path, attributes: str, text: str
+) -> None:
+    (checkout / "f").write_text(text)
+    git(checkout, "add", "f")
+    git(checkout, "commit", "-qm", "as it is")
+    committed(checkout, f"{attributes}\n")
+    clone = cloned(checkout, tmp_path / "clone")
+    assert (clone / "f").read_bytes() != text.encode()
+    seen = look(clone)
+    assert (content(seen, "f"), seen.differing) == (text.encode(), ())
+
+
+def test_a_filter_that_is_not_known_is_named(checkout: Path) -> None:
+    committed(checkout, "f filter=rot\n", f="words\n")
+    git(checkout, "config", "filter.rot.smudge", "tr a-z b-za")
+    git(checkout, "config", "filter.rot.clean", "tr b-za a-z")
+    (checkout / "f").unlink()
+    git(checkout, "checkout", "-q", "--", "f")
+    clone = checkout
+    seen = look(clone)
+    assert (content(seen, "f"), seen.differing) == (b"xpset\n", ("f",))
+
+
+def test_contents_of_git_lfs_go_in_and_pointers_are_known(checkout: Path, tmp_path: Path) -> None:
+    big = b"a large file\n" * 9
+    oid = hashlib.sha256(big).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(big)}\n"
+    committed(checkout, "f filter=lfs\n", f=pointer)
+    seen = look(checkout)
+    assert [file.path for file in seen.files if file.is_pointer] == ["f"]
+    (tmp_path / "big").write_bytes(big)
+    (tmp_path / "pointer").write_text(pointer)
+    words = {"smudge": f"cat {tmp_path}/big", "clean": f"cat {tmp_path}/pointer"}
+    given = [word for name, command in words.items() for word in ("-c", f"filter.lfs.{name}={command}")]
+    seen = look(cloned(checkout, tmp_path / "clone", *given))
+    assert (content(seen, "f"), seen.differing) == (big, ())
+    assert not any(file.is_pointer for file in seen.files)
+
+
+def test_links_of_a_checkout_without_links_are_links(checkout: Path, tmp_path: Path) -> None:
+    clone = cloned(checkout, tmp_path / "clone", "-c", "core.symlinks=false")
+    assert not (clone / "link").is_symlink()
+    assert look(clone).sha256 == look(checkout).sha256
+
+
+def test_a_sparse_checkout_is_named(checkout: Path) -> None:
+    git(checkout, "sparse-checkout", "set", "--no-cone", "/readme")
+    assert "sparse checkout" in failure(checkout).message
+    assert "git sparse-checkout disable" in failure(checkout).hint
 
 
 def test_a_copy_and_a_clone_are_the_same(checkout: Path, tmp_path: Path) -> None:

@@ -87,6 +87,28 @@ def test_stray_files_need_the_key_or_the_option(given: Given, checkout: Path) ->
     assert describe(content, given) != clean
 
 
+def test_files_go_in_as_they_were_committed(given: Given, checkout: Path) -> None:
+    clone = given.recipe.base / "crlf"
+    git(checkout, "clone", "-q", "-c", "core.autocrlf=true", str(checkout), str(clone))
+    assert (clone / "run").read_bytes() == b"#!/bin/sh\r\n"
+    assert tree_of(r.Checkout(source="crlf"), given)["run"].content == b"#!/bin/sh\n"
+    described = [describe(r.Checkout(source=source), given)["sha256"] for source in ("crlf", "tree")]
+    assert described[0] == described[1]
+
+
+def test_a_pointer_of_git_lfs_is_refused(given: Given, checkout: Path) -> None:
+    given.file("tree/.gitattributes", b"big filter=lfs\n")
+    oid = "0" * 64
+    given.file("tree/big", f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 9\n".encode())
+    git(checkout, "add", "big", ".gitattributes")
+    git(checkout, "commit", "-qm", "big")
+    assert "big only names a content that Git LFS keeps" in failure(given, r.Checkout(source="tree"))
+    assert set(tree_of(r.Checkout(source="tree", drop=("big", ".gitattributes")), given)) == {
+        "run",
+        "doc/words",
+    }
+
+
 def test_what_differs_from_the_commit_is_said(given: Given, checkout: Path, notes: Notes) -> None:
     content = r.Checkout(source="tree")
     clean = describe(content, given)

@@ -223,6 +223,11 @@ def test_submodules_that_are_not_checked_out_are_named(kexec: miniature.Miniatur
         recognise(kexec.path)
     assert "sysa/stage0-posix/src/M2-Planet, sysa/stage0-posix/src/mescc-tools" in caught.value.message
     assert caught.value.hint == f"git -C {kexec.path} submodule update --init --recursive"
+    shutil.rmtree(kexec.path / ".git")  # an archive of sources: git can do nothing there
+    with pytest.raises(ConfigError, match="2 submodules are not checked out") as caught:
+        recognise(kexec.path)
+    assert "has no .git" in caught.value.hint
+    assert "git -C" not in caught.value.hint
 
 
 def test_strays_are_listed_and_left_out(kexec: miniature.Miniature) -> None:

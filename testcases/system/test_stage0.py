@@ -39,6 +39,10 @@ def test_submodules_that_are_not_checked_out_are_named_with_the_command(checkout
         load(checkout)
     assert caught.value.hint == f"git -C {checkout} submodule update --init M2libc x86"
     assert caught.value.outcome.exit_code == 2
+    shutil.rmtree(checkout / ".git")
+    with pytest.raises(ConfigError, match="not checked out") as caught:
+        load(checkout)
+    assert "has no .git" in caught.value.hint
 
 
 def test_what_is_no_checkout_is_told_what_was_looked_for(tmp_path: Path) -> None:
