@@ -1,66 +1,35 @@
 """What a git checkout holds: the files that git tracks, as they were committed or named as differing.
 
-Git's index knows which files were not changed. Their content can differ from their commit all the same: line
-ends, encodings and filters make another one of it. Where its length or an attribute says so, the file is
-compared, and its content taken from git's objects. The commands and formats are those of git-ls-files(1),
-git-check-attr(1), git-cat-file(1) and git-status(1), porcelain version 2.
+Git's index knows which files are as they were committed, so a look at a checkout reads only those that are
+not. The commands and formats are those of git-ls-files(1) and git-status(1), porcelain version 2.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.core.errors import ConfigError
+from harness.sources.committed import CheckedOut, as_committed
 from harness.sources.git import ask, git, refusal, submodules_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _GITLINK, _LINK = "160000", "120000"
 _ABSENT = "000000"
 _EXECUTABLE = "100755"
 _LARGE = 1 << 20
-_ENCODING = "working-tree-encoding"
 _UNCHANGED = ("H", "h", "S")  # tags of git ls-files: cached, assumed to be unchanged, not checked out
 _SKIPPED = "S"
-_SHA256_DIGITS = 64
-_LFS_POINTER = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n"
-)
 # Of a status line, by its first letter: how many fields stand before the path, and which is the mode in the
 # work tree.
 _STATUS_FIELDS = {"1": (8, 5), "u": (10, 6)}
-
-
-class CheckedOut(msgspec.Struct, frozen=True):
-    """A file, link or directory of a checkout.
-
-    Attributes:
-        path: Relative to the directory that was looked at; surrogate escapes for what is no UTF-8.
-        place: Where it lies.
-        mode: Full `st_mode`: 0644 or 0755 for files, as git has it, whatever the work tree says.
-        size: Bytes of a file's content.
-        target: A symbolic link's target.
-        identity: Hash of a file's content: git's blob id, or its SHA-256 where git knows none.
-        content: The content as it was committed, where the one in the work tree has another form.
-        is_pointer: Whether it only names a content that Git LFS did not fetch.
-    """
-
-    path: str
-    place: Path
-    mode: int
-    size: int = 0
-    target: str = ""
-    identity: str = ""
-    content: bytes | None = None
-    is_pointer: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -200,70 +169,12 @@ def _tracked(directory: Path, status: _Status, differing: list[str], wanted: _Wa
             target = os.fsdecode((directory / path).read_bytes())
             file = CheckedOut(path, file.place, stat.S_IFLNK | 0o777, target=target)
         found.append(file)
-    yield from _as_committed(directory, found, blobs, differing)
+    yield from as_committed(directory, found, blobs, differing)
     for path in status.untracked:
         if path.endswith("/"):  # a repository within, which git does not look into
             yield from _within(directory, path.rstrip("/"), differing, wanted.below(path.rstrip("/")))
         else:
             yield _file(directory, path)
-
-
-def _as_committed(
-    directory: Path, files: Iterable[CheckedOut], blobs: Mapping[str, str], differing: list[str]
-) -> Iterator[CheckedOut]:
-    """Give files whose form in the work tree is another one the content that was committed.
-
-    A file of a filter other than Git LFS's goes in as it lies, and is named as differing: what the filter is
-    for, such as decrypting, is not known here.
-    """
-    filters = _filters(directory, blobs)
-    sizes = _sizes(directory, blobs.values())
-    for file in files:
-        blob = blobs.get(file.path)
-        if blob is None or not stat.S_ISREG(file.mode):
-            yield file
-            continue
-        if file.size == sizes[blob] and file.path not in filters and file.identity == blob:
-            yield file
-            continue
-        content = file.place.read_bytes()
-        committed = content if _blob_id(content, blob) == blob else git(directory, "cat-file", "blob", blob)
-        of_lfs = _LFS_POINTER.match(committed) if filters.get(file.path) == "lfs" else None
-        if committed == content:
-            yield msgspec.structs.replace(file, identity=blob, is_pointer=of_lfs is not None)
-        elif of_lfs and of_lfs[1].decode() == hashlib.sha256(content).hexdigest():
-            yield msgspec.structs.replace(file, identity=of_lfs[1].decode())
-        elif filters.get(file.path) or file.identity != blob:
-            differing.append(file.path)
-            yield msgspec.structs.replace(file, identity=hashlib.sha256(content).hexdigest())
-        else:
-            yield msgspec.structs.replace(file, size=len(committed), content=committed)
-
-
-def _filters(directory: Path, paths: Iterable[str]) -> dict[str, str]:
-    """The filters of files that have one, and "" for files with another encoding in the work tree."""
-    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    said = _records(git(directory, "check-attr", "-z", "--stdin", "filter", _ENCODING, given=given))
-    found: dict[str, str] = {}
-    for path, attribute, value in zip(said, said, said, strict=True):
-        if value not in {"unspecified", "unset", ""}:
-            found[path] = "" if attribute == _ENCODING else value
-    return found
-
-
-def _sizes(directory: Path, blobs: Iterable[str]) -> dict[str, int]:
-    """The bytes of blobs."""
-    given = "".join(f"{blob}\n" for blob in blobs).encode()
-    lines = git(directory, "cat-file", "--batch-check=%(objectname) %(objectsize)", given=given).split()
-    return {name.decode(): int(size) for name, size in zip(lines[::2], lines[1::2], strict=True)}
-
-
-def _blob_id(content: bytes, like: str) -> str:
-    """The id of a content as a blob, by the hash that made another id."""
-    digest = hashlib.sha256() if len(like) == _SHA256_DIGITS else hashlib.sha1(usedforsecurity=False)
-    digest.update(b"blob %d\0" % len(content))
-    digest.update(content)
-    return digest.hexdigest()
 
 
 def _submodule(directory: Path, path: str, differing: list[str], wanted: _Wanted) -> Iterator[CheckedOut]:

@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.sources.checkout import CheckedOut
+    from harness.sources.committed import CheckedOut
 
 
 def followed(files: Sequence[CheckedOut]) -> tuple[CheckedOut, ...]:

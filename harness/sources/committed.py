@@ -1,0 +1,114 @@
+"""Gives files of a checkout the content that was committed.
+
+A file that git calls unchanged can have other content than its commit: line ends, encodings and filters make
+it. Where its length or an attribute says so, the file is compared, and its content taken from git's objects.
+The commands are those of git-check-attr(1) and git-cat-file(1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.sources.git import git
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+_ENCODING = "working-tree-encoding"
+_SHA256_DIGITS = 64
+_LFS_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n"
+)
+
+
+class CheckedOut(msgspec.Struct, frozen=True):
+    """A file, link or directory of a checkout.
+
+    Attributes:
+        path: Relative to the directory that was looked at; surrogate escapes for what is no UTF-8.
+        place: Where it lies.
+        mode: Full `st_mode`: 0644 or 0755 for files, as git has it, whatever the work tree says.
+        size: Bytes of a file's content.
+        target: A symbolic link's target.
+        identity: Hash of a file's content: git's blob id, or its SHA-256 where git knows none.
+        content: The content as it was committed, where the one in the work tree has another form.
+        is_pointer: Whether it only names a content that Git LFS did not fetch.
+    """
+
+    path: str
+    place: Path
+    mode: int
+    size: int = 0
+    target: str = ""
+    identity: str = ""
+    content: bytes | None = None
+    is_pointer: bool = False
+
+
+def as_committed(
+    directory: Path, files: Iterable[CheckedOut], blobs: Mapping[str, str], differing: list[str]
+) -> Iterator[CheckedOut]:
+    """Give files whose form in the work tree is another one the content that was committed.
+
+    A file of a filter other than Git LFS's goes in as it lies, and is named as differing: what the filter is
+    for, such as decrypting, is not known here.
+    """
+    filters = _filters(directory, blobs)
+    sizes = _sizes(directory, blobs.values())
+    for file in files:
+        blob = blobs.get(file.path)
+        if blob is None or not stat.S_ISREG(file.mode):
+            yield file
+            continue
+        if file.size == sizes[blob] and file.path not in filters and file.identity == blob:
+            yield file
+            continue
+        content = file.place.read_bytes()
+        committed = content if _blob_id(content, blob) == blob else git(directory, "cat-file", "blob", blob)
+        of_lfs = _LFS_POINTER.match(committed) if filters.get(file.path) == "lfs" else None
+        if committed == content:
+            yield msgspec.structs.replace(file, identity=blob, is_pointer=of_lfs is not None)
+        elif of_lfs and of_lfs[1].decode() == hashlib.sha256(content).hexdigest():
+            yield msgspec.structs.replace(file, identity=of_lfs[1].decode())
+        elif filters.get(file.path) or file.identity != blob:
+            differing.append(file.path)
+            yield msgspec.structs.replace(file, identity=hashlib.sha256(content).hexdigest())
+        else:
+            yield msgspec.structs.replace(file, size=len(committed), content=committed)
+
+
+def _filters(directory: Path, paths: Iterable[str]) -> dict[str, str]:
+    """The filters of files that have one, and "" for files with another encoding in the work tree."""
+    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    said = _words(git(directory, "check-attr", "-z", "--stdin", "filter", _ENCODING, given=given))
+    found: dict[str, str] = {}
+    for path, attribute, value in zip(said, said, said, strict=True):
+        if value not in {"unspecified", "unset", ""}:
+            found[path] = "" if attribute == _ENCODING else value
+    return found
+
+
+def _sizes(directory: Path, blobs: Iterable[str]) -> dict[str, int]:
+    """The bytes of blobs."""
+    given = "".join(f"{blob}\n" for blob in blobs).encode()
+    lines = git(directory, "cat-file", "--batch-check=%(objectname) %(objectsize)", given=given).split()
+    return {name.decode(): int(size) for name, size in zip(lines[::2], lines[1::2], strict=True)}
+
+
+def _blob_id(content: bytes, like: str) -> str:
+    """The id of a content as a blob, by the hash that made another id."""
+    digest = hashlib.sha256() if len(like) == _SHA256_DIGITS else hashlib.sha1(usedforsecurity=False)
+    digest.update(b"blob %d\0" % len(content))
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def _words(output: bytes) -> Iterator[str]:
+    return (os.fsdecode(word) for word in output.split(b"\0") if word)
