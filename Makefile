@@ -20,6 +20,7 @@ test: lint ## the whole suite: ruff, mypy, all tests, real boots
 
 test-thorough: lint ## the same with large files and many random examples; nightly
 	.venv/bin/pytest -n auto -m '' --hypothesis-profile=thorough testcases/ $(ARGS)
+	.venv/bin/python benchmarks/lines.py
 
 lint: setup ## ruff and mypy only
 	.venv/bin/ruff check

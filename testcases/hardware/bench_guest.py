@@ -88,6 +88,14 @@ class Bench:
         assert reply.status == 0, f"{script}: {reply.text}"
         return reply.text
 
+    def settle(self) -> None:
+        """Wait until udev has handled all events.
+
+        `udevadm settle` first asks udevd through its control socket. A slow udevd drops such a connection now
+        and then ("Failed to wait for daemon to reply: Broken pipe"), which says nothing about the events.
+        """
+        self.ok("until udevadm settle --timeout=300; do sleep 0.2; done")
+
     def flash(self, arguments: str) -> Reply:
         """Run `harness flash` in the guest, in a process that begins with all modules loaded."""
         ask = f"echo {shlex.quote(arguments)} >/run/flash.in; read -r status </run/flash.status"

@@ -160,12 +160,12 @@ USES = {
     "swap": ("mkswap -q {0}; swapon {0}", "swapoff {0}", "is used as swap"),
     "lvm": (
         "pvcreate -qqy {0}; vgcreate -qqy vg {0}; lvcreate -qqy -Zn -l 4 -n lv vg",
-        "vgchange -qq -an vg; udevadm settle",
+        "vgchange -qq -an vg",
         "belongs to the LVM volume vg-lv",
     ),
     "raid": (
         "mdadm --create /dev/md7 --run --quiet --metadata=1.2 --level=1 --raid-devices=2 {0} missing",
-        "mdadm --stop --quiet /dev/md7; udevadm settle",
+        "mdadm --stop --quiet /dev/md7",
         "belongs to the RAID /dev/md7",
     ),
     "dm-crypt": (
@@ -192,10 +192,12 @@ LEFT = {"lvm": "holds LVM", "raid": "holds RAID"}  # even when nobody uses it an
 def test_a_stick_in_use_is_refused_whatever_is_forced(guest: Bench, use: str) -> None:
     begin, end, reason = USES[use]
     with guest.stick(f"STICK-{use}") as stick:
-        guest.ok(begin.format(stick.node) + "\nudevadm settle")
+        guest.ok(begin.format(stick.node))
+        guest.settle()
         before = stick.backing.read_bytes()
         assert reason in refused(guest, stick.node, f"STICK-{use}")
         guest.ok(end.format(stick.node))
+        guest.settle()
         if use in LEFT:
             assert LEFT[use] in refused(guest, stick.node, f"STICK-{use}")
         assert stick.backing.read_bytes()[4 * MIB :] == before[4 * MIB :]

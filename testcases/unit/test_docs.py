@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
@@ -252,6 +253,7 @@ def test_every_outcome_has_its_exit_code(text: str) -> None:
     assert sorted(pairs) == sorted((str(outcome.exit_code), outcome.value) for outcome in Outcome)
 
 
+@cache
 def commands() -> dict[str, set[str]]:
     """The program's commands and their options."""
     root = typer.main.get_command(program())

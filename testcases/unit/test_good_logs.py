@@ -263,9 +263,8 @@ def test_good_log_stays_good(tmp_path: Path, plan: str, name: str) -> None:
 
 @fewer(5)
 @given(
-    st.sampled_from(
-        [plan for plan in PLANS if not plan.endswith("builder-hex0")]
-    ),  # there is no kernel that could
+    # builder-hex0 runs before any kernel that could interrupt it
+    st.sampled_from([plan for plan in PLANS if "builder-hex0" not in plan]),
     st.sampled_from(sorted(NOISE)),
     st.integers(0, 2**32),
 )
@@ -307,16 +306,17 @@ def test_failure_behind_a_line_without_an_end_explains_what_follows(tmp_path: Pa
     assert (verdict.outcome, verdict.reason) == (Outcome.FAIL, "/init of sysc gave up: no root")
 
 
+@pytest.mark.parametrize("size", [300_000, pytest.param(5_000_000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("plan", PLANS)
-def test_long_log_stays_good(tmp_path: Path, plan: str) -> None:
+def test_long_log_stays_good(tmp_path: Path, plan: str, size: int) -> None:
     names = [name for name in NOISE if name != "terminals"]
     noise, wrapped = (
-        b"".join(made(name, seed) for seed in range(20) for name in names if name != unheard)
+        b"".join(made(name, seed) for seed in range(2) for name in names if name != unheard)
         for unheard in ("", "dmesg")
     )
-    times = 5_000_000 // len(noise) // 3 + 1
+    times = size // len(noise) // 3 + 1
     log = noisy(plan, noise * times, wrapped * times)
-    assert len(log) > 5_000_000
+    assert len(log) > size
     check(plan, log, tmp_path)
 
 

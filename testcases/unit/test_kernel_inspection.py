@@ -81,7 +81,7 @@ def _written(directory: Path, data: bytes) -> Path:
 
 @pytest.mark.parametrize("compression", ["gzip", "xz", "zstd", "lz4", "bzip2"])
 def test_a_bomb_takes_neither_memory_nor_disk(tmp_path: Path, compression: str) -> None:
-    image = bzimage.inspect(_written(tmp_path, packed(bytes(96 << 20), compression)))
+    image = bzimage.inspect(_written(tmp_path, packed(bytes(48 << 20), compression)))
 
     class Counted:
         size = 0

@@ -13,6 +13,7 @@ import pytest
 import zstandard
 
 from harness.core.errors import ConfigError
+from harness.kernel import modules
 from harness.kernel.modules import closure, release
 
 if TYPE_CHECKING:
@@ -142,8 +143,10 @@ def test_a_suffix_that_lies(kernel: Kernel) -> None:
         kernel.order("a")
 
 
-def test_a_bomb_is_no_module(kernel: Kernel) -> None:
-    kernel.add_file("a.ko.zst", zstandard.compress(bytes(600 << 20), 1))
+@pytest.mark.parametrize("limit", [32 << 20, pytest.param(modules._MODULE_MAX, marks=pytest.mark.thorough)])
+def test_a_bomb_is_no_module(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(modules, "_MODULE_MAX", limit)
+    kernel.add_file("a.ko.zst", zstandard.compress(bytes(limit * 5 // 4), 1))
     with pytest.raises(ConfigError, match=r"a\.ko\.zst: the stream unpacks to more than"):
         kernel.order("a")
 
