@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.live import Live
 from rich.text import Text
 
 from harness.bisect.search import Grade
 from harness.matrix.local import last_words
+from harness.report.text import LiveLines, say
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from rich.console import Console
 
@@ -26,40 +25,20 @@ if TYPE_CHECKING:
 _MARKS = {Grade.GOOD: ("✓", "green"), Grade.BAD: ("✗", "red"), Grade.SKIPPED: ("?", "yellow")}
 
 
-class BisectionDisplay:
-    """Shows a bisection while it goes on. A context manager and an `Audience`.
-
-    Args:
-        console: Where to; on a terminal, what the run says is shown live below what has ended.
-    """
+class BisectionDisplay(LiveLines):
+    """Shows a bisection while it goes on, and the run's last words below on a terminal. An `Audience`."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = (
-            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
-        )
+        super().__init__(console)
         self._began = 0.0
         self._log: Path | None = None
         self._what = ""
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing, and leave the terminal as it was."""
-        if self._live:
-            self._live.stop()
 
     def step(self, title: str, suspects: int) -> None:
         """A candidate is tried."""
         left = math.ceil(math.log2(suspects + 1))
         self._what = title
-        self._print(Text(f"▸ {title}  [{suspects} between good and bad, about {left} to try]", "dim"))
+        self.say(Text(f"▸ {title}  [{suspects} between good and bad, about {left} to try]", "dim"))
 
     def began(self, candidate: str, attempt: int, log: Path) -> None:  # noqa: ARG002 - the step said it
         """A run began."""
@@ -67,9 +46,9 @@ class BisectionDisplay:
 
     def moment(self) -> None:
         """Some time went by in it."""
-        if self._live and self._log:
+        if self.is_live and self._log:
             took = time.monotonic() - self._began
-            self._live.update(Text(f"  {self._what}  {took:.0f} s  {last_words(self._log)}"), refresh=True)
+            self.show(Text(f"  {self._what}  {took:.0f} s  {last_words(self._log)}"))
 
     def ended(self, candidate: str, result: Result, grade: Grade, *, known: bool) -> None:  # noqa: ARG002
         """It ended."""
@@ -80,37 +59,34 @@ class BisectionDisplay:
         line.append("  (from its record)" if known else "", "dim")
         if result.reason:
             line.append(f"\n      {result.reason}")
-        self._print(line)
-
-    def _print(self, line: Text) -> None:
-        if self._live:
-            self._live.update("")
-        self._console.print(line, soft_wrap=True)
+        self.say(line)
 
 
 def show(console: Console, ended: Ended, runs: Path) -> None:
     """Show the culprit, what is known of both its neighbours, and where their records are."""
-
-    def say(text: Text | str) -> None:
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
-
     if len(ended.culprits) == 1:
-        say(Text(f"The first bad one is {ended.titles[ended.culprits[0]]}", "bold"))
+        say(console, Text(f"The first bad one is {ended.titles[ended.culprits[0]]}", "bold"))
     else:
-        say(Text(f"The first bad one is one of {len(ended.culprits)}; the others cannot be tried:", "bold"))
+        say(
+            console,
+            Text(f"The first bad one is one of {len(ended.culprits)}; the others cannot be tried:", "bold"),
+        )
         for one in ended.culprits:
-            say(f"  {ended.titles[one]}")
+            say(console, f"  {ended.titles[one]}")
     for finding in (ended.good, ended.bad):
         last = finding.telling
         why = f": {last.reason}" if last.reason else ""
-        say(Text.assemble(_marked(finding.grade), f"  {ended.titles[finding.name]}"))
-        say(f"     {last.outcome}{why}")
-        say(f"     {runs / last.run}" if last.run else "     without a record")
+        say(console, Text.assemble(_marked(finding.grade), f"  {ended.titles[finding.name]}"))
+        say(console, f"     {last.outcome}{why}")
+        say(console, f"     {runs / last.run}" if last.run else "     without a record")
     for finding in (one for one in ended.tried if one.flaky):
         ends = ", ".join(result.outcome for result in finding.results)
-        say(f"Flaky, and taken as {finding.grade}: {ended.titles[finding.name]} ({ends})")
+        say(console, f"Flaky, and taken as {finding.grade}: {ended.titles[finding.name]} ({ends})")
     if ended.good.telling.run and ended.bad.telling.run:
-        say(f"Side by side: harness compare {ended.good.telling.run} {ended.bad.telling.run} --runs {runs}")
+        say(
+            console,
+            f"Side by side: harness compare {ended.good.telling.run} {ended.bad.telling.run} --runs {runs}",
+        )
 
 
 def as_document(ended: Ended) -> dict[str, object]:

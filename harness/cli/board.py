@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.options import JsonOption
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
     from harness.machine.board.document import Board
@@ -59,7 +59,7 @@ def list_boards(as_json: JsonOption = False) -> None:
         )
         return
     if not found:
-        _say(f"there are no boards in {LAB}/; docs/boards.md says how to describe one")
+        say(f"there are no boards in {LAB}/; docs/boards.md says how to describe one")
         return
     table = Table("board", "what it is", "port", "baud", "in use by", box=None, pad_edge=False)
     for board, holder, place in found:
@@ -98,9 +98,9 @@ def check(name: BoardArgument) -> None:
     document = board.document
     with leased(board, "harness board check"):
         if document.labgrid is not None:
-            _say(f"✓ labgrid gives us the place {document.labgrid.place}")
+            say(f"✓ labgrid gives us the place {document.labgrid.place}")
         open_port(board).close()
-        _say(f"✓ serial port {board.port} opens at {document.serial.speed} baud")
+        say(f"✓ serial port {board.port} opens at {document.serial.speed} baud")
         power = document.power
         for command in filter(None, (power.on, power.off, power.cycle)):
             if shutil.which(command[0]) is None:
@@ -109,14 +109,14 @@ def check(name: BoardArgument) -> None:
                     hint="install it, or give its path",
                 )
         how = "a person, who is asked" if power.manual else "commands that are there"
-        _say(f"✓ power is switched by {how}")
+        say(f"✓ power is switched by {how}")
         for what, medium in (("medium", document.medium), ("disk", document.disk)):
             if medium is None:
-                _say(f"· no {what} is described: somebody else sees to what is on it")
+                say(f"· no {what} is described: somebody else sees to what is on it")
             elif device := media.attached(medium):
-                _say(f"✓ {what} {medium.serial} is attached to this host as {device.path}")
+                say(f"✓ {what} {medium.serial} is attached to this host as {device.path}")
             else:
-                _say(f"· {what} {medium.serial} is not attached to this host: it is not written to")
+                say(f"· {what} {medium.serial} is not attached to this host: it is not written to")
 
 
 @app.command("power")
@@ -169,12 +169,7 @@ def _talk(board: Board, *, cycle: bool) -> None:
     ):
         keyboard = Keyboard(recorder, takeover=False, taken=lambda _: None)
         keyboard.turn(Phase.YOURS)
-        err().print(
-            f"{board.name} on {board.port} at {serial.speed} baud; Ctrl-] leaves",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        remark(f"{board.name} on {board.port} at {serial.speed} baud; Ctrl-] leaves")
         if cycle:
             Switch(board, ask_on_terminal).cycle()
         with Terminal(recorder, keyboard, offset=0) as terminal:
@@ -182,7 +177,3 @@ def _talk(board: Board, *, cycle: bool) -> None:
     sys.stdout.write("\n")
     if line.failure is not None:
         raise line.failure
-
-
-def _say(text: str) -> None:
-    out().print(text, soft_wrap=True, highlight=False, markup=False)

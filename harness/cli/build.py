@@ -20,7 +20,7 @@ from harness.cli.options import (
     SecondOption,
     build_options,
 )
-from harness.cli.printing import err, out, print_json
+from harness.cli.printing import err, print_json, say
 from harness.core.outcome import Outcome
 
 
@@ -85,9 +85,9 @@ def build(
     else:
         from harness.cli.build_summary import show_build, show_recheck
 
-        show_build(out(), built, made_from, delivered)
+        show_build(built, made_from, delivered)
         if compared:
-            show_recheck(out(), compared)
+            show_recheck(compared)
     if compared and not compared.reproducible:
         raise typer.Exit(Outcome.FAIL.exit_code)
 
@@ -118,4 +118,4 @@ def lock(
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="choose another with -o") from error
     packages = sum(len(resolution.packages) for resolution in built.lock.resolutions)
-    out().print(f"{path}: {packages} packages", highlight=False)
+    say(f"{path}: {packages} packages")

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
+from harness.cli.printing import say
 from harness.core.sizes import format_size
+from harness.report.text import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from rich.console import Console
 
     from harness.image.delivery import Delivered
     from harness.image.factory import Build
@@ -23,47 +21,45 @@ _FILES = 4  # more files beside the recipe are only counted
 _DIFFERENCES = 40  # lines of an image; `harness image diff` has them all
 
 
-def show_build(
-    console: Console, built: Build, made_from: Mapping[str, Origins], delivered: Mapping[str, Delivered]
-) -> None:
+def show_build(built: Build, made_from: Mapping[str, Origins], delivered: Mapping[str, Delivered]) -> None:
     """Print path, size and hash of each image, and what went in."""
     for image in built.images.values():
-        console.print(Text(f"{image.name}  {image.kind}, {format_size(image.size)}", "bold"))
+        say(f"{image.name}  {image.kind}, {format_size(image.size)}", "bold")
         place = delivered.get(image.name)
-        _say(console, f"  path    {place.path if place else image.path}")
-        _say(console, f"  sha256  {image.sha256}" if image.sha256 else f"  digest  {image.digest}")
+        say(f"  path    {place.path if place else image.path}")
+        say(f"  sha256  {image.sha256}" if image.sha256 else f"  digest  {image.digest}")
         for sentence in made_from[image.name].varies:
-            _say(console, f"  varies  {sentence}")
+            say(f"  varies  {sentence}")
     inputs = {given for origins in made_from.values() for given in origins.inputs}
     names = set(built.images)
     lines = list(_describe(given for given in inputs if given.kind != "image" or given.name not in names))
     if lines:
-        console.print(Text("made from", "bold"))
+        say("made from", "bold")
     width = max((len(what) for what, _ in lines), default=0)
     for what, origin in lines:
-        _say(console, f"  {what:<{width}}  {origin}")
+        say(f"  {what:<{width}}  {origin}")
 
 
-def show_recheck(console: Console, compared: Recheck) -> None:
+def show_recheck(compared: Recheck) -> None:
     """Print whether two builds are equal, what was varied, and what differs."""
     for each in compared.comparisons:
         if each.first == each.second:
-            console.print(Text("✓ ", "green") + Text(f"reproducible: {each.image}"), highlight=False)
+            say(MARKS[True] + f" reproducible: {each.image}")
             continue
-        console.print(Text("✗ ", "red") + Text(f"not reproducible: {each.image}"), highlight=False)
-        _say(console, f"  first   {each.first}")
-        _say(console, f"  second  {each.second}")
+        say(MARKS[False] + f" not reproducible: {each.image}")
+        say(f"  first   {each.first}")
+        say(f"  second  {each.second}")
         for line in each.differences[:_DIFFERENCES]:
-            _say(console, f"  {line}")
+            say(f"  {line}")
         if len(each.differences) > _DIFFERENCES:
-            _say(console, f"  and {len(each.differences) - _DIFFERENCES} more")
-    console.print(Text("varied", "bold"))
+            say(f"  and {len(each.differences) - _DIFFERENCES} more")
+    say("varied", "bold")
     for what, (first, second) in compared.varied.items():
-        _say(console, f"  {what:<18} {first} → {second}")
+        say(f"  {what:<18} {first} → {second}")
     if compared.same:
-        console.print(Text("not varied", "bold"))
+        say("not varied", "bold")
     for what, reason in compared.same.items():
-        _say(console, f"  {what:<18} {reason}")
+        say(f"  {what:<18} {reason}")
 
 
 def _describe(inputs: Iterable[Input]) -> Iterator[tuple[str, str]]:
@@ -90,7 +86,3 @@ def _describe(inputs: Iterable[Input]) -> Iterator[tuple[str, str]]:
                 yield f"{one.kind} {one.name}", one.origin or "the project"
     if len(files) > _FILES:
         yield f"{len(files)} files", "beside the recipe"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)

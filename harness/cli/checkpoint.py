@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import CacheOption, JsonOption, cache_directory
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import print_json, print_wide, remark, say
 from harness.core.outcome import Outcome
 
 app = typer.Typer(
@@ -23,9 +23,8 @@ NamesArgument = Annotated[
 @app.command("ls")
 def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> None:
     """List the checkpoints, the oldest first."""
-    from rich.table import Table
-
     from harness.core.sizes import format_size
+    from harness.report.text import table
     from harness.run import checkpoints
     from harness.store import Store
 
@@ -33,14 +32,10 @@ def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> 
     if as_json:
         print_json({"checkpoints": there, "size": sum(one.size for one in there)})
         return
-    table = Table("checkpoint", "recipe", "stage", box=None, pad_edge=False)
-    for title in ("after s", "size", "memory"):
-        table.add_column(title, justify="right")
-    for title in ("saved", "by run", "QEMU"):
-        table.add_column(title)
+    listed = table("checkpoint", "recipe", "stage", ">after s", ">size", ">memory", "saved", "by run", "QEMU")
     for one in there:
         known, state = one.identity, one.state
-        table.add_row(
+        listed.add_row(
             one.id,
             str(known["recipe"]),
             state.boundary.stage,
@@ -51,7 +46,7 @@ def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> 
             state.run,
             str(known["qemu"]),
         )
-    print_wide(table)
+    print_wide(listed)
 
 
 @app.command("rm")
@@ -74,7 +69,7 @@ def remove_checkpoints(
     chosen = list(places) if everything else [checkpoints.named(store, name) for name in names or ()]
     gone = remove_entries(store, [places[name] for name in chosen])
     for name in chosen:
-        _say(f"{name} is removed" if places[name] in gone else f"{name} is in use, and stays")
+        say(f"{name} is removed" if places[name] in gone else f"{name} is in use, and stays")
     if len(gone) < len(chosen) and not everything:
         raise typer.Exit(Outcome.FAIL.exit_code)
 
@@ -94,11 +89,7 @@ def verify_checkpoints(
     if as_json:
         print_json({"checkpoints": damage})
     for name, problems in () if as_json else damage.items():
-        _say(f"{name} {'is damaged: ' + '; '.join(problems) if problems else 'is as it was saved'}")
+        say(f"{name} {'is damaged: ' + '; '.join(problems) if problems else 'is as it was saved'}")
     if any(damage.values()):
-        err().print("  `harness checkpoint rm` removes what is damaged", highlight=False)
+        remark("  `harness checkpoint rm` removes what is damaged")
         raise typer.Exit(Outcome.FAIL.exit_code)
-
-
-def _say(text: str) -> None:
-    out().print(text, soft_wrap=True, highlight=False, markup=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,11 +18,9 @@ from harness.cli.options import (
     RefreshOption,
     build_options,
 )
-from harness.cli.printing import err, out, print_json
+from harness.cli.printing import err, print_json, remark, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness.flash.device import Device
     from harness.flash.source import FlashSource
     from harness.image.build import BuildOptions
@@ -71,6 +68,7 @@ def flash(
     """Write a boot medium or a disk image to a stick or disk, read it back, and touch no other disk."""
     from harness.core.errors import ConfigError
     from harness.flash import discovery, guard, session
+    from harness.flash.source import opened
 
     if show:
         _list(as_json=as_json)
@@ -93,7 +91,7 @@ def flash(
     with TerminalProgress(err()) as progress:
         options = build_options(kernel, cache, lock, mirror, refresh=refresh, dirty=dirty)
         path = image or _built(recipe or "relay", only, options, progress)
-        with _source(path) as source:
+        with opened(path) as source:
             # Building may have taken long.
             found = session.look(device, source.size, force=force, elsewhere=elsewhere, sources=sources)
             guard.check_same(first, found)
@@ -107,15 +105,7 @@ def flash(
         return
     from harness.cli.flash_table import result_line
 
-    out().print(result_line(found, done), soft_wrap=True, highlight=False, markup=False)
-
-
-@contextmanager
-def _source(path: Path) -> Iterator[FlashSource]:
-    from harness.flash.source import opened
-
-    with opened(path) as source:
-        yield source
+    say(result_line(found, done))
 
 
 def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgress) -> Path:
@@ -163,21 +153,20 @@ def _list(*, as_json: bool) -> None:
         return
     from harness.cli.flash_table import show_list
 
-    show_list(out(), judged)
+    show_list(judged)
 
 
 def _announce(device: Device, source: FlashSource) -> None:
     from harness.cli.flash_table import announcement
 
     for line in announcement(device, source):
-        err().print(line, soft_wrap=True, highlight=False, markup=False)
+        remark(line)
 
 
 def _ask(device: Device) -> str:
     what = "serial number" if device.identity.serial else "bus path, as it has no serial number"
-    err().print(
-        f"Type the end (4 characters at least) of its {what}: ", highlight=False, soft_wrap=True, end=""
-    )
+    sys.stderr.write(f"Type the end (4 characters at least) of its {what}: ")
+    sys.stderr.flush()
     try:
         return input()
     except EOFError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.cli.printing import print_wide, say
 from harness.core.sizes import format_size
+from harness.report.text import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rich.console import Console
 
     from harness.flash.device import Device
     from harness.flash.guard import Refusal
@@ -17,45 +17,33 @@ if TYPE_CHECKING:
     from harness.flash.writer import Flashed
 
 
-def show_list(console: Console, judged: Sequence[tuple[Device, Sequence[Refusal]]]) -> None:
+def show_list(judged: Sequence[tuple[Device, Sequence[Refusal]]]) -> None:
     """Print the disks that may be written to as a table, and why each other one may not."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from harness.cli.printing import print_wide
-
     candidates = [device for device, refusals in judged if not refusals]
     if candidates:
-        table = Table("disk", "vendor", "model", "serial", box=None, pad_edge=False)
-        table.add_column("size", justify="right")
-        for title in ("bus", "what is on it"):
-            table.add_column(title)
+        listed = table("disk", "vendor", "model", "serial", ">size", "bus", "what is on it")
         for device in candidates:
             identity = device.identity
             cells = [device.path, identity.vendor, identity.model, identity.serial]
             cells += [format_size(identity.size), device.bus, _contents(device)]
-            table.add_row(*map(Text, cells))
-        print_wide(table)
+            listed.add_row(*cells)
+        print_wide(listed)
     else:
-        console.print("no disk may be written to: plug in a stick", highlight=False)
+        say("no disk may be written to: plug in a stick")
     others = [(device, refusals) for device, refusals in judged if refusals]
     if others:
-        console.print("\nnot these:", highlight=False)
+        say("\nnot these:")
     for device, refusals in others:
         size = format_size(device.identity.size)
         serial = f", serial number {device.identity.serial}" if device.identity.serial else ""
         line = f"  {device.path}  {_what(device)}, {size}, {device.bus}{serial}"
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line)
         for refusal in refusals:
             forced = " (--force overrides that)" if refusal.forceable else ""
-            console.print(f"    {refusal.reason}{forced}", soft_wrap=True, highlight=False, markup=False)
+            say(f"    {refusal.reason}{forced}")
     for device in candidates:
         if not device.by_udev:
-            console.print(
-                f"\nudev does not know {device.path}: what is said of it is from sysfs alone",
-                soft_wrap=True,
-                highlight=False,
-            )
+            say(f"\nudev does not know {device.path}: what is said of it is from sysfs alone")
 
 
 def announcement(device: Device, source: FlashSource) -> Iterator[str]:

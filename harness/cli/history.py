@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import JsonOption, RunsOption
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.options import JsonOption, RunsOption, size
+from harness.cli.printing import print_json, print_wide, remark, say
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -56,36 +56,32 @@ def history(
         if listed:
             _show_runs(listed)
     else:
-        _say(f"no run in {runs} fits" if wanted != Filter() else f"there are no run records in {runs}")
+        say(f"no run in {runs} fits" if wanted != Filter() else f"there are no run records in {runs}")
 
 
 def prune(
-    quota: Annotated[str, typer.Argument(help="What the records may take, such as 20G.", metavar="SIZE")],
+    quota: Annotated[
+        int, typer.Argument(help="What the records may take, such as 20G.", metavar="SIZE", parser=size)
+    ],
     dry: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and say what would go.")] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Remove records until the others fit: the oldest that passed first, never the newest of a cell."""
-    from harness.core.sizes import format_size, parse_size
+    from harness.core.sizes import format_size
     from harness.record.pruning import prune as pruned
 
-    try:
-        limit = parse_size(quota)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="SIZE") from error
-    done = pruned(runs, limit, dry=dry)
+    done = pruned(runs, quota, dry=dry)
     if as_json:
         print_json({"removed": done.gone, "freed": done.freed, "kept": done.kept})
     else:
         for name in done.gone:
-            _say(name)
+            say(name)
         verb = "would be" if dry else "are"
-        _say(f"{len(done.gone)} records {verb} removed, {format_size(done.freed)}")
-    if done.kept > limit:
-        err().print(
-            f"the other records take {format_size(done.kept)}; they go on, or are the newest of their cells",
-            highlight=False,
-            soft_wrap=True,
+        say(f"{len(done.gone)} records {verb} removed, {format_size(done.freed)}")
+    if done.kept > quota:
+        remark(
+            f"the other records take {format_size(done.kept)}; they go on, or are the newest of their cells"
         )
         raise typer.Exit(Outcome.FAIL.exit_code)
 
@@ -128,93 +124,80 @@ def _compare_file(path: str, one: Path, other: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        _say(f"- {found.first}")
-        _say(f"+ {found.second}")
+        say(f"- {found.first}")
+        say(f"+ {found.second}")
         for line in found.lines or ("the same bits",):
-            _say(line)
+            say(line)
         if found.note:
-            err().print(found.note, markup=False, highlight=False, soft_wrap=True)
+            remark(found.note)
     if not found.same:
         raise typer.Exit(Outcome.FAIL.exit_code)
 
 
 def _show_cells(found: list[CellHistory]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from harness.record.history import sparkline
+    from harness.report.text import table
 
-    table = Table("cell", "last", box=None, pad_edge=False)
-    for title in ("runs", "passed", "flaky", "seconds"):
-        table.add_column(title, justify="right")
-    table.add_column("durations")
-    table.add_column("first bad run")
+    listed = table("cell", "last", ">runs", ">passed", ">flaky", ">seconds", "durations", "first bad run")
     for one in found:
-        table.add_row(
-            Text(one.cell),
+        listed.add_row(
+            one.cell,
             Text(one.last, _STYLES.get(one.last, "red")),
             str(one.runs),
             str(one.passed),
             f"{one.flaky:.1%}" if one.flaky else "",
             f"{one.seconds:.1f}" if one.durations else "",
             sparkline(one.durations),
-            Text(one.first_bad),
+            one.first_bad,
         )
-    print_wide(table)
+    print_wide(listed)
 
 
-def _show_runs(listed: list[PastRun]) -> None:
-    from rich.table import Table
+def _show_runs(found: list[PastRun]) -> None:
     from rich.text import Text
 
-    out().print()
-    table = Table("run", "outcome", "stage", "seconds", "reason", box=None, pad_edge=False)
-    for run in listed:
-        outcome = run.outcome or run.state
-        style = _STYLES.get(run.outcome, "red")
+    from harness.report.text import table
+
+    say()
+    listed = table("run", "outcome", "stage", "seconds", "reason")
+    for run in found:
+        outcome = Text(run.outcome or run.state, _STYLES.get(run.outcome, "red"))
         reason = "" if run.outcome == Outcome.PASS else run.reason
-        table.add_row(Text(run.id), Text(outcome, style), Text(run.stage), f"{run.seconds:.1f}", Text(reason))
-    print_wide(table)
+        listed.add_row(run.id, outcome, run.stage, f"{run.seconds:.1f}", reason)
+    print_wide(listed)
 
 
 def _show_comparison(comparison: Comparison) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from harness.report.text import table
 
-    _say(f"- {comparison.first}")
-    _say(f"+ {comparison.second}")
+    say(f"- {comparison.first}")
+    say(f"+ {comparison.second}")
     for title, changes in (("what went in", comparison.inputs), ("how it ended", comparison.ends)):
         _head(title if changes else f"{title}: the same")
         for change in changes:
-            _say(f"  {change.what}")
-            _say(f"    - {change.first or '(nothing)'}")
-            _say(f"    + {change.second or '(nothing)'}")
+            say(f"  {change.what}")
+            say(f"    - {change.first or '(nothing)'}")
+            say(f"    + {change.second or '(nothing)'}")
     _head("stages")
-    table = Table("  stage", "-", "+", box=None, pad_edge=False)
-    for title in ("- s", "+ s", "change"):
-        table.add_column(title, justify="right")
+    listed = table("  stage", "-", "+", ">- s", ">+ s", ">change")
     for stage in comparison.stages:
         longer = stage.second_wall / stage.first_wall - 1 if stage.first_wall and stage.second_wall else 0.0
-        table.add_row(
-            Text(f"  {stage.name}"),
+        listed.add_row(
+            f"  {stage.name}",
             stage.first,
             stage.second,
             f"{stage.first_wall:.1f}",
             f"{stage.second_wall:.1f}",
             f"{longer:+.0%}" if abs(longer) >= _MUCH else "",
         )
-    print_wide(table)
+    print_wide(listed)
     _head("consoles" if comparison.consoles else "consoles: the same, but for times and addresses")
     for console in comparison.consoles:
-        _say(f"  ── {console.stage} ──")
-        for mark, lines, count in (
-            ("-", console.only_first, console.first_count),
-            ("+", console.only_second, console.second_count),
-        ):
-            for line in lines[:_SHOWN]:
-                _say(f"  {mark} {line}")
-            if count > _SHOWN:
-                _say(f"  {mark} … {count} lines in all")
+        say(f"  ── {console.stage} ──")
+        _show_some("-", console.only_first, console.first_count, "lines")
+        _show_some("+", console.only_second, console.second_count, "lines")
     if comparison.produced is not None:
         _show_produced(comparison.produced, comparison.kept)
 
@@ -222,18 +205,18 @@ def _show_comparison(comparison: Comparison) -> None:
 def _show_produced(made: Difference, kept: Sequence[str]) -> None:
     _head(f"files that the guests made: {made.same} the same")
     for mark, names in (("≠", made.differing), ("-", made.only_first), ("+", made.only_second)):
-        for name in names[:_SHOWN]:
-            _say(f"  {mark} {name}")
-        if len(names) > _SHOWN:
-            _say(f"  {mark} … {len(names)} files in all")
+        _show_some(mark, names, len(names), "files")
     if kept:
-        _say(f"  --file {kept[0]} shows what differs in it, as both records kept it")
+        say(f"  --file {kept[0]} shows what differs in it, as both records kept it")
+
+
+def _show_some(mark: str, lines: Sequence[str], count: int, what: str) -> None:
+    for line in lines[:_SHOWN]:
+        say(f"  {mark} {line}")
+    if count > _SHOWN:
+        say(f"  {mark} … {count} {what} in all")
 
 
 def _head(text: str) -> None:
-    out().print()
-    out().print(text, style="bold", markup=False, highlight=False, soft_wrap=True)
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, highlight=False, soft_wrap=True)
+    say()
+    say(text, "bold")

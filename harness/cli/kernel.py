@@ -16,8 +16,9 @@ from harness.cli.options import (
     RefreshOption,
     cache_directory,
     kernel_names,
+    size,
 )
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import err, print_json, print_wide, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,20 +49,17 @@ KernelArgument = Annotated[
 @app.command("list")
 def list_kernels(as_json: JsonOption = False) -> None:
     """List the kernels of the catalogue, with the user's own from kernels.d/."""
-    from rich.table import Table
-
     from harness.kernel import catalogue
+    from harness.report.text import table
 
     lines = {name: catalogue.load_line(name) for name in catalogue.kernel_files()}
     if as_json:
         print_json({name: {**_fields(line), "origin": line.origin} for name, line in lines.items()})
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "Linux", "bits", "from", ""):
-        table.add_column(title)
+    listed = table("name", "Linux", "bits", "from", "")
     for name, line in lines.items():
-        table.add_row(name, line.version, str(line.bits), line.origin, line.summary)
-    print_wide(table)
+        listed.add_row(name, line.version, str(line.bits), line.origin, line.summary)
+    print_wide(listed)
 
 
 @app.command("fetch")
@@ -88,16 +86,21 @@ def fetch(
         print_json([_fetched(kernel, config) for kernel, config in found])
         return
     for kernel, config in found:
-        _show(f"{kernel.name}: Linux {kernel.image.version} ({kernel.package or 'a file'})")
+        say(f"{kernel.name}: Linux {kernel.image.version} ({kernel.package or 'a file'})")
         for title, place in (("kernel", kernel.image.path), ("config", config), ("modules", kernel.modules)):
-            _show(f"  {title:<8} {place or 'none'}")
+            say(f"  {title:<8} {place or 'none'}")
 
 
 @app.command("inspect")
 def inspect(
     kernel: KernelArgument,
     plan: Annotated[str, typer.Option(help="Judge for this plan only, by name.")] = "",
-    memory: Annotated[str, typer.Option(help="Memory of the machine, instead of what each plan takes.")] = "",
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            help="Memory of the machine, instead of what each plan takes.", metavar="SIZE", parser=size
+        ),
+    ] = None,
     append: Annotated[str, typer.Option(help="Words of the kernel's command line.")] = "",
     cache: CacheOption = None,
     mirror: MirrorOption = None,
@@ -106,17 +109,12 @@ def inspect(
 ) -> None:
     """Say what a kernel file is, from its own bytes, and which plans it fits."""
     from harness.core.errors import ConfigError
-    from harness.core.sizes import parse_size
     from harness.kernel import catalogue, inspection
     from harness.stages.plan_file import needs_files
 
     plans = needs_files()
     if plan and plan not in plans:
         raise ConfigError(f"there is no plan {plan!r} that needs a kernel", hint=f"plans: {', '.join(plans)}")
-    try:
-        size = parse_size(memory) if memory else 0
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--memory'") from error
     path = Path(kernel.partition(",modules=")[0])
     if catalogue.is_path(kernel) and inspection.sections_of(path):
         found = inspection.examine(path.absolute())
@@ -125,13 +123,15 @@ def inspect(
             path = catalogue.obtain(kernel, debian).image.path
         found = inspection.examine(path)
     verdicts = {
-        name: _judge(found, needs, size, append) for name, (_, needs) in plans.items() if plan in {"", name}
+        name: _judge(found, needs, memory or 0, append)
+        for name, (_, needs) in plans.items()
+        if plan in {"", name}
     }
     if as_json:
         print_json({"kernel": _fields(found), "compressions": found.compressions, "plans": verdicts})
         return
     _show_inspection(found)
-    _show("")
+    say("")
     for name, roles in verdicts.items():
         _show_verdict(name, plans[name][0], roles, known=found.config is not None)
 
@@ -163,10 +163,10 @@ def _show_verdict(name: str, summary: str, roles: dict[str, list[Lack]], *, know
         bad = [lack for lack in lacks if lack.strict]
         mark, word = ("✗", "does not fit") if bad else ("✓", "fits") if known else ("·", "may fit")
         title = f"{name} as {role} kernel" if len(roles) > 1 else name
-        _show(f"{mark} {word} {title}: {summary}")
+        say(f"{mark} {word} {title}: {summary}")
         for lack in lacks:
-            _show(f"    {'✗' if lack.strict else '·'} {lack.what}")
-            _show(f"      → {lack.hint}")
+            say(f"    {'✗' if lack.strict else '·'} {lack.what}")
+            say(f"      → {lack.hint}")
 
 
 def _show_inspection(found: Inspection) -> None:
@@ -202,7 +202,7 @@ def _show_inspection(found: Inspection) -> None:
     rows += [(name, format_size(size)) for name, size in found.sections.items() if name not in found.texts]
     rows += list(found.texts.items())
     for title, text in rows:
-        _show(f"{title:<10} {text}")
+        say(f"{title:<10} {text}")
 
 
 def _fetched(kernel: Kernel, config: str) -> dict[str, object]:
@@ -231,7 +231,3 @@ def _fields(value: object) -> dict[str, object]:
     from msgspec import to_builtins
 
     return dict(to_builtins(value, enc_hook=str))
-
-
-def _show(line: str) -> None:
-    out().print(line, soft_wrap=True, highlight=False, markup=False)

@@ -15,7 +15,7 @@ from harness.cli.options import (
     RefreshOption,
     cache_directory,
 )
-from harness.cli.printing import err, out, print_json
+from harness.cli.printing import err, print_json, say
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -117,4 +117,4 @@ def _show(name: str, kernel: BuiltKernel, compared: Comparison | None, copy: Pat
         )
         lines += [f"  kept for a look: {compared.kept}"] if compared.kept else []
     for line in lines:
-        out().print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line)

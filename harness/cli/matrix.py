@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import CacheOption, JsonOption, RunsOption, cache_directory
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import err, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
     from harness.matrix.display import MatrixDisplay, Watched
@@ -76,11 +76,11 @@ def plan(
         return
     print_wide(plan_table(planned))
     for note in planned.matrix.notes:
-        _warn(note)
+        remark(note, "yellow")
     many, unknown = len(planned.cells), len(planned.cells) - len(planned.known)
     guess = f"; {unknown} of them (?) were not run before" if unknown else ""
     about = f"about {_span(seconds)} with {at_once} at once{guess}" if seconds else "never run before"
-    out().print(f"\n{many} cell{'s' * (many != 1)}, {about}", highlight=False, soft_wrap=True)
+    say(f"\n{many} cell{'s' * (many != 1)}, {about}")
 
 
 @app.command("run")
@@ -127,10 +127,10 @@ def run(
     if not resume:
         planned = session.plan(file, options)
         for note in planned.matrix.notes:
-            _warn(note)
+            remark(note, "yellow")
         if not as_json:
             print_wide(plan_table(planned))
-            out().print()
+            say()
     with ExitStack() as stack:
         progress = stack.enter_context(TerminalProgress(err()))
 
@@ -157,9 +157,7 @@ def changes(file: FileArgument, runs: RunsOption = Path("runs"), as_json: JsonOp
     for change in found:
         before = change.before or "new"
         reason = f": {change.reason}" if change.reason else ""
-        out().print(
-            f"{change.cell}: {before} → {change.now}{reason}", highlight=False, markup=False, soft_wrap=True
-        )
+        say(f"{change.cell}: {before} → {change.now}{reason}")
 
 
 def _report(job: Job) -> dict[str, object]:
@@ -192,7 +190,3 @@ def _span(seconds: float) -> str:
         if minutes >= 60
         else f"{minutes} min"
     )
-
-
-def _warn(text: str) -> None:
-    err().print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)

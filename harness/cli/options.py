@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from harness.image.build import BuildOptions
 
 
+def size(text: str) -> int:
+    """A size that is given with an option, such as 512M, in bytes."""
+    from harness.core.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def _recipe_names(incomplete: str) -> list[str]:
     from harness.recipe import recipe_files
 

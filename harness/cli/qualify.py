@@ -17,7 +17,7 @@ from harness.cli.options import (
     build_options,
     kernel_names,
 )
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import err, print_json, print_wide, say
 
 if TYPE_CHECKING:
     from harness.qualify.qualification import Qualification
@@ -78,17 +78,12 @@ def qualify(
 
 
 def _show(found: list[Qualification]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from harness.qualify.table import advice_lines, table_rows
+    from harness.report.text import table
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for each in found:
-        table.add_column(Path(each.kernel).name)
+    listed = table("", *(Path(each.kernel).name for each in found))
     for title, cells in table_rows(found):
-        table.add_row(title, *map(Text, cells))
-    print_wide(table)
+        listed.add_row(title, *cells)
+    print_wide(listed)
     for line in advice_lines(found):
-        out().print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line)

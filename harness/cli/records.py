@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import JsonOption, RunsOption
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.printing import err, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,26 +26,24 @@ TypedOption = Annotated[bool, typer.Option("--typed", help="Show what was typed 
 
 def list_runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     """List the runs whose records are kept, the newest last."""
-    from rich.table import Table
     from rich.text import Text
 
     from harness.record.reading import read_runs
+    from harness.report.text import table
 
     summaries = [reading.summary() for reading in read_runs(runs)]
     if as_json:
         print_json({"runs": summaries})
         return
     if not summaries:
-        out().print(f"there are no run records in {runs}", soft_wrap=True, highlight=False, markup=False)
+        say(f"there are no run records in {runs}")
         return
-    table = Table("run", "outcome", "stage", "seconds", box=None, pad_edge=False)
+    listed = table("run", "outcome", "stage", "seconds")
     styles = {"PASS": "green", "running": "yellow"}
     for run in summaries:
         outcome = (run.outcome or run.state) + (" by hand" if run.by_hand else "")
-        table.add_row(
-            Text(run.id), Text(outcome, styles.get(outcome, "red")), Text(run.stage), f"{run.seconds:.1f}"
-        )
-    print_wide(table)
+        listed.add_row(run.id, Text(outcome, styles.get(outcome, "red")), run.stage, f"{run.seconds:.1f}")
+    print_wide(listed)
 
 
 def log(
@@ -111,7 +109,7 @@ def replay(
             write_cast(reading.raw, reading.directory / "console.idx", cast, title=title, typed=keys)
         except OSError as error:
             raise ConfigError(f"cannot write {cast}: {error.strerror}", hint="choose another file") from error
-        out().print(str(cast), soft_wrap=True, highlight=False, markup=False)
+        say(str(cast))
         return
     start, _ = reading.span(since, None)
     pieces = reading.pieces(start)
@@ -121,9 +119,7 @@ def replay(
     sys.stdout.write("\x1b[0m\n")
     sys.stdout.flush()
     if ended:
-        err().print(
-            f"{reading.document.id}: {reading.ending()}", soft_wrap=True, highlight=False, markup=False
-        )
+        remark(f"{reading.document.id}: {reading.ending()}")
 
 
 def watch(

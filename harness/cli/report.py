@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import JsonOption, RunsOption
-from harness.cli.printing import err, out, print_json
+from harness.cli.printing import err, print_json, say
 
 
 def report(
@@ -58,7 +58,7 @@ def report(
     text = f"{built.runs} runs, {built.rendered} made anew"
     if built.removed:
         text += f", {built.removed} removed"
-    out().print(f"{html / 'index.html'}: {text}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{html / 'index.html'}: {text}")
 
 
 def _paste(run: str, runs: Path) -> None:
@@ -66,7 +66,7 @@ def _paste(run: str, runs: Path) -> None:
     from harness.report.bare_metal import report as lines_of
 
     for line in lines_of(read_run(find_run(run, runs))):
-        out().print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
 
 
 def serve(
@@ -85,7 +85,7 @@ def serve(
     with TerminalProgress(err()) as progress:
         build(runs, runs / PLACE, progress=progress)
     with serving(runs, host, port) as server:
-        out().print(server.address, markup=False, highlight=False, soft_wrap=True)
+        say(server.address)
         try:
             server.keep_up()
         except Interrupted:

@@ -20,7 +20,7 @@ from harness.cli.options import (
     SecondOption,
     build_options,
 )
-from harness.cli.printing import err, out, print_json
+from harness.cli.printing import err, print_json, say
 
 
 def script(
@@ -92,11 +92,7 @@ def script(
         )
         return
     for name, sha256 in found.images.items():
-        out().print(f"{sha256}  {name}", highlight=False)
+        say(f"{sha256}  {name}")
     where = output.absolute().with_name(build.INPUTS)
     what = "are in" if inputs else "have to lie in"
-    out().print(
-        f"{output} makes them; its {len(found.inputs)} inputs ({format_size(size)}) {what} {where}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{output} makes them; its {len(found.inputs)} inputs ({format_size(size)}) {what} {where}")

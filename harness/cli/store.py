@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, cache_directory
-from harness.cli.printing import err, out, print_json, print_wide
+from harness.cli.options import CacheOption, JsonOption, cache_directory, size
+from harness.cli.printing import err, print_json, print_wide, say
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -22,25 +22,38 @@ app = typer.Typer(help="Look after the cache: list it, tidy it up, check it.", n
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DEFAULT_AGE = "30d"
 
+
+def _age(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no age; write it like 30d, 12h or 2w")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
 OlderOption = Annotated[
-    str | None,
+    float | None,
     typer.Option(
+        parser=_age,
+        metavar="AGE",
         help="Remove what was not used for so long: a number with s, m, h, d or w.  "
-        f"[default: {_DEFAULT_AGE}, unless --keep or --all says what goes]"
+        f"[default: {_DEFAULT_AGE}, unless --keep or --all says what goes]",
     ),
 ]
 KeepOption = Annotated[
-    str | None, typer.Option(help="Remove the least recently used until so much is left, such as 10G.")
+    int | None,
+    typer.Option(
+        parser=size, metavar="SIZE", help="Remove the least recently used until so much is left, such as 10G."
+    ),
 ]
 
 
 @app.command("ls")
 def list_entries(cache: CacheOption = None, as_json: JsonOption = False) -> None:
     """List what is in the cache, the least recently used first."""
-    from rich.table import Table
     from rich.text import Text
 
     from harness.core.sizes import format_size
+    from harness.report.text import table
     from harness.store import Store
     from harness.store.upkeep import contents
 
@@ -48,17 +61,12 @@ def list_entries(cache: CacheOption = None, as_json: JsonOption = False) -> None
     if as_json:
         print_json({"entries": entries, "size": sum(entry.size for entry in entries)})
         return
-    table = Table("kind", "name", box=None, pad_edge=False)
-    for title in ("size", "age", "last used"):
-        table.add_column(title, justify="right")
+    listed = table("kind", "name", ">size", ">age", ">last used")
     for entry in entries:
         used = "in use" if entry.in_use else _ago(entry.used)
-        size = format_size(entry.size)
-        table.add_row(entry.kind, Text(entry.name), size, _ago(entry.built), used)
-    print_wide(table)
-    out().print(
-        f"{len(entries)} entries, {format_size(sum(entry.size for entry in entries))}", highlight=False
-    )
+        listed.add_row(entry.kind, Text(entry.name), format_size(entry.size), _ago(entry.built), used)
+    print_wide(listed)
+    say(f"{len(entries)} entries, {format_size(sum(entry.size for entry in entries))}")
 
 
 @app.command("gc")
@@ -78,24 +86,24 @@ def collect(
     from harness.store.upkeep import tidy
 
     if older_than is None and keep is None and not everything:
-        older_than = _DEFAULT_AGE
+        older_than = _age(_DEFAULT_AGE)
     gone = tidy(
         Store(cache_directory(cache)),
-        older_than=None if older_than is None else _age(older_than),
-        keep=None if keep is None else _size(keep),
+        older_than=older_than,
+        keep=keep,
         everything=everything,
         dry_run=dry_run,
     )
-    size = sum(entry.size for entry in gone.entries)
+    total = sum(entry.size for entry in gone.entries)
     if as_json:
-        print_json({"removed": gone.entries, "leftovers": gone.leftovers, "size": size, "dry_run": dry_run})
+        print_json({"removed": gone.entries, "leftovers": gone.leftovers, "size": total, "dry_run": dry_run})
         return
     for entry in gone.entries:
-        _say(f"{entry.kind:<12} {entry.name}  {format_size(entry.size)}, used {_ago(entry.used)}")
+        say(f"{entry.kind:<12} {entry.name}  {format_size(entry.size)}, used {_ago(entry.used)}")
     for path in gone.leftovers:
-        _say(f"{'left over':<12} {path}")
+        say(f"{'left over':<12} {path}")
     verb = "would be removed" if dry_run else "removed"
-    _say(f"{_count(gone.entries)}, {format_size(size)} {verb}")
+    say(f"{_count(gone.entries)}, {format_size(total)} {verb}")
 
 
 @app.command("verify")
@@ -111,16 +119,12 @@ def verify_entries(cache: CacheOption = None, as_json: JsonOption = False) -> No
         print_json({"damaged": damaged})
     else:
         for found in damaged:
-            _say(f"{found.entry.kind} {found.entry.name} was damaged and is removed: {found.entry.path}")
+            say(f"{found.entry.kind} {found.entry.name} was damaged and is removed: {found.entry.path}")
             for problem in found.problems[:10]:
-                _say(f"  {problem}")
-        _say("they are built anew when they are next used" if damaged else "everything is as it was built")
+                say(f"  {problem}")
+        say("they are built anew when they are next used" if damaged else "everything is as it was built")
     if damaged:
         raise typer.Exit(Outcome.FAIL.exit_code)
-
-
-def _say(text: str) -> None:
-    out().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _count(entries: Sequence[Stored]) -> str:
@@ -131,20 +135,3 @@ def _ago(moment: float) -> str:
     seconds = max(0.0, time.time() - moment)
     unit = next((unit for unit in ("w", "d", "h", "m") if seconds >= 2 * _SECONDS[unit]), "s")
     return f"{seconds / _SECONDS[unit]:.0f} {unit} ago"
-
-
-def _age(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
-    if match is None:
-        message = f"{text!r} is no age; write it like 30d, 12h or 2w"
-        raise typer.BadParameter(message, param_hint="'--older-than'")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _size(text: str) -> int:
-    from harness.core.sizes import parse_size
-
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--keep'") from error

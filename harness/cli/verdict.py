@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import JsonOption, RunsOption
-from harness.cli.printing import out, print_json
+from harness.cli.printing import out, print_json, say
 
 if TYPE_CHECKING:
     from harness.stages.plan import Plan
@@ -79,17 +79,13 @@ def _show(shown: Replay, plan: Plan) -> None:
     for stage in shown.result.stages:
         where = "" if stage.status == StageStatus.NOT_REACHED else f"@{stage.start}"
         line = Text(f" {stage.name:<14} {titles[stage.name]:<46} {where}")
-        out().print(MARKS[stage.status] + line, soft_wrap=True, highlight=False)
+        say(MARKS[stage.status] + line)
     if shown.unseen:
         names = ", ".join(shown.unseen)
-        out().print(
-            f"  a log cannot show: {names} (a shell's answers prove them)", soft_wrap=True, highlight=False
-        )
+        say(f"  a log cannot show: {names} (a shell's answers prove them)")
     if shown.prefix:
-        out().print(
-            f"  left out before each line: {shown.prefix!r}", soft_wrap=True, highlight=False, markup=False
-        )
+        say(f"  left out before each line: {shown.prefix!r}")
     for name, fact in shown.result.facts.items():
-        out().print(f"  {name}: {fact}", soft_wrap=True, highlight=False, markup=False)
-    out().print()
+        say(f"  {name}: {fact}")
+    say()
     show_verdict(out(), shown.result.verdict)

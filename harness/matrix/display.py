@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from harness.core.outcome import Outcome
+from harness.report.text import LiveLines, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,8 +45,8 @@ class Watched(Protocol):
         """What goes on, the oldest first."""
 
 
-class MatrixDisplay:
-    """Shows a matrix while it runs. A context manager and an `Audience`.
+class MatrixDisplay(LiveLines):
+    """Shows a matrix while it runs. An `Audience`.
 
     Args:
         console: Where to; on a terminal, what runs is shown live below what has ended.
@@ -56,30 +56,16 @@ class MatrixDisplay:
     """
 
     def __init__(self, console: Console, workers: Watched, total: int, done: int = 0) -> None:
-        self._console = console
+        super().__init__(console)
         self._workers = workers
         self._total = total
         self._done = done
-        self._live = (
-            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
-        )
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop showing, and leave the terminal as it was."""
-        if self._live:
-            self._live.stop()
 
     def began(self, job: Job) -> None:
         """A cell's run began."""
-        if not self._live:
+        if not self.is_live:
             again = f" (attempt {job.attempt})" if job.attempt > 1 else ""
-            self._print(Text(f"▸ {job.cell.name}{again}", "dim"))
+            self.say(Text(f"▸ {job.cell.name}{again}", "dim"))
 
     def ended(self, job: Job, result: Result, *, again: bool) -> None:
         """It ended; `again` when there will be another attempt."""
@@ -93,63 +79,54 @@ class MatrixDisplay:
             line.append("  the host failed; it is run once more", "yellow")
         if result.reason:
             line.append(f"\n    {result.reason}")
-        self._print(line)
+        self.say(line)
 
     def moment(self) -> None:
         """Some time went by."""
-        if not self._live:
+        if not self.is_live:
             return
-        table = Table(box=None, pad_edge=False, show_header=False)
+        going = Table(box=None, pad_edge=False, show_header=False)
         now = time.monotonic()
         for child in self._workers.running:
             estimate = child.job.estimate
             passed = f"{now - child.began:.0f} s"
             times = f"{passed} of about {estimate:.0f} s" if estimate else passed
-            table.add_row("▸", Text(child.job.cell.name), Text(times, "dim"), Text(child.says(), "dim"))
-        self._live.update(table, refresh=True)
-
-    def _print(self, line: Text) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+            going.add_row("▸", Text(child.job.cell.name), Text(times, "dim"), Text(child.says(), "dim"))
+        self.show(going)
 
 
 def plan_table(planned: Planned) -> Table:
     """The cells of a plan, in the order in which they would begin."""
-    table = Table("cell", box=None, pad_edge=False)
-    table.add_column("about s", justify="right")
-    table.add_column("memory", justify="right")
-    table.add_column("may fail, because")
+    cells = table("cell", ">about s", ">memory", "may fail, because")
     for cell in sorted(planned.cells, key=lambda cell: -planned.seconds[cell.name]):
         seconds = planned.seconds[cell.name]
         mark = "" if cell.name in planned.known else " ?"
-        table.add_row(
+        cells.add_row(
             Text(cell.name),
             f"{seconds:.0f}{mark}" if seconds else "?",
             f"{cell.memory >> 20}M" if cell.memory else "",
             Text(cell.allowed),
         )
-    return table
+    return cells
 
 
 def result_table(jobs: Iterable[Job]) -> Table:
     """All cells of a matrix, and what came of them."""
-    table = Table("", "cell", box=None, pad_edge=False)
-    table.add_column("seconds", justify="right")
-    table.add_column("run")
-    table.add_column("why")
+    cells = table("", "cell", ">seconds", "run", "why")
     for job in jobs:
         result = job.result
         if result is None:
-            table.add_row(Text("·  not run", "dim"), Text(job.cell.name), "", "", "")
+            cells.add_row(Text("·  not run", "dim"), Text(job.cell.name), "", "", "")
             continue
         why = result.reason
         if result.outcome != Outcome.PASS and job.cell.allowed:
             why = f"{why} (may fail: {job.cell.allowed})"
         elif result.outcome == Outcome.PASS and job.cell.allowed:
             why = f"it passed, and may stop being allowed to fail: {job.cell.allowed}"
-        table.add_row(
+        cells.add_row(
             _outcome(job, result), Text(job.cell.name), f"{result.seconds:.1f}", Text(result.run), Text(why)
         )
-    return table
+    return cells
 
 
 def _outcome(job: Job, result: Result) -> Text:

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from harness.core.sizes import format_size
+from harness.report.text import MARKS, say
 from harness.stages.events import CheckBegan, CheckEnded, Packaged, Saved, StageBegan, StageEnded
 from harness.stages.verdict import StageStatus
 
@@ -105,7 +106,7 @@ class TerminalProgress:
         if self._say is not None:
             self._say(" ".join(text.plain.split()))
         else:
-            self._console.print(text, highlight=False)
+            say(self._console, text)
 
     def event(self, event: Event) -> None:
         """Show what happens in a run."""
@@ -159,8 +160,7 @@ class TerminalProgress:
         """Console lines go to the record; a person sees the stages."""
 
     def _done(self, title: str, detail: str, *, good: bool = True) -> None:
-        mark = Text("✓ ", "green") if good else Text("✗ ", "red")
-        self._print(mark + Text(f"{title:<34} ") + Text(detail, "dim"))
+        self._print(MARKS[good] + f" {title:<34} " + Text(detail, "dim"))
 
 
 class _Work:
