@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import JsonOption, RunsOption
-from harness.cli.printing import err, print_json, print_wide, remark, say
+from harness.cli.printing import OutputLost, err, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,18 +151,28 @@ _MOMENT = 0.2  # seconds between looks at a run that goes on
 
 
 def _print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are, fast."""
-    for line in lines:
-        sys.stdout.write(line + "\n")  # a terminal gets each at once
+    """Print lines as they are, fast; a reader that has gone is a good end."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")  # a terminal gets each at once
+        sys.stdout.flush()
+    except OutputLost as lost:
+        if not lost.reader_gone:
+            raise
 
 
 def _copy(path: Path, start: int, end: int | None) -> None:
     with path.open("rb") as source:
         source.seek(start)
         left = os.fstat(source.fileno()).st_size - start if end is None else end - start
-        while left > 0 and (data := source.read(min(left, 1 << 20))):
-            sys.stdout.buffer.write(data)
-            left -= len(data)
+        try:
+            while left > 0 and (data := source.read(min(left, 1 << 20))):
+                sys.stdout.buffer.write(data)
+                left -= len(data)
+            sys.stdout.flush()
+        except OutputLost as lost:
+            if not lost.reader_gone:
+                raise
 
 
 def _is_coloured() -> bool:
