@@ -298,10 +298,13 @@ class Compiler:
 
     def stars(self, base: Type) -> Type:
         while self.accept("*"):
-            base = base.pointer()
-            if base.depth > 7:
-                self.error("too many levels of pointers")
+            base = self.pointer_to(base)
         return base
+
+    def pointer_to(self, kind: Type) -> Type:
+        if kind.depth == 7:
+            self.error("too many levels of pointers")
+        return kind.pointer()
 
     def size(self, kind: Type) -> int:
         if kind.depth or kind == INT:
@@ -324,9 +327,11 @@ class Compiler:
     def constant(self) -> int:
         value = self.constant_binary(1)
         if self.accept("?"):
+            self.deeper()
             first = self.constant()
             self.expect(":")
             second = self.constant()
+            self.depth -= 1
             return first if value else second
         return value
 
@@ -450,7 +455,7 @@ class Compiler:
                 self.emit("99f7f9")
             return INT
         if pointers == 2 or op not in {"+", "-"} or (op == "-" and right.depth):
-            self.error(f"{op} does not take pointers")
+            self.error("this operator does not take pointers")
         pointer = left if left.depth else right
         self.scale(self.size(pointer.target()), "c0", "c9", right=bool(left.depth))
         self.emit(CODE[op])
@@ -546,7 +551,7 @@ class Compiler:
         if op == "&":
             if not operand.lvalue:
                 self.error("expected a variable")
-            return Operand(operand.type.pointer())
+            return Operand(self.pointer_to(operand.type))
         kind = self.load(operand)
         if op == "*":
             return self.target(kind)
@@ -554,7 +559,7 @@ class Compiler:
             self.emit("85c00f94c00fb6c0")
             return Operand(INT)
         if kind.depth:
-            self.error(f"{op} does not take pointers")
+            self.error("this operator does not take pointers")
         self.emit("f7d8" if op == "-" else "f7d0")
         return Operand(INT)
 
@@ -611,7 +616,7 @@ class Compiler:
             self.error("this is not a function")
         self.emit_lea("85" if symbol.local else "05", symbol.value)
         if symbol.kind == "array":
-            return Operand(symbol.type.pointer())
+            return Operand(self.pointer_to(symbol.type))
         return Operand(symbol.type, lvalue=symbol.kind == "variable")
 
     def string(self) -> int:
