@@ -12,7 +12,6 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,14 +19,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.machine.protocol import Accelerator
+from harness.machine.kinds.options import TAKES
+from harness.machine.protocol import MachineRecord
 from harness.record.reading import RunState, read_run
 from harness.store.locks import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from harness.machine.protocol import MachineRecord
     from harness.record.reading import Reading
     from harness.record.record import RunDocument
 
@@ -266,19 +265,17 @@ def _row(reading: Reading) -> tuple[str | int | float, ...]:
 
 
 def _cell(recipe: str, seed: str, machine: MachineRecord | None) -> str:
-    name = partial(cell_name, recipe=recipe, kernel=seed, medium="direct", firmware="bios")
     if machine is None:
-        return name(machine="", accelerator="", memory=0)
-    if machine.board:  # it is as it is: what a run cannot choose names no cell
-        return name(machine=f"board:{machine.board}", accelerator="", memory=0)
-    if machine.accelerator == Accelerator.NATIVE:
-        return name(machine=machine.kind, accelerator="", memory=machine.memory)
-    return name(
-        machine=machine.kind,
-        accelerator=machine.accelerator,
-        memory=machine.memory,
-        medium=machine.medium,
-        firmware=machine.firmware,
+        machine = MachineRecord("", "", "", 0, "", "")
+    takes = TAKES.get(machine.kind, ())  # what a run cannot choose names no cell
+    return cell_name(
+        recipe=recipe,
+        kernel=seed,
+        machine=f"{machine.kind}:{machine.board}" if machine.board else machine.kind,
+        accelerator=machine.accelerator if "--accelerator" in takes else "",
+        memory=machine.memory if "--memory" in takes else 0,
+        medium=machine.medium if "--medium" in takes else "direct",
+        firmware=machine.firmware if "--firmware" in takes else "bios",
     )
 
 

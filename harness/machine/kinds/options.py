@@ -10,7 +10,7 @@ _NETWORK = {"--network", "--network none"}
 _SAVED = {"--checkpoint, --from and --until"}
 
 # A row for each kind; what is missing in it is refused, on the command line and in matrix files.
-TAKES = {
+TAKES: dict[str, set[str]] = {
     MachineKind.QEMU: _KERNELS | _GUEST | _NETWORK | _SAVED,
     MachineKind.BOARD: _KERNELS,
     MachineKind.CHROOT: {"--memory", "--network none"},
