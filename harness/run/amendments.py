@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
+from harness.stages.events import Ended
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness.record.packages import PackageWatch
     from harness.run.checkpoints import Checkpoint
-    from harness.stages.events import TakenOver
+    from harness.stages.events import Listener, TakenOver
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
 
@@ -58,6 +60,17 @@ def by_hand(result: RunResult, taken: TakenOver | None) -> RunResult:
         return result
     when = f"taken over by hand in stage {taken.stage} at {taken.seconds:.1f} s"
     return msgspec.structs.replace(result, verdict=_prefixed(result.verdict, when))
+
+
+def announced(result: RunResult, listener: Listener) -> RunResult:
+    """Tell how the run ended; only a PASS becomes INFRA where the disk is full by then."""
+    try:
+        listener.event(Ended(result.verdict))
+    except InfraError as error:
+        if result.verdict.outcome == Outcome.PASS:
+            verdict = Verdict(Outcome.INFRA, result.verdict.stage, error.message, error.hint)
+            return msgspec.structs.replace(result, verdict=verdict)
+    return result
 
 
 def _prefixed(verdict: Verdict, words: str) -> Verdict:

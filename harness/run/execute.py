@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from harness.console.recorder import Recorder
-from harness.core.errors import InfraError, Interrupted, explained
+from harness.core.errors import Interrupted, explained
 from harness.core.files import write_atomically
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
@@ -21,8 +21,8 @@ from harness.machine.kinds.kind import Surroundings
 from harness.record.audience import Audience
 from harness.record.record import ImageRecord, KernelRecord, ProducedRecord, ResumedRecord, RunRecord
 from harness.run import checkpoints
-from harness.run.amendments import amended, by_hand
-from harness.stages.events import Ended, Gap, Resumed, Saved
+from harness.run.amendments import amended, announced, by_hand
+from harness.stages.events import Gap, Resumed, Saved
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -122,13 +122,7 @@ class _Session(msgspec.Struct, frozen=True):
             start=run.start,
             taken=self.person.taken_over if self.person else None,
         )
-        try:
-            self.listener.event(Ended(result.verdict))
-        except InfraError as error:
-            if result.verdict.outcome == Outcome.PASS:  # what a guest did wrong is worth more to know
-                verdict = Verdict(Outcome.INFRA, result.verdict.stage, error.message, error.hint)
-                return msgspec.structs.replace(result, verdict=verdict)
-        return result
+        return announced(result, self.listener)
 
     def _follow(self) -> RunResult:
         """Make the machine, and follow the plan to its end."""

@@ -137,7 +137,7 @@ def user(tmp_path: Path, cache: Path) -> User:
         ("lock relai", "there is no recipe 'relai'"),
         ("build --kernel debian-7", "there is no kernel 'debian-7'\n  known kernels: debian-"),
         ("build --kernel ./none", r"kernel \S+/none does not exist\n  give a bzImage"),
-        ("build --kernel notes.txt", r"\S+/notes.txt is no x86 kernel image\n"),
+        ("build --kernel notes.txt", r"\S+/notes.txt is no x86 kernel image but a text\n"),
         ("build --kernel /dev/null", "kernel /dev/null is no regular file"),
         ("build --kernel .", r"there is no kernel '\.'"),
         ("build --kernel ./", r"kernel \S+ is no regular file"),
@@ -174,7 +174,7 @@ def test_what_a_user_gets_wrong_is_said_in_a_sentence(user: User, words: str, to
             "--runs /dev/null/runs",
             "cannot create the run record directory /dev/null/runs: Not a dir.*\n  .*--runs",
         ),
-        ("--kernel notes.txt", r"\S+/notes.txt is no x86 kernel image\n"),
+        ("--kernel notes.txt", r"\S+/notes.txt is no x86 kernel image but a text\n"),
         ("--medium cd --append x", "a medium has its own command line, and --append cannot change it\n"),
     ],
 )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
 from harness.record.packages import PackageWatch
-from harness.run.amendments import amended
+from harness.run.amendments import amended, announced
 from harness.run.checkpoints import Checkpoint, State
 from harness.stages import products
 from harness.stages.boundary import Boundary
-from harness.stages.events import TakenOver
+from harness.stages.events import Ended, TakenOver
 from harness.stages.plan_file import find_plan, load_plan
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 from testcases.support.machines import Audience
@@ -84,3 +85,21 @@ def test_all_that_is_known_is_said(tmp_path: Path) -> None:
     assert verdict.reason.startswith(
         "taken over by hand in stage sysa at 1.2 s: resumed at sysb: /usr/bin/tcc"
     )
+
+
+def test_the_last_event_has_the_verdict(tmp_path: Path) -> None:
+    audience, result = Audience(), amend(tmp_path, PANIC, taken=TAKEN)
+    assert announced(result, audience) == result
+    assert audience.events == [Ended(result.verdict)]
+
+
+@pytest.mark.parametrize(("verdict", "outcome"), [(PASSED, Outcome.INFRA), (PANIC, Outcome.PANIC)])
+def test_a_disk_that_is_full_only_at_the_last_event_spoils_a_pass_alone(
+    tmp_path: Path, verdict: Verdict, outcome: Outcome
+) -> None:
+    def full(_: object) -> None:
+        raise InfraError("cannot write the run record: No space left on device")
+
+    told = announced(amend(tmp_path, verdict), Audience(on_event=full)).verdict
+    assert told.outcome == outcome
+    assert ("No space left" in told.reason) == (outcome == Outcome.INFRA)
