@@ -1,4 +1,4 @@
-"""SHA-256 of files, and a digest of large files that leaves out zeros."""
+"""SHA-256 of files; digests of large files without their zeros."""
 
 from __future__ import annotations
 

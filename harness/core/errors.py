@@ -1,4 +1,7 @@
-"""Errors for people: one sentence that names the file, key or device, and what to do next."""
+"""Errors for people.
+
+Each is one sentence that names the file, key or device, and a hint that says what to do next.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class InfraError(HarnessError):
 class Interrupted(Ending):
     """The user or the system asked us to stop (Ctrl-C, SIGTERM).
 
-    No `Exception`: whoever copes with a failure, in a library too, must not take it for one and go on.
+    It is no `Exception`, so that no handler of failures, in a library or here, takes it for one and goes on.
     """
 
     outcome = Outcome.INTERRUPTED

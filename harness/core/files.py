@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all; copies of sparse files; removal of directories."""
+"""Atomic writing of files; removal of directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing; the terminal's side of it is `report.progress`."""
+"""The protocol of progress bars; `report.progress` shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TOML files into typed values; every error names file and key."""
+"""TOML files into typed values; errors name file and key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """Base of all TOML tables: frozen, typed, and closed to keys that nobody reads."""
+    """Base of all TOML tables: frozen, typed, and closed to unknown keys."""
 
 
 def load(path: Path, kind: type[T], given: Mapping[str, str] | None = None) -> T:

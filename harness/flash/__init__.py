@@ -1,1 +1,1 @@
-"""Images onto real disks: which disks there are, which of them may be written to, and the writing itself."""
+"""Writes images to real disks, after making sure which disk it is."""

@@ -1,4 +1,4 @@
-"""What is known about a block device: what it is, what is on it, and who uses it."""
+"""A block device as a value: identity, contents, and uses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Use(msgspec.Struct, frozen=True):
-    """Somebody uses a disk, or a part of it, right now.
+    """A use of a disk, or of a part of it, right now.
 
     Attributes:
         kind: "mounted", "swap", "lvm", "dm-crypt", "device-mapper", "raid", "bcache", "stack", "loop" or
@@ -76,7 +76,7 @@ class Device(msgspec.Struct, frozen=True):
         usb: Whether it is attached by USB.
         read_only: Whether the kernel takes it for write-protected.
         discards: Whether it can be told to forget blocks.
-        contents: What is on it; () also where nobody could look.
+        contents: What is on it; () also where it could not be read.
         uses: Who uses it.
         by_udev: Whether udev knows it as well; otherwise all this is from sysfs alone.
         pending: Whether udev runs and does not know it (yet).

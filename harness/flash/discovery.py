@@ -1,4 +1,4 @@
-"""Finds block devices: sysfs, udev, the kernel's tables and the disks' own bytes, put together."""
+"""Finds block devices in sysfs, udev and the kernel's tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which disks may be written to, and why not the others. Nothing here writes."""
+"""Decides which disks may be written to. It never writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from harness.flash.device import Device, Identity
 
-LARGEST = 512 << 30  # bytes: sticks for booting are smaller, disks with somebody's backups are not
+LARGEST = 512 << 30  # bytes: sticks for booting are smaller, disks with backups are not
 TAIL = 4  # characters of the serial number that a person types at least
 
 _LIST = "`harness flash --list` shows which disks may be written to"
@@ -55,7 +55,7 @@ def refusals(device: Device, needed: int = 0) -> Iterator[Refusal]:
         if content.member:
             yield Refusal(
                 f"holds {content.kind} (on {content.where})",
-                f"if nobody needs what is on it, `wipefs --all /dev/{content.where}` makes it an empty one",
+                f"if its content is not needed, `wipefs --all /dev/{content.where}` empties it",
             )
     yield from _unsure(device)
     if device.read_only:
@@ -139,7 +139,7 @@ def check_same(before: Device, now: Device) -> None:
         raise ConfigError(
             f"{before.path} is no longer the disk that was confirmed: "
             f"{_change(before.identity, now.identity)}; nothing was written",
-            hint="somebody exchanged it; look again with `harness flash --list`",
+            hint="it was exchanged; look again with `harness flash --list`",
         )
 
 

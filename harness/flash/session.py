@@ -1,4 +1,4 @@
-"""A flash from end to end: look, refuse, confirm, open, look again, write, read back."""
+"""One flash: look, refuse, confirm, open, look again, write, read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies on a disk or partition: as udev knows it, and as wipefs finds it.
+"""Signatures on disks and partitions, by udev and by wipefs.
 
 Both take types from libblkid. wipefs names every signature, where udev has the one that it decided for.
 """

@@ -1,4 +1,7 @@
-"""The image that goes onto a disk: known by its bytes, unpacked where needed, refused if it is no disk's."""
+"""Opens the image that is written to a disk.
+
+Its bytes tell its kind; it is unpacked where needed, and refused if no disk holds such an image.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from harness.core.errors import InfraError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SECTOR = 512  # sysfs counts sizes in these, whatever the disk has
+_SECTOR = 512  # sysfs counts sizes in these, on every disk
 
 
 class Node(msgspec.Struct, frozen=True):

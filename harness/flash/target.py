@@ -1,4 +1,4 @@
-"""The one descriptor through which a disk is written and read back: exclusive, and past the page cache."""
+"""The open disk: exclusive access, without the page cache."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Target(msgspec.Struct, frozen=True):
             self._put(zeros[: min(_ZEROS, offset + length - start)], start)
 
     def discard(self, offset: int, length: int) -> None:
-        """Tell the disk that nobody needs a range any more.
+        """Tell the disk that a range is not needed any more.
 
         Raises:
             InfraError: The disk is gone or does not take it.
@@ -210,7 +210,7 @@ def _check_descriptor(device: Device, descriptor: int) -> None:
 def _exchanged(device: Device, how: str) -> ConfigError:
     return ConfigError(
         f"{device.path} is no longer the disk that was confirmed: {how}; nothing was written",
-        hint="somebody exchanged it; look again with `harness flash --list`",
+        hint="it was exchanged; look again with `harness flash --list`",
     )
 
 

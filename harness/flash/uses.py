@@ -1,4 +1,7 @@
-"""Who uses which disk, by the kernel's own tables: through volumes, RAIDs and loop devices to the disks."""
+"""Finds mounts, swap and volumes that use a disk.
+
+The kernel's tables lead through volumes, RAIDs and loop devices down to the disks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Writes an image to a disk and reads it back; what boots comes last, so that half an image never does."""
+"""Writes an image to a disk, and reads it back.
+
+The boot sector is written last, so nothing boots from a disk with half an image.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def flash(
     """Write an image to a disk, and read all of it back.
 
     Args:
-        image: Descriptor of the image, which nobody changes meanwhile.
+        image: Descriptor of the image, which must not change meanwhile.
         size: Of the image, in bytes; not more than the target has.
         target: Where to.
         progress: Where it is shown.

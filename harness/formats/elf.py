@@ -1,4 +1,6 @@
-"""Which files of a tree a program needs to run, read from the files; nothing is executed.
+"""Finds the files of a tree that a program needs to run.
+
+They are read from the files; nothing is executed.
 
 Follows what the kernel does (`#!` lines, PT_INTERP) and what the dynamic loader does (DT_NEEDED, see
 ld.so(8)), except that a DT_RPATH counts only for the file that has it.

@@ -1,4 +1,4 @@
-"""Hashes the contents of files in a process of its own, which shares buffers with the one that writes them.
+"""Hashes the contents of files in another process, through shared memory.
 
 A second thread would do, were it not for small files: both threads then ask for the interpreter's lock every
 few microseconds, and waking each other costs more than the hashing (benchmarks/cpio.py).
@@ -113,7 +113,7 @@ class _Worker:
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 pass_fds=[memory],
-                process_group=0,  # Ctrl-C is for whoever writes the image; this ends with its input
+                process_group=0,  # Ctrl-C is for the writer of the image; this ends with its input
             )
 
     def ask(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""What is found in an image when it is read, whatever its format."""
+"""An entry of an image as it was read, in any format."""
 
 from __future__ import annotations
 

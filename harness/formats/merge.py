@@ -1,4 +1,4 @@
-"""Entries from several places become one tree, in which nothing is in the way of anything else."""
+"""Merges entries from several places into one tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of what is in an image: never to be trusted, and not always text."""
+"""Names in images: made plain, matched, and printed safely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand in an image, and in which order: checked before a byte is written."""
+"""Checks and sorts the entries of an image before writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Copies files into one stream and hashes them on the way, in about the time that `cat` takes.
+"""Copies files into one stream, and hashes them meanwhile.
+
+This takes about as long as `cat`.
 
 What makes it fast (benchmarks/cpio.py measures it): files are read straight into a large buffer that is used
 again, so that no memory is allocated for a file and small files share one write; and another process hashes
@@ -98,7 +100,7 @@ class Output:
 
         Raises:
             ConfigError: The file cannot be read.
-            InfraError: It has not exactly `size` bytes: somebody is writing it.
+            InfraError: It has not exactly `size` bytes: it is being written.
             OSError: The stream cannot be written.
         """
         left = size
@@ -119,7 +121,7 @@ class Output:
                 break
         if left:
             message = f"{entry.content!s} ({entry.path!r}) changed its size while it was read"
-            raise InfraError(message, hint="build again when nobody writes it")
+            raise InfraError(message, hint="build again when no program writes it")
         self._end_file(entry.path)
 
     def _end_file(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""What goes into an image: entries of a file tree, before any format is chosen."""
+"""Entries of a file tree, before any image format is chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Typed:
-    """Whatever has a mode, and so a type."""
+    """A base for all that has a mode, and so a type."""
 
     __slots__ = ()
     mode: int

@@ -1,1 +1,1 @@
-"""The image factory: trees become initramfs and disk images, kept in a content-addressed store."""
+"""Builds images from recipes."""

@@ -1,4 +1,6 @@
-"""Boot loaders of a hybrid image: ISOLINUX for BIOS and GRUB for UEFI, with the same menu.
+"""Boot loaders of a hybrid image: ISOLINUX and GRUB, one menu.
+
+ISOLINUX is for BIOS, GRUB for UEFI.
 
 They come from Debian packages as they are there. Debian's GRUB for media (`gcdx64.efi`) takes the volume that
 has `/.disk/info` as its root and reads `/boot/grub/grub.cfg` there. The firmware finds it on a FAT filesystem

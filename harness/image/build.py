@@ -1,4 +1,4 @@
-"""From a recipe and the user's options to what was built: recipe → sources → image."""
+"""Builds the images of a recipe with the user's options."""
 
 from __future__ import annotations
 

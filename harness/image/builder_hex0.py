@@ -1,4 +1,6 @@
-"""Disks that a BIOS boots into builder-hex0: its two stages, the files that it loads, and its commands.
+"""Writes disks that a BIOS boots into builder-hex0.
+
+A disk has its two stages, the files that it loads, and its commands.
 
 The form is that of builder-hex0's README (https://github.com/ironmeld/builder-hex0) and of what its shell
 reads: a boot sector, made from hex0; the second stage as hex0 source, which the first compiles; and from the

@@ -1,4 +1,4 @@
-"""The contents of an image: what a recipe asks for becomes entries of a file tree."""
+"""Turns the contents that a recipe asks for into entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of artifacts where the user wants them, to do with as they please."""
+"""Copies artifacts to the user's directory."""
 
 from __future__ import annotations
 

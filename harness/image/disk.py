@@ -1,4 +1,4 @@
-"""Disk images: a filesystem over the whole disk, or partitions with one each; the same bits every time."""
+"""Builds disk images: one filesystem, or partitions with one each."""
 
 from __future__ import annotations
 

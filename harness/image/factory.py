@@ -1,4 +1,4 @@
-"""The image factory: a recipe and two kernels become artifacts, each built once."""
+"""Builds each image of a recipe once, through the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A hybrid image: one file that boots from CD and from a USB stick, by BIOS and by UEFI, with a menu.
+"""Builds hybrid images: ISO images that boot from stick too.
+
+They boot by BIOS and by UEFI, with a menu.
 
 It is an ISO 9660 filesystem (`iso_filesystem`) with boot loaders and their menu (`boot_loaders`). Firmware
 finds them through El Torito on a CD, and through the boot record in front (`isohybrid`) on a stick or disk.

@@ -1,4 +1,4 @@
-"""All that images are made from: what the contents of a recipe can refer to."""
+"""What the contents of a recipe can refer to."""
 
 from __future__ import annotations
 

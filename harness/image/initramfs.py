@@ -1,4 +1,4 @@
-"""An initramfs image: a cpio archive, compressed if asked for, behind other archives if asked for."""
+"""Builds initramfs images: cpio archives, compressed or behind others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an image came from: what its recipe names, each with origin, version and hash."""
+"""Lists the inputs of an image, with origin, version and hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest beside an artifact: each file in it, and where that came from.
+"""The manifest beside an artifact: its files and their origins.
 
 `docs/builds.md` describes the fields. Nothing in it depends on who built the artifact, when, or where, except
 `tools`.

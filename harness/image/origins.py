@@ -1,4 +1,6 @@
-"""What contents of an image come from: looked at for the image's key in the store, named where it is wrong.
+"""Describes the sources of an image for its key.
+
+Errors name recipe and key.
 
 Each run asks for the keys of images that are built already, so what only making them needs is not imported.
 """

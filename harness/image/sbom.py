@@ -1,4 +1,7 @@
-"""A software bill of materials of an artifact: CycloneDX 1.6 in JSON (https://cyclonedx.org/docs/1.6/json/)."""
+"""Software bill of materials of an artifact, in CycloneDX 1.6.
+
+https://cyclonedx.org/docs/1.6/json/
+"""
 
 from __future__ import annotations
 

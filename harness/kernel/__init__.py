@@ -1,1 +1,1 @@
-"""Seed kernels: the catalogue, fetching, and what a kernel file says about itself."""
+"""Kernels: the catalogue, fetching, building and inspecting."""

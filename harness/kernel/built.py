@@ -1,4 +1,4 @@
-"""Kernels built from source: configured from fragments, checked, compiled once, kept in the store."""
+"""Builds kernels from source, once, into the store."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class _Work(msgspec.Struct, frozen=True):
         with self.progress.task(f"configuring {order.name}"):
             configuring.configure(making, order.wishes, order.name, order.bits)
         expected = _expected(self.store, order.name)
-        first = "" if expected else " (the first time: nobody knows how long)"
+        first = "" if expected else " (the first time: no estimate)"
         with self.progress.task(f"compiling {order.name}{first}") as task:
             made = making.run("bzImage", jobs=jobs, task=task, expected=expected)
         return self._collect(result, made.objects, made.cpu)
@@ -248,7 +248,7 @@ class _Work(msgspec.Struct, frozen=True):
 
 
 def _expected(store: Store, name: str) -> int:
-    """How many objects the latest build of that name had, whatever its inputs were; 0 if there was none."""
+    """How many objects the latest build of that name had, with any inputs; 0 if there was none."""
     counts = [(path.stat().st_mtime, facts.objects) for path, facts in _earlier(store) if facts.name == name]
     return max(counts)[1] if counts else 0
 

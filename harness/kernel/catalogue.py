@@ -1,4 +1,4 @@
-"""The kernel catalogue: `kernels/*.toml`, one file per kernel line, and what a name or path stands for.
+"""The kernel catalogue: `kernels/*.toml`, and kernels given by path.
 
 The user's own lines lie in `kernels.d/` of the working directory, and come before those of the project.
 """

@@ -1,4 +1,7 @@
-"""A kernel's configuration: everything off but what fragments ask for, and all of that really on."""
+"""Configures a kernel from fragments, and checks the result.
+
+All that no fragment asks for is off.
+"""
 
 from __future__ import annotations
 

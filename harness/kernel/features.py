@@ -1,4 +1,4 @@
-"""What a kernel must have for a plan, and what a kernel lacks, in words: `kernels/features/*.toml`."""
+"""Features that plans need of kernels: `kernels/features/*.toml`."""
 
 from __future__ import annotations
 

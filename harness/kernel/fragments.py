@@ -1,4 +1,4 @@
-"""Fragments of kernel configurations: read, put together, and compared with what Kconfig made of them.
+"""Fragments of kernel configurations: read, composed and checked.
 
 A fragment has the lines of a `.config` (Documentation/kbuild/kconfig.rst of the kernel): `CONFIG_X=value`, or
 `# CONFIG_X is not set` for what has to stay off. All other comments are for people.

@@ -1,4 +1,4 @@
-"""What is known of a kernel file from its own bytes, as a value."""
+"""The facts about a kernel file, as a value."""
 
 from __future__ import annotations
 

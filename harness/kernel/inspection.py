@@ -1,4 +1,4 @@
-"""All that can be found out about a kernel file without booting it."""
+"""Inspects a kernel file without booting it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def examine(path: Path) -> Inspection:
     except OSError as error:
         raise ConfigError(f"cannot read kernel {path}: {error.strerror}") from error
     except ConfigError as error:
-        if sections_of(path):  # its kernel was looked at under a name that nobody knows
+        if sections_of(path):  # its kernel was read from a temporary file
             raise ConfigError(f"the section .linux of {path}: {error.message}", hint=error.hint) from error
         raise
     kind = "unified kernel image" if sections else image.kind

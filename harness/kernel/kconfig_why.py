@@ -88,7 +88,7 @@ def _unmet(kconfig: Any, expression: Any, above: frozenset[str] = frozenset()) -
 
 
 def _selecting(kconfig: Any, symbol: Any, *, now: bool = False) -> str:
-    """What switches a symbol on, whether or not anybody asks for it; only what does so now, if wanted."""
+    """What selects a symbol; only what selects it now, if wanted."""
     names = [
         other.name
         for other in kconfig.unique_defined_syms

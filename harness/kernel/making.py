@@ -1,4 +1,7 @@
-"""Runs make for a kernel: in a process group of its own, kindly, with a log and progress by object count."""
+"""Runs make for a kernel, with log and progress.
+
+It runs in a process group of its own, with a lower priority.
+"""
 
 from __future__ import annotations
 

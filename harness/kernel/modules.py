@@ -1,4 +1,4 @@
-"""Which kernel modules an initramfs needs, and in which order they load, from the modules themselves.
+"""Finds the kernel modules that an initramfs needs, in load order.
 
 Debian's kernel packages carry no modules.dep (depmod makes it at installation), so we read what depmod reads:
 the `.modinfo` section of each ELF module, NUL-separated `key=value` strings that the kernel's

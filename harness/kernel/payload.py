@@ -1,4 +1,4 @@
-"""The kernel inside a bzImage: unpacked with bounded memory, whatever its compression.
+"""Unpacks the kernel that is packed in a bzImage.
 
 The payload is one compressed stream; behind every format but gzip, which has it itself, the build appends the
 size of what is packed in 4 bytes, little-endian (scripts/Makefile.lib, `size_append`). What comes out is an

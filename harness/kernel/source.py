@@ -31,7 +31,7 @@ class KernelSource(msgspec.Struct, frozen=True):
 
     Attributes:
         package: The Debian package that it is from.
-        path: Directory of the unpacked source; nobody writes there.
+        path: Directory of the unpacked source, which is only read.
         version: Upstream version, such as "6.1.176".
     """
 

@@ -1,4 +1,4 @@
-"""Kernels of the Debian archive: fetched once, and put together from the packages that they consist of."""
+"""Kernels of the Debian archive, put together from their packages."""
 
 from __future__ import annotations
 

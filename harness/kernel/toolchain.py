@@ -1,4 +1,4 @@
-"""What a kernel is built with, on this host: programs, their versions, and the surroundings that they see."""
+"""The host's toolchain for kernels, and the environment of a build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-r"""Unified kernel images: one EFI program with a kernel, its initramfs and its command line as sections.
+r"""Reads the sections of unified kernel images.
+
+Such an image is one EFI program with a kernel, its initramfs and its command line.
 
 The layout is that of PE files (Microsoft's PE format): "MZ", at byte 0x3c the offset of "PE\\0\\0", behind it
 the COFF header (20 bytes: machine, number of sections at 2, size of the optional header at 16), the optional

@@ -1,4 +1,4 @@
-"""Kernels that are ELF files: `vmlinux`, which a bzImage unpacks into memory and enters.
+"""Kernels that are ELF files (vmlinux).
 
 A kernel with CONFIG_PVH has a note of the owner "Xen" and the type XEN_ELFNOTE_PHYS32_ENTRY
 (include/xen/interface/elfnote.h) with the address of a 32-bit entry point; QEMU's -kernel enters it there.

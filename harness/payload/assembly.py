@@ -1,4 +1,4 @@
-"""From a tree and a mode to a recipe: an era's tables, filled in with what is in this tree.
+"""Makes a recipe from a checkout, its era and a mode.
 
 An era's recipe has, beside the contents of all recipes, some of its own that become several of those:
 

@@ -1,4 +1,4 @@
-"""Which recipe is meant by a name and options: one that stands for itself, or one that runs a checkout."""
+"""Chooses the recipe, or the checkout, that a name and options mean."""
 
 from __future__ import annotations
 

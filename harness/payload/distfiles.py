@@ -1,4 +1,4 @@
-"""The distfiles of a tree: which there are, which are at hand, and how to get the others."""
+"""The distfiles of a tree: needed, at hand, fetched."""
 
 from __future__ import annotations
 

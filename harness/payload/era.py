@@ -1,4 +1,4 @@
-"""An era of a bootstrap as data: how its checkouts are known, what they need, and what is made of them."""
+"""Eras of a bootstrap: what its checkouts have and need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packages of a bootstrap as its console tells of them: which, how often, and how far each came.
+"""Follows the packages of a bootstrap on its console.
 
 The lines are those of live-bootstrap's helpers.sh and kaem scripts from 2021 to 2026; a package may be built
 several times, so each is known by its name and occurrence.

@@ -1,4 +1,4 @@
-"""A checkout is made ready for a run: its era, its distfiles, and the recipe that comes of them."""
+"""Prepares a checkout for a run: era, distfiles, recipe."""
 
 from __future__ import annotations
 

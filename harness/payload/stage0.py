@@ -1,4 +1,4 @@
-"""stage0-posix: what a checkout must have, and the recipes and scripts that it becomes.
+"""stage0-posix: checks a checkout, and makes its recipe.
 
 The layout is that of https://github.com/oriansj/stage0-posix: the submodule of an architecture holds its
 scripts, and `ARCH.answers` the sha256 of what they build.

@@ -1,4 +1,7 @@
-"""A user's checkout, known by its files: never by dates, names or commits."""
+"""Recognises a user's checkout by its files.
+
+Dates, names and commits do not count.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe: what goes into the images of a bootstrap, how it is booted, and which plan follows it.
+"""Recipes: the contents of images, the boot, and the plan.
 
 `docs/recipes.md` describes every key.
 """

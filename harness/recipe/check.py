@@ -1,4 +1,4 @@
-"""What the types of a recipe cannot say: that all that a key refers to is there, and fits."""
+"""Checks a recipe for what its types cannot say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be added to an image: the tables of a recipe's `contents`."""
+"""The tables of a recipe's `contents`."""
 
 from __future__ import annotations
 

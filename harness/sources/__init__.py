@@ -1,1 +1,1 @@
-"""What goes in: Debian packages today; checkouts and distfiles as they are needed."""
+"""Inputs of images: Debian packages, checkouts and downloads."""

@@ -1,4 +1,6 @@
-"""A private apt root: the machine's own archive and signature keys, without touching the host's packages.
+"""A private apt root for one suite and architecture.
+
+It takes the machine's own archive and signature keys, and does not touch the host's packages.
 
 Other suites and architectures than the host's work the same way; apt checks all signatures and hashes.
 """

@@ -52,7 +52,7 @@ class Downloads:
         self._tries = tries
 
     def get(self, url: str, sha256: str) -> Path:
-        """Return the file; whoever asks first fetches it, and others wait.
+        """Return the file; the first process fetches it, and others wait.
 
         Args:
             url: Its address (http, https, file), or its path on this host.

@@ -1,4 +1,4 @@
-"""Runs git on a repository, without what the caller's environment sets for another one."""
+"""Runs git on a repository, without variables of a calling git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One file over HTTP, in as many pieces as it takes (RFC 9110: 13.1.5 If-Range, 14 range requests)."""
+"""Downloads a file over HTTP, and resumes where it broke off.
+
+RFC 9110: 13.1.5 If-Range, 14 range requests.
+"""
 
 from __future__ import annotations
 

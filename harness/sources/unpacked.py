@@ -1,7 +1,7 @@
-"""What was unpacked from a tar archive: contents on disk, and a list that says what they are.
+"""Contents and members of an unpacked tar archive.
 
-The contents of files lie below `files/`, as plain files of whoever unpacked them. All else (kinds, modes,
-owners, links, devices) is in `members`: on disk it would need root, or depend on this host.
+The contents of files lie below `files/`, as plain files of the user that unpacked them. All else (kinds,
+modes, owners, links, devices) is in `members`: on disk it would need root, or depend on this host.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unpacks tar archives so that nothing of them is lost and nothing of this host is touched."""
+"""Unpacks tar archives without root, with all their metadata."""
 
 from __future__ import annotations
 

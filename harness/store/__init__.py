@@ -1,4 +1,4 @@
-"""The content-addressed store: what was built once from the same inputs is not built again."""
+"""The content-addressed store: each input is built once."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Store:
         self._fill(entry, fill)
 
     def _fill(self, entry: Path, fill: Callable[[Path], None]) -> None:
-        # The entry's lock is ours, so whatever lies here is nobody's: a crashed builder's, or damaged.
+        # The entry's lock is ours, so what lies here is a crashed builder's, or damaged.
         self._sweep(entry.parent)
         unfinished = entry.with_name(f"{entry.name}{UNFINISHED}")
         if entry.exists():
@@ -183,8 +183,8 @@ class Store:
         """Remove what builders of this kind left that were killed."""
         for left in kind.glob(f"*{UNFINISHED}"):
             name = f"{kind.name}-{left.name.removesuffix(UNFINISHED)}.lock"
-            with locks.held_if_free(self.locks / name) as nobodys:
-                if nobodys:
+            with locks.held_if_free(self.locks / name) as free:
+                if free:
                     remove(left)
 
     @contextmanager

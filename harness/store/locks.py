@@ -1,4 +1,4 @@
-"""Locks between processes, and between threads, that the kernel frees when their holder dies.
+"""Locks of files, which the kernel frees when the holder dies.
 
 Each is a `flock(2)` of a file of its own, opened anew by every holder.
 """
@@ -32,7 +32,7 @@ def held(path: Path, *, shared: bool = False) -> Iterator[None]:
 
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock alone if nobody else does, and tell whether it is held."""
+    """Hold the lock alone if it is free, and tell whether it is held."""
     try:
         file = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -54,7 +54,7 @@ def _locked(path: Path, how: int) -> int:
         except BaseException:
             os.close(file)
             raise
-        os.close(file)  # it was removed while we waited: whoever comes now takes another file
+        os.close(file)  # it was removed while we waited: others take a new file
 
 
 def _is_still(path: Path, file: int) -> bool:

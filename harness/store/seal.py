@@ -1,4 +1,6 @@
-"""What an entry of the store consists of, recorded when it was built, so that damage is seen.
+"""Records what an entry of the store consists of.
+
+So damage is seen.
 
 `seal.json` lists the files that lie directly in the entry: they are few, and each use of the entry looks at
 their size and time. What lies in directories, such as thousands of files of a package, is listed in
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 SEAL = "seal.json"
 BELOW = "below.sums"
-_BLOCK = 512  # bytes: the unit of st_blocks, whatever the filesystem
+_BLOCK = 512  # bytes: the unit of st_blocks on every filesystem
 
 
 class SealedFile(msgspec.Struct, frozen=True):

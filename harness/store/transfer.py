@@ -1,4 +1,4 @@
-"""Copies entries of a store to another one: packed, in pieces, checked on arrival.
+"""Copies entries of a store to another one, checked on arrival.
 
 A parcel is a tar archive of the entry, compressed with zstd. Its pieces may arrive in any order,
 and more than once; `incoming/` of the cache holds them. The seal of the entry, made when it was built, proves
@@ -132,7 +132,7 @@ def _check(path: Path, label: Label) -> None:
         raise InfraError(
             f"{path.name} arrived with {found.size} bytes and the sha256 {found.sha256}, "
             f"not {label.size} bytes and {label.sha256}",
-            hint="it was thrown away, and is sent again to whoever needs it",
+            hint="it was thrown away, and is sent again when it is needed",
         )
 
 

@@ -1,4 +1,4 @@
-"""Looking after a store: what is in it, what can go, and whether all of it is as it was built."""
+"""Lists, verifies and removes entries of a store."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def tidy(
     gone = _remove_entries(store, chosen)
     cleared = [path for path, lock in leftovers if _remove_leftover(path, lock)]
     for lock in store.locks.glob("*.lock"):
-        with held_if_free(lock) as nobodys:
-            if nobodys:  # whoever waits for it notices, and takes a new one
+        with held_if_free(lock) as free:
+            if free:  # a process that waits for it notices, and takes a new one
                 lock.unlink()
     return Tidied(tuple(gone), tuple(cleared))
 
@@ -140,7 +140,7 @@ def _stored(path: Path, in_use: set[str]) -> Stored | None:
     except FileNotFoundError:  # built before there were seals, or damaged
         try:
             used = path.stat().st_mtime
-        except FileNotFoundError:  # just removed by somebody else
+        except FileNotFoundError:  # just removed by another process
             return None
     sealed = seal.read(path)
     return Stored(
@@ -175,7 +175,7 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def _remove_entries(store: Store, entries: Iterable[Stored], *, although_used: bool = False) -> list[Stored]:
-    """Remove entries, unless somebody began to use them meanwhile, and say which are gone."""
+    """Remove entries, unless a process began to use them meanwhile, and say which are gone."""
     trash = store.cache / "trash"
     trash.mkdir(exist_ok=True)
     gone = []
@@ -183,8 +183,8 @@ def _remove_entries(store: Store, entries: Iterable[Stored], *, although_used: b
         in_use = set() if although_used else names_in_use(store.uses)
         for entry in entries:
             used = f"{entry.kind}/{entry.path.name}" in in_use
-            with held_if_free(store.locks / f"{entry.kind}-{entry.path.name}.lock") as nobody_builds:
-                if nobody_builds and not used and entry.path.exists():
+            with held_if_free(store.locks / f"{entry.kind}-{entry.path.name}.lock") as free:
+                if free and not used and entry.path.exists():
                     entry.path.rename(trash / os.urandom(8).hex())
                     gone.append(entry)
     remove(trash)
@@ -192,7 +192,7 @@ def _remove_entries(store: Store, entries: Iterable[Stored], *, although_used: b
 
 
 def _leftovers(store: Store, *, everything: bool) -> Iterator[tuple[Path, list[Path]]]:
-    """What nobody needs, each with the locks that tell whether somebody does."""
+    """What is not needed, each with the locks that tell whether a process uses it."""
     for path in store.entries.glob(f"*/*{UNFINISHED}"):
         name = path.name.removesuffix(UNFINISHED)
         yield path, [store.locks / f"{path.parent.name}-{name}.lock"]

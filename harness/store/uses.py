@@ -1,4 +1,6 @@
-"""Which entries of a store the running processes use, so that nobody removes those.
+"""Entries of a store that running processes use.
+
+They are not removed.
 
 A process keeps a file with the names of the entries that it was given, locked for as long as it lives: with
 its end the lock is free, however it ends.
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_watching: list[set[str]] = []  # of whoever wants to know which entries are given
+_watching: list[set[str]] = []  # sets that collect the names of entries in use
 
 
 class Uses:

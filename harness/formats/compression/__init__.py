@@ -1,4 +1,6 @@
-"""Compressed streams that the kernel unpacks, as an initramfs or out of its own file, written and read.
+"""Compressed streams that Linux unpacks, written and read.
+
+Linux unpacks them as an initramfs, and out of its own file.
 
 What the kernel takes of each format (lib/decompress_*.c, Documentation/staging/xz.rst): gzip with no more
 than a name in its header; xz with CRC32 or no check; zstd with windows up to 128 MiB; of lz4 the "legacy"
@@ -37,7 +39,7 @@ MAGICS = {
 }
 
 _PIECE = 1 << 16
-# Nobody can tell a zstd decoder how much to give at once, and 4 bytes may be 128 KiB (RFC 8878, 3.1.1.2).
+# A zstd decoder takes no limit for its output, and 4 bytes may be 128 KiB (RFC 8878, 3.1.1.2).
 _ZSTD_PIECE = 1 << 9
 _ZSTD_WINDOW = 128 << 20
 _LZMA_MEMORY = 256 << 20  # four times what xz -9 needs to unpack

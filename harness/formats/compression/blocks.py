@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Blocks:
-    """Cuts what is written into blocks of equal size, whatever the pieces were.
+    """Cuts what is written into blocks of equal size.
 
     Args:
         start: What the stream begins with.

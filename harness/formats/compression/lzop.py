@@ -1,4 +1,6 @@
-"""The file format of lzop, as far as the kernel unpacks it (lib/decompress_unlzo.c); numbers are big-endian.
+"""The file format of lzop, as far as Linux unpacks it.
+
+See lib/decompress_unlzo.c; numbers are big-endian.
 
     9  magic                           4  mode
     2  version of the program          8  time, low half first
@@ -34,7 +36,7 @@ _FIXED = struct.Struct(">HHHBBIIQB")
 # Of the flags; each kind of checksum in the order in which it stands in a block.
 _ADLER32, _ADLER32_PACKED, _CRC32, _CRC32_PACKED = 0x1, 0x2, 0x100, 0x200
 _CRC32_OF_HEADER = 0x1000
-_ELSEWISE = 0x40 | 0x400 | 0x800  # a field more, a part of several, a filter: nobody makes those
+_ELSEWISE = 0x40 | 0x400 | 0x800  # a field more, a part of several, a filter: not seen in practice
 _UNIX = 0x03000000
 
 

@@ -1,4 +1,4 @@
-"""What all compressed streams share: where their bytes go, and what is said when they are damaged."""
+"""What all compressed streams share: a sink, errors, and blocks."""
 
 from __future__ import annotations
 

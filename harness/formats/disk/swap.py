@@ -1,4 +1,4 @@
-"""Swap space: a header in the first page, and nothing else (linux/swap.h, union swap_header)."""
+"""Swap space: a header in the first page (union swap_header)."""
 
 from __future__ import annotations
 

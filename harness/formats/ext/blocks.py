@@ -1,4 +1,6 @@
-"""Which blocks a file gets, and how its inode says so: by extents (ext4) or by indirect blocks (ext2, ext3).
+"""Allocates blocks, and maps them by extents or indirect blocks.
+
+ext4 maps a file by extents, ext2 and ext3 by indirect blocks.
 
 Blocks are given out in order, without gaps other than the heads of groups. The blocks that map a file, if its
 inode is too small for that, follow the file's content.

@@ -1,4 +1,7 @@
-"""CRC-32C as the kernel's crc32c() computes it: without the common form's inversions at both ends."""
+"""CRC-32C as the kernel's crc32c() computes it.
+
+It lacks the inversions of the usual form at both ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What describes a filesystem: superblock, group descriptors, bitmaps, and the journal's first block.
+"""Superblock, group descriptors, bitmaps, and first block of the journal.
 
 Format: super.rst, group_descr.rst, bitmaps.rst, journal.rst and checksums.rst in the kernel's
 Documentation/filesystems/ext4/. Fields that are not named here are 0. Blocks and inodes are given out in

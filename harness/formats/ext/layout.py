@@ -1,4 +1,4 @@
-"""How our ext2, ext3 and ext4 filesystems are laid out: features, groups, and which blocks are for content.
+"""The layout of our ext2, ext3 and ext4 filesystems.
 
 The format is described by the kernel's Documentation/filesystems/ext4/ and fs/ext4/ext4.h. The disk is cut
 into groups of as many blocks as one bitmap block has bits. Each group begins with what describes it: in some,
@@ -6,7 +6,7 @@ a copy of the superblock and of all group descriptors, then two bitmaps, then a 
 Everything behind that is for content.
 
 Our layout is pinned here and depends on nothing but kind, size and number of files, so that an image is the
-same whatever is installed on the host.
+same on every host.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ SPARSE_SUPER, _LARGE_FILE, _HUGE_FILE, DIR_NLINK, _EXTRA_ISIZE, METADATA_CSUM = 
     0x400,
 )
 
-# ext4 is for Linux 4.9 and newer; ext3 for 2.6; ext2 for whatever is small or old, hence its small inodes.
+# ext4 is for Linux 4.9 and newer; ext3 for 2.6; ext2 for small or old systems, hence its small inodes.
 KINDS = {
     kind.name: kind
     for kind in (

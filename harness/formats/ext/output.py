@@ -1,4 +1,4 @@
-"""Where the parts of a filesystem go in the image: contents, inodes, and everything else by its place."""
+"""Writes contents, inodes and metadata to their places in an image."""
 
 from __future__ import annotations
 

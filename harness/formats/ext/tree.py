@@ -1,4 +1,4 @@
-"""Entries become the files of a filesystem: numbered, sized and linked, before anything is written."""
+"""Numbers, sizes and links the files of a filesystem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The content of a file as pycdlib wants to read it: opened while it is read, and hashed on the way."""
+"""A file for pycdlib: opened while it is read, hashed meanwhile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Content:
         self._left = 0
         content = entry.content
         self.size = len(content) if isinstance(content, bytes) else self._status(content).st_size
-        # In hex; known once all was read. Nobody reads what is empty.
+        # In hex; known once all was read. An empty file is never read.
         self.sha256 = "" if self.size else hashlib.sha256().hexdigest()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

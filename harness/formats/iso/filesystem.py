@@ -1,4 +1,4 @@
-"""The ISO 9660 filesystem of an image, with the Rock Ridge extensions: long names, modes, owners and links.
+"""Writes ISO 9660 filesystems with Rock Ridge, by pycdlib.
 
 pycdlib writes it. While entries are added it asks for time and time zone; `still_clock` answers, so that the
 bits depend on the content alone.

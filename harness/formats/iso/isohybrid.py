@@ -1,4 +1,6 @@
-"""The boot record that lets a BIOS and UEFI start an ISO image that was written to a disk or USB stick.
+"""The boot record of an ISO image on a disk or stick.
+
+A BIOS and UEFI start the image by it.
 
 The layout is that of SYSLINUX (utils/isohybrid.c): 432 bytes of code, the place of ISOLINUX in sectors of 512
 bytes, the disk's number, and a partition table as on every PC. The first partition is all of the image; the

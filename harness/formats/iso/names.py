@@ -1,4 +1,4 @@
-"""Names for readers that know ISO 9660 alone: eight letters, a dot, three letters, once in each directory."""
+"""Plain ISO 9660 names: eight letters, a dot, three letters, unique."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes an image from pycdlib, which writes piece after piece but seeks in between."""
+"""The file that pycdlib writes an image to, with seeks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elements of diskimage-builder: where they are, what they need, and what is in them.
+"""Elements of diskimage-builder: places, dependencies and hashes.
 
 An element is a directory; its file `element-deps` names the elements that it needs, one to a line
 (https://docs.openstack.org/diskimage-builder/latest/developer/developing_elements.html).

@@ -1,7 +1,7 @@
-"""Runs diskimage-builder, which works as root and mounts filesystems, so that nothing of it is left behind.
+"""Runs diskimage-builder in namespaces, and cleans up after it.
 
 It gets namespaces of its own: what it mounts is seen nowhere else and is gone with its last process, however
-that ended, so that whoever removes its directory never reaches the host's /dev through a mount in it. Only
+that ended, so that removing its directory never reaches the host's /dev through a mount in it. Only
 loop devices belong to the whole host; they are detached afterwards, and those of killed builders by the next.
 """
 

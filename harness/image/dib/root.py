@@ -1,4 +1,4 @@
-"""What is kept of a root that diskimage-builder made: all but the traces of the build.
+"""Removes the traces of the build from diskimage-builder's archive.
 
 Members of the archive are sorted, have the time 0 and numeric owners, and device nodes are the usual ones,
 not those of the builder's host.

@@ -1,4 +1,4 @@
-"""Building everything a second time in other surroundings, and comparing: `harness build --check`."""
+"""Builds again in other surroundings, and compares: `harness build --check`."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ class _Surroundings(msgspec.Struct, frozen=True):
             "LANG": "",
             "PYTHONHASHSEED": "4711",
             "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path if place),
-            "USER": "somebody",
-            "LOGNAME": "somebody",
+            "USER": "another",
+            "LOGNAME": "another",
         }
         wrapper: tuple[str, ...] = ()
         if any(isinstance(image, r.Dib) for image in built.recipe.images):
@@ -141,7 +141,7 @@ class _Surroundings(msgspec.Struct, frozen=True):
             clock = _faketime(options, progress)
             # File times stay true, and waiting takes as long as it does.
             environment |= {"FAKETIME": _LATER, "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            # Whoever loads it first cleans up behind it, and a wrapper would not: it becomes another program.
+            # The first program that loads it cleans up behind it, which a wrapper would not do.
             wrapper += ("env", f"LD_PRELOAD={clock}")
         except HarnessError as error:
             kept_from["clock"] = f"libfaketime cannot be had: {error.message.splitlines()[0]}"

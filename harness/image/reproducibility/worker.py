@@ -1,4 +1,4 @@
-"""The second build of `harness build --check`: a process whose surroundings differ from those of the first.
+"""The process of the second build of `harness build --check`.
 
 `python -m harness.image.reproducibility.worker` reads a `Request` from standard input and answers with an
 `Answer`, both in JSON.

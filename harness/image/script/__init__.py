@@ -1,8 +1,8 @@
-"""Shell scripts that make images without the harness, bit by bit the same, for people to read and to run.
+"""Shell scripts that make the same images without the harness.
 
-A script is written from images that were built: each is taken apart again into the files that went in, and
-what is around them. So whatever writes an image, the script has nothing to get wrong, and it proves it: it
-checks the hash of every file before it begins and that of every image before it gives it its name.
+A script is written from images that were built: each is taken apart into the files that went in, and the
+bytes around them. So no format is described twice. The script checks the hash of every file before it begins,
+and that of every image before it gives it its name.
 """
 
 from __future__ import annotations

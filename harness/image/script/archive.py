@@ -1,4 +1,4 @@
-"""The commands that write an initramfs image: one for each file in it."""
+"""Shell commands that write an initramfs image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe and the user's options to a shell script that makes the same images without the harness."""
+"""Writes a recipe's shell script, with its inputs beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The commands that write a disk: partition table, files at their places, and the filesystems around."""
+"""Shell commands that write a disk.
+
+They make the partition table, put files at their places, and write the filesystems around them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that write a hybrid image: files at their places, and the ISO 9660 filesystem around them."""
+"""Shell commands that write a hybrid image."""
 
 from __future__ import annotations
 

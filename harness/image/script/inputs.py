@@ -1,4 +1,4 @@
-"""What a script is given: files that lie beside it, each under a name that tells where it comes from."""
+"""The input files of a script, named by their origin."""
 
 from __future__ import annotations
 

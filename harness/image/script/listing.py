@@ -1,4 +1,4 @@
-"""The bytes of an image that come from no file, as commands: numbers in hexadecimal, or shorter forms."""
+"""Bytes of an image that come from no file, as commands."""
 
 from __future__ import annotations
 
