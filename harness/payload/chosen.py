@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -11,13 +12,15 @@ from harness.payload import stage0
 from harness.recipe import load_recipe, recipe_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.core.progress import Progress
+    from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
+    from harness.payload.tree import SourceTree
     from harness.recipe import Recipe
 
+_SHOWN = 8  # stray files
 WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
 
 
@@ -103,21 +106,79 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
                 hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
             )
         return Payload(recipe=load_recipe(name))
-    from harness.payload.prepared import prepare  # runs of other recipes need none of it
+    return _prepared(tree, name, wanted, cache, progress)
 
-    ready = prepare(
-        tree,
-        name,
-        mode_of(wanted.mode, wanted.kernel),
-        cache,
-        progress,
-        kernel=wanted.kernel,
+
+def _prepared(path: Path, name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:
+    """Find out what a checkout is, get its distfiles, and make a recipe of it."""
+    from harness.payload import assembly, distfiles, packages  # runs of other recipes need none of it
+    from harness.payload.tree import recognise
+    from harness.sources.downloads import Downloads
+    from harness.store import Store
+
+    mode = mode_of(wanted.mode, wanted.kernel)
+    tree = recognise(path)
+    _check_payload(tree, name)
+    groups = assembly.groups_of(tree, mode)
+    if wanted.instrument:
+        assembly.hook(tree, mode)  # its refusal must not wait for downloads
+    progress.note(f"{path} is {tree.era.name}: {tree.era.summary}")
+    notes = [f"tree {tree.era.name}", *_strays(tree, progress)]
+    downloads = Downloads(Store(cache), progress, tries=2)
+    needed = distfiles.needed(tree, groups) if groups else ()
+    found = distfiles.obtain(tree, needed, downloads, incomplete=wanted.incomplete)
+    without = frozenset(one.distfile.sha256 for one in distfiles.missing(found))
+    if without and not wanted.incomplete:
+        raise distfiles.lacking(tree, found)
+    if without:
+        count = len({one.sha256 for one in needed})
+        notes.append(f"incomplete: {len(without)} of {count} distfiles are left out")
+        progress.note(notes[-1])
+    choices = assembly.Choices(
         jobs=wanted.jobs,
+        own_kernel=wanted.kernel is not None and ("/" in wanted.kernel or Path(wanted.kernel).is_file()),
+        without=without,
         disk_size=wanted.disk_size,
-        incomplete=wanted.incomplete,
         instrument=wanted.instrument,
     )
-    return Payload(recipe=ready.recipe, packages=ready.packages, notes=ready.notes, offered=ready.offered)
+    recipe = assembly.assemble(tree, mode, choices)
+    if wanted.instrument:
+        notes.append(f"instrumented: {', '.join(assembly.added(tree, mode))} is added")
+    settings = assembly.config_values(tree, mode, choices)
+    return Payload(
+        recipe=recipe,
+        packages=packages.expected(tree, settings),
+        notes=tuple(notes),
+        offered=dict(_offered(distfiles.status(distfiles.needed(tree), downloads))),
+    )
+
+
+def _check_payload(tree: SourceTree, name: str) -> None:
+    if name not in {tree.era.payload, tree.era.name, "relay"}:  # relay: no name was given
+        raise ConfigError(
+            f"{tree.path} is {tree.era.payload} ({tree.era.name}), and not {name}",
+            hint=f"harness run {tree.era.payload} --tree {tree.path}",
+        )
+
+
+def _offered(found: Sequence[Found]) -> Iterator[tuple[str, Path]]:
+    """What is at hand, by name, and by the addresses in the lists, which may call it otherwise."""
+    for one in found:
+        if one.place is not None:
+            yield one.distfile.name, one.place
+            yield from ((url.partition("://")[2], one.place) for url in one.distfile.urls)
+
+
+def _strays(tree: SourceTree, progress: Progress) -> list[str]:
+    """Say what is left out because git does not track it; distfiles of the tree's own are no strays."""
+    own = tuple(f"{wanted.directory}/" for wanted in tree.era.distfiles)
+    strays = [name for name in tree.stray or () if not name.startswith(own)]
+    if not strays:
+        return []
+    shown = ", ".join(strays[:_SHOWN]) + (f" and {len(strays) - _SHOWN} more" if len(strays) > _SHOWN else "")
+    text = f"left out, as git does not track it: {shown}"
+    progress.note(text)
+    return [text]
 
 
 def _is_payload(name: str) -> bool:

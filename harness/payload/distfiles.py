@@ -152,6 +152,16 @@ def fetch(
     return tuple(Found(distfile, *came[distfile.sha256]) for distfile in distfiles)
 
 
+def obtain(
+    tree: SourceTree, needed: Sequence[Distfile], downloads: Downloads, *, incomplete: bool = False
+) -> Sequence[Found]:
+    """What a tree's distfiles are: at hand, in the tree, or fetched."""
+    near = [str(place) for place in directories(tree)]
+    if incomplete:  # only what is near
+        needed = [msgspec.structs.replace(distfile, urls=()) for distfile in needed]
+    return fetch(needed, downloads, near)
+
+
 def verify(distfiles: Sequence[Distfile], places: Sequence[Path], downloads: Downloads) -> Iterator[Wrong]:
     """Read every file again, in the store and in directories; yields those that are others."""
     seen: set[str] = set()

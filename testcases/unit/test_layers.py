@@ -144,6 +144,39 @@ def test_a_module_has_one_job() -> None:
     assert [module for module, source in SOURCES.items() if source.count("\n") > 350] == []
 
 
+# Most lines of a function, and most parameters; a command's options are its parameters, and count as neither.
+LINES, PARAMETERS = 60, 12
+
+
+def oversized(module: str, nodes: list[ast.AST]) -> Iterator[str]:
+    """The functions of a module that are too long, or take too much."""
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            command = module.startswith("cli.")
+            lines = node.end_lineno - (node.body[0].lineno if command else node.lineno) + 1
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            if lines > LINES or (len(given) > PARAMETERS and not command):
+                yield f"{module}.{node.name} has {lines} lines and {len(given)} parameters"
+
+
+def test_functions_are_of_a_size_to_be_read() -> None:
+    assert [each for module, nodes in NODES.items() for each in oversized(module, nodes)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("image.disk", "def f():\n" + "    a()\n" * 59, 0),
+        ("image.disk", "def f():\n" + "    a()\n" * 60, 1),
+        ("image.disk", f"async def f({', '.join(f'a{i}' for i in range(13))}): ...", 1),
+        ("cli.build", f"def f({', '.join(f'a{i}' for i in range(13))}): ...", 0),
+        ("cli.build", "def f(\n" + "".join(f"    a{i},\n" for i in range(40)) + "):\n" + "    a()\n" * 61, 1),
+    ],
+)
+def test_an_oversized_function_is_seen(module: str, source: str, found: int) -> None:
+    assert len([*oversized(module, list(ast.walk(ast.parse(source))))]) == found
+
+
 def test_nothing_goes_through_a_shell_or_asks_for_root() -> None:
     found = [module for module, source in SOURCES.items() if re.search(r"\bsudo\b", source)]
     for module, nodes in NODES.items():

@@ -147,13 +147,8 @@ def read(file: BinaryIO, offset: int) -> Superblock:
         raise wrong(f"the filesystem is damaged: {inodes} inodes do not fit into {blocks} blocks")
     if -(-(blocks - first_block) // blocks_per_group) * inodes_per_group != inodes:
         raise wrong(f"the filesystem is damaged: {inodes} inodes are not those of all groups")
-    seed = None
-    if ro_compat & METADATA_CSUM:
-        if crc32c(START, data[:0x3FC]) != struct.unpack_from("<I", data, 0x3FC)[0]:
-            raise wrong("the superblock does not match its checksum")
-        seed = crc32c(START, data[0x68:0x78])
-        if incompat & _CSUM_SEED:
-            (seed,) = struct.unpack_from("<I", data, 0x270)
+    if ro_compat & METADATA_CSUM and crc32c(START, data[:0x3FC]) != struct.unpack_from("<I", data, 0x3FC)[0]:
+        raise wrong("the superblock does not match its checksum")
     (meta_group,) = struct.unpack_from("<I", data, 0x104)
     return Superblock(
         blocks=blocks,
@@ -166,9 +161,16 @@ def read(file: BinaryIO, offset: int) -> Superblock:
         descriptor_size=descriptor_size,
         first_meta_group=meta_group if incompat & _META_BG else None,
         sparse=bool(ro_compat & SPARSE_SUPER),
-        seed=seed,
+        seed=_seed(data, incompat) if ro_compat & METADATA_CSUM else None,
         about=_about(data, blocks * block_size, block_size, (compat, incompat, ro_compat)),
     )
+
+
+def _seed(data: bytes, incompat: int) -> int:
+    """What the checksums of all metadata begin with."""
+    if incompat & _CSUM_SEED:
+        return int(struct.unpack_from("<I", data, 0x270)[0])
+    return crc32c(START, data[0x68:0x78])
 
 
 def _is_power_of_two(number: int, least: int, most: int) -> bool:

@@ -88,28 +88,12 @@ def run_pages(
     marks = reading.stages() if (reading.directory / "events.jsonl").exists() else []
     evidence = document.verdict.evidence if document.verdict else ()
     checks = document.checks
-    offsets = [
-        *(mark.offset for mark in marks),
-        *(item.offset for item in evidence if item.offset is not None),
-        *(check.offset for check in checks),
-    ]
-    # Lines are counted from 1 in addresses, as everywhere where people see them.
-    lines = (
-        {offset: line + 1 for offset, line in chunks.lines_at(reading.raw, log, offsets).items()}
-        if log.lines
-        else {}
-    )
+    lines = _line_numbers(reading, log, marks)
     began = [(mark.text, lines[mark.offset]) for mark in marks if mark.offset in lines]
     made = manifest_of(reading.directory) or {}
     packages = _packages(reading.directory)
-    same = {
-        "run": run,
-        "document": document,
-        "reading": reading,
-        "stages_began": began,
-        "log": log,
-        "replay": replay,
-    }
+    same = {"run": run, "document": document, "reading": reading, "stages_began": began}
+    same |= {"log": log, "replay": replay}
     place = f"runs/{run.id}"
     pages.write(
         "run.html",
@@ -139,6 +123,19 @@ def run_pages(
     pages.write("log.html", f"{place}/log.html", **same, last=_last_lines(reading.directory / "console.log"))
     if replay is not None:
         pages.write("replay.html", f"{place}/replay.html", **same, film=_times(reading, marks))
+
+
+def _line_numbers(reading: Reading, log: chunks.LogIndex, marks: list[Mark]) -> dict[int, int]:
+    """The lines, counted from 1, of the offsets that a page leads to."""
+    document = reading.document
+    evidence = document.verdict.evidence if document.verdict else ()
+    offsets = [
+        *(mark.offset for mark in marks),
+        *(item.offset for item in evidence if item.offset is not None),
+        *(check.offset for check in document.checks),
+    ]
+    found = chunks.lines_at(reading.raw, log, offsets) if log.lines else {}
+    return {offset: line + 1 for offset, line in found.items()}
 
 
 def _stage_rows(reading: Reading, usual: dict[str, float], lines: dict[str, int]) -> list[StageRow]:
