@@ -33,7 +33,7 @@ _KINDS = (
     (4, b"zimg", "an EFI zboot kernel for another architecture", _FOREIGN),
     (0x202, b"HdrS", "a Linux kernel", "`harness kernel inspect` says more"),
     (0, b"\x7fELF", "an ELF program or kernel", "`harness kernel inspect` says more of kernels"),
-    (0, b"MZ", "an EFI program without a Linux boot header", "give the bzImage that is packed in it"),
+    (0, b"MZ", "an EFI program without a Linux boot header", ""),
     (0, b"\x04\x22\x4d\x18", "an lz4 frame, which the kernel does not unpack", _LZ4),
     *((0, bytes([0x50 | low]) + _SKIPPABLE, "a skippable frame of zstd or lz4", _ZSTD) for low in range(16)),
     (0, b"LZIP", "an lzip file, which the kernel does not unpack", "pack it anew with xz --check=crc32"),
@@ -88,7 +88,7 @@ _KINDS = (
     (0, b"#!", "a script", ""),
     (0, b"%PDF", "a PDF document", ""),
     (0, b"\x89PNG", "a picture", ""),
-    (0x1FE, b"\x55\xaa", "a boot sector without a partition table", "give what it loads"),
+    (0x1FE, b"\x55\xaa", "a boot sector without a partition table", ""),
 )
 
 

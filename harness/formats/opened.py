@@ -184,7 +184,7 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
         return OpenedImage(path, "iso", words, raw, lambda: iso_reader.members(raw))
     if head.startswith(b"\x53\xef", 1024 + 56):
         return _ext(path, raw, file)
-    if head.startswith(b"ustar", 257):
+    if _starts_tar(head):
         from harness.formats import tar_reader
 
         return OpenedImage(path, "tar", "tar archive", raw, lambda: tar_reader.members(raw))
@@ -201,6 +201,17 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
         hint=kind.hint
         or "images are cpio archives, ext2/3/4 filesystems, disks with an MBR or GPT, ISO 9660 and tar",
     )
+
+
+def _starts_tar(head: bytes) -> bool:
+    """Whether a header of tar begins a file; that of the oldest kind (v7) only has a checksum."""
+    if head.startswith(b"ustar", 257):
+        return True
+    try:
+        expected = int(head[148:156].strip(b" \0") or b"0", 8)
+    except ValueError:
+        return False
+    return len(head) >= 512 and bool(head[0]) and sum(head[:148]) + 8 * 32 + sum(head[156:512]) == expected
 
 
 def _has_table(head: bytes) -> bool:

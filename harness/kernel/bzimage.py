@@ -74,9 +74,9 @@ def _check_magic(path: Path, head: bytes) -> None:
     if not head:
         raise ConfigError(f"kernel {path} is empty", hint=_AGAIN)
     kind = kind_of(head)
-    hint = "give a bzImage, such as /boot/vmlinuz-*"
     raise ConfigError(
-        f"{path} is no x86 kernel image but {kind.words}", hint=f"{kind.hint}; {hint}" if kind.hint else hint
+        f"{path} is no x86 kernel image but {kind.words}",
+        hint=kind.hint or "give a bzImage, such as /boot/vmlinuz-*",
     )
 
 
@@ -93,7 +93,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
     (command_line_max,) = struct.unpack_from("<I", head, 0x238)
     (init_size,) = struct.unpack_from("<I", head, 0x260)
     payload_at = setup_size + payload_offset
-    if not payload_size and size % 16:
+    if (protocol < (2, 8) or not payload_size) and size % 16:
         # The header counts in units of 16 bytes, and only the build of Linux fills up the last one.
         promised -= 16 - size % 16
     promised = max(promised, unified.signature_end(head))

@@ -34,12 +34,14 @@ class Unpacking(msgspec.Struct, frozen=True):
         segments: What the initramfs consists of.
         members: The files that there are afterwards, each with a content of its own.
         dropped: What the kernel leaves out without a word, and why.
+        early: What the kernel takes out of the archive itself, before there are files.
         mixed: Pairs of names with different contents and one inode number: both get the later content.
     """
 
     segments: list[Segment]
     members: list[Member]
     dropped: dict[str, str]
+    early: list[str]
     mixed: list[tuple[str, str]]
 
 
@@ -85,6 +87,7 @@ def unpack(file: BinaryIO) -> Unpacking:
         segments,
         [inode.member(path) for path, inode in root.inodes.items() if inode.first],
         root.dropped,
+        root.early,
         root.mixed,
     )
 
@@ -99,11 +102,15 @@ class _Root:
     def __init__(self) -> None:
         self.inodes = {path: _Inode(stat.S_IFDIR | 0o755, "") for path in _INITIAL}
         self.dropped: dict[str, str] = {}
+        self.early: list[str] = []
         self.mixed: list[tuple[str, str]] = []
         self._below: dict[str, int] = {"": 2}  # entries of each directory
 
     def add(self, source: ArchiveSource, record: Record, links: dict[tuple[object, ...], str]) -> None:
         """Unpack a record; `links` has the first names of inodes of its archive."""
+        if record.path.startswith(_EARLY) and stat.S_ISREG(record.mode):
+            self.early.append(record.path)
+            return
         try:
             place = self._place(record.path)
             if stat.S_ISDIR(record.mode):
@@ -116,8 +123,7 @@ class _Root:
             else:
                 self._add_file(source, record, place, links)
         except _LeftOutError as error:
-            if not record.path.startswith(_EARLY):
-                self.dropped[record.path] = str(error)
+            self.dropped[record.path] = str(error)
 
     def _add_file(
         self, source: ArchiveSource, record: Record, place: str, links: dict[tuple[object, ...], str]

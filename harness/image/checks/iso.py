@@ -81,7 +81,9 @@ def _lacking(boot: IsoBoot) -> dict[str, str]:
     if not boot.record.endswith(isohybrid.SIGNATURE):
         what = "it has no boot record (isohybrid)"
         return lacking | {way: what for way in WAYS if "USB" in way}
-    if not boot.slices and not boot.gpt:
+    if not boot.record[: isohybrid.CODE_SIZE].strip(b"\0"):
+        lacking[WAYS[2]] = "its boot record has no program"
+    elif not boot.slices and not boot.gpt:
         lacking[WAYS[2]] = "its boot record has no partition"
     if not boot.gpt and all(each.type != isohybrid.EFI_SYSTEM_TYPE for each in boot.slices):
         lacking[WAYS[3]] = "its boot record has no EFI system partition"

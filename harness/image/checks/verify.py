@@ -126,6 +126,10 @@ def _check_initramfs(
     if kernel:
         yield from check_compression({segment.compression for segment in unpacking.segments}, kernel)
     yield from _check_unpacking(unpacking)
+    files = [path for path, member in tree.members.items() if not member.is_directory]
+    if unpacking.early and not files:
+        yield Finding(None, "it only has what the kernel reads before there are files, such as microcode")
+        return
     yield from check_init(tree, kernel, init)
     yield check_console(tree)
 
