@@ -41,7 +41,7 @@ class Observer:
         recorder: Its console, already recording.
         scale: What the plan's budgets are multiplied with.
         listener: Told of everything that happens.
-        poll: Host seconds between looks at the machine and the clocks.
+        poll: Host seconds between looks at the machine and the clocks; `_POLL` unless given.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Observer:
         *,
         scale: float,
         listener: Listener,
-        poll: float = _POLL,
+        poll: float | None = None,
     ) -> None:
         self._plan = plan
         self._machine = machine
         self._recorder = recorder
         self._scale = scale
-        self._poll = poll
+        self._poll = _POLL if poll is None else poll
         self._listener = listener
         self.facts: dict[str, str] = {}
         self.stages: list[StageResult] = []  # those that have ended
