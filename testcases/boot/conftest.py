@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from harness.stages.verdict import Verdict
 
 
+# The oldest and the newest kernel, and the recipe's own; the boards of hardware/ boot the one of 64 bits.
+_SOME_KERNELS = {"debian-5.10-i686", "debian-6.1-i686", "debian-sid-x86_64"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the relay under the other kernels to the night, unless runs are asked for by name."""
+    if config.getoption("--kernel") or config.getoption("--matrix"):
+        return
+    for item in items:
+        kernel = getattr(item, "callspec", None) and item.callspec.params.get("bootstrap_run")  # type: ignore[attr-defined]
+        if kernel and item.path.name == "test_relay.py" and kernel not in _SOME_KERNELS:
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture(scope="session")
 def relay(build_images: Callable[[str | None], Build]) -> Build:
     """The relay's images for its default seed kernel."""

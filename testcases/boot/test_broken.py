@@ -151,7 +151,10 @@ def test_machine_that_qemu_cannot_make(relay: Build, verdict_of: VerdictOf) -> N
     assert not _guests()
 
 
-@pytest.mark.parametrize("stage", ["sysa", "kexec", "sysb", "gcc"])
+@pytest.mark.parametrize(
+    "stage",
+    ["sysa", *(pytest.param(stage, marks=pytest.mark.thorough) for stage in ("kexec", "sysb")), "gcc"],
+)
 def test_qemu_killed(relay: Build, verdict_of: VerdictOf, stage: str) -> None:
     verdict = verdict_of(relay, listeners=[_Killer(stage)])
     assert (verdict.outcome, verdict.stage) == (Outcome.INFRA, stage)

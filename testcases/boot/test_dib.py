@@ -87,6 +87,7 @@ def test_nothing_of_the_builder_is_in_the_root_or_on_the_host(built: Build, harn
     assert str(harness_cache) not in Path("/proc/mounts").read_text()
 
 
+@pytest.mark.thorough
 def test_another_build_of_the_same_day_is_the_same(built: Build, tmp_path: Path) -> None:
     """Nothing differs today; when it does, it must be in what the manifest calls not reproducible."""
     build(tmp_path / "cache", ["--only", "dib"]).communicate()

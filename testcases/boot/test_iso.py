@@ -54,7 +54,12 @@ def follow(harness_cache: Path, tmp_path: Path) -> Callable[..., RunDocument]:
 
 
 @pytest.mark.parametrize(
-    ("medium", "firmware"), [(Medium.CD, Firmware.UEFI), (Medium.USB_XHCI, Firmware.BIOS)]
+    ("medium", "firmware"),
+    [
+        (Medium.CD, Firmware.UEFI),
+        # A stick by BIOS takes the board of hardware/test_board.py through the relay.
+        pytest.param(Medium.USB_XHCI, Firmware.BIOS, marks=pytest.mark.thorough),
+    ],
 )
 def test_the_relay_runs_to_its_end_from_a_medium(
     relay: Build, follow: Callable[..., RunDocument], medium: Medium, firmware: Firmware

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 DISK = ("ata_piix?", "ahci", "sd_mod", "virtio_pci", "virtio_blk", "ext4", "nvme", "usb_storage?", "btrfs")
 
 
-@pytest.fixture(
-    params=[name for name in catalogue.kernel_files() if catalogue.load_line(name).debian], scope="module"
-)
+KERNELS = [name for name in catalogue.kernel_files() if catalogue.load_line(name).debian]
+
+
+@pytest.fixture(params=KERNELS, scope="module")
 def kernel(request: pytest.FixtureRequest, harness_cache: Path) -> catalogue.Kernel:
     return catalogue.obtain(request.param, DebianSource(Store(harness_cache), Quiet()))
 
@@ -63,6 +64,16 @@ def test_a_kernel_of_the_catalogue_cut_off(kernel: catalogue.Kernel, tmp_path: P
 
 
 @pytest.mark.skipif(DEPMOD is None, reason="depmod (package kmod) is not installed")
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        name
+        if name in {"debian-6.1-i686", "debian-sid-x86_64"}
+        else pytest.param(name, marks=pytest.mark.thorough)
+        for name in KERNELS
+    ],
+    indirect=True,
+)
 def test_the_closure_is_depmods(kernel: catalogue.Kernel, tmp_path: Path) -> None:
     assert kernel.modules is not None
     place = tmp_path / "lib/modules" / kernel.modules.name

@@ -79,7 +79,14 @@ CONCLUSIONS = {
 }
 
 
-@pytest.mark.parametrize("what", CONCLUSIONS)
+# What is asked is in test_diagnosis.py, and a disk that is read in the test below.
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=pytest.mark.thorough) if what in {"question", "read"} else what
+        for what in CONCLUSIONS
+    ],
+)
 def test_what_a_silent_guest_does(silence: Build, verdict_of: VerdictOf, what: str) -> None:
     verdict = verdict_of(silence, append=f"what={what}", patience=1.0)
     assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "silence")

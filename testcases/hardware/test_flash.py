@@ -188,7 +188,14 @@ until [ -e /run/there ]; do sleep 0.2; done""",
 LEFT = {"lvm": "holds LVM", "raid": "holds RAID"}  # even when nobody uses it any more
 
 
-@pytest.mark.parametrize("use", USES)
+# By night all; each is known by a part of sysfs or /proc of its own, which test_flash_guard.py has all of.
+@pytest.mark.parametrize(
+    "use",
+    [
+        use if use in {"mounted", "lvm", "elsewhere"} else pytest.param(use, marks=pytest.mark.thorough)
+        for use in USES
+    ],
+)
 def test_a_stick_in_use_is_refused_whatever_is_forced(guest: Bench, use: str) -> None:
     begin, end, reason = USES[use]
     with guest.stick(f"STICK-{use}") as stick:
@@ -287,6 +294,7 @@ def test_a_stick_that_is_pulled_out_half_way(guest: Bench) -> None:
         assert stick.backing.read_bytes()[:MIB] == HEAD
 
 
+@pytest.mark.thorough  # test_flash_writer.py interrupts a flash of a loop device
 def test_a_flash_that_is_interrupted(guest: Bench) -> None:
     with guest.stick("STICK-STOPPED", bytes_per_second=MIB) as stick:
         stick.backing.write_bytes(b"old!" * (16 * MIB))
