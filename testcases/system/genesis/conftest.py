@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of the chain after all steps."""
     root = tmp_path_factory.mktemp("genesis")
     chain.lay_out(root)
-    done = chain.run(root)
+    done = chain.start(root)
     assert (done.returncode, done.stderr) == (0, b""), done
     return root
 
