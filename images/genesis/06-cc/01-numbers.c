@@ -143,8 +143,8 @@ void shift_right64(int a, int a_high, int count, int is_unsigned)
 }
 
 /* Floating constants are kept as x87 extended numbers in three words: mantissa (low, high) with its leading one written
-   out, then sign and exponent (biased by 16383, or 0 for denormal numbers, that have no leading one). A decimal constant is turned into a large integer of 16-bit limbs, least
-   first, from which the mantissa is cut, rounded to the nearest even number. */
+   out, then sign and exponent (biased by 16383, or 0 for denormal numbers, which have no leading one). A constant is
+   turned into a large integer of 16-bit limbs, least first, from which the mantissa is cut, rounded to nearest even. */
 
 int float_low;
 int float_high;

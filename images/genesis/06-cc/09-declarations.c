@@ -180,6 +180,7 @@ struct type *parse_record(void)
 struct type *parse_enum(void)
 {
     struct name *tag, *name;
+    struct node *given;
     int value;
 
     advance();
@@ -205,8 +206,12 @@ struct type *parse_enum(void)
             expected("a constant's name");
         name = token->token_name;
         advance();
-        if (accept('='))
-            value = parse_int_constant();
+        if (accept('=')) {
+            given = parse_constant();
+            value = given->node_low;
+            if (given->node_high != value >> 31)
+                fail_name("value too large for an int: ", name, "");
+        }
         declare(name, SYMBOL_CONSTANT, type_int)->symbol_value = value;
         value++;
     } while (accept(','));

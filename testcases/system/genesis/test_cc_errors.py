@@ -61,6 +61,7 @@ REFUSED = {
     "struct s { float a : 3; };": "a.c:1: a bit-field must be an integer",
     "struct s t;": "a.c: type not complete: t",
     "struct s { struct s inner; };": "a.c:1: the type of this member is not complete",
+    "enum { A = 0x80000000 };": "a.c:1: value too large for an int: A",
     "enum { A, A };": "a.c:1: declared twice in one scope: A",
     "void v;": "a.c:1: an object cannot be void: v",
     "int f()[3];": "a.c:1: ';' or ',' expected before '['",

@@ -20,7 +20,7 @@ from harness.core.paths import cache_root
 from harness.core.progress import Quiet
 from harness.sources.debian import DebianSource
 from harness.store import Store
-from testcases.unit.genesis import c0, chain
+from testcases.unit.genesis import chain
 
 # Source packages, with the names that their tarballs have in the root.
 SOURCES = {
@@ -51,12 +51,8 @@ def lay_out(root: Path, cache: Path) -> None:
         (tarball,) = debian.tarballs("bookworm", debian.source("bookworm", package, version))
         shutil.copy(tarball, root / name)
     chain.lay_out(root)
-    done = chain.run(root)
+    done = chain.start(root)
     assert done.returncode == 0, done
-    if not (root / "c0").exists():  # until the chain makes it, the one of the tests takes its place
-        command = f'exec {sys.executable} {c0.__file__} "$@"'
-        (root / "c0").write_text(f"#!/bin/sh\nPYTHONPATH={chain.GENESIS.parents[1]} {command}\n")
-        (root / "c0").chmod(0o755)
 
 
 def run(root: Path, part: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,8 @@ int main(void)
     printf("%d %d %d %d\n", (int)sizeof(struct a), (int)sizeof(struct b), (int)sizeof(struct c), (int)sizeof(struct d));
     dump(&static_a, sizeof static_a); dump(&a, sizeof a); dump(&c, sizeof c); dump(&d, sizeof d);
     printf("%d %d %d %d\n", static_a.x, static_a.y, static_a.z, static_a.w);
-    printf("%d %d\n", a.x = 9, a.y = 31);
+    printf("%d ", a.x = 9);
+    printf("%d\n", a.y = 31);
     p->x++; p->y--; p->z += 1023; p->w = -p->w; ++p->x;
     printf("%d %d %d %d ", a.x, a.y, a.z, a.w); printf("%d\n", p->x++);
     memset(&b, 0, sizeof b);

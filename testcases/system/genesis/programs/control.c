@@ -55,8 +55,10 @@ again:
     n = 0;
 end:
     printf("%d\n", n);
-    printf("%d %d %d\n", called(0) && called(1), called(1) || called(0), calls);
-    printf("%d %d\n", !called(3), (called(1), called(2), calls));
+    printf("%d %d ", called(0) && called(1), called(1) || called(0));
+    printf("%d ", calls);
+    printf("%d ", !called(3));
+    printf("%d\n", (called(1), called(2), calls));
     if (called(0) || (called(1) && !called(0))) printf("yes\n"); else printf("no\n");
     i = argc ? called(4) : called(5);
     printf("%d %d\n", i, calls);

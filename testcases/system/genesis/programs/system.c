@@ -24,7 +24,8 @@ int main(int argc, char **argv)
     for (i = 0; i < 50; i += 2) free(blocks[i]);
     for (i = 1; i < 50; i += 2) { blocks[i] = realloc(blocks[i], 5000); for (j = 0; j < i * 37 + 1; j++) assert(blocks[i][j] == i); }
     printf("%ld %lu %lld %llu\n", strtol(" -42x", &end, 10), strtoul("0xfFz", 0, 16), strtoll("-9223372036854775808", 0, 10), strtoull("18446744073709551615", 0, 0));
-    printf("%s %ld %d\n", end, strtol("99999999999", 0, 10), errno == ERANGE);
+    printf("%s %ld ", end, strtol("99999999999", 0, 10));
+    printf("%d\n", errno == ERANGE);
     printf("%ld %ld %ld\n", strtol("077", 0, 0), strtol("zz", 0, 36), strtol("none", &end, 10));
     sprintf(line, "%s.tmp", argv[0]);
     file = fopen(line, "w+");
@@ -40,7 +41,9 @@ int main(int argc, char **argv)
     printf("%d %s%d %ld\n", i, line, feof(file) != 0, ftell(file));
     fclose(file);
     sprintf(line, "%s.tmp", argv[0]);
-    printf("%d %d %d\n", remove(line), remove(line), errno == ENOENT);
+    i = remove(line);
+    j = remove(line);
+    printf("%d %d %d\n", i, j, errno == ENOENT);
     printf("%s %s %s %d\n", strchr("abcabc", 'b'), strrchr("abcabc", 'b'), strstr("haystack", "st"), strncmp("abcd", "abce", 3));
     memmove(line + 1, strcpy(line, "12345"), 5); line[6] = 0; printf("%s %d\n", line, memcmp("a\200", "a\1", 2) > 0);
     { struct tm *tm = localtime(&day); printf("%d-%d-%d %d:%d:%d %d %d\n", tm->tm_year, tm->tm_mon, tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, tm->tm_wday, tm->tm_yday); }
