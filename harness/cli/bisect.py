@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.options import (
-    CacheOption,
-    JsonOption,
-    MirrorOption,
-    RefreshOption,
-    RunsOption,
-    cache_directory,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, out, print_json
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
@@ -82,11 +75,11 @@ def bisect(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
     ] = False,
-    runs: RunsOption = Path("runs"),
-    cache: CacheOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    cache: opts.Cache = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Find the first kernel, or the first commit of a checkout, with which a run goes wrong."""
     import msgspec
@@ -103,7 +96,7 @@ def bisect(
         good=good,
         bad=bad,
         runs=runs.absolute(),
-        cache=cache_directory(cache),
+        cache=opts.cache_directory(cache),
         lines=tuple(kernel_line or ()),
         role=role,
         tree=tree.absolute() if tree else None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.options import JsonOption
+from harness.cli import options as opts
 from harness.cli.printing import print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ BoardArgument = Annotated[
 
 
 @app.command("list")
-def list_boards(as_json: JsonOption = False) -> None:
+def list_boards(as_json: opts.Json = False) -> None:
     """List the boards, and who has which."""
     from rich.table import Table
 

@@ -7,44 +7,32 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import (
-    CacheOption,
-    DirtyOption,
-    JsonOption,
-    KernelOption,
-    LockOption,
-    MirrorOption,
-    OnlyOption,
-    RecipeArgument,
-    RefreshOption,
-    SecondOption,
-    build_options,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, say
 from harness.core.outcome import Outcome
 
 
 def build(
-    recipe: RecipeArgument = "relay",
+    recipe: opts.Recipe = "relay",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Directory for copies, with manifests and bills of materials."),
     ] = None,
-    only: OnlyOption = None,
+    only: opts.Only = None,
     check: Annotated[
         bool, typer.Option("--check", help="Build all again in other surroundings, and compare.")
     ] = False,
     sha256: Annotated[
         bool, typer.Option("--sha256", help="Hash images of more than 1 GiB too, with all their zeros.")
     ] = False,
-    kernel: KernelOption = None,
-    second: SecondOption = None,
-    dirty: DirtyOption = False,
-    cache: CacheOption = None,
-    lock: LockOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    kernel: opts.Kernel = None,
+    second: opts.Second = None,
+    dirty: opts.Dirty = False,
+    cache: opts.Cache = None,
+    lock: opts.Lock = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Build a recipe's images, or find them in the cache, and say where they are and what went in."""
     from msgspec import structs, to_builtins
@@ -57,7 +45,7 @@ def build(
 
     if output:
         paths.check_writable(output.absolute(), "output", "choose another with -o DIR")
-    options = build_options(
+    options = opts.build_options(
         kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
     )
     compared = None
@@ -93,13 +81,13 @@ def build(
 
 
 def lock(
-    recipe: RecipeArgument = "relay",
+    recipe: opts.Recipe = "relay",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Lock file to write.")] = None,
-    kernel: KernelOption = None,
-    second: SecondOption = None,
-    cache: CacheOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
+    kernel: opts.Kernel = None,
+    second: opts.Second = None,
+    cache: opts.Cache = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
 ) -> None:
     """Write a lock file: the exact packages of a build, to be committed and repeated with --lock."""
     from harness.core.errors import ConfigError
@@ -111,7 +99,7 @@ def lock(
     wanted = load_recipe(recipe)
     path = output or Path(f"{wanted.name}.lock.json")
     with TerminalProgress(err()) as progress:
-        options = build_options(kernel, cache, None, mirror, refresh=refresh, second=second)
+        options = opts.build_options(kernel, cache, None, mirror, refresh=refresh, second=second)
         built = build.build(wanted, options, progress)
     try:
         write_atomically(path, built.lock.to_json())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli import options as opts
 from harness.cli.printing import print_json, print_wide, remark, say
 from harness.core.outcome import Outcome
 
@@ -21,14 +21,14 @@ NamesArgument = Annotated[
 
 
 @app.command("ls")
-def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> None:
+def list_checkpoints(cache: opts.Cache = None, as_json: opts.Json = False) -> None:
     """List the checkpoints, the oldest first."""
     from harness.core.sizes import format_size
     from harness.report.text import table
     from harness.run import checkpoints
     from harness.store import Store
 
-    there = checkpoints.saved(Store(cache_directory(cache)))
+    there = checkpoints.saved(Store(opts.cache_directory(cache)))
     if as_json:
         print_json({"checkpoints": there, "size": sum(one.size for one in there)})
         return
@@ -53,7 +53,7 @@ def list_checkpoints(cache: CacheOption = None, as_json: JsonOption = False) -> 
 def remove_checkpoints(
     names: NamesArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all that are not in use.")] = False,
-    cache: CacheOption = None,
+    cache: opts.Cache = None,
 ) -> None:
     """Remove checkpoints; never those that a running process uses."""
     from harness.core.errors import ConfigError
@@ -64,7 +64,7 @@ def remove_checkpoints(
     if bool(names) == everything:
         hint = "name them as `harness checkpoint ls` does, or say --all"
         raise ConfigError("say which checkpoints are to go", hint=hint)
-    store = Store(cache_directory(cache))
+    store = Store(opts.cache_directory(cache))
     places = checkpoints.places(store)
     chosen = list(places) if everything else [checkpoints.named(store, name) for name in names or ()]
     gone = remove_entries(store, [places[name] for name in chosen])
@@ -76,13 +76,13 @@ def remove_checkpoints(
 
 @app.command("verify")
 def verify_checkpoints(
-    names: NamesArgument = None, cache: CacheOption = None, as_json: JsonOption = False
+    names: NamesArgument = None, cache: opts.Cache = None, as_json: opts.Json = False
 ) -> None:
     """Read checkpoints, all if none are named, and compare them with the hashes from when they were saved."""
     from harness.run import checkpoints
     from harness.store import Store, seal
 
-    store = Store(cache_directory(cache))
+    store = Store(opts.cache_directory(cache))
     places = checkpoints.places(store)
     chosen = [checkpoints.named(store, name) for name in names] if names else list(places)
     damage = {name: seal.damage(places[name]) for name in chosen}

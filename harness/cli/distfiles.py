@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, say
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def status(
     context: typer.Context,
     stage: StageOption = None,
     each: AllOption = False,
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Say how many files each stage needs, and which are missing; ends with 2 if some are."""
     from harness.core.outcome import Outcome
@@ -77,8 +77,8 @@ def fetch(
         Path | None, typer.Option(help="Also lay all files side by side in this directory: a mirror.")
     ] = None,
     each: AllOption = False,
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Get what is missing: from the tree's own directories, mirrors and addresses, each checked by its hash.
 
@@ -112,8 +112,8 @@ def verify(
     directory: Annotated[
         list[Path] | None, typer.Option("--directory", help="Check the files here as well; repeatable.")
     ] = None,
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Read every file again, in the cache and in the tree's own directories; ends with 2 if one is wrong."""
     from harness.core.outcome import Outcome
@@ -138,7 +138,7 @@ def serve(
     context: typer.Context,
     stage: StageOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this host; 0: any that is free.")] = 0,
-    cache: CacheOption = None,
+    cache: opts.Cache = None,
 ) -> None:
     """Offer what is at hand over HTTP on this host, as a mirror, until you stop it with Ctrl-C.
 
@@ -166,7 +166,7 @@ def _look(
 
     tree = recognise(context.obj)
     needed = distfiles.needed(tree, stage or ())
-    return tree, needed, Downloads(Store(cache_directory(cache)), progress, tries=2)
+    return tree, needed, Downloads(Store(opts.cache_directory(cache)), progress, tries=2)
 
 
 def _document(tree: SourceTree, found: Sequence[Found]) -> dict[str, object]:

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.options import (
-    CacheOption,
-    DirtyOption,
-    JsonOption,
-    KernelOption,
-    LockOption,
-    MirrorOption,
-    RefreshOption,
-    build_options,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, remark, say
 
 if TYPE_CHECKING:
@@ -57,13 +48,13 @@ def flash(
             help="Holes of the image: zeros; zeros, after the disk forgot all it had; or left as they are."
         ),
     ] = "zero",
-    kernel: KernelOption = None,
-    dirty: DirtyOption = False,
-    cache: CacheOption = None,
-    lock: LockOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    kernel: opts.Kernel = None,
+    dirty: opts.Dirty = False,
+    cache: opts.Cache = None,
+    lock: opts.Lock = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Write a boot medium or a disk image to a stick or disk, read it back, and touch no other disk."""
     from harness.core.errors import ConfigError
@@ -89,7 +80,7 @@ def flash(
     from harness.report.progress import TerminalProgress
 
     with TerminalProgress(err()) as progress:
-        options = build_options(kernel, cache, lock, mirror, refresh=refresh, dirty=dirty)
+        options = opts.build_options(kernel, cache, lock, mirror, refresh=refresh, dirty=dirty)
         path = image or _built(recipe or "relay", only, options, progress)
         with opened(path) as source:
             # Building may have taken long.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import JsonOption, RunsOption, size
+from harness.cli import options as opts
 from harness.cli.printing import print_json, print_wide, remark, say
 from harness.core.outcome import Outcome
 
@@ -37,8 +37,8 @@ def history(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the index anew from the records first.")
     ] = False,
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    as_json: opts.Json = False,
 ) -> None:
     """Show how the runs of each cell went: passes, flakes, durations, and since when one is bad."""
     from harness.record import index
@@ -61,11 +61,11 @@ def history(
 
 def prune(
     quota: Annotated[
-        int, typer.Argument(help="What the records may take, such as 20G.", metavar="SIZE", parser=size)
+        int, typer.Argument(help="What the records may take, such as 20G.", metavar="SIZE", parser=opts.size)
     ],
     dry: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and say what would go.")] = False,
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    as_json: opts.Json = False,
 ) -> None:
     """Remove records until the others fit: the oldest that passed first, never the newest of a cell."""
     from harness.core.sizes import format_size
@@ -95,8 +95,8 @@ def compare(
         str,
         typer.Option(metavar="PATH", help="What differs in this file of the guests, which both kept."),
     ] = "",
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    as_json: opts.Json = False,
 ) -> None:
     """Show two runs side by side; ends with 1 where they ended, said or made something else."""
     from harness.record.reading import find_run, read_run

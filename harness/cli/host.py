@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli import options as opts
 from harness.cli.printing import print_json, say
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def doctor(cache: CacheOption = None, as_json: JsonOption = False) -> None:
+def doctor(cache: opts.Cache = None, as_json: opts.Json = False) -> None:
     """Say what this host has, probing accelerators by booting a guest, and how to get what is missing."""
     from rich.text import Text
 
     from harness.report.text import MARKS
     from harness.run.doctor import examine
 
-    findings = examine(cache_directory(cache))
+    findings = examine(opts.cache_directory(cache))
     if as_json:
         print_json({"findings": findings})
     else:
@@ -40,7 +40,7 @@ def list_everything(
     tree: Annotated[
         Path | None, typer.Option(help="Compare this checkout with each era, and say what it lacks.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: opts.Json = False,
 ) -> None:
     """List the recipes, eras, kernels and machines that there are."""
     from harness.kernel import catalogue

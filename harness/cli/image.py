@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, cache_directory
+from harness.cli import options as opts
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 
@@ -41,7 +41,7 @@ def ls(
     long: Annotated[
         bool, typer.Option("-l", "--long", help="Mode, owner, size, time and links too.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: opts.Json = False,
 ) -> None:
     """List what is in an image, in the order of the image."""
     from harness.formats import listing
@@ -117,7 +117,7 @@ def diff(
     raw: Annotated[
         bool, typer.Option("--bytes", help="Compare the bytes of the images themselves too.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Say what differs between two images, of whatever formats; ends with 0 for nothing, 1 for something."""
     from itertools import chain
@@ -151,8 +151,8 @@ def verify(
     ] = None,
     cpu: Annotated[str, typer.Option(help="QEMU's processor model that is to run the kernel.")] = "",
     init: Annotated[str, typer.Option(help="Path of the init, instead of /init or /sbin/init.")] = "",
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Check images for what would only show as silence at boot; ends with 0 if all is well, else with 2."""
     from harness.formats.opened import open_image
@@ -227,7 +227,7 @@ def _seed(name: str, cache: Path | None) -> Seed:
     from harness.sources.debian import DebianSource
     from harness.store import Store
 
-    return seed(catalogue.obtain(name, DebianSource(Store(cache_directory(cache)), Quiet())).image)
+    return seed(catalogue.obtain(name, DebianSource(Store(opts.cache_directory(cache)), Quiet())).image)
 
 
 def _values(findings: Sequence[Finding]) -> list[dict[str, object]]:

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import kernel_build
-from harness.cli.options import (
-    CacheOption,
-    JsonOption,
-    MirrorOption,
-    RefreshOption,
-    cache_directory,
-    kernel_names,
-    size,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, say
 
 if TYPE_CHECKING:
@@ -36,18 +28,18 @@ app = typer.Typer(
 app.command("build")(kernel_build.build)
 
 NamesArgument = Annotated[
-    list[str], typer.Argument(help="Names of the catalogue.", autocompletion=kernel_names)
+    list[str], typer.Argument(help="Names of the catalogue.", autocompletion=opts.kernel_names)
 ]
 KernelArgument = Annotated[
     str,
     typer.Argument(
-        help="A name of the catalogue, or the path of a kernel file.", autocompletion=kernel_names
+        help="A name of the catalogue, or the path of a kernel file.", autocompletion=opts.kernel_names
     ),
 ]
 
 
 @app.command("list")
-def list_kernels(as_json: JsonOption = False) -> None:
+def list_kernels(as_json: opts.Json = False) -> None:
     """List the kernels of the catalogue, with the user's own from kernels.d/."""
     from harness.kernel import catalogue
     from harness.report.text import table
@@ -65,10 +57,10 @@ def list_kernels(as_json: JsonOption = False) -> None:
 @app.command("fetch")
 def fetch(
     names: NamesArgument,
-    cache: CacheOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Get kernels with their configurations and modules into the store, and say where they are."""
     from harness.kernel import catalogue
@@ -98,14 +90,14 @@ def inspect(
     memory: Annotated[
         int | None,
         typer.Option(
-            help="Memory of the machine, instead of what each plan takes.", metavar="SIZE", parser=size
+            help="Memory of the machine, instead of what each plan takes.", metavar="SIZE", parser=opts.size
         ),
     ] = None,
     append: Annotated[str, typer.Option(help="Words of the kernel's command line.")] = "",
-    cache: CacheOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Say what a kernel file is, from its own bytes, and which plans it fits."""
     from harness.core.errors import ConfigError
@@ -224,7 +216,7 @@ def _debian(cache: Path | None, mirror: str | None, *, refresh: bool) -> Iterato
     from harness.store import Store
 
     with TerminalProgress(err()) as progress:
-        yield DebianSource(Store(cache_directory(cache)), progress, mirror=mirror, refresh=refresh)
+        yield DebianSource(Store(opts.cache_directory(cache)), progress, mirror=mirror, refresh=refresh)
 
 
 def _fields(value: object) -> dict[str, object]:

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import (
-    CacheOption,
-    JsonOption,
-    LockOption,
-    MirrorOption,
-    RefreshOption,
-    cache_directory,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, say
 from harness.core.outcome import Outcome
 
@@ -48,11 +41,11 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Build again in another place, without ccache, and compare.")
     ] = False,
-    cache: CacheOption = None,
-    lock: LockOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    lock: opts.Lock = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Build tiny kernels, or find them in the cache; `--kernel NAME` boots them afterwards."""
     from harness.core import paths
@@ -68,7 +61,7 @@ def build(
     compared: dict[str, Comparison] = {}
     with TerminalProgress(err()) as progress:
         debian = DebianSource(
-            Store(cache_directory(cache)),
+            Store(opts.cache_directory(cache)),
             progress,
             mirror=mirror,
             lock=read_lock(lock) if lock else None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, RunsOption, cache_directory
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def plan(
     file: FileArgument,
     select: SelectOption = "",
     jobs: JobsOption = None,
-    runs: RunsOption = Path("runs"),
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Show the cells of a matrix, and how long they would probably take; run nothing."""
     from harness.machine.admission import places
@@ -52,7 +52,7 @@ def plan(
     from harness.matrix.local import places_for
 
     options = session.Options(
-        runs=runs.absolute(), cache=cache_directory(cache), expression=select, jobs=jobs
+        runs=runs.absolute(), cache=opts.cache_directory(cache), expression=select, jobs=jobs
     )
     planned = session.plan(file, options)
     tasks = [
@@ -103,9 +103,9 @@ def run(
             "--send-artifacts", help="Send those workers what they boot, each into the cache of its own host."
         ),
     ] = False,
-    runs: RunsOption = Path("runs"),
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Run a matrix; the exit code is that of the worst cell that may not fail."""
     from harness.matrix import session
@@ -115,7 +115,7 @@ def run(
 
     options = session.Options(
         runs=runs.absolute(),
-        cache=cache_directory(cache),
+        cache=opts.cache_directory(cache),
         expression=select,
         jobs=jobs,
         resume=resume,
@@ -146,7 +146,7 @@ def run(
 
 
 @app.command("changes")
-def changes(file: FileArgument, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+def changes(file: FileArgument, runs: opts.Runs = Path("runs"), as_json: opts.Json = False) -> None:
     """Say which cells ended otherwise than in the run before; nothing is said when none did."""
     from harness.matrix import session
 

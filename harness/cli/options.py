@@ -34,11 +34,11 @@ def kernel_names(incomplete: str) -> list[str]:
     return [name for name in catalogue.kernel_files() if name.startswith(incomplete)]
 
 
-RecipeArgument = Annotated[
+Recipe = Annotated[
     str,
     typer.Argument(help="Recipe by name, or the path of a .toml file.", autocompletion=_recipe_names),
 ]
-KernelOption = Annotated[
+Kernel = Annotated[
     str | None,
     typer.Option(
         help="Seed kernel: a name of the catalogue, your own vmlinuz as PATH or PATH,modules=DIR, or the "
@@ -46,14 +46,14 @@ KernelOption = Annotated[
         autocompletion=kernel_names,
     ),
 ]
-SecondOption = Annotated[
+Second = Annotated[
     str | None,
     typer.Option(help="Kernel behind kexec, named like --kernel.", autocompletion=kernel_names),
 ]
-AcceleratorOption = Annotated[
+Accelerator = Annotated[
     Literal["auto", "kvm", "tcg"], typer.Option(help="How the guest is executed; auto takes KVM if it works.")
 ]
-CacheOption = Annotated[
+Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache",
@@ -61,20 +61,20 @@ CacheOption = Annotated[
         help="Cache directory.  [default: $HARNESS_CACHE, or the user's cache directory]",
     ),
 ]
-LockOption = Annotated[Path | None, typer.Option(help="Repeat exactly the packages of this lock file.")]
-MirrorOption = Annotated[
+Lock = Annotated[Path | None, typer.Option(help="Repeat exactly the packages of this lock file.")]
+Mirror = Annotated[
     str | None, typer.Option(help="Base address of a Debian archive to use instead of the machine's own.")
 ]
-RefreshOption = Annotated[bool, typer.Option("--refresh", help="Fetch the newest package indexes first.")]
-DirtyOption = Annotated[
+Refresh = Annotated[bool, typer.Option("--refresh", help="Fetch the newest package indexes first.")]
+Dirty = Annotated[
     bool, typer.Option("--dirty", help="Put files that git does not track into images made from checkouts.")
 ]
-OnlyOption = Annotated[
+Only = Annotated[
     Literal["initramfs", "disk", "iso", "usb", "dib"] | None,
     typer.Option(help="Images of this kind only, and what they need; usb is the hybrid image iso."),
 ]
-RunsOption = Annotated[Path, typer.Option(help="Directory for run records.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Runs = Annotated[Path, typer.Option(help="Directory for run records.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def build_options(

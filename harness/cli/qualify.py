@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import (
-    AcceleratorOption,
-    CacheOption,
-    JsonOption,
-    MirrorOption,
-    RefreshOption,
-    RunsOption,
-    build_options,
-    kernel_names,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, say
 
 if TYPE_CHECKING:
@@ -27,7 +18,7 @@ KernelsArgument = Annotated[
     typer.Argument(
         metavar="KERNEL...",
         help="Kernels: names of the catalogue, or vmlinuz files as PATH or PATH,modules=DIR.",
-        autocompletion=kernel_names,
+        autocompletion=opts.kernel_names,
     ),
 ]
 
@@ -36,12 +27,12 @@ def qualify(
     kernels: KernelsArgument,
     relay: Annotated[bool, typer.Option(help="Also run the relay with the kernel as its seed.")] = True,
     memory: Annotated[bool, typer.Option(help="Also find out how much memory it needs.")] = True,
-    accelerator: AcceleratorOption = "auto",
-    runs: RunsOption = Path("runs"),
-    cache: CacheOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    accelerator: opts.Accelerator = "auto",
+    runs: opts.Runs = Path("runs"),
+    cache: opts.Cache = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Boot kernels, and say what they can do and for which plans they are good."""
     import msgspec
@@ -54,7 +45,7 @@ def qualify(
     from harness.sources.debian import DebianSource
     from harness.store import Store
 
-    build = build_options(None, cache, None, mirror, refresh=refresh)
+    build = opts.build_options(None, cache, None, mirror, refresh=refresh)
     request = RunRequest(runs=runs.absolute(), accelerator=accelerator, build=build)
     store, found = Store(build.cache), []
     with TerminalProgress(err()) as progress:

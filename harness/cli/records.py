@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import JsonOption, RunsOption
+from harness.cli import options as opts
 from harness.cli.printing import OutputLost, err, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ ClockOption = Annotated[bool, typer.Option("--clock", help="Times of day (UTC) i
 TypedOption = Annotated[bool, typer.Option("--typed", help="Show what was typed to the guest, too.")]
 
 
-def list_runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+def list_runs(runs: opts.Runs = Path("runs"), as_json: opts.Json = False) -> None:
     """List the runs whose records are kept, the newest last."""
     from rich.text import Text
 
@@ -58,7 +58,7 @@ def log(
     typed: TypedOption = False,
     clock: ClockOption = False,
     raw: Annotated[bool, typer.Option("--raw", help="The bytes as they came, and nothing else.")] = False,
-    runs: RunsOption = Path("runs"),
+    runs: opts.Runs = Path("runs"),
 ) -> None:
     """Print what a run's console said, line by line with the time of each, stage by stage."""
     from harness.record.reading import find_run, read_run
@@ -93,7 +93,7 @@ def replay(
     cast: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a film for asciinema instead (asciicast v2).")
     ] = None,
-    runs: RunsOption = Path("runs"),
+    runs: opts.Runs = Path("runs"),
 ) -> None:
     """Play a run's console in this terminal, as it was; space pauses, q leaves."""
     from harness.console.cast import write_cast
@@ -126,7 +126,7 @@ def watch(
     run: RunArgument = "last",
     typed: TypedOption = False,
     clock: ClockOption = False,
-    runs: RunsOption = Path("runs"),
+    runs: opts.Runs = Path("runs"),
 ) -> None:
     """Follow a run that goes on in another process; ends with it, and with its exit code."""
     from threading import Event

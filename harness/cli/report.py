@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import JsonOption, RunsOption
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, say
 
 
@@ -26,8 +26,8 @@ def report(
             help="One run as Markdown to paste: machine, firmware, memory map, stages, verdict, log.",
         ),
     ] = False,
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    as_json: opts.Json = False,
 ) -> None:
     """Write static pages about all runs: overview, cells, runs with their consoles; or one run to paste."""
     from harness.core.errors import ConfigError
@@ -74,7 +74,7 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Listen here; other addresses than this one let others read your records.")
     ] = "127.0.0.1",
-    runs: RunsOption = Path("runs"),
+    runs: opts.Runs = Path("runs"),
 ) -> None:
     """Show the report in a browser and keep it up to date, such as while a matrix runs; Ctrl-C ends it."""
     from harness.core.errors import Interrupted

@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.cli.options import (
-    AcceleratorOption,
-    CacheOption,
-    JsonOption,
-    KernelOption,
-    LockOption,
-    MirrorOption,
-    RecipeArgument,
-    RefreshOption,
-    RunsOption,
-    SecondOption,
-    build_options,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, out, print_json
 
 if TYPE_CHECKING:
@@ -121,7 +109,7 @@ LabelOption = Annotated[
 
 def run(
     context: typer.Context,
-    recipe: RecipeArgument = "relay",
+    recipe: opts.Recipe = "relay",
     tree: TreeOption = None,
     arch: ArchOption = "x86",
     builder_hex0: BuilderOption = None,
@@ -129,9 +117,9 @@ def run(
     jobs: JobsOption = 1,
     disk_size: DiskSizeOption = "",
     incomplete: IncompleteOption = False,
-    kernel: KernelOption = None,
-    second: SecondOption = None,
-    accelerator: AcceleratorOption = "auto",
+    kernel: opts.Kernel = None,
+    second: opts.Second = None,
+    accelerator: opts.Accelerator = "auto",
     memory: MemoryOption = None,
     cpu: CpuOption = None,
     append: AppendOption = "",
@@ -149,12 +137,12 @@ def run(
     network: NetworkOption = "auto",
     patience: PatienceOption = 1.0,
     label: LabelOption = None,
-    runs: RunsOption = Path("runs"),
-    cache: CacheOption = None,
-    lock: LockOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    cache: opts.Cache = None,
+    lock: opts.Lock = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Do a whole run."""
     from harness.machine.protocol import Firmware, Medium, Network
@@ -178,7 +166,7 @@ def run(
             disk_size=disk_size,
             incomplete=incomplete,
         ),
-        build=build_options(kernel, cache, lock, mirror, refresh=refresh, second=second),
+        build=opts.build_options(kernel, cache, lock, mirror, refresh=refresh, second=second),
         runs=runs.absolute(),
         machine=machine,
         accelerator=accelerator,

@@ -7,31 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import (
-    CacheOption,
-    DirtyOption,
-    JsonOption,
-    KernelOption,
-    LockOption,
-    MirrorOption,
-    OnlyOption,
-    RecipeArgument,
-    RefreshOption,
-    SecondOption,
-    build_options,
-)
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, say
 
 
 def script(
-    recipe: RecipeArgument = "relay",
+    recipe: opts.Recipe = "relay",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Script to write; inputs/ goes beside it.")
     ] = Path("build.sh"),
     tree: Annotated[
         Path | None, typer.Option(help="Your checkout of live-bootstrap or stage0-posix.")
     ] = None,
-    only: OnlyOption = None,
+    only: opts.Only = None,
     inputs: Annotated[
         bool,
         typer.Option(" /--no-inputs", help="Write the script alone; it says what has to lie in inputs/."),
@@ -45,14 +33,14 @@ def script(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Build jobs of a tree's guest.")] = 1,
     disk_size: Annotated[str, typer.Option(help="Size of a tree's disk, instead of its era's.")] = "",
-    kernel: KernelOption = None,
-    second: SecondOption = None,
-    dirty: DirtyOption = False,
-    cache: CacheOption = None,
-    lock: LockOption = None,
-    mirror: MirrorOption = None,
-    refresh: RefreshOption = False,
-    as_json: JsonOption = False,
+    kernel: opts.Kernel = None,
+    second: opts.Second = None,
+    dirty: opts.Dirty = False,
+    cache: opts.Cache = None,
+    lock: opts.Lock = None,
+    mirror: opts.Mirror = None,
+    refresh: opts.Refresh = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Write a shell script that makes a recipe's images with plain tools, to be read and run by sceptics."""
     from harness.core.sizes import format_size
@@ -60,7 +48,7 @@ def script(
     from harness.payload.chosen import PayloadRequest, chosen
     from harness.report.progress import TerminalProgress
 
-    options = build_options(
+    options = opts.build_options(
         kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
     )
     with TerminalProgress(err()) as progress:

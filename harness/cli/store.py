@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, JsonOption, cache_directory, size
+from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, say
 from harness.core.outcome import Outcome
 
@@ -42,13 +42,15 @@ OlderOption = Annotated[
 KeepOption = Annotated[
     int | None,
     typer.Option(
-        parser=size, metavar="SIZE", help="Remove the least recently used until so much is left, such as 10G."
+        parser=opts.size,
+        metavar="SIZE",
+        help="Remove the least recently used until so much is left, such as 10G.",
     ),
 ]
 
 
 @app.command("ls")
-def list_entries(cache: CacheOption = None, as_json: JsonOption = False) -> None:
+def list_entries(cache: opts.Cache = None, as_json: opts.Json = False) -> None:
     """List what is in the cache, the least recently used first."""
     from rich.text import Text
 
@@ -57,7 +59,7 @@ def list_entries(cache: CacheOption = None, as_json: JsonOption = False) -> None
     from harness.store import Store
     from harness.store.upkeep import contents
 
-    entries = contents(Store(cache_directory(cache)))
+    entries = contents(Store(opts.cache_directory(cache)))
     if as_json:
         print_json({"entries": entries, "size": sum(entry.size for entry in entries)})
         return
@@ -77,8 +79,8 @@ def collect(
         bool, typer.Option("--all", help="Remove everything that is not in use, apt's indexes too.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
+    cache: opts.Cache = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Remove what was not used for long, and what crashes left; never what a running process uses."""
     from harness.core.sizes import format_size
@@ -88,7 +90,7 @@ def collect(
     if older_than is None and keep is None and not everything:
         older_than = _age(_DEFAULT_AGE)
     gone = tidy(
-        Store(cache_directory(cache)),
+        Store(opts.cache_directory(cache)),
         older_than=older_than,
         keep=keep,
         everything=everything,
@@ -107,14 +109,14 @@ def collect(
 
 
 @app.command("verify")
-def verify_entries(cache: CacheOption = None, as_json: JsonOption = False) -> None:
+def verify_entries(cache: opts.Cache = None, as_json: opts.Json = False) -> None:
     """Read everything and compare it with the hashes from when it was built; remove what is damaged."""
     from harness.report.progress import TerminalProgress
     from harness.store import Store
     from harness.store.upkeep import verify
 
     with TerminalProgress(err()) as progress:
-        damaged = verify(Store(cache_directory(cache)), progress)
+        damaged = verify(Store(opts.cache_directory(cache)), progress)
     if as_json:
         print_json({"damaged": damaged})
     else:

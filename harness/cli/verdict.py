@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import JsonOption, RunsOption
+from harness.cli import options as opts
 from harness.cli.printing import out, print_json, say
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def verdict(
             autocompletion=_plan_names,
         ),
     ] = None,
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
+    runs: opts.Runs = Path("runs"),
+    as_json: opts.Json = False,
 ) -> None:
     """Follow a plan over a console log, and explain what became of the run."""
     from harness.core.errors import ConfigError
