@@ -20,7 +20,6 @@ from harness.core.errors import InfraError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
     from harness.console.pacing import Pace
     from harness.console.transport import Transport
@@ -144,13 +143,7 @@ class Recorder:
         weakref.finalize(self, os.close, fd)
         return fd
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop to record and close the transport."""
+    def __exit__(self, *_: object) -> None:
         os.write(self._stop_write, b"x")
         self._thread.join()
         os.close(self._stop_read)

@@ -70,7 +70,6 @@ class Terminal:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Take the terminal."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._stdin = sys.stdin.fileno()

@@ -98,11 +98,3 @@ def simulate(tasks: Iterable[Task[T]], workers: Sequence[int], actual: dict[T, f
     if len(backlog):
         raise ValueError("a task needs more places than any worker has")
     return now
-
-
-def least(tasks: Sequence[Task[T]], workers: Sequence[int]) -> float:
-    """What no plan can beat: the longest task, and all work shared out evenly."""
-    if not tasks:
-        return 0.0
-    work = sum(task.seconds * task.places for task in tasks)
-    return max(*(task.seconds for task in tasks), work / sum(workers))

@@ -113,7 +113,6 @@ class ClusterWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cancel what still goes on; the tasks then stop their guests."""
         self._client.cancel([remote.future for remote in self._remotes.values()], force=True)
         self._remotes.clear()
         self._client.close()

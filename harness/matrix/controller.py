@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.matrix.backlog import Backlog, Task
-from harness.matrix.queue import LEASE, Job, Result
+from harness.matrix.queue import Job, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -109,10 +109,9 @@ def carry_out(
             except HarnessError as error:
                 _give_up(queue, job, error, audience)
     running: dict[int, Task[Job]] = {}
-    slept = 0.0
     while len(backlog) or running:
         while (free := workers.free) is not None and (task := backlog.take(free, _taken(running.values()))):
-            job = queue.lease(task.what)
+            job = queue.start(task.what)
             workers.start(job)
             running[job.position] = task
             audience.began(job)
@@ -126,11 +125,6 @@ def carry_out(
                     backlog.add(_task(settled, workers))  # whoever had what it needs may be gone
                 except HarnessError as error:
                     _give_up(queue, settled, error, audience)
-        slept += _MOMENT
-        if slept > LEASE / 6:
-            slept = 0.0
-            if running:
-                queue.beat(next(iter(running.values())).what.matrix)
         audience.moment()
 
 
@@ -167,7 +161,7 @@ def _task(job: Job, workers: Workers) -> Task[Job]:
 
 def _give_up(queue: Queue, job: Job, error: HarnessError, audience: Audience) -> None:
     result = Result(error.outcome, error.message)
-    audience.ended(queue.finish(job if job.attempt else queue.lease(job), result), result, again=False)
+    audience.ended(queue.finish(job if job.attempt else queue.start(job), result), result, again=False)
 
 
 def _settle(queue: Queue, job: Job, result: Result) -> Job:

@@ -78,11 +78,9 @@ class LocalWorkers:
         self._children: dict[int, Child] = {}  # by pidfd
 
     def __enter__(self) -> Self:
-        """Nothing has to be started."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop what still goes on; the records say that it was stopped."""
         children = list(self._children.values())
         for child in children:
             child.process.terminate()

@@ -1,15 +1,12 @@
-"""The queue of a matrix, in SQLite: what waits, what is being run by whom, and what came of it.
+"""The queue of a matrix, in SQLite: what waits, what is running, and what came of it.
 
-It outlives whoever works it off. A cell that is being run has a lease, which its controller renews; once that
-has run out, the cell waits again.
+It outlives the process that works it off: `--resume` finds there which cells were running.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
 
     from harness.record.history import PastRun
 
-LEASE = 60.0  # seconds; renewed several times meanwhile
-
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE matrix (id TEXT PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT NOT NULL);
@@ -37,7 +32,6 @@ CREATE TABLE job (
     estimate REAL,                               -- seconds, if known
     state TEXT NOT NULL DEFAULT 'waiting',       -- waiting, running, done
     attempt INTEGER NOT NULL DEFAULT 0,          -- that is going on or was the last, from 1
-    owner TEXT NOT NULL DEFAULT '', lease REAL NOT NULL DEFAULT 0,  -- seconds since 1970
     outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT '',
     seconds REAL NOT NULL DEFAULT 0, flaky INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (matrix, position)
@@ -96,7 +90,6 @@ class Queue:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._owner = f"{socket.gethostname()}:{os.getpid()}"
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -113,11 +106,9 @@ class Queue:
             )
 
     def __enter__(self) -> Self:
-        """It is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self._connection.close()
 
     def begin(self, name: str, cells: Iterable[Cell], estimates: Mapping[str, float]) -> str:
@@ -168,42 +159,26 @@ class Queue:
             for row in self._rows(query, matrix)
         ]
 
-    def lease(self, job: Job) -> Job:
-        """Note that this process begins another attempt at a waiting cell."""
-        self._change(
-            "state = 'running', attempt = attempt + 1, owner = ?, lease = ?",
-            job,
-            self._owner,
-            time.time() + LEASE,
-        )
+    def start(self, job: Job) -> Job:
+        """Note that another attempt at a waiting cell begins."""
+        self._change("state = 'running', attempt = attempt + 1", job)
         return msgspec.structs.replace(job, state="running", attempt=job.attempt + 1)
-
-    def beat(self, matrix: str) -> None:
-        """Renew the leases of all cells that this process has running."""
-        query = "UPDATE job SET lease = ? WHERE matrix = ? AND state = 'running' AND owner = ?"
-        self._rows(query, time.time() + LEASE, matrix, self._owner)
-
-    def taken(self, job: Job) -> bool:
-        """Whether somebody has the cell's lease."""
-        query = "SELECT 1 FROM job WHERE matrix = ? AND position = ? AND state = 'running' AND lease > ?"
-        return bool(self._rows(query, job.matrix, job.position, time.time()))
 
     def give_back(self, job: Job) -> Job:
         """Let a cell wait again whose attempt came to nothing: it does not count."""
-        self._change("state = 'waiting', attempt = ?, owner = '', lease = 0", job, max(0, job.attempt - 1))
+        self._change("state = 'waiting', attempt = ?", job, max(0, job.attempt - 1))
         return msgspec.structs.replace(job, state="waiting", attempt=max(0, job.attempt - 1))
 
     def retry(self, job: Job) -> Job:
         """Let a cell wait for its next attempt."""
-        self._change("state = 'waiting', owner = '', lease = 0", job)
+        self._change("state = 'waiting'", job)
         return msgspec.structs.replace(job, state="waiting")
 
     def finish(self, job: Job, result: Result) -> Job:
         """Note what came of a cell."""
         flaky = result.outcome == Outcome.PASS and job.attempt > 1
         self._change(
-            """state = 'done', attempt = ?, owner = '', lease = 0,
-               outcome = ?, reason = ?, run = ?, seconds = ?, flaky = ?""",
+            "state = 'done', attempt = ?, outcome = ?, reason = ?, run = ?, seconds = ?, flaky = ?",
             job,
             job.attempt,
             str(result.outcome),

@@ -33,7 +33,6 @@ from harness.stages.verdict import CheckResult, StageResult, Verdict  # noqa: TC
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from harness.console.lines import Block
     from harness.console.recorder import Recorder
@@ -208,7 +207,6 @@ class RunRecord:
         )
 
     def __enter__(self) -> Self:
-        """Open the files that grow, and leave a first `run.json`."""
         # Held until the process is gone, however it went: readers tell by it whether the run goes on.
         self._held = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._held, fcntl.LOCK_EX)
@@ -218,10 +216,7 @@ class RunRecord:
         self.update()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the files."""
+    def __exit__(self, *_: object) -> None:
         self._room.give()
         self._room.write(self._close)
         os.close(self._held)

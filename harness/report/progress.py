@@ -22,7 +22,6 @@ from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
 
     from rich.console import Console
     from rich.progress import Task as Bar
@@ -64,14 +63,10 @@ class TerminalProgress:
         self._packages = 0
 
     def __enter__(self) -> Self:
-        """Start showing."""
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing, and leave the terminal as it was."""
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     @contextmanager

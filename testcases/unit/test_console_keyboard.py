@@ -90,7 +90,7 @@ def test_no_key_lands_in_what_the_harness_types(tmp_path: Path) -> None:
             keys.turn(Phase.WATCHED)
         done.set()
         threads[0].join()
-        recorder._transport._connection.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+        recorder._transport._streams[0].shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
         threads[1].join()
     assert heard.count(b"<----->") == 200
     assert heard.count(b"x") > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +10,10 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError, Interrupted
 from harness.core.outcome import Outcome
-from harness.matrix.backlog import Backlog, Task, least, simulate
+from harness.matrix.backlog import Backlog, Task, simulate
 from harness.matrix.cells import Cell
 from harness.matrix.controller import adopt, carry_out, expected, worst
-from harness.matrix.queue import LEASE, Job, Queue, Result
+from harness.matrix.queue import Job, Queue, Result
 from harness.record.history import PastRun
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def test_the_most_expensive_that_fits_comes_first(given_tasks: list[tuple[float,
 def test_a_plan_is_as_good_as_was_proven(seconds: list[float], workers: int) -> None:
     tasks = [Task(number, each) for number, each in enumerate(seconds)]
     took = simulate(tasks, [1] * workers)
-    assert took >= least(tasks, [1] * workers) - 1e-6
+    assert took >= max(*seconds, sum(seconds) / workers) - 1e-6
     # Graham's bound for any list: the work shared out evenly, and the last task alone.
     assert took <= sum(seconds) / workers + max(seconds) * (1 - 1 / workers) + 1e-6
 
@@ -63,7 +62,9 @@ def test_a_plan_is_as_good_as_was_proven(seconds: list[float], workers: int) -> 
 def test_large_tasks_find_their_places(given_tasks: list[tuple[float, int]], workers: int) -> None:
     tasks = [Task(number, *task) for number, task in enumerate(given_tasks)]
     took = simulate(tasks, [3] * workers)
-    assert least(tasks, [3] * workers) - 1e-6 <= took <= sum(task.seconds for task in tasks) + 1e-6
+    work = sum(task.seconds * task.places for task in tasks) / (3 * workers)
+    least = max(*(task.seconds for task in tasks), work)
+    assert least - 1e-6 <= took <= sum(task.seconds for task in tasks) + 1e-6
 
 
 def test_what_only_one_may_have_is_had_by_one_at_a_time() -> None:
@@ -103,8 +104,8 @@ def jobs(queue: Queue, *kernels: str) -> list[Job]:
 def test_the_queue_is_as_it_was_left(tmp_path: Path) -> None:
     with Queue(tmp_path / "q/queue.db") as queue:
         first, second, third = jobs(queue, "a", "b", "c")
-        queue.finish(queue.lease(queue.retry(queue.lease(first))), Result(Outcome.PASS, "", "run", 3.5))
-        queue.lease(second)
+        queue.finish(queue.start(queue.retry(queue.start(first))), Result(Outcome.PASS, "", "run", 3.5))
+        queue.start(second)
     with Queue(tmp_path / "q/queue.db") as queue:
         matrix = queue.last()
         assert matrix == third.matrix
@@ -113,21 +114,6 @@ def test_the_queue_is_as_it_was_left(tmp_path: Path) -> None:
         assert one.result == Result(Outcome.PASS, "", "run", 3.5)
         assert (two.state, two.attempt, two.result) == ("running", 1, None)
         assert three == third
-
-
-def test_a_lease_runs_out_unless_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now)
-    with Queue(tmp_path / "queue.db") as queue:
-        [job] = jobs(queue, "a")
-        job = queue.lease(job)
-        assert queue.taken(job)
-        now += LEASE * 0.9
-        queue.beat(job.matrix)
-        now += LEASE * 0.9
-        assert queue.taken(job)
-        now += LEASE
-        assert not queue.taken(job)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +132,7 @@ def test_what_a_dead_controller_left_is_settled_by_the_records(
 ) -> None:
     with Queue(tmp_path / "queue.db") as queue:
         [job] = jobs(queue, "a")
-        job = queue.lease(job)
+        job = queue.start(job)
         run = PastRun("id", job.cell.name, "ended", outcome or "", "gcc", 4.0, "why")
         recorded = {} if outcome is None else {(job.cell.name, 1): run}
         [settled] = adopt(queue, [job], recorded)
