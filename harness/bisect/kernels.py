@@ -33,10 +33,6 @@ class Release(msgspec.Struct, frozen=True):
 def releases(patterns: Sequence[str], debian: DebianSource) -> tuple[Release, ...]:
     """All kernels of these lines, the oldest first: of a line from Debian, all that its suite has.
 
-    Args:
-        patterns: Names of kernel lines, or patterns for them such as "debian-*-x86_64".
-        debian: What says which kernels there are.
-
     Raises:
         ConfigError: A pattern fits no line, or a line is wrong.
         InfraError: The archive does not answer.

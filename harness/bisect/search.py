@@ -36,12 +36,7 @@ class Narrowed(msgspec.Struct, frozen=True):
 def search(suspects: Suspects, grade: Callable[[str, int], Grade], good: str, bad: str) -> Narrowed:
     """Find the first bad candidate, where all that follow on a bad one are bad.
 
-    Args:
-        suspects: The candidates.
-        grade: Tries one; takes its name, and how many are under suspicion with it. Called about
-            log2(candidates) times.
-        good: One that is good.
-        bad: One that follows on it and is bad.
+    `grade` takes a candidate and how many are under suspicion; it is called about log2(candidates) times.
     """
     found_good = [good]
     skipped: set[str] = set()

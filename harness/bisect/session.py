@@ -139,11 +139,6 @@ class _TreeBisection(msgspec.Struct, frozen=True):
 def run(wanted: BisectRequest, debian: DebianSource, audience: Audience) -> Ended:
     """Find the first bad kernel or commit.
 
-    Args:
-        wanted: What is searched.
-        debian: What says which kernels there are.
-        audience: Told of what happens.
-
     Raises:
         ConfigError: An end is not what it was said to be, or cannot be tried, or does not exist; or the same
             question is being answered by another process.

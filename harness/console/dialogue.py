@@ -32,10 +32,6 @@ class Dialogue(_SpawnBase):
     """What pexpect needs to `expect` on a recorded console and to type to the guest.
 
     Do not expect across a build: pexpect keeps what it has read until something matches.
-
-    Args:
-        recorder: The console.
-        offset: Raw offset to read from.
     """
 
     _before: StringIO  # pexpect's: all that it has read since the last match

@@ -54,11 +54,6 @@ class Asker:
 
     What is typed should be harmless when characters of it get lost, and harmless when typed twice. Without
     quotes, a lost character cannot leave the shell waiting for the other one.
-
-    Args:
-        recorder: The console.
-        offset: Raw offset to read from.
-        clock: Seconds of the guest's time, asked ten times a second; what it raises ends the wait.
     """
 
     def __init__(

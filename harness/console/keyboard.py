@@ -30,11 +30,6 @@ class Keyboard:
 
     The harness types through the recorder and takes no notice of this; it says with `turn` when it does.
     After that, nothing that a person types reaches the guest: not even what was being typed at that moment.
-
-    Args:
-        recorder: The console.
-        takeover: Whether a person may type while the plan only watches.
-        taken: Called before the first such byte, with the console's raw offset.
     """
 
     def __init__(self, recorder: Recorder, *, takeover: bool, taken: Callable[[int], None]) -> None:

@@ -44,11 +44,7 @@ class Recorded(Protocol):
 
 
 def type_paced(recorder: Recorded, data: bytes, pace: Pace) -> None:
-    """Type lines, each in pieces whose echo is awaited.
-
-    Raises:
-        InfraError: The guest's side of the console is gone.
-    """
+    """Type lines, each in pieces whose echo is awaited."""
     echoes = True
     for line in data.splitlines(keepends=True):
         if echoes and not _typed(recorder, line, pace, pace.chunk):

@@ -35,9 +35,6 @@ class Sieve:
 
     It lets through every line that a pattern matches as `re` would, with or without a kernel timestamp in
     front of it, and some that none does. `re` has the last word.
-
-    Args:
-        patterns: As compiled from text without newlines.
     """
 
     def __init__(self, patterns: Iterable[re.Pattern[str]]) -> None:
@@ -45,11 +42,7 @@ class Sieve:
         self._automaton = _compiled(f"(?m){'|'.join(alternatives)}")
 
     def candidates(self, text: bytes) -> list[Candidate]:
-        r"""Return the lines to look at.
-
-        Args:
-            text: Lines without control characters but tabs, each ended by `\n`.
-        """
+        r"""Return the lines to look at, in text without control characters whose lines end in `\n`."""
         found = []
         number = position = 0
         while (match := self._automaton.search(text, position)) and (hit := match.start()) < len(text):

@@ -109,11 +109,7 @@ class Recorder:
         self._thread = Thread(target=self._drain, name="console-recorder", daemon=True)
 
     def __enter__(self) -> Self:
-        """Create the files and start to record.
-
-        Raises:
-            InfraError: The files cannot be created.
-        """
+        """Create the files and start to record."""
         try:
             self._raw_fd = self._create(self.raw)
             self._index_fd = self._create(self.index)

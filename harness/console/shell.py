@@ -49,13 +49,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Shell:
-    """A POSIX shell at the other end of a console, at its prompt.
-
-    Args:
-        recorder: The console.
-        offset: Raw offset to read from.
-        clock: Seconds of the guest's time, asked ten times a second; what it raises ends the wait.
-    """
+    """A POSIX shell at the other end of a console, at its prompt; `clock` gives the guest's time."""
 
     def __init__(
         self, recorder: Recorder, offset: int, *, clock: Callable[[], float] = time.monotonic
@@ -82,9 +76,6 @@ class Shell:
 
     def enter(self, *, timeout: float) -> None:
         """Make sure that a shell answers, find out what it can do, and quieten it.
-
-        Args:
-            timeout: Seconds of the clock for all of it.
 
         Raises:
             ShellTimeout: Nobody answers.

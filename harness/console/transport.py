@@ -53,11 +53,7 @@ class Transport(Protocol):
 
 
 class StreamTransport:
-    """A console over open files that do not block.
-
-    Args:
-        streams: The first is read, the last is written; both are closed with the transport.
-    """
+    """A console over open files that do not block: the first is read, the last written."""
 
     _piece: int | None = None  # bytes that are written at once; None: all
 

@@ -43,10 +43,6 @@ class Fitting:
     """Types the window's size at the guest's prompt, when it has changed and the prompt is empty.
 
     The prompt is that with which a person got the shell. Their own is another one, and then nothing is typed.
-
-    Args:
-        keyboard: The guest's.
-        measure: Gives the size.
     """
 
     def __init__(self, keyboard: Keyboard, measure: Callable[[], Window | None]) -> None:

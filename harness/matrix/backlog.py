@@ -50,10 +50,6 @@ class Backlog(Generic[T]):
     def take(self, free: int, taken: Collection[str] = ()) -> Task[T] | None:
         """Take the most expensive task that needs no more than so many places, and nothing that is taken.
 
-        Args:
-            free: Places.
-            taken: Names of what running tasks have alone.
-
         Returns:
             The task; None if none waits.
         """

@@ -113,10 +113,6 @@ class Matrix(msgspec.Struct, frozen=True):
 def load_matrix(path: Path, today: date) -> Matrix:
     """Read a matrix file and expand it.
 
-    Args:
-        path: The TOML file.
-        today: Decides which rules have expired.
-
     Raises:
         ConfigError: The file, a recipe of it or a key is wrong; the message names file and key.
     """

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 def check(path: Path, document: MatrixDocument) -> None:
     """Find mistakes of single tables, before anything is combined.
 
-    Args:
-        path: The file, for messages.
-        document: What is in it.
-
     Raises:
         ConfigError: One was found; the message names file and key.
     """

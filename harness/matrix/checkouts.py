@@ -40,11 +40,6 @@ def located(checkout: Checkout, home: Path) -> Checkout:
 def outline(checkout: Checkout, kind: Kind[Any], kernel: str) -> Outline:
     """Look at a checkout.
 
-    Args:
-        checkout: It.
-        kind: What it is to run on.
-        kernel: The seed kernel; "" for the one that goes with it.
-
     Raises:
         ConfigError: It is not whole, not what its table says, or is not run on such a machine.
         InfraError: Git failed.

@@ -63,13 +63,7 @@ class Audience(Protocol):
 
 
 def adopt(queue: Queue, jobs: Iterable[Job], recorded: Mapping[tuple[str, int], PastRun]) -> list[Job]:
-    """What a controller that died left: cells that were running wait again, unless they came to an end.
-
-    Args:
-        queue: The queue.
-        jobs: All cells of the matrix.
-        recorded: The runs of the matrix by cell and attempt, from the records.
-    """
+    """What a controller that died left: cells that were running wait again, unless they came to an end."""
     settled = []
     for job in jobs:
         if job.state != "running":
@@ -90,15 +84,7 @@ def carry_out(
     audience: Audience,
     ready: Callable[[Job], None] = lambda _: None,
 ) -> None:
-    """Run all cells that wait, and note what came of each.
-
-    Args:
-        queue: Where that is noted.
-        jobs: The cells.
-        workers: Who runs them.
-        audience: Told of what happens.
-        ready: Called before a cell's first attempt begins; what it raises is the cell's end.
-    """
+    """Run all cells that wait, and note what came of each."""
     backlog: Backlog[Job] = Backlog([])
     for job in jobs:
         if job.state == "waiting":
@@ -132,10 +118,6 @@ def expected(estimates: Mapping[str, float], cells: Mapping[str, str]) -> dict[s
     """What each cell probably takes, in seconds: by its own history, else as the longest of its recipe.
 
     What nothing is known of should begin early: it may be the longest.
-
-    Args:
-        estimates: Seconds by name of cell, from the history.
-        cells: The recipe of each cell, by name.
     """
     longest: dict[str, float] = {}
     for name, seconds in estimates.items():

@@ -46,14 +46,7 @@ class Watched(Protocol):
 
 
 class MatrixDisplay(LiveLines):
-    """Shows a matrix while it runs. An `Audience`.
-
-    Args:
-        console: Where to; on a terminal, what runs is shown live below what has ended.
-        workers: Who runs cells.
-        total: How many cells there are, with those that are done.
-        done: How many are done already.
-    """
+    """Shows a matrix while it runs. An `Audience`."""
 
     def __init__(self, console: Console, workers: Watched, total: int, done: int = 0) -> None:
         super().__init__(console)

@@ -64,12 +64,7 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class LocalWorkers:
-    """Runs cells in processes of this host, no more than it has places for. A context manager.
-
-    Args:
-        place: Where.
-        jobs: No more than so many at once; None for as many as there are places.
-    """
+    """Runs cells in processes of this host, no more than it has places for. A context manager."""
 
     def __init__(self, place: Place, jobs: int | None = None) -> None:
         self._place = place
@@ -225,13 +220,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def result_of(status: int, log: Path, seconds: float) -> Result:
-    """What came of a run that has ended.
-
-    Args:
-        status: Of its process.
-        log: What it said to people; its answer lies beside it.
-        seconds: How long it took.
-    """
+    """What came of a run that has ended."""
     took = round(seconds, 3)
     if status < 0:
         name = signal.Signals(-status).name

@@ -80,9 +80,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class Queue:
     """The queue of all matrices with one name. A context manager.
 
-    Args:
-        path: The database; made if it is not there.
-
     Raises:
         ConfigError: A newer version of the harness wrote it.
         InfraError: It cannot be read or written.

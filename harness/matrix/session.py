@@ -95,12 +95,6 @@ def plan(path: Path, options: Options) -> Planned:
 def run(path: Path, options: Options, progress: Progress, watching: Watching) -> tuple[str, list[Job]]:
     """Run a matrix, or what is left of one.
 
-    Args:
-        path: The file.
-        options: How.
-        progress: Where the building is shown.
-        watching: Gives who is told of what happens, for the workers, so many cells, and so many done.
-
     Returns:
         The matrix's id, and all its cells with what came of them.
 

@@ -37,11 +37,6 @@ class Lacking(msgspec.Struct, frozen=True):
 def send(client: Any, store: Store, lacking: Lacking) -> None:
     """Send a worker what it lacks. If it dies meanwhile, or cannot keep it, its next task finds that out.
 
-    Args:
-        client: Of the cluster, connected.
-        store: Where the entries lie here.
-        lacking: Who lacks what.
-
     Raises:
         InfraError: An entry is gone here.
     """
@@ -56,12 +51,7 @@ def send(client: Any, store: Store, lacking: Lacking) -> None:
 
 
 def unload(worker: str, names: Sequence[str]) -> Lacking | None:
-    """On a worker: take what has come into its own store; None when all is there.
-
-    Args:
-        worker: Its address.
-        names: Entries that are needed.
-    """
+    """On a worker: take what has come into its own store; None when all is there."""
     store = _own_store()
     missing, why = [], ""
     for name in names:

@@ -27,15 +27,7 @@ class TimedLine(NamedTuple):
 
 
 class ConsoleTail:
-    """Reads a recorded console from a raw offset on, also while it grows.
-
-    Args:
-        directory: The record.
-        start: Raw offset of the first byte.
-
-    Raises:
-        ConfigError: The record has no console.
-    """
+    """Reads a recorded console from a raw offset on, also while it grows."""
 
     def __init__(self, directory: Path, start: int = 0) -> None:
         self._arrivals = Arrivals(directory / "console.idx")
@@ -60,11 +52,7 @@ class ConsoleTail:
 
 
 class Arrivals:
-    """When bytes came: the recorder's index, which may still grow.
-
-    Raises:
-        ConfigError: There is none.
-    """
+    """When bytes came: the recorder's index, which may still grow."""
 
     def __init__(self, index: Path) -> None:
         self._offsets: list[int] = []
@@ -95,11 +83,7 @@ class Arrivals:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file of a record.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
+    """Open a file of a record."""
     try:
         return path.open("rb")
     except OSError as error:

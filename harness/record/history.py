@@ -118,11 +118,7 @@ def cell_seconds(runs: Path) -> dict[str, float]:
 
 
 def cells(runs: Path, wanted: Filter) -> list[CellHistory]:
-    """The history of each cell that has runs which pass the filter, by name.
-
-    Raises:
-        ConfigError: The index was written by a newer version of the harness.
-    """
+    """The history of each cell that has runs which pass the filter, by name."""
     where, parameters = wanted.sql()
     with index.opened(runs) as connection:
         counts = connection.execute(
@@ -157,11 +153,7 @@ def cells(runs: Path, wanted: Filter) -> list[CellHistory]:
 
 
 def newest(runs: Path, wanted: Filter, limit: int) -> list[PastRun]:
-    """The newest runs that pass the filter, the newest last.
-
-    Raises:
-        ConfigError: The index was written by a newer version of the harness.
-    """
+    """The newest runs that pass the filter, the newest last."""
     where, parameters = wanted.sql()
     with index.opened(runs) as connection:
         rows = connection.execute(
@@ -173,11 +165,7 @@ def newest(runs: Path, wanted: Filter, limit: int) -> list[PastRun]:
 
 
 def runs_of_matrix(runs: Path, matrix: str) -> dict[tuple[str, int], PastRun]:
-    """The runs of a matrix, by cell and attempt; of several, the newest.
-
-    Raises:
-        ConfigError: The index was written by a newer version of the harness.
-    """
+    """The runs of a matrix, by cell and attempt; of several, the newest."""
     query = """
         SELECT attempt, id, cell, state, outcome, stage, seconds, reason FROM run
         WHERE matrix = ? AND matrix <> '' ORDER BY id"""

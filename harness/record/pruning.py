@@ -36,11 +36,6 @@ def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:
     newest run and the newest good run of each cell: what comes next is compared with them. With runs of
     bisections nothing is.
 
-    Args:
-        runs: Directory of the records.
-        quota: Bytes.
-        dry: Whether to remove nothing, and only say what would go.
-
     Raises:
         ConfigError: The index was written by a newer version of the harness.
         InfraError: A record cannot be removed.

@@ -20,9 +20,6 @@ class Room:
 
     When the disk is full the first writer is told, and what others write after that is left out until `give`:
     the console is still recorded then, and would take all the room that there is.
-
-    Args:
-        directory: The run record.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -38,11 +38,7 @@ _STATUS = {
 
 
 def report(reading: Reading) -> Iterator[str]:
-    """The lines of a report in Markdown; nothing of the host's name, user or directories is in it.
-
-    Raises:
-        ConfigError: The record cannot be read.
-    """
+    """The lines of a report in Markdown; nothing of the host's name, user or directories is in it."""
     document, seen = reading.document, _seen(reading)
     verdict = document.verdict
     outcome = f"{verdict.outcome} in stage {verdict.stage}" if verdict else reading.ending()

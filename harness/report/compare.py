@@ -86,11 +86,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(first: Reading, second: Reading) -> Comparison:
-    """Compare two records.
-
-    Raises:
-        ConfigError: A file of a record cannot be read.
-    """
+    """Compare two records."""
     made = products.read(first.directory), products.read(second.directory)
     produced = difference(made[0], made[1]) if made[0] is not None and made[1] is not None else None
     return Comparison(

@@ -40,11 +40,6 @@ class FileComparison(msgspec.Struct, frozen=True):
 def compare_file(path: str, first: Path, second: Path) -> FileComparison:
     """Compare a file that both records have.
 
-    Args:
-        path: As the guests had it, such as "/usr/bin/bash".
-        first: A record.
-        second: The other.
-
     Raises:
         ConfigError: A record does not have the file, or it cannot be read.
     """

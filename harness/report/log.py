@@ -66,9 +66,6 @@ def follow(directory: Path, options: LogOptions, *, wait: Callable[[], object]) 
         directory: Its record.
         options: How lines are shown; what is chosen among them counts for `log_lines` only.
         wait: Waits for a moment.
-
-    Raises:
-        ConfigError: The record cannot be read.
     """
     reading = read_run(directory)
     writer = LogWriter(reading, options)
@@ -116,12 +113,7 @@ def _found(lines: Iterable[TimedLine], pattern: re.Pattern[str], context: int) -
 
 
 class LogWriter:
-    """Turns lines into text, with headings where stages begin.
-
-    Args:
-        reading: The record that the lines are from.
-        options: How they are shown.
-    """
+    """Turns lines into text, with headings where stages begin."""
 
     def __init__(self, reading: Reading, options: LogOptions) -> None:
         self._options = options

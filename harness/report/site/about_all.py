@@ -59,14 +59,7 @@ class Made(msgspec.Struct, frozen=True):
 
 
 def about_all(pages: Pages, runs: Path, cells: Sequence[Cell], found: Sequence[Run]) -> None:
-    """Write these pages.
-
-    Args:
-        pages: Where to.
-        runs: The directory of records.
-        cells: All cells.
-        found: All runs, the oldest first.
-    """
+    """Write these pages."""
     # What a bisection tried is bad for a reason, and nobody waits for it to become good.
     standing = [cell for cell in cells if not cell.last.matrix.startswith(BISECTIONS)]
     counts = Counter(cell.last.ending for cell in standing)

@@ -74,16 +74,7 @@ def run_pages(
     replay: chunks.ReplayIndex | None,
     files: list[RecordFile],
 ) -> None:
-    """Write the pages of one run.
-
-    Args:
-        pages: Where to.
-        reading: Its record.
-        run: The same in a line.
-        log: The pieces of its log.
-        replay: Those of its film; None while it goes on.
-        files: The record's files.
-    """
+    """Write the pages of one run."""
     document = reading.document
     marks = reading.stages() if (reading.directory / "events.jsonl").exists() else []
     evidence = document.verdict.evidence if document.verdict else ()

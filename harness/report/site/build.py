@@ -68,11 +68,6 @@ class Built(msgspec.Struct, frozen=True):
 def build(runs: Path, target: Path, *, progress: Progress) -> Built:
     """Bring a report up to date.
 
-    Args:
-        runs: The directory of records.
-        target: The report's; made if it is not there.
-        progress: Told how far it is.
-
     Raises:
         ConfigError: The target is something else; an index is newer than this harness.
         InfraError: It cannot be written.

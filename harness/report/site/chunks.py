@@ -63,11 +63,7 @@ class _LogChunk(msgspec.Struct):
 
 
 def write_log(reading: Reading, directory: Path) -> LogIndex:
-    """Write the pieces of a run's console into a directory; what was written before is gone on from.
-
-    Raises:
-        ConfigError: The record has no console.
-    """
+    """Write the pieces of a run's console into a directory; what was written before is gone on from."""
     size = reading.raw.stat().st_size if reading.raw.exists() else 0
     before = read_index(directory, LogIndex) or LogIndex()
     kept = list(before.chunks[:-1]) if size >= before.size else []
@@ -121,11 +117,7 @@ def lines_at(raw: Path, index: LogIndex, offsets: Iterable[int]) -> dict[int, in
 
 
 def write_replay(reading: Reading, directory: Path) -> ReplayIndex:
-    """Write what a run's console sent, with its times, in pieces into a directory.
-
-    Raises:
-        ConfigError: The record has no console.
-    """
+    """Write what a run's console sent, with its times, in pieces into a directory."""
     directory.mkdir(parents=True, exist_ok=True)
     decoder = getincrementaldecoder("utf-8")("replace")
     starts: list[float] = []

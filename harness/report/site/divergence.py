@@ -83,13 +83,6 @@ def first_divergent(reading: Reading, differing: Sequence[str]) -> Step:
 
     Files are made in order, and builds name what they make: the differing file that is mentioned first was
     probably the first to differ. Where the console names none of them, it is the stage that listed them.
-
-    Args:
-        reading: A run that made other files than most.
-        differing: Their names; one at least.
-
-    Raises:
-        ConfigError: The record has no console.
     """
     stages = reading.stages()
     if (hit := _first_mention(reading, differing[:_NAMES])) is not None:

@@ -101,11 +101,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 def all_runs(runs: Path) -> list[Run]:
-    """All runs, the oldest first.
-
-    Raises:
-        ConfigError: The index was written by a newer version of the harness.
-    """
+    """All runs, the oldest first."""
     query = """SELECT id, cell, recipe, kernel, state, outcome, stage, reason, seconds, taken_over, matrix
                FROM run ORDER BY id"""
     with index.opened(runs) as connection:

@@ -22,9 +22,6 @@ _STARTED = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-")
 class Pages:
     """Renders templates into the report; a page that is the same already stays as it is.
 
-    Args:
-        target: The report's directory.
-
     Attributes:
         target: The same.
     """
