@@ -27,6 +27,11 @@ def register() -> None:
     settings.load_profile(FAST)
 
 
+def thorough() -> bool:
+    """Whether this is the search of the night, for sizes that a test cannot have twice."""
+    return settings.get_current_profile_name() == THOROUGH
+
+
 def fewer(times: int) -> settings:
     """So many times fewer examples than others get, for a test whose examples are costly."""
     return settings(max_examples=max(1, settings().max_examples // times))

@@ -268,6 +268,7 @@ ZEROS = bytes(1 << 20)
 
 
 @needs_bsdtar
+@pytest.mark.thorough
 def test_file_of_one_byte_less_than_4_gib(tmp_path: Path) -> None:
     size = (1 << 32) - 1
     huge = tmp_path / "huge"

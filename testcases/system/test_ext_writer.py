@@ -254,6 +254,7 @@ def test_files_of_every_map(kind: str, tmp_path: Path, size: int) -> None:
     assert content(members["later"]) == b"z"
 
 
+@pytest.mark.thorough
 def test_a_file_that_spans_groups_and_triple_indirect_blocks(kind: str, tmp_path: Path) -> None:
     """More than 4 GiB, of which the host's disk holds next to nothing."""
     source = tmp_path / "source"

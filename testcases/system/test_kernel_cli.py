@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from testcases.support.kernels import elf, packed, unified
+from testcases.support.typed import typed
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_modules import module
+
+if TYPE_CHECKING:
+    import subprocess
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,14 +25,8 @@ ARM64 = b"MZ\0\0".ljust(0x38, b"\0") + b"ARM\x64" + bytes(4096)
 
 
 def harness(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "kernel", *arguments],
-        cwd=directory,
-        env={"PYTHONPATH": str(ROOT), "HARNESS_CACHE": str(directory / "cache"), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"HARNESS_CACHE": str(directory / "cache"), "PATH": "/usr/bin:/bin"}
+    return typed("kernel", *arguments, cwd=directory, environment=environment)
 
 
 def test_list_has_the_users_own(tmp_path: Path) -> None:

