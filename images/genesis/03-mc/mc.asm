@@ -16,30 +16,31 @@
 =mov_[ebx+], C743  =mov_[ebx+],eax 8943  =mov_[ebx+],ecx 894B  =mov_[ebx+],edi 897B  =mov_[ebx],edx 8913
 =mov_[ecx-4],eax 8941FC  =mov_[ecx],dl 8811  =mov_[edi-4],eax 8947FC  =mov_[edi],cl 880F  =mov_[edx+],eax 8942
 =mov_ah, B4  =mov_ah,[esi] 8A26  =mov_al, B0  =mov_al,[edx+6] 8A4206  =mov_al,[esi] 8A06  =mov_bl,[edx+4] 8A5A04
-=mov_cl, B1  =mov_cl,[ecx+1] 8A4901  =mov_cl,[edx+5] 8A4A05  =mov_cl,[esi] 8A0E  =mov_cl,al 88C1  =mov_eax, B8
-=mov_eax,[] A1  =mov_eax,[ebx+] 8B43  =mov_eax,[edx] 8B02  =mov_eax,ebp 89E8  =mov_eax,ecx 89C8
-=mov_eax,edi 89F8  =mov_ebp, BD  =mov_ebx, BB  =mov_ebx,[] 8B1D  =mov_ebx,eax 89C3  =mov_ecx, B9
-=mov_ecx,[] 8B0D  =mov_ecx,[ebx+] 8B4B  =mov_ecx,eax 89C1  =mov_ecx,edx 89D1  =mov_ecx,esi 89F1  =mov_edi, BF
-=mov_edi,[ebx] 8B3B  =mov_edi,ecx 89CF  =mov_edx, BA  =mov_edx,[] 8B15  =mov_edx,[ecx-4] 8B51FC
-=mov_edx,[esp] 8B1424  =mov_edx,eax 89C2  =mov_edx,esi 89F2  =mov_esi, BE  =mov_esi,[] 8B35  =mov_esi,ecx 89CE
-=mov_esi,edx 89D6  =movb_[eax], C600  =movb_[ecx], C601  =movb_[edi], C607  =movsx_eax,al 0FBEC0  =neg_eax F7D8
-=or_cl, 80C9  =orb_[ecx+1], 804901  =pop_[] 8F05  =pop_eax 58  =pop_ebx 5B  =pop_ecx 59  =pop_edi 5F
-=pop_edx 5A  =pop_esi 5E  =push_0 6A00  =push_[] FF35  =push_[ecx+2] FF7102  =push_eax 50  =push_ebx 53
-=push_ecx 51  =push_edi 57  =push_edx 52  =push_esi 56  =rep_movsb F3A4  =repe_cmpsb F3A6  =repne_scasw 66F2AF
-=ret C3  =shl_eax, C1E0  =stc F9  =stosb AA  =stosd AB  =sub_al, 2C  =sub_cl, 80E9  =sub_eax, 2D
-=sub_eax,ecx 29C8  =sub_eax,edi 29F8  =sub_ebx, 81EB  =sub_ecx, 81E9  =sub_ecx,edx 29D1  =test_eax,eax 85C0
-=test_ebx,ebx 85DB  =test_ecx,ecx 85C9  =xchg_edx,esi 87F2  =xor_eax,eax 31C0  =xor_ebx,ebx 31DB
-=xor_ecx,ecx 31C9  =xor_edx,edx 31D2
+=mov_cl, B1  =mov_cl,[ecx+1] 8A4901  =mov_cl,[edi-5] 8A4FFB  =mov_cl,[edx+5] 8A4A05  =mov_cl,[esi] 8A0E
+=mov_cl,al 88C1  =mov_eax, B8  =mov_eax,[] A1  =mov_eax,[ebx+] 8B43  =mov_eax,[edx] 8B02
+=mov_eax,[esp+8] 8B442408  =mov_eax,ebp 89E8  =mov_eax,ecx 89C8  =mov_eax,edi 89F8  =mov_ebp, BD  =mov_ebx, BB
+=mov_ebx,[] 8B1D  =mov_ebx,eax 89C3  =mov_ecx, B9  =mov_ecx,[] 8B0D  =mov_ecx,[ebx+] 8B4B  =mov_ecx,[esp] 8B0C24
+=mov_ecx,eax 89C1  =mov_ecx,edx 89D1  =mov_ecx,esi 89F1  =mov_edi, BF  =mov_edi,[ebx] 8B3B  =mov_edi,ecx 89CF
+=mov_edx, BA  =mov_edx,[] 8B15  =mov_edx,[ecx-4] 8B51FC  =mov_edx,[esp] 8B1424  =mov_edx,eax 89C2
+=mov_edx,esi 89F2  =mov_esi, BE  =mov_esi,[] 8B35  =mov_esi,ecx 89CE  =mov_esi,edx 89D6  =movb_[eax], C600
+=movb_[ecx], C601  =movb_[edi], C607  =movsx_eax,al 0FBEC0  =neg_eax F7D8  =or_cl, 80C9  =orb_[ecx+1], 804901
+=pop_[] 8F05  =pop_eax 58  =pop_ebx 5B  =pop_ecx 59  =pop_edi 5F  =pop_edx 5A  =pop_esi 5E  =push_0 6A00
+=push_[] FF35  =push_[ecx+2] FF7102  =push_[edi-4] FF77FC  =push_eax 50  =push_ebx 53  =push_ecx 51
+=push_edi 57  =push_edx 52  =push_esi 56  =rep_movsb F3A4  =repe_cmpsb F3A6  =repne_scasw 66F2AF  =ret C3
+=shl_eax, C1E0  =stc F9  =stosb AA  =stosd AB  =sub_al, 2C  =sub_cl, 80E9  =sub_eax, 2D  =sub_eax,ecx 29C8
+=sub_eax,edi 29F8  =sub_ebx, 81EB  =sub_ecx, 81E9  =sub_ecx,edx 29D1  =test_eax,eax 85C0  =test_ebx,ebx 85DB
+=test_ecx,ecx 85C9  =xchg_edx,esi 87F2  =xor_eax,eax 31C0  =xor_ebx,ebx 31DB  =xor_ecx,ecx 31C9
+=xor_edx,edx 31D2
 
 # Words: signs as they are in token
-='(' 28000000  =')' 29000000  ='=' 3D000000  ='-' 2D000000  ='~' 7E000000  ='!' 21000000  ='[' 5B000000
-=']' 5D000000  =',' 2C000000  ='{' 7B000000  =';' 3B000000  ='}' 7D000000  ='*' 2A000000
+='(' 28000000  =')' 29000000  ='=' 3D000000  ='-' 2D000000  ='~' 7E000000  ='!' 21000000  ='++' 2B2B0000
+='[' 5B000000  =']' 5D000000  =',' 2C000000  ='{' 7B000000  =';' 3B000000  ='}' 7D000000  ='*' 2A000000
 
 # Words: kinds of tokens and names
 =number_ 02000000  =string_ 03000000  =new_ 04000000  =constant_ 05000000  =variable_ 06000000
 =int_array 07000000  =char_array 08000000  =local_int 09000000  =local_chars 0A000000  =function_ 0B000000
 =local_ints 0C000000  =int_ 10000000  =char_ 11000000  =enum_ 12000000  =if_ 13000000  =else_ 14000000
-=while_ 15000000  =return_ 16000000
+=while_ 15000000  =return_ 16000000  =for_ 18000000
 
 # Words: a name's entry has 32 bytes: address of its text, length, and at these distances
 =size 04  =kind 08  =value 0C  =parameters 10  =calls 14  =declared 18
@@ -53,7 +54,7 @@
 
 # ELF header and program header, as in the seed. They serve as a pattern for the program that is made.
 :image 7F454C46010101000000000000000000 0200030001000000 @start %52 %0 %0 3400200001000000 00000000
-%1 %0 @image @image %5263 %9437184 %7 %4096
+%1 %0 @image @image %5522 %9437184 %7 %4096
 
 # Read the source.
 :start pop_eax pop_ebx pop_ebx                              # number of words, own name, source
@@ -346,7 +347,8 @@ mov_eax, %5 cmp_ecx, local_chars je >may_index
 mov_eax, %6 cmp_ecx, local_ints je >may_index
 mov_eax, %2 cmp_ecx, int_array je >may_index
 mov_eax, %1
-:may_index cmp_[], token '[' jne >return
+:may_index cmp_[], token '++' je >increment
+cmp_[], token '[' jne >return
 call >load test_eax,eax mov_edx, @no_pointer je >fail
 push_eax call >next
 call >emit 01 50
@@ -358,6 +360,14 @@ call >emit 05 C1E10201C8
 mov_eax, %4 ret
 :char_element call >emit 02 01C8
 mov_eax, %7 ret
+
+:increment mov_edx, @no_variable cmp_eax, %4 jne >fail       # a number in a variable, which keeps its old value in eax
+call >load push_[edi-4] mov_cl,[edi-5] push_ecx
+call >next
+call >emit 07 50050100000089
+pop_eax stosb pop_eax stosd
+call >emit 01 58
+xor_eax,eax ret
 
 :parenthesis call >next cmp_[], token int_ je >cast
 call >expression push_eax call >expect ')'
@@ -412,6 +422,7 @@ cmp_eax, '{' je >inner_block
 cmp_eax, ';' je >next
 cmp_eax, if_ je >if_statement
 cmp_eax, while_ je >while_statement
+cmp_eax, for_ je >for_statement
 cmp_eax, return_ je >return_statement
 call >expression call >expect ';' ret
 
@@ -456,6 +467,24 @@ push_edi call >statement
 call >emit 05 E900000000
 pop_ecx pop_eax
 sub_eax,edi mov_[edi-4],eax jmp >land
+
+:for_statement call >next call >expect '('
+cmp_[], token ';' je >for_start
+call >expression
+:for_start call >expect ';'
+mov_[], lea %0 push_edi
+call >expression call >load call >expect ';'
+call >emit 08 85C00F8400000000
+push_edi
+call >emit 05 E900000000                                    # over the step to the body
+push_edi call >expression call >expect ')'
+call >emit 05 E900000000                                    # from the step to the condition
+mov_eax,[esp+8] sub_eax,edi mov_[edi-4],eax
+mov_ecx,[esp] call >land
+call >statement
+call >emit 05 E900000000                                    # from the body to the step
+pop_eax sub_eax,edi mov_[edi-4],eax
+pop_ecx pop_edx jmp >land
 
 :return_statement call >next call >expression call >load
 call >expect ';'
@@ -564,8 +593,8 @@ pop_ebx call >next jmp >items
 
 # Keywords with their length and kind; 23 is one of C that mc does not know.
 :keywords
-03 10 "int" 04 11 "char" 04 12 "enum" 02 13 "if" 04 14 "else" 05 15 "while" 06 16 "return"
-02 17 "do" 03 17 "for" 06 17 "switch" 04 17 "case" 07 17 "default" 05 17 "break" 08 17 "continue" 04 17 "goto"
+03 10 "int" 04 11 "char" 04 12 "enum" 02 13 "if" 04 14 "else" 05 15 "while" 06 16 "return" 03 18 "for"
+02 17 "do" 06 17 "switch" 04 17 "case" 07 17 "default" 05 17 "break" 08 17 "continue" 04 17 "goto"
 04 17 "void" 06 17 "struct" 05 17 "union" 06 17 "sizeof" 07 17 "typedef" 05 17 "const" 06 17 "static" 06 17 "extern"
 04 17 "auto" 06 17 "double" 05 17 "float" 04 17 "long" 08 17 "register" 05 17 "short" 06 17 "signed"
 08 17 "unsigned" 08 17 "volatile" 07 0B "syscall" 00

@@ -61,11 +61,7 @@ int depth;                  // of expressions and statements
 
 int write(int address, int size) { return syscall(4, 2, address, size); }
 
-int put(char *s) {
-    int n = 0;
-    while (s[n]) n = n + 1;
-    return write((int)s, n);
-}
+int put(char *s) { int n = 0; while (s[n]) n++; return write((int)s, n); }
 
 int put_number(int n) {
     if (n > 9) put_number(n / 10);
@@ -80,8 +76,7 @@ int stop(char *message) { put(message); put("\n"); return syscall(1, 1, 0, 0); }
 int error(char *message) { put_place(); return stop(message); }
 
 int error_at_name(int n, char *message) {
-    put_place();
-    write((int)text + name_start[n], name_size[n]);
+    put_place(); write((int)text + name_start[n], name_size[n]);
     return stop(message);
 }
 
@@ -91,17 +86,15 @@ int is_word(int c) { return class[c & 255] != 0; }
 
 // The number of the name that the source has from start to at.
 int intern(int start) {
-    int size = at - start; int hash = 0; int i = start; int n;
-    while (i < at) { hash = hash * 31 + text[i] & 4095; i = i + 1; }
-    n = name_hash[hash] - 1;
-    while (n >= 0) {
-        i = 0;
-        while (i < size && text[name_start[n] + i] == text[start + i]) i = i + 1;
+    int size = at - start; int hash = 0; int i; int n;
+    for (i = start; i < at; i++) hash = hash * 31 + text[i] & 4095;
+    for (n = name_hash[hash] - 1; n >= 0; n = name_next[n] - 1) {
+        for (i = 0; i < size && text[name_start[n] + i] == text[start + i]; i++) ;
         if (i == size && name_size[n] == size) return n;
-        n = name_next[n] - 1;
     }
     if (names == NAMES) error("too many names");
-    n = names; names = names + 1; name_start[n] = start; name_size[n] = size;
+    n = names++;
+    name_start[n] = start; name_size[n] = size;
     name_next[n] = name_hash[hash]; name_hash[hash] = n + 1; tag_size[n] = -1;
     return n;
 }
@@ -128,7 +121,7 @@ int scan_number() {
         if (d >= base) error("bad number");
         if (base == 10 && (number > 214748364 || number == 214748364 && d > 7)) error("number too large");
         if (base == 8 && (number >> 29 & 7) || base == 16 && (number >> 28 & 15)) error("number too large");
-        number = number * base + d; at = at + 1;
+        number = number * base + d; at++;
     }
     return token = NUMBER;
 }
@@ -136,27 +129,21 @@ int scan_number() {
 // One character of a string or character constant; the message is for when there is none.
 int source_character(char *message) {
     if (at == text_size || text[at] == '\n') error(message);
-    at = at + 1;
-    return text[at - 1] & 255;
+    return text[at++] & 255;
 }
 
 // The same, or what its escape stands for.
 int scan_character(char *message) {
     char *escapes = "abtnvfr";      // 7 and so on
-    int c = source_character(message);
-    int base = 8; int i = 0;
+    int c = source_character(message); int base = 8; int i;
     if (c != '\\') return c;
     c = source_character(message);
-    while (escapes[i]) { if (escapes[i] == c) return i + 7; i = i + 1; }
+    for (i = 0; escapes[i]; i++) if (escapes[i] == c) return i + 7;
     if (c == '\\' || c == '\'' || c == '"') return c;
-    if (c == 'x') {
-        base = 16; i = 1;
-    } else { at = at - 1; i = 0; }
-    c = 0;
-    while (digit_value(text[at]) < base && (i < 3 || base == 16)) {
-        c = c * base + digit_value(text[at]); i = i + 1; at = at + 1;
-    }
-    if (i == base / 16 || c > 255 || i > 3) error("bad escape");
+    if (c == 'x') base = 16;
+    else at = at - 1;
+    for (i = c = 0; i < 3 && digit_value(text[at]) < base; i++) c = c * base + digit_value(text[at++]);
+    if (i == 0 || c > 255 || i == 3 && base == 16) error("bad escape");
     return c;
 }
 
@@ -165,7 +152,7 @@ int skip_comment() {
     at = at + 2;
     while (text[at] != '*' || text[at + 1] != '/') {
         if (at >= text_size) { line = start; error("unterminated comment"); }
-        line = line + (text[at] == '\n'); at = at + 1;
+        line = line + (text[at] == '\n'); at++;
     }
     return at = at + 2;
 }
@@ -176,10 +163,10 @@ int skip() {
     while (1) {
         c = text[at];
         if (c == ' ' || c >= 9 && c <= 13) {
-            line = line + (c == '\n'); at = at + 1;
+            line = line + (c == '\n'); at++;
         } else if (c == '/' && text[at + 1] == '*') skip_comment();
         else if (c == '/' && text[at + 1] == '/') {
-            while (at < text_size && text[at] != '\n') at = at + 1;
+            while (at < text_size && text[at] != '\n') at++;
         } else return c & 255;
     }
 }
@@ -188,47 +175,40 @@ int skip() {
 int scan_string() {
     literal_size = 0;
     while (skip() == '"') {
-        at = at + 1;
-        while (text[at] != '"') {
+        for (at++; text[at] != '"'; literal_size++) {
             if (literal_size == LITERAL) error("string too long");
             literal[literal_size] = scan_character("unterminated string");
-            literal_size = literal_size + 1;
         }
-        at = at + 1;
+        at++;
     }
     return token = STRING;
 }
 
 int scan_character_constant() {
-    at = at + 1;
+    at++;
     if (text[at] == '\'') error("bad character constant");
     number = scan_character("bad character constant");
     if (number > 127) number = number - 256;
-    if (text[at] != '\'') error("bad character constant");
-    at = at + 1;
+    if (text[at++] != '\'') error("bad character constant");
     return token = NUMBER;
 }
 
 int scan_sign(int c) {
-    int sign = first_sign[c] - 1; char *s; int i;
-    while (sign >= 0 && sign < SIGNS_END) {
-        s = sign_text[sign]; i = 0;
-        while (i < sign_size[sign] && s[i] == text[at + i]) i = i + 1;
+    int sign; char *s; int i;
+    for (sign = first_sign[c] - 1; sign >= 0 && sign < SIGNS_END; sign++) {
+        s = sign_text[sign];
+        for (i = 0; i < sign_size[sign] && s[i] == text[at + i]; i++) ;
         if (i == sign_size[sign]) { at = at + i; return token = sign; }
-        sign = sign + 1;
     }
-    put_place();
-    put("unexpected byte ");
-    put_number(c);
+    put_place(); put("unexpected byte "); put_number(c);
     return stop("");
 }
 
 int next() {
-    int c = skip();
-    int start = at;
+    int c = skip(); int start = at;
     if (at >= text_size) return token = END;
     if (class[c] == 1) {
-        while (is_word(text[at])) at = at + 1;
+        while (is_word(text[at])) at++;
         name = intern(start);
         if (name < SYSCALL) return token = K_INT + name;
         return token = NAME;
@@ -239,11 +219,7 @@ int next() {
     return scan_sign(c);
 }
 
-int accept(int kind) {
-    if (token != kind) return 0;
-    next();
-    return 1;
-}
+int accept(int kind) { if (token != kind) return 0; next(); return 1; }
 
 int expect(int kind, char *message) { if (token != kind) error(message); return next(); }
 
@@ -254,18 +230,14 @@ int expect_colon() { return expect(S_COLON, "expected :"); }
 
 int expect_name() { int n = name; expect(NAME, "expected a name"); return n; }
 
-int deeper() {
-    depth = depth + 1;
-    if (depth > DEPTH) error("nested too deeply");
-    return depth;
-}
+int deeper() { if (depth++ == DEPTH) error("nested too deeply"); return depth; }
 
 // Symbols
 
 int add_symbol(int n, int kind, int type, int value) {
-    int s = symbols;
+    int s = symbols++;
     if (s == SYMBOLS) error("too many names");
-    symbols = symbols + 1; symbol_name[s] = n; symbol_kind[s] = kind;
+    symbol_name[s] = n; symbol_kind[s] = kind;
     symbol_type[s] = type; symbol_value[s] = value;
     symbol_local[s] = symbol_count[s] = symbol_calls[s] = 0;
     symbol_hidden[s] = name_symbol[n];
@@ -287,7 +259,7 @@ int find(int n) { if (name_symbol[n] == 0) error_at_name(n, " is not declared");
 
 // Code
 
-int emit_byte(int b) { out[here] = b; return here = here + 1; }
+int emit_byte(int b) { return out[here++] = b; }
 
 int set(int place, int value) {
     out[place] = value; out[place + 1] = value >> 8; out[place + 2] = value >> 16;
@@ -303,9 +275,9 @@ int emit_number(int value) { set(here, value); return here = here + 4; }
 
 // Bytes given as hex digits, up to a blank or the end
 int emit(char *hex) {
-    int i = 0;
+    int i;
     if (here > IMAGE) error("the program is too large");
-    while (is_word(hex[i])) { emit_byte(digit_value(hex[i]) * 16 + digit_value(hex[i + 1])); i = i + 2; }
+    for (i = 0; is_word(hex[i]); i = i + 2) emit_byte(digit_value(hex[i]) * 16 + digit_value(hex[i + 1]));
     return here;
 }
 
@@ -335,7 +307,7 @@ int push() { return emit("50"); }
 int pop_left(int start) {
     if (here != start + 6) return emit("89c158");
     out[start + 1] = out[start + 1] | 8;
-    while (start < here) { out[start - 1] = out[start]; start = start + 1; }
+    for (; start < here; start++) out[start - 1] = out[start];
     lea = 0;
     return here = here - 1;
 }
@@ -368,33 +340,19 @@ int size_of(int type) {
     return tag_size[(type - STRUCT) / 8];
 }
 
-int sizeof_type() {
-    int type;
-    expect_open();
-    type = stars(base_type());
-    expect_close();
-    return size_of(type);
-}
+int sizeof_type() { int type; expect_open(); type = stars(base_type()); expect_close(); return size_of(type); }
 
 // Constant expressions
 
 int compute(int sign, int a, int b) {
-    if (sign == S_OR_OR) return a || b;
-    if (sign == S_AND_AND) return a && b;
-    if (sign == S_OR) return a | b;
-    if (sign == S_XOR) return a ^ b;
-    if (sign == S_AND) return a & b;
-    if (sign == S_EQ) return a == b;
-    if (sign == S_NE) return a != b;
-    if (sign == S_LT) return a < b;
-    if (sign == S_GT) return a > b;
-    if (sign == S_LE) return a <= b;
-    if (sign == S_GE) return a >= b;
-    if (sign == S_SHL) return a << b;
-    if (sign == S_SHR) return a >> b;
-    if (sign == S_ADD) return a + b;
-    if (sign == S_SUB) return a - b;
-    if (sign == S_MUL) return a * b;
+    if (sign == S_OR_OR) return a || b;     if (sign == S_AND_AND) return a && b;
+    if (sign == S_OR) return a | b;         if (sign == S_XOR) return a ^ b;
+    if (sign == S_AND) return a & b;        if (sign == S_EQ) return a == b;
+    if (sign == S_NE) return a != b;        if (sign == S_LT) return a < b;
+    if (sign == S_GT) return a > b;         if (sign == S_LE) return a <= b;
+    if (sign == S_GE) return a >= b;        if (sign == S_SHL) return a << b;
+    if (sign == S_SHR) return a >> b;       if (sign == S_ADD) return a + b;
+    if (sign == S_SUB) return a - b;        if (sign == S_MUL) return a * b;
     if (b == 0 || b == -1 && a != 0 && a == -a) error("bad division");
     if (sign == S_DIV) return a / b;
     return a % b;
@@ -415,8 +373,7 @@ int constant_unary() {
     else if (accept(S_COMPLEMENT)) value = ~constant_unary();
     else if (accept(S_NOT)) value = !constant_unary();
     else if (accept(S_OPEN)) {
-        value = constant();
-        expect_close();
+        value = constant(); expect_close();
     } else if (kind == NUMBER) next();
     else error("expected a constant");
     depth = depth - 1;
@@ -424,8 +381,7 @@ int constant_unary() {
 }
 
 int constant_binary(int level) {
-    int left = constant_unary();
-    int sign = token;
+    int left = constant_unary(); int sign = token;
     while (sign_level[sign] >= level && sign_level[sign] < ASSIGNMENT) {
         next();
         left = compute(sign, left, constant_binary(sign_level[sign] + 1)); sign = token;
@@ -434,12 +390,9 @@ int constant_binary(int level) {
 }
 
 int constant() {
-    int value = constant_binary(1);
-    int first; int second;
+    int value = constant_binary(1); int first; int second;
     if (!accept(S_QUESTION)) return value;
-    deeper();
-    first = constant();
-    expect_colon();
+    deeper(); first = constant(); expect_colon();
     second = constant(); depth = depth - 1;
     if (value) return first;
     return second;
@@ -447,8 +400,7 @@ int constant() {
 
 // Expressions. The functions return the type of what the code leaves in eax, and set lvalue.
 
-int expression();
-int unary();
+int expression(); int unary();
 
 // Turn an operand into a value.
 int load(int type) {
@@ -469,12 +421,9 @@ int value() { return load(expression()); }
 
 // Put the string into the code, behind a jump; its address is the result.
 int string() {
-    int field = jump("e9", 0);
-    int start = here; int i = 0;
-    while (i < literal_size) { emit_byte(literal[i]); i = i + 1; }
-    emit_byte(0);
-    land(field);
-    next();
+    int field = jump("e9", 0); int start = here; int i;
+    for (i = 0; i < literal_size; i++) emit_byte(literal[i]);
+    emit_byte(0); land(field); next();
     return BASE + start;
 }
 
@@ -485,17 +434,9 @@ int emit_call(int s) {
 
 int call(int s) {
     int count = 0;
-    expect_open();
-    while (token != S_CLOSE) {
-        if (count) expect(S_COMMA, "expected ,");
-        value();
-        push();
-        count = count + 1;
-    }
+    for (expect_open(); token != S_CLOSE; count++) { if (count) expect(S_COMMA, "expected ,"); value(); push(); }
     if (count != symbol_count[s]) {
-        put_place();
-        put("expected ");
-        put_number(symbol_count[s]);
+        put_place(); put("expected "); put_number(symbol_count[s]);
         stop(" arguments");
     }
     next();
@@ -512,8 +453,7 @@ int primary() {
     if (token == NUMBER) { emit_lea(5, number); next(); return INT; }
     if (token == STRING) { emit_lea(5, string()); return CHAR + 1; }
     if (token != NAME) error("expected an expression");
-    s = find(name);
-    next();
+    s = find(name); next();
     if (symbol_kind[s] == FUNCTION) return call(s);
     if (token == S_OPEN) error("this is not a function");
     emit_lea(5 + 128 * symbol_local[s], symbol_value[s]);
@@ -532,8 +472,7 @@ int scale(int size, int ecx) {
 
 // One binary operation of eax and ecx.
 int operate(int sign, int left, int right) {
-    int pointers = is_pointer(left) + is_pointer(right);
-    char *code = sign_code[sign];
+    int pointers = is_pointer(left) + is_pointer(right); char *code = sign_code[sign];
     lvalue = 0;
     if (sign_level[sign] == 6 || sign_level[sign] == 7) {
         emit("39c80f");
@@ -580,17 +519,14 @@ int store(int type, int modrm, int address) {
 
 // ++ and --
 int step(int type, int sign, int postfix) {
-    int modrm = modrm_of_variable(type);
-    int address = get(here - 4);
-    int size = 1;
+    int modrm = modrm_of_variable(type); int address = get(here - 4); int size = 1;
     if (modrm == 0) push();
     load(type);
     if (modrm == 0) emit("59");
     if (postfix) push();
     if (is_pointer(type)) size = size_of(type - 1);
     if (sign == S_DEC) size = -size;
-    emit_with("05", size);
-    store(type, modrm, address);
+    emit_with("05", size); store(type, modrm, address);
     if (postfix) emit("58");
     else if (type == CHAR) emit("0fbec0");
     return promoted(type);
@@ -600,18 +536,12 @@ int postfix(int type) {
     int start;
     while (1) {
         if (token == S_INC || token == S_DEC) {
-            type = step(type, token, 1);
-            next();
+            type = step(type, token, 1); next();
         } else if (accept(S_INDEX)) {
-            type = load(type);
-            target(type);
-            start = push();
+            type = load(type); target(type); start = push();
             if (is_pointer(value())) error("expected an integer");
-            expect(S_INDEX_END, "expected ]");
-            pop_left(start);
-            scale(size_of(type - 1), 1);
-            emit("01c8");
-            type = target(type);
+            expect(S_INDEX_END, "expected ]"); pop_left(start);
+            scale(size_of(type - 1), 1); emit("01c8"); type = target(type);
         } else if (accept(S_ARROW)) {
             type = load(type); start = expect_name();
             if (member_tag[start] == 0 || type != STRUCT + 8 * (member_tag[start] - 1) + 1)
@@ -624,8 +554,7 @@ int postfix(int type) {
 
 int cast() {
     int type = stars(base_type());
-    expect_close();
-    load(unary());
+    expect_close(); load(unary());
     if (!is_simple(type)) error("cast to this type");
     if (type == CHAR) emit("0fbec0");
     return promoted(type);
@@ -653,8 +582,7 @@ int unary() {
     deeper();
     if (sign == S_SUB || sign == S_COMPLEMENT || sign == S_NOT || sign == S_MUL || sign == S_AND || sign == S_INC
         || sign == S_DEC) {
-        next();
-        type = prefix(sign, unary());
+        next(); type = prefix(sign, unary());
     } else if (accept(K_SIZEOF)) {
         emit_lea(5, sizeof_type());
         lvalue = 0;
@@ -667,23 +595,17 @@ int unary() {
 
 // Operators of this level or a higher one
 int binary(int level) {
-    int left = unary();
-    int start; int sign = token; int right;
+    int left = unary(); int start; int sign = token; int right;
     while (sign_level[sign] >= level && sign_level[sign] < ASSIGNMENT) {
-        left = load(left);
-        next();
+        left = load(left); next();
         if (sign == S_AND_AND || sign == S_OR_OR) {
-            emit("85c0");
-            start = jump(sign_code[sign], 0);
-            load(binary(sign_level[sign] + 1));
-            emit("85c0");
-            land(start);
+            emit("85c0"); start = jump(sign_code[sign], 0);
+            load(binary(sign_level[sign] + 1)); emit("85c0"); land(start);
             emit("0f95c00fb6c0");
             left = INT;
         } else {
             start = push(); right = load(binary(sign_level[sign] + 1));
-            pop_left(start);
-            left = operate(sign, left, right);
+            pop_left(start); left = operate(sign, left, right);
         }
         sign = token;
     }
@@ -691,19 +613,12 @@ int binary(int level) {
 }
 
 int conditional() {
-    int type = binary(1);
-    int otherwise; int end; int second;
+    int type = binary(1); int otherwise; int end; int second;
     if (token != S_QUESTION) return type;
-    deeper();
-    load(type);
-    next();
-    otherwise = jump("85c00f84", 0); type = value();
-    expect_colon();
-    end = jump("e9", 0);
-    land(otherwise);
-    second = load(conditional());
-    land(end);
-    depth = depth - 1;
+    deeper(); load(type); next();
+    otherwise = jump("85c00f84", 0); type = value(); expect_colon();
+    end = jump("e9", 0); land(otherwise); second = load(conditional());
+    land(end); depth = depth - 1;
     if (is_pointer(type)) return type;
     return second;
 }
@@ -713,8 +628,7 @@ int assignment(int type, int sign) {
     if (modrm == 0) push();
     if (sign == S_SET) {
         if (modrm) here = here - 6;
-        lea = 0;
-        value();
+        lea = 0; value();
     } else {
         left = load(type); start = push(); right = value();
         pop_left(start);
@@ -742,7 +656,7 @@ int statement();
 
 int local(int base) {
     int type = need_simple(stars(base)); int s;
-    slots = slots + 1; s = declare(expect_name(), VARIABLE, type, -4 * slots);
+    slots++; s = declare(expect_name(), VARIABLE, type, -4 * slots);
     symbol_local[s] = 1;
     if (!accept(S_SET)) return s;
     value();
@@ -753,44 +667,35 @@ int local(int base) {
 int item() {
     int base;
     if (!at_type()) return statement();
-    base = base_type();
-    local(base);
+    base = base_type(); local(base);
     while (accept(S_COMMA)) local(base);
     return expect_semicolon();
 }
 
+int parenthesised() { expect_open(); value(); return expect_close(); }
+
 // A condition in parentheses, and a jump for when it is false
-int condition() { expect_open(); value(); expect_close(); return jump("85c00f84", 0); }
+int condition() { parenthesised(); return jump("85c00f84", 0); }
 
 int if_statement() {
     int otherwise = condition(); int end;
     statement();
     if (!accept(K_ELSE)) return land(otherwise);
-    end = jump("e9", 0);
-    land(otherwise);
-    statement();
+    end = jump("e9", 0); land(otherwise); statement();
     return land(end);
 }
 
 int while_loop() {
     int start = here; int end;
-    lea = 0; end = condition();
-    statement();
-    fill_list(continues, start);
-    jump_to("e9", start);
+    lea = 0; end = condition(); statement();
+    fill_list(continues, start); jump_to("e9", start);
     return land(end);
 }
 
 int do_loop() {
     int start = here;
-    lea = 0;
-    statement();
-    expect(K_WHILE, "expected while");
-    fill_list(continues, here);
-    expect_open();
-    value();
-    expect_close();
-    jump_to("85c00f85", start);
+    lea = 0; statement(); expect(K_WHILE, "expected while");
+    fill_list(continues, here); parenthesised(); jump_to("85c00f85", start);
     return expect_semicolon();
 }
 
@@ -804,37 +709,28 @@ int expressions(int end) {
 
 int for_loop() {
     int start; int body; int step; int end = 0;
-    expect_open();
-    expressions(S_SEMICOLON);
-    expect_semicolon();
+    expect_open(); expressions(S_SEMICOLON); expect_semicolon();
     lea = 0; start = here;
     if (token != S_SEMICOLON) { value(); end = jump("85c00f84", 0); }
     expect_semicolon();
     body = jump("e9", 0); step = here;
-    expressions(S_CLOSE);
-    expect_close();
-    jump_to("e9", start);
-    land(body);
-    statement();
-    fill_list(continues, step);
+    expressions(S_CLOSE); expect_close(); jump_to("e9", start);
+    land(body); statement(); fill_list(continues, step);
     jump_to("e9", step);
     return fill_list(end, here);
 }
 
 int add_case(int base, int value) {
-    int i = base;
-    while (i < cases) { if (case_value[i] == value) error("this case occurs twice"); i = i + 1; }
+    int i;
+    for (i = base; i < cases; i++) if (case_value[i] == value) error("this case occurs twice");
     if (cases == CASES) error("too many cases");
-    case_value[cases] = value; case_at[cases] = here; cases = cases + 1;
+    case_value[cases] = value; case_at[cases++] = here;
     return expect_colon();
 }
 
 int switch_statement() {
-    int base = cases; int outer = scope; int otherwise = 0; int dispatch; int i = base;
-    expect_open();
-    value();
-    expect_close();
-    dispatch = jump("e9", 0);
+    int base = cases; int outer = scope; int otherwise = 0; int dispatch; int i;
+    parenthesised(); dispatch = jump("e9", 0);
     expect(S_BEGIN, "expected {");
     scope = symbols;
     while (!accept(S_FINISH)) {
@@ -845,10 +741,8 @@ int switch_statement() {
             expect_colon();
         } else item();
     }
-    leave(outer);
-    breaks = jump("e9", breaks);
-    land(dispatch);
-    while (i < cases) { emit_with("3d", case_value[i]); jump_to("0f84", case_at[i]); i = i + 1; }
+    leave(outer); breaks = jump("e9", breaks); land(dispatch);
+    for (i = base; i < cases; i++) { emit_with("3d", case_value[i]); jump_to("0f84", case_at[i]); }
     cases = base;
     if (otherwise) jump_to("e9", otherwise);
     return here;
@@ -878,6 +772,9 @@ int return_statement() {
     return emit("c9c3");
 }
 
+// Add a jump to this list of breaks or continues.
+int jump_out(int list) { if (list < 0) error("not in a loop"); return jump("e9", list); }
+
 int statement() {
     int outer = scope;
     deeper();
@@ -888,15 +785,9 @@ int statement() {
     } else if (token == K_WHILE || token == K_DO || token == K_FOR || token == K_SWITCH) loop_or_switch(token);
     else if (accept(K_IF)) if_statement();
     else if (accept(K_RETURN)) return_statement();
-    else if (accept(K_BREAK)) {
-        if (breaks < 0) error("not in a loop");
-        breaks = jump("e9", breaks);
-        expect_semicolon();
-    } else if (accept(K_CONTINUE)) {
-        if (continues < 0) error("not in a loop");
-        continues = jump("e9", continues);
-        expect_semicolon();
-    } else if (!accept(S_SEMICOLON)) { expression(); expect_semicolon(); }
+    else if (accept(K_BREAK)) { breaks = jump_out(breaks); expect_semicolon(); }
+    else if (accept(K_CONTINUE)) { continues = jump_out(continues); expect_semicolon(); }
+    else if (!accept(S_SEMICOLON)) { expression(); expect_semicolon(); }
     return depth = depth - 1;
 }
 
@@ -904,28 +795,26 @@ int statement() {
 
 int enum_declaration() {
     int value = 0; int n; int more = 1;
-    expect(S_BEGIN, "expected {");
-    while (more) {
+    for (expect(S_BEGIN, "expected {"); more; more = accept(S_COMMA) && token != S_FINISH) {
         n = expect_name();
         if (accept(S_SET)) value = constant();
-        declare(n, CONSTANT, INT, value);
-        value = value + 1; more = accept(S_COMMA) && token != S_FINISH;
+        declare(n, CONSTANT, INT, value++);
     }
     expect(S_FINISH, "expected }");
     return expect_semicolon();
 }
 
 int struct_declaration(int tag) {
-    int size = 0; int base; int n; int more;
+    int size = 0; int base; int type; int n; int more;
     if (accept(S_BEGIN)) {
         if (tag_size[tag] >= 0) error_at_name(tag, " is defined twice");
         while (!accept(S_FINISH)) {
-            base = base_type(); more = 1;
-            while (more) {
-                more = need_simple(stars(base)); n = expect_name();
+            base = base_type();
+            for (more = 1; more; more = accept(S_COMMA)) {
+                type = need_simple(stars(base)); n = expect_name();
                 if (member_tag[n]) error_at_name(n, " is defined twice");
-                member_tag[n] = tag + 1; member_offset[n] = size; member_type[n] = more;
-                size = size + 4; more = accept(S_COMMA);
+                member_tag[n] = tag + 1; member_offset[n] = size; member_type[n] = type;
+                size = size + 4;
             }
             expect_semicolon();
         }
@@ -951,15 +840,12 @@ int elements(int type, int size) {
     int count = 0; int more = 1;
     if (!accept(S_SET)) { if (size == 0) error("bad array size"); return size; }
     if (type == CHAR && token == STRING) {
-        while (count < literal_size) { put_value(CHAR, bss + count, literal[count]); count = count + 1; }
-        count = count + 1;
+        for (; count < literal_size; count++) put_value(CHAR, bss + count, literal[count]);
+        count++;
         next();
     } else {
-        expect(S_BEGIN, "expected {");
-        while (more) {
-            initialise(type, bss + count * size_of(type));
-            count = count + 1; more = accept(S_COMMA) && token != S_FINISH;
-        }
+        for (expect(S_BEGIN, "expected {"); more; more = accept(S_COMMA) && token != S_FINISH)
+            initialise(type, bss + count++ * size_of(type));
         expect(S_FINISH, "expected }");
     }
     if (size && count > size) error("too many values");
@@ -969,16 +855,14 @@ int elements(int type, int size) {
 
 int variable(int n, int type) {
     int size = 1; int s;
-    need_simple(type);
-    s = declare(n, VARIABLE, type, bss);
+    need_simple(type); s = declare(n, VARIABLE, type, bss);
     if (accept(S_INDEX)) {
         symbol_kind[s] = ARRAY; size = 0;
         if (token != S_INDEX_END) {
             size = constant();
             if (size <= 0 || size > 16777216) error("bad array size");
         }
-        expect(S_INDEX_END, "expected ]");
-        size = elements(type, size);
+        expect(S_INDEX_END, "expected ]"); size = elements(type, size);
     } else if (accept(S_SET)) initialise(type, bss);
     bss = bss + (size_of(type) * size + 3 & -4);
     if (bss >= 1073741824) error("too much memory");
@@ -988,7 +872,8 @@ int variable(int n, int type) {
 // The parameters become local symbols; their number is the result.
 int parameters() {
     int count = 0; int base; int n;
-    while (!accept(S_CLOSE)) {
+    for (; !accept(S_CLOSE); count++) {
+        if (count == 8) error("too many parameters");
         if (count) expect(S_COMMA, "expected ,");
         base = base_type();
         if (base == VOID && count == 0 && accept(S_CLOSE)) return 0;
@@ -997,25 +882,23 @@ int parameters() {
         if (token == NAME) n = expect_name();
         if (n) base = declare(n, VARIABLE, base, 0);
         else base = add_symbol(0, VARIABLE, base, 0);
-        symbol_local[base] = 1; count = count + 1;
-        if (count > 8) error("too many parameters");
+        symbol_local[base] = 1;
     }
     return count;
 }
 
 int body(int s) {
-    int end; int frame; int i = 0;
-    while (i < symbol_count[s]) {
+    int end; int frame; int i;
+    for (i = 0; i < symbol_count[s]; i++) {
         if (symbol_name[scope + i] == 0) error("a parameter has no name");
-        symbol_value[scope + i] = 4 + 4 * (symbol_count[s] - i); i = i + 1;
+        symbol_value[scope + i] = 4 + 4 * (symbol_count[s] - i);
     }
     next();
     end = jump("e9", 0); symbol_value[s] = here;
     fill_list(symbol_calls[s], here);
     function = s; slots = 0; frame = emit_with("5589e581ec", 0) - 4;
     while (!accept(S_FINISH)) item();
-    emit("c9c3");
-    set(frame, 4 * slots);
+    emit("c9c3"); set(frame, 4 * slots);
     return land(end);
 }
 
@@ -1069,37 +952,33 @@ int compile(int path) {
 
 // Enter the signs of this table: each with its level and the code of its operation.
 int enter_signs(char *s) {
-    int i = 0; int c;
-    while (s[i]) {
+    int i; int c;
+    for (i = 0; s[i]; signs++) {
         c = s[i];
         if (first_sign[c] == 0) first_sign[c] = signs + 1;
         sign_text[signs] = (int)s + i;
-        while (s[i] != ' ') i = i + 1;
+        while (s[i] != ' ') i++;
         sign_size[signs] = (int)s + i - sign_text[signs];
         sign_level[signs] = digit_value(s[i + 1]) * 10 + digit_value(s[i + 2]);
         sign_code[signs] = (int)s + i + 4; i = i + 4;
-        while (s[i] != ' ') i = i + 1;
-        i = i + 1; signs = signs + 1;
+        while (s[i] != ' ') i++;
+        i++;
     }
     return signs;
 }
 
 // Enter keywords: they are the first names.
 int enter_words(char *s) {
-    int i = 0;
-    while (s[i]) { text[text_size] = s[i]; text_size = text_size + 1; i = i + 1; }
-    next();
-    while (token) next();
+    int i;
+    for (i = 0; s[i]; i++) text[text_size++] = s[i];
+    for (next(); token; next()) ;
     return names;
 }
 
 int start() {
-    int c = 0;
-    while (c < 26) {
-        class['A' + c] = class['a' + c] = 1;
-        if (c < 10) class['0' + c] = 2;
-        c = c + 1;
-    }
+    int c;
+    for (c = 'a'; c <= 'z'; c++) class[c] = class[c - 'a' + 'A'] = 1;
+    for (c = '0'; c <= '9'; c++) class[c] = 2;
     class['_'] = 1; signs = S_NE;
     // The code of a comparison is the second digit of setcc, for numbers and for pointers.
     enter_signs("!= 06 55 ! 00 - %= 20 - % 10 99f7f989d0 && 02 0f84 &= 20 - & 05 21c8 ( 00 - ) 00 - *= 20 - * 10 0fafc1 ");
@@ -1117,26 +996,22 @@ int start() {
 
 // Start-up code: call main with the two words of the stack and end with its result.
 int finish() {
-    int s = name_symbol[MAIN]; int i = 1;
+    int s = name_symbol[MAIN]; int i;
     if (s == 0 || symbol_kind[s] != FUNCTION || symbol_count[s] != 2) error("no function main with two parameters");
-    emit("8b04248d4c24045051");
-    emit_call(s);
-    emit("89c3b801000000cd80");
-    while (i < symbols) {
+    emit("8b04248d4c24045051"); emit_call(s); emit("89c3b801000000cd80");
+    for (i = 1; i < symbols; i++)
         if (symbol_calls[i] && symbol_value[i] == 0) error_at_name(symbol_name[i], " is not defined");
-        i = i + 1;
-    }
     if (here > IMAGE) error("the program is too large");
     set(68, here);
     return set(72, bss - BASE);
 }
 
 int main(int argc, int *argv) {
-    int i = 2; int file;
+    int i; int file;
     start();
     file_name = (int)"c0";
     if (argc < 3) error("usage: c0 OUTPUT SOURCE ...");
-    while (i < argc) { compile(argv[i]); i = i + 1; }
+    for (i = 2; i < argc; i++) compile(argv[i]);
     finish();
     file = syscall(8, argv[1], 493, 0);         // creat, permissions 755
     if (syscall(4, file, (int)out, here) == here) return 0;

@@ -221,7 +221,12 @@ def test_assembler_agrees(
         (b"void f() { }", "1: unexpected item"),
         (b"int for;", "1: unexpected item"),
         (b"int f() { for (;;) ; }", "1: unexpected item"),
-        (b"int f(int a) { a++; }", "1: unexpected item"),
+        (b"int f(int a) { a(1)++; }", "1: unexpected item"),
+        (b"int f(int a) { ++a; }", "1: unexpected item"),
+        (b"int f(int *a) { a++; }", "1: expected a variable"),
+        (b"int f(int *a) { a[1]++; }", "1: unexpected item"),
+        (b"int f(int a) { for (a = 1; a < 2;) ; }", "1: unexpected item"),
+        (b"int f(int a) { for (; a < 2, a; a++) ; }", "1: unexpected item"),
         (b"int f(int a) { return a--a; }", "1: unexpected item"),
         (b"int f(int a) { a += 1; }", "1: unexpected item"),
         (b"int f(int a) { return a ? 1 : 2; }", "1: unexpected item"),
@@ -270,12 +275,12 @@ int even(int n);
 int odd(int n) { if (n == 0) return 0; else return even(n - 1); }
 int even(int n) { if (n == 0) { return 1; } return odd(n - 1); }
 int sum(int *p, char *q, int n) { int t = 0; while (n > 0) { n = n - 1; t = t + p[n] * q[n]; } return t; }
-int put(char *s) { int n = 0; while (s[n]) n = n + 1; return syscall(4, 1, (int)s, n); }
+int put(char *s) { int n = 0; while (s[n]) n++; return syscall(4, 1, (int)s, n); }
 int main(int argc, int *argv) {
     char *p = "a\\tb\\n\\\\\\"'";
     int *q;
     int i;
-    { int i; i = 3; x = i; }
+    { int i; i = 0; for (x = 0; x < 6; x++) i = i + x++; for (; i > 3; i = i - 1) ; x = i; }
     q = words; words[3] = q[1] = 5; bytes[3] = 200; bytes[1] = 'c';
     i = (1 + 2 * 3 - 4 / 2 % 3 << 2 >> 1 | 8 & 12 ^ 3) == 15 && -x < 0 || !x >= ~x;
     put(p); put(argv[0]);
