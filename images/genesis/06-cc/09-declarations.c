@@ -177,9 +177,11 @@ struct type *parse_record(void)
     return type;
 }
 
+/* An enum's type is unsigned int, or int if it has a negative constant; its constants are int. */
 struct type *parse_enum(void)
 {
     struct name *tag, *name;
+    struct type *type;
     struct node *given;
     int value;
 
@@ -189,15 +191,17 @@ struct type *parse_enum(void)
         tag = token->token_name;
         advance();
         if (kind != '{') {
-            if (tag->name_tag && tag->name_tag->type_kind == TYPE_STRUCT)
+            if (!tag->name_tag)
+                fail_name("enum not defined: ", tag, "");
+            if (tag->name_tag->type_kind == TYPE_STRUCT)
                 fail_name("tag of another kind: ", tag, "");
-            return type_int;
+            return tag->name_tag;
         }
         if (tag_here(tag))
             fail_name("tag defined twice: ", tag, "");
-        bind_tag(tag, type_int);
     }
     expect('{', "'{'");
+    type = type_uint;
     value = 0;
     do {
         if (kind == '}')
@@ -212,11 +216,15 @@ struct type *parse_enum(void)
             if (given->node_high != value >> 31)
                 fail_name("value too large for an int: ", name, "");
         }
+        if (value < 0)
+            type = type_int;
         declare(name, SYMBOL_CONSTANT, type_int)->symbol_value = value;
         value++;
     } while (accept(','));
     expect('}', "'}' or ','");
-    return type_int;
+    if (tag)
+        bind_tag(tag, type);
+    return type;
 }
 
 /* Specifiers */

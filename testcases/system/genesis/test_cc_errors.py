@@ -62,6 +62,7 @@ REFUSED = {
     "struct s t;": "a.c: type not complete: t",
     "struct s { struct s inner; };": "a.c:1: the type of this member is not complete",
     "enum { A = 0x80000000 };": "a.c:1: value too large for an int: A",
+    "enum e f;": "a.c:1: enum not defined: e",
     "enum { A, A };": "a.c:1: declared twice in one scope: A",
     "void v;": "a.c:1: an object cannot be void: v",
     "int f()[3];": "a.c:1: ';' or ',' expected before '['",

@@ -52,28 +52,84 @@ def compiled(tcc: Path, source: Path, output: Path, name: str = "tcc/tcc.c") -> 
     return output.read_bytes()
 
 
-def next_generation(tcc: Path, source: Path, output: Path) -> Path:
-    """tcc made by tcc, with our library made by it too."""
+def next_generation(tcc: Path, source: Path, directory: Path) -> dict[str, bytes]:
+    """tcc made by tcc, with our library made by it too: object files by name, and "tcc" that they make."""
+    directory.mkdir()
     parts = [*sorted(toolchain.LIBC.glob("*.c")), source / "tcc/lib/libtcc1.c", source / "tcc/tcc.c"]
-    objects = [output.with_name(f"{output.name}-{part.stem}.o") for part in parts]
-    for part, made in zip(parts, objects, strict=True):
-        compiled(tcc, source, made, str(part))
+    objects = [directory / f"{part.stem}.o" for part in parts]
+    made = {
+        output.name: compiled(tcc, source, output, str(part))
+        for part, output in zip(parts, objects, strict=True)
+    }
+    output = directory / "tcc"
     subprocess.run([tcc, "-nostdlib", "-static", "-o", output, *objects], check=True, timeout=60)
+    return {**made, "tcc": output.read_bytes()}
+
+
+def tcc_by(compiler: str, source: Path, output: Path) -> Path:
+    """tcc for the host itself, made by another compiler with the host's library."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    subprocess.run([compiler, "-w", HEADERS[0], "-o", output, source / "tcc/tcc.c"], check=True)
     return output
 
 
-def test_it_emits_what_a_tcc_from_gcc_emits(tcc: Path, source: Path, tmp_path: Path) -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
-    other = tmp_path / "tcc-by-gcc"  # for the host itself, with the host's library
-    subprocess.run(["gcc", "-w", HEADERS[0], "-o", other, source / "tcc/tcc.c"], check=True)
-    expected = compiled(other, source, tmp_path / "theirs.o")
-    assert len(expected) > 300_000
-    assert compiled(tcc, source, tmp_path / "ours.o") == expected
-
-
 def test_it_compiles_itself_to_a_fixed_point(tcc: Path, source: Path, tmp_path: Path) -> None:
-    first = next_generation(tcc, source, tmp_path / "tcc-1")
-    second = next_generation(first, source, tmp_path / "tcc-2")
-    assert first.read_bytes() == second.read_bytes()
-    assert tcc.read_bytes() != first.read_bytes()
+    first = next_generation(tcc, source, tmp_path / "1")
+    assert next_generation(tmp_path / "1/tcc", source, tmp_path / "2") == first
+    assert tcc.read_bytes() != first["tcc"]
+    assert len(first["tcc.o"]) > 300_000
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "tcc"])
+def test_compilers_that_cc_has_nothing_to_do_with_end_in_the_same_bits(
+    compiler: str, tcc: Path, source: Path, tmp_path: Path
+) -> None:
+    other = tcc_by(compiler, source, tmp_path / "other")
+    assert next_generation(other, source, tmp_path / "1") == next_generation(tcc, source, tmp_path / "2")
+
+
+def test_a_compiler_that_adds_a_byte_is_found(tcc: Path, source: Path, tmp_path: Path) -> None:
+    trojan = tmp_path / "trojan"
+    shutil.copytree(source / "tcc", trojan / "tcc")
+    place = "    gfunc_prolog(sym);\n"
+    text = (trojan / "tcc/tccgen.c").read_text()
+    assert text.count(place) == 1
+    extra = f'{place}    if (!strcmp(funcname, "default_outputfile")) g(0x90);\n'
+    (trojan / "tcc/tccgen.c").write_text(text.replace(place, extra))
+    other = tcc_by("gcc", trojan, tmp_path / "other")
+    honest = next_generation(tcc, source, tmp_path / "1")
+    found = next_generation(other, source, tmp_path / "2")
+    assert [name for name, content in honest.items() if found[name] != content] == ["tcc.o", "tcc"]
+
+
+# They need arguments, or macros that only tcc and glibc's headers have.
+OTHER_RESULT = {"46_grep", "70_floating_point_literals", "86_memory-model", "112_backtrace"}
+
+
+def test_tests_of_tcc_pass_compiled_by_cc(cc: Path, source: Path, tmp_path: Path) -> None:
+    passed: list[str] = []
+    failed: list[str] = []
+    for path in sorted((source / "tcc/tests/tests2").glob("[0-9]*_*.c")):
+        program = tmp_path / path.stem
+        files = [path, *sorted(toolchain.LIBC.glob("*.c"))]
+        made = subprocess.run(
+            [cc, HEADERS[1], "-o", program, *files], stderr=subprocess.PIPE, check=False, timeout=60
+        )
+        if made.returncode == 1:
+            assert made.stderr.count(b"\n") == 1
+            continue  # much of it is GNU C, which cc refuses
+        arguments = [f"arg{number}" for number in range(1, 6)] if path.stem == "31_args" else []
+        done = subprocess.run(
+            [f"./{path.stem}", *arguments],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=60,
+        )
+        same = done.stdout.split() == path.with_suffix(".expect").read_bytes().split()
+        (passed if same else failed).append(path.stem)
+    assert set(failed) <= OTHER_RESULT
+    assert len(passed) >= 60

@@ -5,6 +5,9 @@ struct a { unsigned x : 3; int y : 5; unsigned z : 10; int w : 14; } static_a = 
 struct b { char c; unsigned f : 4; unsigned char d; unsigned g : 20, h : 20; };
 struct c { unsigned short s : 9; unsigned : 0; unsigned t : 1; unsigned : 3; unsigned u : 2; unsigned char v : 8; };
 union u { struct { unsigned low : 16, high : 16; }; unsigned all; };
+enum color { RED, GREEN, BLUE = 7 };
+enum sign { MINUS = -1, PLUS = 1 };
+struct e { enum color color : 3; enum sign sign : 2; };
 struct d { _Bool flag : 1; unsigned whole : 32; signed char n : 3; };
 static void dump(const void *at, int n) { const unsigned char *p = at; while (n--) printf("%02x", *p++); printf("\n"); }
 int main(void)
@@ -28,5 +31,6 @@ int main(void)
     printf("%x %x %x\n", u.low, u.high, u.all);
     printf("%d %d\n", a.x - 8 < 0, d.flag);
     printf("%d %d\n", d.n, (d.whole >> 31) + 1);
+    { struct e e = { BLUE, MINUS }; enum color c = RED; printf("%d %d %d\n", e.color, e.sign, c - 1 > 0); }
     return a.x;
 }
