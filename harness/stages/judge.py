@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.lines import STAMP
+from harness.core import last_words
 from harness.core.outcome import Outcome
 from harness.machine.protocol import EndCause
 from harness.stages.diagnosis import diagnose
+from harness.stages.error_lines import ERRORS_SHOWN, distance, last_errors, looks_like_error
 from harness.stages.verdict import Evidence, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from harness.console.lines import Line
     from harness.console.shell import Reply
@@ -29,6 +31,9 @@ _FIRMWARE = re.compile(
     r"\s*(?:SeaBIOS|Machine UUID|iPXE|Press |Booting |Loading|Decompressing|Parsing ELF|Performing|\.+$"
     r"|No relocation|(?:Physical|Virtual) KASLR|early console|Probing|(?:Welcome to )?GRUB|\w+LINUX|boot:)"
 )
+_PANIC = re.compile(rf"{last_words.PANIC}: (.*)")
+_RESTART = re.compile(last_words.RESTART)
+UNKNOWN = "no line is a failure that the plan knows"
 _EXCERPT = 20  # lines that are evidence, at most
 _UNFINISHED = 80  # characters of an unfinished line that are quoted
 
@@ -61,13 +66,25 @@ def passed(plan: Plan) -> Verdict:
     return Verdict(Outcome.PASS, plan.stages[-1].name, reason)
 
 
-def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch]) -> Verdict:
-    """A failure of the plan was seen; of several, the plan's first is the reason."""
-    first = min(seen, key=lambda trouble: plan.failures.index(trouble.failure))
-    others = [trouble for trouble in seen if trouble is not first]
+def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch], recent: Recent) -> Verdict | None:
+    """A failure of the plan was seen, or clues that explain an end; None where no clue explains it.
+
+    Of several, a lasting one is the reason, else a clue right before the failure, else the plan's first.
+    """
+    cries = [it.sighting.line.start for it in seen if not it.clue]
+    lines = recent.before(min(cries, default=recent.end))
+    known = {it.sighting.line.start for it in seen}
+    ranked = [(rank, it) for it in seen if (rank := _rank(it, lines, known)) is not None]
+    if not ranked:
+        return None
+    seen = [it for _, it in ranked]
+    _, first = min(ranked, key=lambda pair: (pair[0], plan.failures.index(pair[1].failure), _place(pair[1])))
+    others = [it for it in seen if it is not first]
     sightings = [sighting for it in (first, *others) for sighting in (*it.before, it.sighting)]
     # The context of several failures may be one line; a kernel message and what it interrupted begin alike.
-    lines = list(dict.fromkeys(sighting.line for sighting in sightings))[:_EXCERPT]
+    shown = list(dict.fromkeys(sighting.line for sighting in sightings))[: _EXCERPT - ERRORS_SHOWN]
+    starts = {line.start for line in shown}
+    shown += [line for line in last_errors(lines) if line.start not in starts]
     groups = {"count": str(sum(trouble.failure is first.failure for trouble in seen))}
     for sighting in (*first.before, first.sighting):
         groups |= sighting.groups
@@ -76,45 +93,60 @@ def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch]) -> Verdict:
         stage.name,
         _sentence(first.failure, groups),
         first.failure.hint,
-        _lines(sorted(lines, key=lambda line: line.start)),
+        _lines(sorted(shown, key=lambda line: line.start)),
     )
 
 
-def ended(stage: Stage, end: End, recent: Iterable[Line]) -> Verdict:
+def _rank(seen: FailureMatch, lines: Sequence[Line], known: Collection[int]) -> int | None:
+    if seen.failure.lasting:
+        return 0
+    start = seen.sighting.line.start
+    explains = seen.clue and start < lines[-1].end if lines else False
+    far = distance(start, lines, known) if explains else 1
+    return None if far is None else min(far, 1) + 1
+
+
+def _place(seen: FailureMatch) -> int:
+    """Sorts sightings of one failure: of clues, the nearest is the better guess."""
+    start = seen.sighting.line.start
+    return -start if seen.clue and not seen.failure.lasting else start
+
+
+def ended(stage: Stage, end: End, recent: Recent) -> Verdict:
     """The machine ended when it should not have, and said nothing that the plan knows."""
-    evidence = (*_lines(recent), Evidence("machine", f"{end.cause} {end.detail}".strip()))
+    lines = recent.with_errors()
+    evidence = (*_lines(lines), Evidence("machine", f"{end.cause} {end.detail}".strip()))
+    panic = next((said for line in reversed(lines) if (said := _PANIC.search(line.text))), None)
     match end.cause:
+        case EndCause.GUEST_RESET if panic:
+            outcome, reason = Outcome.PANIC, f"the kernel panicked: {panic[1]}"
+        case EndCause.GUEST_RESET if any(_RESTART.search(line.text) for line in lines):
+            outcome, reason = Outcome.FAIL, "the guest restarted itself too early"
+        case EndCause.GUEST_RESET if any(looks_like_error(line.text) for line in lines):
+            outcome, reason = Outcome.PANIC, f"the machine reset itself, and {UNKNOWN}"
         case EndCause.GUEST_RESET:
-            return Verdict(
-                Outcome.PANIC,
-                stage.name,
-                "the machine reset itself without a word (a triple fault, or a kernel that gave up silently)",
-                stage.hint or "the kernel that was to run is truncated or does not fit this processor",
-                evidence,
+            outcome = Outcome.PANIC
+            reason = (
+                "the machine reset itself without a word (a triple fault, or a kernel that gave up silently)"
             )
         case EndCause.GUEST_SHUTDOWN:
-            return Verdict(
-                Outcome.FAIL, stage.name, "the guest powered itself off too early", stage.hint, evidence
-            )
+            outcome, reason = Outcome.FAIL, "the guest powered itself off too early"
         case EndCause.GUEST_PANIC:
-            return Verdict(
-                Outcome.PANIC, stage.name, "the guest reported a panic to the machine", stage.hint, evidence
-            )
+            outcome, reason = Outcome.PANIC, "the guest reported a panic to the machine"
         case EndCause.EXITED | EndCause.GAVE_UP:
+            outcome, reason = Outcome.FAIL, f"the first process ended before the plan did ({end.detail})"
+        case _:
             return Verdict(
-                Outcome.FAIL,
+                Outcome.INFRA,
                 stage.name,
-                f"the first process ended before the plan did ({end.detail})",
-                stage.hint,
+                f"the machine ended although nobody asked it to ({end.detail or end.cause})",
+                "look for the out-of-memory killer or other reasons on the host, and run again",
                 evidence,
             )
-    return Verdict(
-        Outcome.INFRA,
-        stage.name,
-        f"the machine ended although nobody asked it to ({end.detail or end.cause})",
-        "look for the out-of-memory killer or other reasons on the host, and run again",
-        evidence,
-    )
+    hint = stage.hint
+    if end.cause == EndCause.GUEST_RESET:
+        hint = hint or "the kernel that was to run is truncated or does not fit this processor"
+    return Verdict(outcome, stage.name, reason, hint, evidence)
 
 
 def silent(
@@ -140,12 +172,12 @@ def silent(
         seen: Failures and clues.
         recent: What the console said.
     """
-    if seen:
-        return failed(plan, stage, seen)
+    if verdict := failed(plan, stage, seen, recent):
+        return verdict
     tail = recent.tail
     unfinished = tail.text.strip()
     doing, evidence = diagnose(machine, wait, asked=bool(unfinished))
-    lines = _lines((*recent.lines, tail))
+    lines = _lines((*recent.with_errors(), tail))
     evidence = (*lines, *evidence)
     # What came over the console as well tells nothing about silence on the console.
     rows = [item.text for item in evidence if item.what == "screen"]

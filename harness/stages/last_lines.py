@@ -1,4 +1,4 @@
-"""What a console said last: evidence for whatever became of the run."""
+"""The last lines of a console: evidence for how a run ended."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from harness.console.lines import MAX_LINE, LineCleaner
+from harness.stages.error_lines import last_errors
 
 if TYPE_CHECKING:
     from harness.console.lines import Block, Line
     from harness.console.recorder import Console
 
+REACH = 65536  # bytes; what came so far before a failure does not explain it
 _PLENTY = 8192  # bytes that hold enough lines for evidence, so that those before can be forgotten
 _CONTEXT = 8  # console lines kept as evidence when nothing else explains the end
 _SEARCHED = 1 << 20  # bytes of the console that are searched for what stands on the screen
@@ -38,6 +40,19 @@ class Recent:
     def lines(self) -> list[Line]:
         """The last lines."""
         return [line for block in self._blocks for line in block][-_CONTEXT:]
+
+    def with_errors(self) -> list[Line]:
+        """The last lines, and before them those that look like errors."""
+        last = self.lines
+        errors = last_errors(self.before(self.end))
+        return [line for line in errors if not last or line.start < last[0].start] + last
+
+    def before(self, end: int) -> list[Line]:
+        """The lines before a raw offset, as far back as they can explain something."""
+        start = max(0, end - REACH)
+        cleaner = LineCleaner(start)
+        block = cleaner.feed(self._console.read(start, REACH)[: end - start])
+        return [*block, *cleaner.flush()][start > 0 :]
 
     @property
     def tail(self) -> Line:

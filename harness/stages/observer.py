@@ -15,7 +15,7 @@ from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.clock import GuestClock
 from harness.stages.console_reader import BREATH, Hearing
 from harness.stages.judge import FailureMatch
-from harness.stages.stage_state import Current
+from harness.stages.stage_state import Current, Starts
 from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Observer:
         self._clock = GuestClock(machine)
         self._now = self._current(plan.stages[0], 0)
         self._markers: tuple[Marker, ...] = ()
+        self._starts = Starts()
         self._context: dict[str, MarkerMatch] = {}  # what the last line of each kind of context said, by key
 
     @property
@@ -109,6 +110,7 @@ class Observer:
             sighting = self._await(marker)
             self.facts |= sighting.groups
             offset = sighting.line.start
+            self._starts.is_repeated(sighting.line)
         if stage is not self._plan.stages[0]:
             self.leave(StageStatus.PASSED, offset)
         self._now = self._current(stage, offset)
@@ -244,6 +246,11 @@ class Observer:
         before = [self._context.get(f"context:{pattern}") for pattern in failure.context] if failure else []
         if None in before or not (failure or sighting.certain):
             return False
+        if failure and self._starts.is_one(sighting.line):
+            if now.last_words_until is not None:  # the failure before it said why the machine starts over
+                self._decide_failure()
+            if self._starts.is_repeated(sighting.line):
+                return True
         self._listener.event(events.Seen(key, sighting.line.text, sighting.line.start))
         times = now.sightings[key] + 1
         now.sightings[key] += sighting.certain
@@ -283,7 +290,7 @@ class Observer:
             now.heard, now.stirred = guest, max(now.stirred, guest)
             self._hearing.news, now.lively = False, True
         if now.last_words_until is not None and guest > now.last_words_until:
-            raise Decided(judge.failed(self._plan, now.stage, self._now.explanations(self._hearing.offset)))
+            self._decide_failure()
         if silence and guest - now.stirred > now.stage.silence * self._scale:
             if not self._gets_on():
                 verdict = self._diagnosed(Outcome.HANG, f"nothing was heard for {guest - now.heard:.0f} s")
@@ -326,11 +333,17 @@ class Observer:
         now, last = self._now, self._plan.stages[-1]
         expected = now.stage is last and (said or end.cause == self._plan.end)
         seen = self._now.explanations(self._hearing.offset)
-        if any(not trouble.clue for trouble in seen) or (seen and not expected):
-            raise Decided(judge.failed(self._plan, now.stage, seen))
+        if not expected or any(not trouble.clue for trouble in seen):
+            self._decide_failure()
         if expected:
             self._pass()
-        raise Decided(judge.ended(now.stage, end, self._hearing.recent.lines))
+        raise Decided(judge.ended(now.stage, end, self._hearing.recent))
+
+    def _decide_failure(self) -> None:
+        """Decide by what was seen of failures, if that explains anything."""
+        seen = self._now.explanations(self._hearing.offset)
+        if verdict := judge.failed(self._plan, self._now.stage, seen, self._hearing.recent):
+            raise Decided(verdict)
 
     def _pass(self) -> NoReturn:
         raise Decided(judge.passed(self._plan))

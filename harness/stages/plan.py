@@ -1,4 +1,4 @@
-"""The plan of a run: stages, the markers that move it on or end it, budgets and checks; data, not code.
+"""The plan of a run: stages, markers, budgets, checks and failures, as data.
 
 `docs/plans.md` describes every key.
 """
@@ -102,7 +102,8 @@ class Failure(toml.Table, frozen=True):
     """What a failure looks like.
 
     Failures stand in the order from the particular to the general: when several were seen, the first one in
-    the plan is the reason.
+    the plan is the reason. Clues that are far from the failure, and those behind which another error came, do
+    not count.
 
     Attributes:
         pattern: On a console line, or on a line of the text screen.
@@ -114,7 +115,10 @@ class Failure(toml.Table, frozen=True):
         times: How often it must be seen in a stage to count. Until then it is a note.
         prompt: Whether it is a prompt, which has no newline and after which nothing comes.
         clue: Whether it only explains a failure that follows, and is harmless by itself.
-        screen: Whether it is looked for on the text screen instead, when the console has fallen silent.
+        lasting: Whether it is a state of the machine, such as a disk that fails: it comes before all that is
+            none, and explains whatever fails later in the stage.
+        screen: Whether it is looked for on the text screen instead, when the console has fallen silent;
+            "too": on both.
         stages: In which stages it counts; in all of them if empty.
     """
 
@@ -126,7 +130,8 @@ class Failure(toml.Table, frozen=True):
     times: Annotated[int, msgspec.Meta(ge=1)] = 1
     prompt: bool = False
     clue: bool = False
-    screen: bool = False
+    lasting: bool = False
+    screen: bool | Literal["too"] = False
     stages: tuple[str, ...] = ()
 
     @property
@@ -207,7 +212,7 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(
             Marker(f"failure:{number}", re.compile(failure.pattern), prompt=failure.prompt)
             for number, failure in enumerate(self.failures)
-            if failure.screen == screen and (not failure.stages or stage.name in failure.stages)
+            if failure.screen in {screen, "too"} and (not failure.stages or stage.name in failure.stages)
             if not (failure.prompt and stage.asks)
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ class _PlanDocument(toml.Table, frozen=True):
 
 class _Included(toml.Table, frozen=True):
     summary: str = ""
+    include: tuple[str, ...] = ()
     stage: tuple[Stage, ...] = ()
     failure: tuple[Failure, ...] = ()
     needs: Needs = Needs()
@@ -89,9 +90,7 @@ def load_plan(path: Path) -> Plan:
     failures = list(document.failure)
     needs = [document.needs]
     _check_patterns(path, document.stage, document.failure)
-    for name in document.include:
-        included = path.with_name(f"{name}.toml")
-        more = toml.load(included, _Included)
+    for included, more in _included(path, document.include):
         _check_patterns(included, more.stage, more.failure)
         document = msgspec.structs.replace(document, stage=(*document.stage, *more.stage))
         failures += more.failure
@@ -112,6 +111,18 @@ def load_plan(path: Path) -> Plan:
         scale={str(kind): factor for kind, factor in document.scale.items()},
         native=document.native,
     )
+
+
+def _included(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Path, _Included]]:
+    """The files that a plan includes, each followed by those that it includes itself; each once."""
+    left, seen = list(names), set[str]()
+    while left:
+        name = left.pop(0)
+        if name not in seen:
+            seen.add(name)
+            file = path.with_name(f"{name}.toml")
+            yield file, (more := toml.load(file, _Included))
+            left = [*more.include, *left]
 
 
 def _document(path: Path) -> _PlanDocument:

@@ -27,8 +27,8 @@ _LINES = 1000  # so many of the first ones and of the last ones are looked at
 _WORD = r"\w+(?:[-.:,+/@#%]\w+)*"
 _TOKEN = re.compile(rf"({_WORD})|[^\s\w]", re.ASCII)
 _BANNER = re.compile(rf"(?:{LEVEL.pattern})?(?:\[ *0\.000000\](?:\[ *[CT]\d+\])? )?Linux version \d")
-_FIRMWARE = re.compile(r"SeaBIOS \(version|Booting from |BdsDxe: |UEFI firmware")
-_LITERAL = re.compile(r"\^((?:\\\W|[\w :'/,-]){4,})(?![?*+{\w])")
+_FIRMWARE = re.compile(r"SeaBIOS \(version|Booting from |BdsDxe: |UEFI |iPXE ")
+_LITERAL = re.compile(r"\^(?=\w*[ :'/,\\-])((?:\\\W|[\w :'/,-]){4,})(?![?*+{\w])")
 _ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9AB])"
 _GAP = rf"(?:[ \t]|{_ESCAPE})*"
 _LEAD = rf"(?:\xef\xbb\xbf)?(?:[ \t\r]|{_ESCAPE})*"
@@ -104,19 +104,20 @@ def find_prefix(
         Unclear: The kernel's banner stands behind something that no other lines share.
     """
     begins = [pattern for pattern in begins if pattern.pattern.startswith("^")]
-    literals = {words[1] for pattern in others if (words := _LITERAL.match(pattern))}
+    literals = dict.fromkeys(words[1] for pattern in others if (words := _LITERAL.match(pattern)))
     text = LineCleaner().feed(sample + b"\n").text.decode("utf-8", "replace")
     lines = [line for line in text.split("\n") if line.strip()]
     lines = lines if len(lines) < 2 * _LINES else lines[:_LINES] + lines[-_LINES:]
     known = [_BANNER, *map(unanchored, begins)]
-    if not any(map(_has_foreign_stamp, lines)):
-        known.append(STAMP)
-    prefixes = _before(known, lines) or _before([_FIRMWARE, *map(re.compile, sorted(literals))], lines)
-    plain = prefixes.count("")
-    if plain * 2 >= len(prefixes):
+    stamps = [] if any(map(_has_foreign_stamp, lines)) else [STAMP]  # which also interrupt lines
+    unsure = [_FIRMWARE, *map(re.compile, literals)]
+    prefixes = _before([*known, *stamps], lines) or _before(unsure, lines)
+    surest = _before(known, lines) or prefixes
+    if surest.count("") * 2 >= len(surest):
         return None
     found = _learned([prefix for prefix in prefixes if prefix], lines)
-    if found is None and not plain and (banner := next(filter(_BANNER.search, lines), None)):
+    banner = next(filter(_BANNER.search, lines), None)
+    if found is None and banner and "" not in prefixes + _before(unsure, lines):
         raise Unclear(banner)
     return found
 

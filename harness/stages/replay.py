@@ -12,29 +12,32 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.console.watcher import Watcher
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.machine.protocol import End, EndCause, Usage, end_told_by
+from harness.stages.judge import UNKNOWN
 from harness.stages.log_file import open_log
 from harness.stages.observer import Observer
 from harness.stages.prefixes import Unclear, find_prefix
-from harness.stages.verdict import Decided, RunResult, StageResult, StageStatus, Verdict
+from harness.stages.verdict import Decided, Evidence, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from harness.console.lines import Block
+    from harness.console.lines import Block, Line
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
-    from harness.stages.plan import Plan
+    from harness.stages.plan import Plan, Stage
     from harness.stages.prefixes import Prefix
 
 _LAST_WORDS = 4096  # bytes at the end of a log in which a kernel's last words may stand
 _HEAD = 1 << 18  # bytes from which the lines' prefix is learned
 _AROUND = 1 << 16  # and bytes on both sides of the first kernel's banner
 _LIMIT = 1 << 18
+_PADDING = re.compile(rb"[ \t]{2,}(?=\r*\n)")  # behind lines that were copied off a terminal
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ def _follow(plan: Plan, tape: _Tape) -> RunResult:
             observer.enter(stage)
         observer.await_end()
     except Decided as decided:
-        verdict = _as_a_log_tells(decided.verdict, plan, tape)
+        verdict = _as_a_log_tells(decided.verdict, plan, tape, observer.boundary.offset)
     passed = verdict.outcome == Outcome.PASS
     observer.leave(StageStatus.PASSED if passed else StageStatus.FAILED)
     reached = {stage.name for stage in observer.stages}
@@ -125,19 +128,54 @@ def _follow(plan: Plan, tape: _Tape) -> RunResult:
     return RunResult(verdict, (*observer.stages, *missing), facts=dict(observer.facts))
 
 
-def _as_a_log_tells(verdict: Verdict, plan: Plan, tape: _Tape) -> Verdict:
-    """Put what the end of a run would mean into what the end of a log means."""
+def _as_a_log_tells(verdict: Verdict, plan: Plan, tape: _Tape, start: int) -> Verdict:
+    """Put what the end of a run would mean into what the end of a log means.
+
+    Args:
+        verdict: That of a run whose machine ended with the log.
+        plan: What was expected.
+        tape: The log.
+        start: Where the verdict's stage begins.
+    """
     if verdict.outcome == Outcome.PASS:
         reason = "the log shows every stage that a log can show, and the right end"
         return msgspec.structs.replace(verdict, reason=reason)
-    if tape.cause is not None or verdict.outcome != Outcome.INFRA:
+    if not any(item.what == "machine" for item in verdict.evidence):
+        return verdict
+    evidence = tuple(item for item in verdict.evidence if item.what != "machine")
+    number = plan.stages.index(plan.stage(verdict.stage))
+    if later := _later(plan, plan.stages[number + 2 :], tape, start):
+        stage, line = later
+        reason = f"the line with which stage {plan.stages[number + 1].name} begins is missing in the log: "
+        return Verdict(
+            Outcome.HANG,
+            verdict.stage,
+            f"{reason}that of the later stage {stage.name} is there",
+            "lines of the log are missing or damaged, or it follows another plan",
+            (Evidence("console", line.text, line.start), *evidence),
+        )
+    if tape.cause is not None:
         return verdict
     if verdict.stage == plan.stages[-1].name:
         reason = "the log ends in the last stage that it can show, without the end of the machine"
     else:
-        reason = "the log ends in this stage, and nothing in it says why"
+        reason = f"the log ends in this stage, and {UNKNOWN}"
     hint = "look at its last lines: the guest hung, was stopped, or the log was cut off"
-    return Verdict(Outcome.HANG, verdict.stage, reason, hint, verdict.evidence)
+    return Verdict(Outcome.HANG, verdict.stage, reason, hint, evidence)
+
+
+def _later(plan: Plan, stages: Sequence[Stage], tape: _Tape, start: int) -> tuple[Stage, Line] | None:
+    """One of these stages that begins somewhere after the start, and the line with which it does."""
+    markers = {plan.begin_marker(stage): stage for stage in stages if not stage.prompt}
+    # The banner of a kernel may be that of an earlier one.
+    begins = {mark: it for mark, it in markers.items() if mark and not mark.pattern.match("Linux version 1")}
+    watcher = Watcher(start)
+    while begins and (data := tape.read(start)):
+        start += len(data)
+        watcher.feed(data)
+        for sighting in watcher.look(tuple(begins)):
+            return begins[sighting.marker], sighting.line
+    return None
 
 
 class _Nobody:
@@ -167,8 +205,11 @@ class _Tape:
         self._source = source.fileno()
         self._prefix = prefix
         self._seconds_at = seconds_at
+        self._is_padded = False
         self._played = 0  # offset up to which it was read
         self.size = os.fstat(self._source).st_size
+        head = self.read(0)
+        self._is_padded = len(_PADDING.findall(head)) * 2 > head.count(b"\n")
         self.cause = end_told_by(self.read(max(0, self.size - _LAST_WORDS)))
         self._played = 0
 
@@ -177,6 +218,8 @@ class _Tape:
         data = os.pread(self._source, max(limit, _LIMIT), offset)
         if self._prefix is not None:
             data = self._prefix.blank(data[: data.rfind(b"\n") + 1] or data)
+        if self._is_padded:
+            data = _PADDING.sub(lambda padding: bytes(len(padding[0])), data)
         self._played = offset + len(data)
         return data
 

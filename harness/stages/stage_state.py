@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.console.lines import STAMP
+from harness.stages.last_lines import REACH
+
 if TYPE_CHECKING:
+    from harness.console.lines import Line
     from harness.stages.judge import FailureMatch
     from harness.stages.plan import Stage
 
-_REACH = 65536  # bytes; a clue so far before a failure does not explain it
+_BANNER = re.compile(r"(?:\[ *0\.000000\](?:\[ *[CT]\d+\])? )?Linux version \d|SeaBIOS \(version ")
 _MOST = 200  # failures and clues that are kept: what fails may say so for ever
+
+
+class Starts:
+    """The lines with which kernels and firmware begin."""
+
+    def __init__(self) -> None:
+        self._last: Line | None = None
+
+    def is_one(self, line: Line) -> bool:
+        """Whether a kernel or firmware begins with this line."""
+        return _BANNER.match(line.text) is not None
+
+    def is_repeated(self, line: Line) -> bool:
+        """Take a line; whether it is the one before, printed by a second console on the same port."""
+        last, self._last = self._last, line
+        if last is None or last.end != line.start:
+            return False
+        text, other = (STAMP.sub("", it.text) for it in (last, line))
+        return text.startswith(other) or other.startswith(text)  # one console may cut it
 
 
 class Current(msgspec.Struct):
@@ -53,15 +77,16 @@ class Current(msgspec.Struct):
         self.until = max(self.until, min(self.limit, until))
 
     def keep(self, trouble: FailureMatch) -> None:
-        """Keep what was seen; of very many, the last clues and the first failures."""
+        """Keep what was seen; of very many, the last clues and the first of the others."""
         if len(self.troubles) >= _MOST:
-            clues = [it for it in self.troubles if it.clue]
-            cries = [it for it in self.troubles if not it.clue]
-            self.troubles = [*clues[-_MOST // 4 :], *cries[: _MOST // 4]]
+            passing = [it for it in self.troubles if it.clue and not it.failure.lasting]
+            staying = [it for it in self.troubles if not it.clue or it.failure.lasting]
+            self.troubles = [*staying[: _MOST // 4], *passing[-_MOST // 4 :]]
         self.troubles.append(trouble)
 
     def explanations(self, offset: int) -> list[FailureMatch]:
-        """Failures, and the clues that are near enough to the first of them, or to this offset."""
-        cries = (it.sighting.line.start for it in self.troubles if not it.clue)
-        nearest = next(cries, offset) - _REACH
-        return [it for it in self.troubles if not it.clue or it.sighting.line.start >= nearest]
+        """Failures, and the clues that last or are near enough to the first failure, or to this offset."""
+        near = min((it.sighting.line.start for it in self.troubles if not it.clue), default=offset) - REACH
+        return [
+            it for it in self.troubles if not it.clue or it.failure.lasting or it.sighting.line.start >= near
+        ]

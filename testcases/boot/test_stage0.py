@@ -29,9 +29,9 @@ LONG = f" +> ./x86/bin/kaem --verbose --strict --file ./x86/kaem.run {'and more 
 SUM = f"{'0123456789abcdef' * 4}  ./x86/artifact/a-name-so-long-that-it-wraps\n"
 
 
-def run(name: str, checkout: Path, place: Path, cache: Path, own: Path | None = None) -> Run:
-    recipe, expected = chosen(name, checkout, "x86", own, instrument=False)
-    request = RunRequest(runs=place / "runs", build=BuildOptions(cache=cache))
+def run(name: str, checkout: Path, place: Path, cache: Path, append: str = "") -> Run:
+    recipe, expected = chosen(name, checkout, "x86", None, instrument=False)
+    request = RunRequest(runs=place / "runs", build=BuildOptions(cache=cache), append=append)
     return execute(prepare(request, Quiet(), Payload(recipe=recipe, expected=expected)))
 
 
@@ -40,7 +40,9 @@ def document(done: Run) -> RunDocument:
 
 
 def test_the_seed_is_pid_1_of_a_guest(tmp_path: Path, harness_cache: Path) -> None:
-    done = run("stage0-posix", tree(tmp_path / "tree", seed()), tmp_path, harness_cache)
+    append = "console_msg_format=syslog"  # each message with its level
+    done = run("stage0-posix", tree(tmp_path / "tree", seed()), tmp_path, harness_cache, append)
+    assert b"<5>[    0.000000] Linux version" in (done.directory / "console.raw").read_bytes()
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert [stage.name for stage in done.result.stages] == ["kernel", "seed", "full", "answers"]
     assert not document(done).not_applicable

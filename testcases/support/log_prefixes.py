@@ -52,6 +52,11 @@ PREFIXES: dict[str, Callable[[int, str], str]] = {
     "glog": lambda n, line: f"{_level(n)[0]}1130 {_clock(n)}.9 {n:7} init_comm.go:{n}] [console] {line}",
     "logging": lambda n, line: f"2026-11-30 {_clock(n)},{n % 1000:03} {_level(n):<8} console:{n}: {line}",
     "Avocado": lambda n, line: f"2020-01-01 {_clock(n)},123 __init__         L{n:04} DEBUG| {line}",
+    "op-test": lambda n, line: (
+        f"2021-06-27 {_clock(n)},{n % 1000:03}:op-test.common.OpTestHMC:write:DEBUG:{line}"
+    ),
+    "hypervisor": lambda _, line: f"[guest0/uart0] {line}",
+    "Go test": lambda n, line: f"    qemu.go:{n}: {_clock(n)} serial: {line}",
     "level": lambda n, line: f"{_level(n)}: {line}",
     "level in brackets": lambda n, line: f"[{_level(n)}] {line}",
     "syslog": lambda n, line: f"Nov 30 {_clock(n)} host qemu[{n % 9 + 1234}]: {line}",

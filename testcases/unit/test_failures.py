@@ -117,7 +117,7 @@ def test_failure_has_its_own_verdict(row: str) -> None:
     assert expected["reason"] in verdict.reason
     assert (verdict.outcome, verdict.stage) == (expected["outcome"], expected["stage"])
     assert verdict.hint
-    assert "nothing" not in verdict.reason.removesuffix("nothing in it says why")
+    assert "nothing" not in verdict.reason
     found = [item for item in verdict.evidence if item.what == "console"]
     shown = [re.split(rb"\r+\n", log[item.offset :])[0].decode() for item in found]
     for item, line in zip(found, shown, strict=True):

@@ -102,3 +102,13 @@ def test_plans_are_found_by_name_and_path() -> None:
         find_plan("linux")  # failures that plans include, no plan
     assert raised.value.message == "there is no plan 'linux'"
     assert "relay" in raised.value.hint
+
+
+def test_missing_line_of_a_stage_is_named_instead_of_the_end() -> None:
+    begin = GOOD.index(BEGINS["kexec"])
+    damaged = GOOD[:begin] + GOOD[GOOD.index(b"\n", begin) + 1 :]
+    for log in (damaged + OFF, damaged):
+        verdict = judged(log.replace(b"Linux version 5.10", b"Linux wersion 5.10")).result.verdict
+        assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "sysa")
+        assert "the line with which stage kexec begins is missing in the log" in verdict.reason
+        assert verdict.evidence[0].text.startswith("relay: sysb: switching into sysc")

@@ -248,7 +248,7 @@ def test_relay_has_the_stages_of_the_design() -> None:
 
 
 def test_no_relay_failure_is_hidden_behind_an_equal_pattern() -> None:
-    patterns = [failure.pattern for failure in RELAY.failures]
+    patterns = [(failure.pattern, failure.context) for failure in RELAY.failures]
     assert len(set(patterns)) == len(patterns)
     assert all(failure.hint and failure.reason for failure in RELAY.failures)
 

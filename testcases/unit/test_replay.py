@@ -56,6 +56,7 @@ KERNEL_MESSAGES = (
     b"[%12.6f] random: crng init done\r\n",
     b"[%12.6f][    T1] clocksource: Switched to clocksource tsc\r\n",
 )
+_FROM_KERNEL = re.compile(rb"^<\d+>|\[ *\d+\.\d{6}\]")
 STAMP = re.compile(rb"(?m)^\[ *(\d+\.\d{6})\]")
 BEGUN = {
     "sysa": "",
@@ -126,7 +127,7 @@ def interrupted(log: bytes, seed: int, count: int) -> bytes:
     places = [
         place
         for match in re.finditer(rb"[^\n]+\n?", log)
-        for place in (range(match.start(), match.end()) if b"[ " not in match[0] else [match.start()])
+        for place in ([match.start()] if _FROM_KERNEL.search(match[0]) else range(match.start(), match.end()))
     ]
     pieces, done, seconds = list[bytes](), 0, 0.0
     for place in sorted(random.choices(places, k=count)):
