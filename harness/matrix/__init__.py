@@ -1,1 +1,1 @@
-"""Many runs as one: recipes under kernels on machines, planned, carried out, and remembered."""
+"""Many runs as one: recipes, kernels and machines combined."""

@@ -1,4 +1,4 @@
-"""What waits for a worker: the most expensive first, whatever fits.
+"""Chooses which waiting cell begins next.
 
 Longest processing time first (R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969) is never
 worse than 4/3 of the best possible, and hardly worse at all where there are many more tasks than workers.

@@ -1,4 +1,4 @@
-"""A matrix file becomes cells: every combination, less what is excluded, with what is known about each."""
+"""Expands a matrix file into cells."""
 
 from __future__ import annotations
 

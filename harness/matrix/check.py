@@ -1,4 +1,4 @@
-"""What the types of a matrix file cannot say: which keys make sense together."""
+"""Checks which keys of a matrix file make sense together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkouts of bootstraps in a matrix: what a cell that runs one needs, found out without preparing it."""
+"""Looks at the checkouts of bootstraps that a matrix runs."""
 
 from __future__ import annotations
 

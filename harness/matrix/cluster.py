@@ -1,4 +1,6 @@
-"""Cells on the workers of a Dask cluster: each is a task that owns a `harness run`, and ends it if cancelled.
+"""Runs cells as tasks of a Dask cluster.
+
+A task owns its `harness run`, and ends it when it is cancelled.
 
 The directory of records has to be the same on all hosts, by the same path; it is how records and what runs
 say come back. The cache may be shared or each host's own: its entries are named by content, and what one
@@ -222,7 +224,7 @@ def needs(cell: Cell) -> dict[str, float]:
 
 
 def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) -> Result | Lacking:
-    """On a worker: do a cell's run, and stop it when nobody wants it any more.
+    """On a worker: do a cell's run, and stop it when it is cancelled.
 
     Args:
         job: The cell.
@@ -247,7 +249,7 @@ def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) 
         while not local.ends(process, _LOOK):
             task = worker.state.tasks.get(key)
             if task is None or task.state not in {"executing", "long-running"}:
-                return Result(Outcome.INTERRUPTED, "the task was cancelled")  # nobody will read it
+                return Result(Outcome.INTERRUPTED, "the task was cancelled")
     finally:
         local.stop(process)
     return child.result()

@@ -1,4 +1,7 @@
-"""Works a queue off: the most expensive first, INFRA twice, and nothing is forgotten when it is killed."""
+"""Works off the queue of a matrix.
+
+The most expensive cell begins first, INFRA is tried twice, and a controller that is killed loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _WORST = (
 
 
 class Workers(Protocol):
-    """Whoever does the runs."""
+    """Where runs are done."""
 
     @property
     def free(self) -> int | None:
@@ -50,7 +53,7 @@ class Workers(Protocol):
 
 
 class Audience(Protocol):
-    """Whoever wants to know."""
+    """Told of what happens."""
 
     def began(self, job: Job) -> None:
         """A cell's run began."""
@@ -89,7 +92,7 @@ def carry_out(
     for job in jobs:
         if job.state == "waiting":
             try:
-                possible = _task(job, workers)  # nothing is built for what nobody can run
+                possible = _task(job, workers)  # nothing is built for what no worker can run
                 ready(job)
                 backlog.add(possible)
             except HarnessError as error:
@@ -108,7 +111,7 @@ def carry_out(
             audience.ended(settled, result, again=again)
             if again:
                 try:
-                    backlog.add(_task(settled, workers))  # whoever had what it needs may be gone
+                    backlog.add(_task(settled, workers))  # the worker that had what it needs may be gone
                 except HarnessError as error:
                     _give_up(queue, settled, error, audience)
         audience.moment()

@@ -1,4 +1,4 @@
-"""What a person sees of a matrix: a line per cell that runs, a line per cell that has ended, a table."""
+"""Shows a matrix in the terminal: cells that run, cells that ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Going(Protocol):
 
 
 class Watched(Protocol):
-    """Whoever does the runs."""
+    """Where runs are done."""
 
     @property
     def running(self) -> Sequence[Going]:

@@ -1,4 +1,7 @@
-"""A matrix as it stands in its file, such as `ci/nightly.toml`; `docs/matrix.md` describes every key."""
+"""Types of a matrix file, such as `ci/nightly.toml`.
+
+`docs/matrix.md` describes every key.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells on this host: each is a `harness run` in a process of its own, so none can take others along."""
+"""Runs cells on this host, each a `harness run` process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where runs are done."""
 
     runs: Path  # directory of the records
-    cache: Path | None  # the cache directory; None for that of whoever does the run
+    cache: Path | None  # the cache directory; None for that of the host that does the run
     logs: Path  # directory for what the processes say
 
 

@@ -1,4 +1,4 @@
-"""The queue of a matrix, in SQLite: what waits, what is running, and what came of it.
+"""The queue of a matrix, in SQLite.
 
 It outlives the process that works it off: `--resume` finds there which cells were running.
 """

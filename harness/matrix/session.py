@@ -1,4 +1,4 @@
-"""A matrix from its file to its end: build once what it needs, work its queue off, or go on with it."""
+"""Runs a matrix, or goes on with one."""
 
 from __future__ import annotations
 

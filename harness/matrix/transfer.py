@@ -1,4 +1,4 @@
-"""What cells boot, on its way to workers with stores of their own: through the scheduler, piece by piece.
+"""Sends what cells boot to workers with stores of their own.
 
 A task that lacks something says so and ends; the controller sends it to the task's worker, and submits the
 task again. So nothing is kept in the memory of the cluster, and a worker that came late is no special case.

@@ -1,4 +1,4 @@
-"""A recorded console read back, line by line with times, also while it grows."""
+"""Reads a recorded console line by line, with times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run produced, found where no shell of the payload lists it: in its root, or on its console."""
+"""Finds what a run produced, in its root or on its console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What earlier runs tell: how long stages take, which cells are flaky, since when they are bad."""
+"""What earlier runs tell: durations, flakes, first bad runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ENOUGH = 5  # the newest runs that count: machines and loads change
 _SHOWN = 16  # durations of a cell, the newest
 _BARS = "▁▂▃▄▅▆▇█"
 
-# Somebody's decision to stop, wrong input, and what a person typed say nothing about a cell.
+# A user's decision to stop, wrong input, and what a person typed say nothing about a cell.
 _JUDGED = f"NOT taken_over AND outcome NOT IN ('', '{Outcome.INTERRUPTED}', '{Outcome.CONFIG}')"
 
 

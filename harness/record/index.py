@@ -1,8 +1,9 @@
-"""The index of run records: what history asks for, in SQLite. The records in `runs/` stay the truth.
+"""The index of run records, in SQLite.
 
-It lies in `runs/.index/history.db`, in a directory of its own, so that the time stamp of `runs/` changes with
-the records only. A run is written there when it has ended; whoever asks first takes in what is missing. What
-cannot be written costs time and no records: without a disk to write to the index is made in memory.
+The records in `runs/` stay the truth. The index lies in `runs/.index/history.db`, in a directory of its
+own, so that the time stamp of `runs/` changes with the records only. A run is written there when it has
+ended; the next query takes in what is missing. What cannot be written costs time and no records: without a
+disk to write to the index is made in memory.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PLACE = Path(".index", "history.db")
 
 _VERSION = 2
 _PATIENCE = 10.0  # seconds to wait for another writer
-_BATCH = 500  # records per transaction, so that nobody waits long
+_BATCH = 500  # records per transaction, so that others do not wait long
 _RECENT = 5  # seconds; time stamps are coarse, so what changed so recently is looked at again
 
 _SCHEMA = """

@@ -1,4 +1,4 @@
-"""Follows the payload's packages while a run goes on, and says at its end whether all were built."""
+"""Follows the payload's packages while a run goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that runs produced, by hash, side by side and beside what they should be."""
+"""Compares the files that runs produced, by hash."""
 
 from __future__ import annotations
 

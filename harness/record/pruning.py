@@ -1,4 +1,4 @@
-"""Makes room: which records go first when all of them take more than they may."""
+"""Removes records that take more space than they may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads run records back: of runs that have ended, that go on, and whose harness was killed."""
+"""Reads run records, finished or not."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Reading(msgspec.Struct, frozen=True):
         )
 
     def ending(self) -> str:
-        """How the run ended, in a sentence; that of a killed one is known by nobody else."""
+        """How the run ended, in a sentence; a killed one has no verdict that says it."""
         if self.document.verdict is not None:
             verdict = self.document.verdict
             return f"{verdict.outcome} in stage {verdict.stage}: {verdict.reason}"

@@ -1,4 +1,4 @@
-"""The run record: the directory that a run leaves behind, readable at any moment of the run.
+"""Writes the record of a run while it goes on.
 
 `docs/records.md` describes the files.
 """
@@ -196,7 +196,7 @@ class RunRecord:
         self._room = Room(self.directory)
         self._recorder: Recorder | None = None
         self.stage = "start"  # the stage that the run is in
-        self._changing = RLock()  # somebody at the keyboard is heard in a thread of its own
+        self._changing = RLock()  # a user at the keyboard is heard in a thread of its own
         self.document = RunDocument(
             id=run,
             harness=harness.__version__,
@@ -244,7 +244,7 @@ class RunRecord:
         )
 
     def finish(self, result: RunResult, **changes: Any) -> None:
-        """Write how the run ended, also on a full disk; nobody else writes to the record any more."""
+        """Write how the run ended, also on a full disk; it is the last that is written to the record."""
         self._room.give()
         self.decide(result, **changes)
         self.update(ended=_timestamp(datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""Room on the disk for the end of a run: a disk that fills up stops the run, and its record says so."""
+"""Reserves disk space so that a record can be finished."""
 
 from __future__ import annotations
 
