@@ -85,10 +85,7 @@ void put_label(int label)
     label_places[label] = text_section->buffer_used;
 }
 
-enum {
-    JUMP = 0xe9, JUMP_EQUAL = 0x0f84, JUMP_NOT_EQUAL = 0x0f85, JUMP_LESS = 0x0f8c, JUMP_BELOW = 0x0f82,
-    JUMP_GREATER = 0x0f8f, JUMP_ABOVE = 0x0f87
-};
+enum { JUMP = 0xe9, JUMP_EQUAL = 0x0f84, JUMP_NOT_EQUAL = 0x0f85, JUMP_LESS = 0x0f8c };
 
 void emit_jump(int code, int label)
 {
@@ -110,25 +107,29 @@ void settle_jumps(void)
 }
 
 /* Instructions with an operand in memory. `code` is the opcode with the ModRM byte for [disp32] as its last byte, whose
-   register field is kept. The operand is given by an address node: a local, a global, or what eax holds plus an offset. */
+   register field is kept. The operand is given by an address node: a local, a global, in_ecx for what ecx points to, or
+   any other for what eax points to, plus an offset. */
 
-/* For an address that needs code: computes it into eax. What is left to add is the result. */
-int gen_address(struct node *address);
+struct node *in_ecx;
 
 void emit_operand(int code, struct node *address, int offset)
 {
+    int base;
+
+    base = (code & ~7) | (address == in_ecx);
     if (address->node_kind == NODE_LOCAL)
         emit_word(code | 0x80, address->node_low + offset);
     else if (address->node_kind == NODE_GLOBAL)
         emit_symbol(code, address->node_symbol, address->node_low + offset, REFERENCE_ABSOLUTE);
     else if (offset)
-        emit_word((code & ~7) | 0x80, offset);
+        emit_word(base | 0x80, offset);
     else
-        emit(code & ~7);
+        emit(base);
 }
 
 void gen(struct node *node);
 
+/* For an address that needs code: computes it into eax. What is left to add is the result. */
 int gen_address(struct node *address)
 {
     if (is_address(address))
@@ -170,58 +171,38 @@ void emit_load(struct type *type, struct node *address, int offset)
     }
 }
 
-/* Stores a scalar value. Where the address is in a register, that is ecx. A floating value stays in st(0). */
+/* Stores a scalar value. Where the address is in a register, that is ecx. A floating value stays in st(0), rounded. */
 void emit_store(struct type *type, struct node *address)
 {
-    int at_ecx;
-
-    at_ecx = !is_address(address);
+    if (!is_address(address))
+        address = in_ecx;
     switch (type->type_kind) {
     case TYPE_BOOL:
     case TYPE_CHAR:
-        if (at_ecx) emit(0x8801);                   /* mov [ecx], al */
-        else emit_operand(0x8805, address, 0);
+        emit_operand(0x8805, address, 0);           /* mov [], al */
         break;
     case TYPE_SHORT:
         emit(0x66);
-        if (at_ecx) emit(0x8901);                   /* mov [ecx], ax */
-        else emit_operand(0x8905, address, 0);
+        emit_operand(0x8905, address, 0);           /* mov [], ax */
         break;
     case TYPE_LLONG:
-        if (at_ecx) {
-            emit(0x8901);
-            emit(0x895104);                         /* mov [ecx+4], edx */
-        } else {
-            emit_operand(0x8905, address, 0);
-            emit_operand(0x8915, address, 4);
-        }
+        emit_operand(0x8905, address, 0);           /* mov [], eax */
+        emit_operand(0x8915, address, 4);           /* mov [+4], edx */
         break;
     case TYPE_FLOAT:
-        if (at_ecx) {
-            emit(0xd919);                           /* fstp dword [ecx] */
-            emit(0xd901);                           /* fld dword [ecx] */
-        } else {
-            emit_operand(0xd91d, address, 0);
-            emit_operand(0xd905, address, 0);
-        }
+        emit_operand(0xd91d, address, 0);           /* fstp dword [] */
+        emit_operand(0xd905, address, 0);           /* fld dword [] */
         break;
     case TYPE_DOUBLE:
-        if (at_ecx) {
-            emit(0xdd19);
-            emit(0xdd01);
-        } else {
-            emit_operand(0xdd1d, address, 0);
-            emit_operand(0xdd05, address, 0);
-        }
+        emit_operand(0xdd1d, address, 0);           /* fstp qword [] */
+        emit_operand(0xdd05, address, 0);           /* fld qword [] */
         break;
     case TYPE_LDOUBLE:
         emit(0xd9c0);                               /* fld st(0) */
-        if (at_ecx) emit(0xdb39);                   /* fstp tbyte [ecx] */
-        else emit_operand(0xdb3d, address, 0);
+        emit_operand(0xdb3d, address, 0);           /* fstp tbyte [] */
         break;
     default:
-        if (at_ecx) emit(0x8901);
-        else emit_operand(0x8905, address, 0);
+        emit_operand(0x8905, address, 0);
     }
 }
 
@@ -342,6 +323,13 @@ void gen_operands64(struct node *node)
     gen(node->node_left);
 }
 
+/* An operation on eax with [esp], and one on edx with [esp+4] */
+void emit_pair(int low, int high)
+{
+    emit(low << 16 | 0x0424);
+    emit(high << 24 | 0x542404);
+}
+
 void gen_shift64(struct node *node)
 {
     int is_left;
@@ -385,26 +373,11 @@ void gen_operation64(struct node *node)
     }
     gen_operands64(node);
     switch (node->node_kind) {
-    case NODE_ADD:
-        emit(0x030424);                             /* add eax, [esp] */
-        emit(0x13542404);                           /* adc edx, [esp+4] */
-        break;
-    case NODE_SUBTRACT:
-        emit(0x2b0424);                             /* sub eax, [esp] */
-        emit(0x1b542404);                           /* sbb edx, [esp+4] */
-        break;
-    case NODE_AND:
-        emit(0x230424);
-        emit(0x23542404);
-        break;
-    case NODE_OR:
-        emit(0x0b0424);
-        emit(0x0b542404);
-        break;
-    case NODE_XOR:
-        emit(0x330424);
-        emit(0x33542404);
-        break;
+    case NODE_ADD: emit_pair(0x03, 0x13); break;
+    case NODE_SUBTRACT: emit_pair(0x2b, 0x1b); break;
+    case NODE_AND: emit_pair(0x23, 0x23); break;
+    case NODE_OR: emit_pair(0x0b, 0x0b); break;
+    case NODE_XOR: emit_pair(0x33, 0x33); break;
     case NODE_MULTIPLY:
         emit(0x0faf1424);                           /* imul edx, [esp] */
         emit(0x8b4c2404);                           /* mov ecx, [esp+4] */
@@ -490,12 +463,10 @@ int gen_comparison64(struct node *node)
     push_value(right->node_type);
     gen(left);
     if (kind == NODE_EQUAL || kind == NODE_NOT_EQUAL) {
-        emit(0x330424);                             /* xor eax, [esp] */
-        emit(0x33542404);                           /* xor edx, [esp+4] */
+        emit_pair(0x33, 0x33);                      /* xor */
         emit(0x09d0);                               /* or eax, edx */
     } else {
-        emit(0x3b0424);                             /* cmp eax, [esp] */
-        emit(0x1b542404);                           /* sbb edx, [esp+4] */
+        emit_pair(0x3b, 0x1b);                      /* cmp, sbb */
     }
     emit(0x8d642408);                               /* lea esp, [esp+8]: add would change the flags */
     return left->node_type->type_unsigned ? unsigned_condition(kind) : signed_condition(kind);
@@ -714,7 +685,7 @@ void gen_assign_field(struct node *node)
     emit_load(type, int_constant(0), 0);            /* from [eax] */
     emit_word(0x25, ~(mask << member->member_shift));         /* and eax, n */
     emit(0x09d0);                                   /* or eax, edx */
-    emit_store(type, int_constant(0));              /* to [ecx] */
+    emit_store(type, in_ecx);
     emit(0x58);                                     /* pop eax */
     shift = 32 - member->member_bits;
     emit(0xc1e000 | shift);                         /* shl eax, n */

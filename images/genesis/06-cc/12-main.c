@@ -118,6 +118,7 @@ int main(int argc, char **argv)
     constants_section = new_buffer();
     data_section = new_buffer();
     predefined = new_buffer();
+    in_ecx = new_node(NODE_CONSTANT, 0, 0, 0);
     barrier = new_token(TOKEN_BARRIER, "", 0);
     predefine("__STDC__");
     predefine("__i386__");
