@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,13 +73,11 @@ def test_the_roms_parts_do_not_overlap_and_name_each_other() -> None:
 def test_a_guest_that_hangs_is_given_up_with_a_reason(
     fake_qemu: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_qemu("exec sleep 60")
+    fake_qemu("exec sleep 10000")
     monkeypatch.setattr(accelerator, "_PROBE_LIMIT", 0.2)
-    began = time.monotonic()
     found = probe(Accelerator.TCG)
     assert not found.works
     assert "did not come back within" in found.reason
-    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
 try:
     with Recorder(SocketTransport(guest), directory / "raw", directory / "index", typed=record) as recorder:
-        recorder.read(0, timeout=10)
+        recorder.read(0, timeout=100)
         taken = lambda at: print("taken", at, file=typed)
         keyboard = Keyboard(recorder, takeover=phase == "TAKEOVER", taken=taken)
         keyboard.turn(Phase["WATCHED" if phase == "TAKEOVER" else phase])
@@ -68,7 +68,7 @@ def terminal(
         user = PtyTransport(command)
         with Recorder(user, tmp_path / "shown", tmp_path / "shown.index") as screen:
             guest, _ = server.accept()
-            guest.settimeout(10)
+            guest.settimeout(100)
             with guest:
                 guest.sendall(before)
                 yield screen, guest, user
@@ -77,7 +77,7 @@ def terminal(
 def wait_for(screen: Recorder, text: bytes) -> bytes:
     shown = b""
     while text not in shown:
-        more = screen.read(len(shown), timeout=10)
+        more = screen.read(len(shown), timeout=100)
         assert more, shown
         shown += more
     return shown
@@ -85,6 +85,14 @@ def wait_for(screen: Recorder, text: bytes) -> bytes:
 
 def is_raw(user: PtyTransport) -> bool:
     return not termios.tcgetattr(user.fileno())[3] & (termios.ICANON | termios.ISIG | termios.ECHO)
+
+
+def put_back(user: PtyTransport) -> None:
+    """Wait until the terminal is as it was: the harness says that it is stopped before that."""
+    until = time.monotonic() + 100
+    while is_raw(user):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def typed(tmp_path: Path) -> list[str]:
@@ -167,10 +175,7 @@ def test_interrupt_key_stops_the_harness_where_keys_go_nowhere(tmp_path: Path) -
         wait_for(screen, b"login: ")
         screen.write(b"\x03")
         wait_for(screen, b"stopped")
-        until = time.monotonic() + 10  # it says so before it has put the terminal back
-        while is_raw(user) and time.monotonic() < until:
-            time.sleep(0.01)
-        assert not is_raw(user)
+        put_back(user)
 
 
 def test_who_takes_over_is_told_of_and_where(tmp_path: Path) -> None:
@@ -211,7 +216,7 @@ def test_terminal_is_restored_when_the_harness_is_stopped(tmp_path: Path, number
         assert is_raw(user)
         user.kill(number)
         assert b"\x1b[?25h" in wait_for(screen, b"stopped")
-        assert not is_raw(user)
+        put_back(user)
 
 
 def test_what_was_typed_too_late_is_not_for_the_users_shell(tmp_path: Path) -> None:

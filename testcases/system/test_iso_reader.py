@@ -210,7 +210,7 @@ def test_what_is_no_iso_image_is_said(tmp_path: Path, read: Callable[[Path], obj
 
 def _complaints(path: Path) -> list[str]:
     """Read all that there is; damage may be an error for people, and nothing else."""
-    began = time.monotonic()
+    began = time.process_time()
     found = []
     try:
         for each in members(path):
@@ -221,7 +221,7 @@ def _complaints(path: Path) -> list[str]:
         found += problems(path)
     except ConfigError as error:
         found.append(error.message)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     return found
 
 

@@ -67,7 +67,7 @@ class Trial:
         return (self.place / "log").read_text().splitlines() if (self.place / "log").exists() else []
 
     def wait_for(self, what: Callable[[], bool]) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 300
         while not what():
             assert time.monotonic() < until, self.log()
             time.sleep(0.02)

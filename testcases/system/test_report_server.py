@@ -43,7 +43,7 @@ def port(runs: Path) -> Iterator[int]:
 
 
 def ask(port: int, path: str, method: str = "GET", host: str = "localhost") -> tuple[int, str, str | None]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
     connection.request(method, path, headers={"Host": host})
     answer = connection.getresponse()
     text = answer.read().decode()

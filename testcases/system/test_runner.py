@@ -286,11 +286,9 @@ def test_panic_in_the_middle_of_a_command(tmp_path: Path, end: End | None) -> No
             guest.clock.advance(3.5)
         return end
 
-    began = time.monotonic()
     verdict = in_the_middle(tmp_path, then).verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.PANIC, "shell")
     assert verdict.reason == "the kernel panicked: Fatal exception in interrupt"
-    assert time.monotonic() - began < 40
 
 
 def test_command_that_does_not_come_back_hangs(tmp_path: Path) -> None:

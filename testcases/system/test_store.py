@@ -66,7 +66,7 @@ def test_a_builder_that_is_killed_leaves_no_entry_and_the_next_one_builds(tmp_pa
         with ThreadPoolExecutor(1) as pool:  # somebody waits for the entry while its builder dies
             waiting = pool.submit(Store(tmp_path).get, "thing", INPUTS, build)
             builder.send_signal(signal.SIGKILL)
-            entry = waiting.result(timeout=20)
+            entry = waiting.result(timeout=200)
     assert sorted(path.name for path in entry.iterdir()) == ["content", "inputs.json", "seal.json"]
     assert len(files_below(tmp_path)) == 3, "what the killed one left is gone"
 
@@ -166,7 +166,7 @@ with Store(Path({str(tmp_path)!r})).lock("it"):
                 taken.result(timeout=0.3)
             holder.kill()
             holder.wait()
-            assert taken.result(timeout=10)
+            assert taken.result(timeout=200)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_nobody_is_given_an_entry_while_it_is_taken_away(
     def ask_meanwhile(directory: Path) -> set[str]:
         asked.append(pool.submit(store.has, "deb", {"package": "old"}))
         if len(asked) == 1:  # the first look only chooses
-            assert asked[0].result(timeout=10)
+            assert asked[0].result(timeout=200)
         else:
             with pytest.raises(TimeoutError):
                 asked[1].result(timeout=0.3)
@@ -173,7 +173,7 @@ def test_nobody_is_given_an_entry_while_it_is_taken_away(
     with ThreadPoolExecutor(2) as pool:
         monkeypatch.setattr(upkeep, "names_in_use", ask_meanwhile)
         tidied(store, everything=True)
-        assert not asked[1].result(timeout=10)
+        assert not asked[1].result(timeout=200)
 
 
 def test_an_entry_that_is_being_built_stays(tmp_path: Path) -> None:

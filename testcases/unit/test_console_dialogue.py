@@ -80,7 +80,7 @@ def test_silence_is_a_timeout(guest: Guest) -> None:
     started = time.monotonic()
     with pytest.raises(pexpect.TIMEOUT):
         dialogue.expect("never", timeout=0.3)
-    assert 0.2 < time.monotonic() - started < 30
+    assert time.monotonic() - started > 0.2
 
 
 def test_waking_the_recorder_is_no_timeout(guest: Guest) -> None:

@@ -143,10 +143,9 @@ def test_read_waits_no_longer_than_asked_and_wakes_up(guest: Guest, tmp_path: Pa
     with Recorder(guest[1], tmp_path / "raw", tmp_path / "index") as recorder:
         started = time.monotonic()
         assert recorder.read(0, timeout=0.2) == b""
-        assert 0.15 < time.monotonic() - started < 15
+        assert time.monotonic() - started > 0.15
         threading.Timer(0.2, recorder.wake).start()
-        assert recorder.read(0, timeout=20) == b""
-        assert time.monotonic() - started < 15
+        assert recorder.read(0, timeout=10_000) == b"", "it was woken: the test has not so much time"
 
 
 def test_wake_from_a_signal_handler(guest: Guest, tmp_path: Path) -> None:
@@ -154,9 +153,7 @@ def test_wake_from_a_signal_handler(guest: Guest, tmp_path: Path) -> None:
         before = signal.signal(signal.SIGALRM, lambda *_: recorder.wake())
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.2)
-            started = time.monotonic()
-            assert recorder.read(0, timeout=20) == b""
-            assert time.monotonic() - started < 15
+            assert recorder.read(0, timeout=10_000) == b"", "it was woken: the test has not so much time"
         finally:
             signal.signal(signal.SIGALRM, before)
 
