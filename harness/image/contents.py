@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from harness.image.artifact import Artifact
     from harness.image.ingredients import Ingredients
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Content
+    from harness.store import Store
 
 __all__ = ["entries", "merge", "tree"]
 
@@ -61,9 +63,7 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
         case r.Tarball():
             yield from _tarball_entries(content, given)
         case r.Unpacked():
-            from harness.image.dib import unpack as dib_unpack
-
-            yield from dib_unpack.entries(given.image(content.image), content, given.workshop.store)
+            yield from root_entries(given.image(content.image), content, given.workshop.store)
         case r.Packages():
             yield from _package_entries(content, given)
         case r.SourcePackage():
@@ -224,6 +224,28 @@ def _stripped(path: str, count: int) -> str:
 
 def _below(directory: str, path: str) -> str:
     return f"{directory}/{path}" if directory else path
+
+
+def root_entries(artifact: Artifact, content: r.Unpacked, store: Store) -> Iterator[Entry]:
+    """The files of a root that diskimage-builder made; they are unpacked once."""
+    from harness.image.dib.root import MADE_HERE, owners_in
+
+    def build(directory: Path) -> None:
+        from harness.sources.untar import unpack_file
+
+        unpack_file(artifact.path, directory, artifact.path.name)
+
+    directory = store.get("unpacked", {"format": _FORMAT, "tar": artifact.digest}, build)
+    owners = owners_in(artifact.path)
+    found = {entry.path: entry for entry in _members(directory, MADE_HERE)}
+    kept = [path for path in found if not origins.is_dropped(path, content.drop)]
+    for entry in chosen(found, kept):
+        yield msgspec.structs.replace(
+            entry,
+            path=_below(content.path, entry.path),
+            link=entry.link and _below(content.path, entry.link),
+            source=owners.get(entry.path, MADE_HERE),
+        )
 
 
 def _package_entries(content: r.Packages, given: Ingredients) -> Iterator[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import uuid
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import msgspec
 
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
-from harness.formats.disk import partitions, qcow2, swap
+from harness.formats.disk import partitions, qcow2
 from harness.formats.ext import writer as ext_writer
 from harness.formats.ext.groups import Identity
 from harness.formats.ext.layout import KINDS
@@ -19,6 +20,7 @@ from harness.formats.ext.output import write_at
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from uuid import UUID
 
     from harness.formats.ext.writer import Filesystem
     from harness.formats.tree import Entry, Written
@@ -108,7 +110,7 @@ def _write_raw(
                     for each in filesystem.write(file.fileno(), place.offset)
                 ]
             elif place.wanted.filesystem == "swap":
-                header = swap.header(place.size, place.identity.label, place.identity.uuid)
+                header = _swap_header(place.size, place.identity.label, place.identity.uuid)
                 write_at(file.fileno(), header, place.offset)
     if disk.partition:
         partitions.write(path, disk.table, _derived(f"{disk.name}/table"), _partitions(disk, places))
@@ -196,7 +198,7 @@ def _derived(name: str) -> uuid.UUID:
 def _plan(disk: Disk, place: _Place, tree: Sequence[Entry]) -> Filesystem | None:
     kind = place.wanted.filesystem
     where = f"the disk image {disk.name} (key {place.key})"
-    if kind == "swap" and place.size < swap.LEAST:
+    if kind == "swap" and place.size < _SWAP_LEAST:
         raise ConfigError(f"{where} is too small for swap space", hint="make it at least 40K")
     if kind not in KINDS:
         return None
@@ -231,3 +233,15 @@ def _check_space(disk: Disk, directory: Path, needed: int) -> None:
             f"{directory} has {format_size(free)} left, and {disk.name} takes {format_size(needed)}",
             hint="free some space, or choose another cache with --cache DIR",
         )
+
+
+_PAGE = 4096
+_SWAP_LEAST = 10 * _PAGE  # mkswap makes no smaller one
+_SWAP_MAGIC = b"SWAPSPACE2"
+
+
+def _swap_header(size: int, label: bytes, uuid: UUID) -> bytes:
+    """The first page of swap space (linux/swap.h, union swap_header); its label has at most 16 bytes."""
+    # The first 1024 bytes are a boot sector's. Then version, last page, number of bad pages, UUID, label.
+    known = struct.pack("<III16s16s", 1, size // _PAGE - 1, 0, uuid.bytes, label)
+    return (bytes(1024) + known).ljust(_PAGE - len(_SWAP_MAGIC), b"\0") + _SWAP_MAGIC

@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError
 from harness.formats import compression
 from harness.formats.magic import kind_of
-from harness.kernel import unified, vmlinux
+from harness.kernel import vmlinux
 from harness.kernel.image import KernelImage
-
-__all__ = ["KernelImage", "inspect"]
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -55,7 +53,7 @@ def inspect(path: Path) -> KernelImage:
             head = file.read(_HEAD_SIZE)
             if head.startswith(vmlinux.MAGIC):
                 return vmlinux.inspect(path, file, file.seek(0, os.SEEK_END))
-            if unified.sections(file):
+            if sections(file):
                 raise ConfigError(
                     f"{path} is a unified kernel image, which only UEFI starts",
                     hint=f"take the kernel out of it: objcopy -O binary --only-section=.linux {path} vmlinuz",
@@ -96,7 +94,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
     if (protocol < (2, 8) or not payload_size) and size % 16:
         # The header counts in units of 16 bytes, and only the build of Linux fills up the last one.
         promised -= 16 - size % 16
-    promised = max(promised, unified.signature_end(head))
+    promised = max(promised, signature_end(head))
     if promised > size:
         message = f"kernel {path} is cut off: its header promises {promised} bytes, it has {size}"
         raise ConfigError(message, hint=_AGAIN)
@@ -118,7 +116,7 @@ def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:
         init_size=init_size if protocol >= (2, 10) else 0,
         initrd_max=initrd_max if protocol >= (2, 3) else 0x37FFFFFF,
         sha256=sha256_of(path),
-        efi=unified.is_pe(head),
+        efi=is_pe(head),
         command_line_max=command_line_max if protocol >= (2, 6) else 255,
         payload_at=payload_at if protocol >= (2, 8) else 0,
         payload_size=payload_size if protocol >= (2, 8) else 0,
@@ -131,3 +129,61 @@ def _banner(setup: bytes) -> str:
     if not pointer:
         return ""
     return setup[0x200 + pointer :].partition(b"\0")[0].decode("ascii", "replace")
+
+
+_SECTIONS_MAX = 96  # what Windows takes; the specification names a dozen
+_HEADER = 40
+_KERNEL = ".linux"
+
+
+def is_pe(head: bytes) -> bool:
+    """Whether a file that begins so is an EFI (PE) program."""
+    if not head.startswith(b"MZ") or len(head) < 0x40:
+        return False
+    (offset,) = struct.unpack_from("<I", head, 0x3C)
+    return head.startswith(b"PE\0\0", offset)
+
+
+def signature_end(head: bytes) -> int:
+    """The byte behind the signature of an EFI program that begins so; 0 for one that is not signed.
+
+    It lies behind all sections, and the data directory of the optional header says where (entry 4).
+    """
+    if not is_pe(head):
+        return 0
+    optional = struct.unpack_from("<I", head, 0x3C)[0] + 24
+    directories = optional + {0x10B: 92, 0x20B: 108}.get(
+        int.from_bytes(head[optional : optional + 2], "little"), 0
+    )
+    if directories == optional or len(head) < directories + 44:
+        return 0
+    count, offset, size = struct.unpack_from("<I32xII", head, directories)
+    return int(offset + size) if count > 4 and size else 0
+
+
+def sections(file: BinaryIO) -> dict[str, tuple[int, int]]:
+    """Offset and size of each section of a unified kernel image; empty for everything else.
+
+    A bzImage with an EFI stub is a PE file as well, but has no section that is named `.linux`.
+
+    Args:
+        file: A seekable file; sections may claim to lie behind its end.
+    """
+    file.seek(0)
+    head = file.read(0x40)
+    if len(head) < 0x40 or not head.startswith(b"MZ"):
+        return {}
+    (offset,) = struct.unpack_from("<I", head, 0x3C)
+    file.seek(offset)
+    coff = file.read(24)
+    if len(coff) < 24 or not coff.startswith(b"PE\0\0"):
+        return {}
+    count, optional = struct.unpack_from("<4x2xH12xH", coff)
+    file.seek(offset + 24 + optional)
+    headers = file.read(_HEADER * min(count, _SECTIONS_MAX))
+    found: dict[str, tuple[int, int]] = {}
+    for at in range(0, len(headers) - _HEADER + 1, _HEADER):
+        name, memory, size, place = struct.unpack_from("<8sI4xII", headers, at)
+        # The file is padded to whole blocks, memory is not.
+        found.setdefault(name.rstrip(b"\0").decode("latin-1"), (place, min(memory, size) or size))
+    return found if _KERNEL in found else {}

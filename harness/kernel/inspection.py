@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.kernel import bzimage, config, payload, unified
+from harness.kernel import bzimage, config, payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ def sections_of(path: Path) -> dict[str, tuple[int, int]]:
         if not path.is_file():
             return {}
         with path.open("rb") as file:
-            return unified.sections(file)
+            return bzimage.sections(file)
     except OSError:
         return {}
 
@@ -98,7 +98,7 @@ def _kernel(path: Path) -> Iterator[tuple[Path, dict[str, int], dict[str, str]]]
         return
     size = path.stat().st_size
     with path.open("rb") as file:
-        signature = unified.signature_end(file.read(4096))
+        signature = bzimage.signature_end(file.read(4096))
     for name, (offset, length) in [*sections.items(), ("its signature", (signature, 0))]:
         if offset + length > size:
             raise ConfigError(

@@ -18,6 +18,7 @@ import msgspec
 import zstandard
 
 from harness.core.errors import ConfigError
+from harness.formats import compression
 from harness.formats.tar_reader import DAMAGE, KINDS, Header
 from harness.sources.unpacked import FILES, Unpacked, write_members
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 # What the libraries raise for damaged archives. OSError too: gzip and bz2 raise it without an errno.
 _DAMAGE = (*DAMAGE, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-# How archives begin: RFC 1952, 2.3.1; bzip2; The .xz File Format 1.1, 2.1.1.1; RFC 8878, 3.1.1.
-_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 # Errors of making a file whose place is taken by a directory, or the other way round, or whose name no
 # filesystem has.
 _NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -81,15 +80,16 @@ def unpack_file(path: Path, directory: Path, what: str) -> None:
 
 
 def _decompressed(file: BinaryIO, head: bytes) -> BinaryIO:
-    if head.startswith(_GZIP):
-        return cast("BinaryIO", gzip.open(file))
-    if head.startswith(_BZIP2):
-        return cast("BinaryIO", bz2.open(file))
-    if head.startswith(_XZ):
-        return cast("BinaryIO", lzma.open(file))
-    if head.startswith(_ZSTD):
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return cast("BinaryIO", reader)
+    match compression.detect(head):
+        case "gzip":
+            return cast("BinaryIO", gzip.open(file))
+        case "bzip2":
+            return cast("BinaryIO", bz2.open(file))
+        case "xz":
+            return cast("BinaryIO", lzma.open(file))
+        case "zstd":
+            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            return cast("BinaryIO", reader)
     return file
 
 

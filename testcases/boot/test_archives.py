@@ -19,7 +19,7 @@ from testcases.support.archives import ARCHIVES, HELLO
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.kernel.bzimage import KernelImage
+    from harness.kernel.image import KernelImage
 
 QEMU = shutil.which("qemu-system-i386")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-i386 is not installed")

@@ -20,8 +20,7 @@ from harness.image import builder_hex0
 from harness.image.build import BuildOptions
 from harness.image.script import build
 from harness.image.script.inputs import in_shell
-from harness.image.script.listing import Listing
-from harness.image.script.pieces import around
+from harness.image.script.listing import Listing, around
 from harness.recipe import load_recipe
 from testcases.support.mini_stage0 import loader
 from testcases.support.profiles import fewer

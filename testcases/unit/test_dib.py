@@ -21,12 +21,11 @@ from hypothesis import strategies as st
 from harness.core import paths
 from harness.core.errors import ConfigError, InfraError
 from harness.core.progress import Quiet
-from harness.image import dib
+from harness.image import contents, dib
 from harness.image.artifact import Artifact
 from harness.image.dib import elements as dib_elements
 from harness.image.dib import host as dib_host
 from harness.image.dib import root as dib_root
-from harness.image.dib import unpack as dib_unpack
 from harness.recipe import Dib, Unpacked, load_recipe
 from harness.store import Store
 
@@ -253,7 +252,7 @@ def test_files_are_traced_to_their_packages(tmp_path: Path) -> None:
     source = {entry.path: entry.source for entry in root.files}
     assert source["usr/bin/tool"] == source["var/lib/dpkg/info/tool:i386.list"] == "tool 1:2-3"
     assert source["usr/bin/made"] == dib_root.MADE_HERE
-    assert root.installed == (dib.Installed("tool", "1:2-3", "i386"),)
+    assert root.installed == (dib_root.Installed("tool", "1:2-3", "i386"),)
 
 
 @pytest.mark.parametrize("size", [0, 700])
@@ -269,7 +268,7 @@ def unpacked(place: Path, items: Sequence[Item], **keys: Any) -> dict[str, Any]:
     dib_root.normalise(archive(place / "raw.tar", items), place / "root.tar")
     digest = hashlib.sha256((place / "root.tar").read_bytes()).hexdigest()
     artifact = Artifact("root", "dib", place / "root.tar", 1, digest, place / "manifest.json")
-    found = list(dib_unpack.entries(artifact, Unpacked(image="root", **keys), Store(place / "cache")))
+    found = list(contents.root_entries(artifact, Unpacked(image="root", **keys), Store(place / "cache")))
     assert len({entry.path for entry in found}) == len(found)
     return {entry.path: entry for entry in found}
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.formats.compression.blocks import Blocks
-from harness.formats.compression.stream import StreamError
+from harness.formats.compression.stream import Blocks, StreamError
 
 if TYPE_CHECKING:
     from harness.formats.compression.stream import Sink

@@ -21,8 +21,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.formats.compression.blocks import Blocks
-from harness.formats.compression.stream import StreamError
+from harness.formats.compression.stream import Blocks, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Sink(Protocol):
@@ -24,3 +27,42 @@ class StreamError(Exception):
         super().__init__(what)
         self.offset = offset
         self.what = what
+
+
+class Blocks:
+    """Cuts what is written into blocks of equal size.
+
+    Args:
+        start: What the stream begins with.
+        size: Bytes of a block; the last one has what is left.
+        pack: Makes of a block what stands in the stream.
+        end: What the stream ends with.
+    """
+
+    def __init__(self, start: bytes, size: int, pack: Callable[[bytes], bytes], end: bytes = b"") -> None:
+        self._ready = [start]
+        self._held = bytearray()
+        self._size = size
+        self._pack = pack
+        self._end = end
+
+    def compress(self, data: bytes | memoryview, /) -> bytes:
+        """Take data, and return what is finished of the stream."""
+        self._held += data
+        whole = len(self._held) - len(self._held) % self._size
+        for at in range(0, whole, self._size):
+            self._ready.append(self._pack(bytes(self._held[at : at + self._size])))
+        del self._held[:whole]
+        return self._taken()
+
+    def flush(self) -> bytes:
+        """Return the rest of the stream."""
+        if self._held:
+            self._ready.append(self._pack(bytes(self._held)))
+        self._ready.append(self._end)
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        taken = b"".join(self._ready)
+        self._ready.clear()
+        return taken

@@ -76,29 +76,9 @@ class Inode(msgspec.Struct, frozen=True):
         sectors = self.blocks * (BLOCK // 512)
         flags = _USES_EXTENTS if kind.has_extents and self.mapped else 0
         data = INODE.pack(
-            self.mode,
-            self.uid & 0xFFFF,
-            self.size & 0xFFFFFFFF,
-            time,
-            time,
-            time,
-            0,
-            self.gid & 0xFFFF,
-            self.links,
-            sectors & 0xFFFFFFFF,
-            flags,
-            0,
-            self.map,
-            0,
-            0,
-            self.size >> 32,
-            0,
-            sectors >> 32,
-            0,
-            self.uid >> 16,
-            self.gid >> 16,
-            0,
-            0,
+            *(self.mode, self.uid & 0xFFFF, self.size & 0xFFFFFFFF, time, time, time, 0),
+            *(self.gid & 0xFFFF, self.links, sectors & 0xFFFFFFFF, flags, 0, self.map),
+            *(0, 0, self.size >> 32, 0, sectors >> 32, 0, self.uid >> 16, self.gid >> 16, 0, 0),
         )
         if kind.inode_size > INODE.size:
             later = _epochs_later(mtime)

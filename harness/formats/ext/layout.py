@@ -65,41 +65,18 @@ class Kind(msgspec.Struct, frozen=True):
 # Features: fs/ext4/ext4.h.
 HAS_JOURNAL, _EXT_ATTR, _DIR_INDEX = 0x4, 0x8, 0x20
 _FILETYPE, EXTENTS, _64BIT = 0x2, 0x40, 0x80
-SPARSE_SUPER, _LARGE_FILE, _HUGE_FILE, DIR_NLINK, _EXTRA_ISIZE, METADATA_CSUM = (
-    0x1,
-    0x2,
-    0x8,
-    0x20,
-    0x40,
-    0x400,
-)
+SPARSE_SUPER, _LARGE_FILE, _HUGE_FILE, DIR_NLINK = 0x1, 0x2, 0x8, 0x20
+_EXTRA_ISIZE, METADATA_CSUM = 0x40, 0x400
 
 # ext4 is for Linux 4.9 and newer; ext3 for 2.6; ext2 for small or old systems, hence its small inodes.
+_COMPAT3 = HAS_JOURNAL | _EXT_ATTR | _DIR_INDEX
+_RO_COMPAT2 = SPARSE_SUPER | _LARGE_FILE
+_INCOMPAT4 = _FILETYPE | EXTENTS | _64BIT
+_RO_COMPAT4 = _RO_COMPAT2 | _HUGE_FILE | DIR_NLINK | _EXTRA_ISIZE | METADATA_CSUM
 KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("ext2", 0, _FILETYPE, SPARSE_SUPER | _LARGE_FILE, 128, 32, 32000, 2 << 40),
-        Kind(
-            "ext3",
-            HAS_JOURNAL | _EXT_ATTR | _DIR_INDEX,
-            _FILETYPE,
-            SPARSE_SUPER | _LARGE_FILE,
-            256,
-            32,
-            32000,
-            2 << 40,
-        ),
-        Kind(
-            "ext4",
-            HAS_JOURNAL | _EXT_ATTR | _DIR_INDEX,
-            _FILETYPE | EXTENTS | _64BIT,
-            SPARSE_SUPER | _LARGE_FILE | _HUGE_FILE | DIR_NLINK | _EXTRA_ISIZE | METADATA_CSUM,
-            256,
-            64,
-            65000,
-            16 << 40,
-        ),
-    )
+    "ext2": Kind("ext2", 0, _FILETYPE, _RO_COMPAT2, 128, 32, 32000, 2 << 40),
+    "ext3": Kind("ext3", _COMPAT3, _FILETYPE, _RO_COMPAT2, 256, 32, 32000, 2 << 40),
+    "ext4": Kind("ext4", _COMPAT3, _INCOMPAT4, _RO_COMPAT4, 256, 64, 65000, 16 << 40),
 }
 
 

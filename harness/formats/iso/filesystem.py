@@ -19,9 +19,8 @@ from pycdlib import PyCdlib, dates, headervd, pycdlib, utils
 from pycdlib.pycdlibexception import PyCdlibException
 
 from harness.core.errors import ConfigError
-from harness.formats.iso.content import Content
 from harness.formats.iso.names import IsoNames
-from harness.formats.iso.output import Output
+from harness.formats.iso.output import Content, Output
 from harness.formats.tree import Entry, Written
 
 if TYPE_CHECKING:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from io import BytesIO
 from typing import TYPE_CHECKING
+
+from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-    from typing import Self
+    from typing import BinaryIO, Self
+
+    from harness.formats.tree import Entry
 
 _BUFFER = 1 << 20
 _SECTOR = 2048
@@ -59,3 +65,89 @@ class Output:
     def tell(self) -> int:
         """Where the next byte goes."""
         return self._at
+
+
+class Content:
+    """A file that is read from its beginning to its end, once or several times.
+
+    Many thousands of them wait at a time, so it is small, and open from its first byte to its last only.
+
+    Args:
+        entry: The regular file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+
+    __slots__ = ("_entry", "_file", "_hash", "_left", "sha256", "size")
+
+    mode = "rb"  # pycdlib asks whether it gives bytes
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._file: BinaryIO | None = None
+        self._hash: hashlib._Hash | None = None
+        self._left = 0
+        content = entry.content
+        self.size = len(content) if isinstance(content, bytes) else self._status(content).st_size
+        # In hex; known once all was read. An empty file is never read.
+        self.sha256 = "" if self.size else hashlib.sha256().hexdigest()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Start again from the beginning, or skip bytes from here; pycdlib does nothing else."""
+        if (offset, whence) == (0, os.SEEK_SET):
+            self._begin()
+        elif whence == os.SEEK_CUR:
+            self.read(offset)
+        else:
+            raise NotImplementedError(f"seek to {offset}, {whence}")
+        return self.size - self._left
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        if self._file is None or self._hash is None:
+            return b""
+        data = self._file.read(size)
+        self._hash.update(data)
+        self._left -= len(data)
+        if self._left == 0:
+            self.sha256 = self._hash.hexdigest()
+            self._end()
+        return data
+
+    def check(self) -> None:
+        """See to it that all was read.
+
+        Raises:
+            InfraError: The file became shorter.
+        """
+        if not self.sha256:
+            self._end()
+            raise InfraError(f"{self._entry.content!s} became shorter while it was read", hint="run again")
+
+    def _begin(self) -> None:
+        self._end()
+        content = self._entry.content
+        if isinstance(content, bytes):
+            self._file = BytesIO(content)
+        else:
+            try:
+                self._file = content.open("rb", buffering=0)
+            except OSError as error:
+                raise self._unreadable(content, error) from error
+        self._hash = hashlib.sha256()
+        self._left = self.size
+
+    def _end(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._hash = None, None
+
+    def _status(self, path: Path) -> os.stat_result:
+        try:
+            return path.stat()
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: Path, error: OSError) -> ConfigError:
+        return ConfigError(f"cannot read {path}, which is {self._entry.path} in the image: {error.strerror}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness.formats.lookup import MemberTree
     from harness.formats.member import Member
-    from harness.kernel.bzimage import KernelImage
+    from harness.kernel.image import KernelImage
 
 # QEMU's models without long mode (target/i386/cpu.c); versions such as qemu32-v1 are the same.
 _NARROW_CPUS = frozenset(

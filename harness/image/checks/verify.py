@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.formats.member import Member
     from harness.formats.opened import OpenedImage
     from harness.image.checks.kernel_checks import Seed
-    from harness.kernel.bzimage import KernelImage
+    from harness.kernel.image import KernelImage
 
 _AGAIN = "build it or fetch it again"
 _RAM_INIT = "init"

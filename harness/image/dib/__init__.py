@@ -14,7 +14,6 @@ from harness.core.errors import ConfigError
 from harness.image.dib import elements as dib_elements
 from harness.image.dib import host as dib_host
 from harness.image.dib import root as dib_root
-from harness.image.dib.root import Installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from harness.formats.tree import Written
     from harness.image.ingredients import Ingredients
     from harness.recipe import Dib, Recipe
-
-__all__ = ["NOT_REPRODUCIBLE", "Installed", "describe", "installed", "require_host", "write"]
 
 # Part of the key: raise it when the same output of diskimage-builder becomes another archive than before.
 _FORMAT = 1
@@ -88,7 +85,7 @@ def describe(image: Dib, given: Ingredients) -> dict[str, object]:
 def write(image: Dib, given: Ingredients, path: Path, *, work: Path) -> list[Written]:
     """Have diskimage-builder make the root, and write what is to be kept of it as a tar archive.
 
-    The installed packages are written beside it; `installed` reads them. What diskimage-builder said is kept
+    `installed.json` beside it lists the installed packages. What diskimage-builder said is kept
     in the cache, below `logs`.
 
     Args:
@@ -124,11 +121,6 @@ def write(image: Dib, given: Ingredients, path: Path, *, work: Path) -> list[Wri
     raw.unlink()
     path.with_name(_INSTALLED).write_bytes(msgspec.json.encode(root.installed))
     return root.files
-
-
-def installed(tar: Path) -> tuple[Installed, ...]:
-    """The packages in a root that `write` made, sorted by name."""
-    return msgspec.json.decode(tar.with_name(_INSTALLED).read_bytes(), type=tuple[Installed, ...])
 
 
 def _where(recipe: Recipe, image: Dib) -> str:

@@ -121,7 +121,7 @@ def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
             open_tar(raw) as given,
             tarfile.open(path, "w:", format=tarfile.PAX_FORMAT, errors="surrogateescape") as made,
         ):
-            owner = owners(given)
+            owner = _owners(given)
             files = [
                 _written(info, sha256, owner)
                 for info, data in _members(given, [*_VOLATILE, *drop])
@@ -132,7 +132,13 @@ def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
         raise InfraError(f"diskimage-builder made an archive that cannot be read: {error}") from error
 
 
-def owners(tar: tarfile.TarFile) -> dict[str, str]:
+def owners_in(path: Path) -> dict[str, str]:
+    """Package and version of each path in a root that was written here."""
+    with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+        return _owners(tar)
+
+
+def _owners(tar: tarfile.TarFile) -> dict[str, str]:
     """Package and version ("bash 5.2.15-2+b13") of each path that dpkg's lists in the archive name."""
     versions = {(p.name, p.architecture): p.version for p in _installed(tar)}
     names = {name: version for (name, _), version in versions.items()}
@@ -145,7 +151,7 @@ def owners(tar: tarfile.TarFile) -> dict[str, str]:
         package = f"{name} {versions.get((name, architecture), names.get(name, ''))}"
         found[path] = package
         lines = (
-            content(tar, info).read().decode("utf-8", "surrogateescape").splitlines()
+            _content(tar, info).read().decode("utf-8", "surrogateescape").splitlines()
             if kind == "list"
             else []
         )
@@ -155,7 +161,7 @@ def owners(tar: tarfile.TarFile) -> dict[str, str]:
     return found
 
 
-def content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     """A regular file's content, or that of a hard link to one.
 
     Raises:
@@ -198,7 +204,7 @@ def _members(tar: tarfile.TarFile, drop: Sequence[str]) -> Iterator[tuple[tarfil
                 yield info, None
                 continue
             info.linkname = ""
-            source = content(tar, original)
+            source = _content(tar, original)
             if name == "etc/shadow":
                 source = BytesIO(_PASSWORD_DAY.sub(rb"\1:", source.read()))
                 info.size = len(source.getbuffer())
@@ -267,7 +273,7 @@ def _installed(tar: tarfile.TarFile) -> tuple[Installed, ...]:
     status = next((info for info in tar if info.name.removeprefix("./") == "var/lib/dpkg/status"), None)
     if status is None:
         return ()
-    stanzas = Deb822.iter_paragraphs(content(tar, status).read().decode("utf-8"), use_apt_pkg=False)
+    stanzas = Deb822.iter_paragraphs(_content(tar, status).read().decode("utf-8"), use_apt_pkg=False)
     found = [
         Installed(stanza["Package"], stanza["Version"], stanza["Architecture"])
         for stanza in stanzas

@@ -16,7 +16,7 @@ import msgspec
 from harness import recipe as r
 from harness.core.errors import ConfigError
 from harness.image import delivery, manifest
-from harness.image.script import archive, boot_disk, disk, hybrid
+from harness.image.script import archive, disk, hybrid
 from harness.image.script.inputs import Input, Inputs, release
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _commands(made: Made, inputs: Inputs) -> Iterator[str]:
         case r.Iso():
             yield from hybrid.commands(made, image, made.factory.tree(image.contents), inputs)
         case r.BuilderHex0():
-            yield from boot_disk.commands(made, image, made.factory.tree(image.contents), inputs)
+            yield from archive.boot_disk_commands(made, image, made.factory.tree(image.contents), inputs)
 
 
 def _file_name(made: Made, last: Made, taken: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Shell commands that write an initramfs image."""
+"""Shell commands that write archives: initramfs images, disks of builder-hex0."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from harness.formats.cpio.records import ArchiveSource, read_archive
+from harness.formats.order import in_order
+from harness.image.builder_hex0 import starts_by_bios
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from harness.formats.tree import Entry
     from harness.image.factory import Made
     from harness.image.script.inputs import Given, Inputs
-    from harness.recipe import Initramfs
+    from harness.recipe import BuilderHex0, Initramfs
 
 
 def commands(made: Made, image: Initramfs, tree: Sequence[Entry], inputs: Inputs) -> Iterator[str]:
@@ -77,3 +79,31 @@ def _record(source: ArchiveSource, record: Record, given: Given | None) -> Itera
             yield f"{given.text}END"
         else:
             yield f"{what} {attributes} {record.size} {path} {content}"
+
+
+def boot_disk_commands(
+    made: Made, image: BuilderHex0, tree: Sequence[Entry], inputs: Inputs
+) -> Iterator[str]:
+    """The commands for a disk of builder-hex0 that was built; arguments are those of the other kinds."""
+    base = made.factory.recipe.base
+    program = base / image.stage1
+    first = inputs.of(program)
+    yield f"{'cat --' if starts_by_bios(program.read_bytes()) else 'hex0'} {first.word}"
+    if image.stage2:
+        second = inputs.of(base / image.stage2)
+        yield f"cat -- {second.word}"
+        yield f"zeros {-second.size % 512}"
+    yield "src 0 ."
+    for entry in in_order(tree).values():
+        path = shlex.quote(f"./{entry.path}")
+        if not entry.is_file:
+            yield f"src 0 {path}"
+            continue
+        given = inputs.of(entry.content)
+        if given.text:
+            yield f"src {given.size} {path} - <<'END'"
+            yield f"{given.text}END"
+        else:
+            yield f"src {given.size} {path} {given.word}"
+    yield from (f"printf '%s\\n' {shlex.quote(command)}" for command in image.commands)
+    yield f"size {made.artifact.size}"

@@ -16,8 +16,7 @@ from harness.formats.ext.layout import KINDS
 from harness.formats.ext.source import ExtSource
 from harness.formats.names import printable
 from harness.image import disk
-from harness.image.script.listing import Listing
-from harness.image.script.pieces import Piece, around, changed
+from harness.image.script.listing import Listing, Piece, around, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -9,8 +9,7 @@ from harness.formats.merge import merge
 from harness.image import boot_loaders, hybrid
 from harness.image.script.disk import copies
 from harness.image.script.inputs import release
-from harness.image.script.listing import Listing
-from harness.image.script.pieces import Piece, around
+from harness.image.script.listing import Listing, Piece, around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
