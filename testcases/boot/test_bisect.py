@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.thorough
 def test_the_first_kernel_that_panics_is_found(tmp_path: Path, harness_cache: Path) -> None:
     hello = ROOT / "benchmarks/hello"
     (tmp_path / "plans").symlink_to(hello / "plans")

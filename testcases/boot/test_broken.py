@@ -35,12 +35,18 @@ def test_kexec_disabled(relay: Build, verdict_of: VerdictOf) -> None:
     assert "refuses kexec" in verdict.reason
 
 
+# By night: testcases/logs has the consoles of these guests, which test_replay.py plays by day.
+recorded = pytest.mark.thorough
+
+
+@recorded
 def test_disk_missing(relay: Build, verdict_of: VerdictOf) -> None:
     verdict = verdict_of(relay, disk=False)
     assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "sysb")
     assert "no disk with the label sysc" in verdict.reason
 
 
+@recorded
 def test_init_for_another_architecture(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     aarch64 = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 2, 183, 1) + bytes(40)
     verdict = verdict_of(with_files(relay, tmp_path, {"init": lambda _: aarch64}))
@@ -48,6 +54,7 @@ def test_init_for_another_architecture(relay: Build, verdict_of: VerdictOf, tmp_
     assert verdict.reason.startswith("/init is in no format")
 
 
+@recorded
 def test_init_without_its_interpreter(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     verdict = verdict_of(with_files(relay, tmp_path, {"init": lambda _: b"#!/bin/zsh\n"}))
     assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "sysa")
@@ -60,6 +67,7 @@ def test_init_that_ends(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> 
     assert "exit status 0x03" in verdict.reason
 
 
+@recorded
 def test_initramfs_corrupt(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     def damage(archive: bytes) -> bytes:
         second = archive.index(b"070701", 6)
@@ -70,12 +78,14 @@ def test_initramfs_corrupt(relay: Build, verdict_of: VerdictOf, tmp_path: Path) 
     assert verdict.reason.startswith("the kernel could not unpack its initramfs")
 
 
+@recorded
 def test_initramfs_cut_off(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     verdict = verdict_of(with_bytes(relay, tmp_path, lambda archive: archive[:300]))
     assert (verdict.outcome, verdict.stage) == (Outcome.PANIC, "sysa")
     assert verdict.reason.startswith("the kernel found neither an init in the initramfs nor a root")
 
 
+@recorded
 def test_no_init_and_no_root(relay: Build, verdict_of: VerdictOf) -> None:
     verdict = verdict_of(relay, append="rdinit=/missing root=/dev/sda")
     assert (verdict.outcome, verdict.stage) == (Outcome.PANIC, "sysa")
@@ -88,6 +98,7 @@ def test_out_of_memory(relay: Build, verdict_of: VerdictOf) -> None:
     assert "memory" in verdict.reason
 
 
+@recorded
 def test_user_space_spins_in_silence(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     built = with_files(relay, tmp_path, {"init": script("while :; do :; done")})
     verdict = verdict_of(built, patience=0.3)
@@ -108,18 +119,21 @@ def test_guest_talks_for_ever(relay: Build, verdict_of: VerdictOf, tmp_path: Pat
     assert (verdict.outcome, verdict.stage) == (Outcome.TIMEOUT, "sysa")
 
 
+@recorded
 def test_second_kernel_is_junk(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     verdict = verdict_of(with_files(relay, tmp_path, {"sysb/vmlinuz": lambda _: b"no kernel " * 100}))
     assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "sysa")
     assert "/sysb/vmlinuz, which kexec was to load, is no kernel" in verdict.reason
 
 
+@recorded
 def test_second_kernel_cut_off(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     verdict = verdict_of(with_files(relay, tmp_path, {"sysb/vmlinuz": lambda kernel: kernel[:200_000]}))
     assert (verdict.outcome, verdict.stage) == (Outcome.PANIC, "kexec")
     assert "reset itself" in verdict.reason
 
 
+@recorded
 def test_second_kernel_corrupt(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     def damage(kernel: bytes) -> bytes:
         middle = len(kernel) // 2
@@ -130,6 +144,7 @@ def test_second_kernel_corrupt(relay: Build, verdict_of: VerdictOf, tmp_path: Pa
     assert "could not decompress itself" in verdict.reason
 
 
+@recorded
 def test_second_kernel_without_serial_console(relay: Build, verdict_of: VerdictOf, tmp_path: Path) -> None:
     built = with_files(relay, tmp_path, {"sysb/command-line": lambda _: b"panic=-1 no_timer_check\n"})
     verdict = verdict_of(built)

@@ -111,6 +111,7 @@ def test_resumed_in_the_second_kernel_and_saved_again(first: Run, lab: Lab) -> N
     assert_resumed(again, run, "gcc")
 
 
+@pytest.mark.thorough
 def test_two_resume_one_checkpoint_at_once(first: Run, lab: Lab) -> None:
     checkpoint = lab.saved()["shell"]
     with ThreadPoolExecutor(2) as pool:

@@ -17,6 +17,7 @@ from harness.image.build import build as build_recipe
 from harness.recipe import Disk, Partition, load_recipe
 from testcases.boot import guests
 from testcases.boot.test_initramfs import SAY, expected, heard, tree
+from testcases.support.profiles import by_night
 from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ PARTS = (
 )
 
 
-@pytest.mark.parametrize("table", ["none", "mbr", "gpt"])
+@pytest.mark.parametrize("table", [by_night("none"), by_night("mbr"), "gpt"])
 def test_kernel_mounts_all_that_went_in(base: Build, harness_cache: Path, tmp_path: Path, table: Any) -> None:
     entries = tree("tree")
     everything = [*entries, *MANY]

@@ -24,6 +24,7 @@ from harness.recipe import load_recipe
 from harness.record.record import RunDocument
 from harness.store import Store
 from testcases.boot.guests import with_bytes
+from testcases.support.profiles import by_night
 from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def follow(harness_cache: Path, tmp_path: Path) -> Callable[..., RunDocument]:
     [
         (Medium.CD, Firmware.UEFI),
         # A stick by BIOS takes the board of hardware/test_board.py through the relay.
-        pytest.param(Medium.USB_XHCI, Firmware.BIOS, marks=pytest.mark.thorough),
+        by_night(Medium.USB_XHCI, Firmware.BIOS),
     ],
 )
 def test_the_relay_runs_to_its_end_from_a_medium(
@@ -75,9 +76,9 @@ def test_the_relay_runs_to_its_end_from_a_medium(
 @pytest.mark.parametrize(
     ("medium", "firmware"),
     [
-        (Medium.USB_EHCI, Firmware.BIOS),
+        by_night(Medium.USB_EHCI, Firmware.BIOS),
         (Medium.CD, Firmware.UEFI),
-        (Medium.USB_XHCI, Firmware.UEFI),
+        by_night(Medium.USB_XHCI, Firmware.UEFI),
     ],
 )
 def test_a_medium_starts_its_first_entry_by_itself(
@@ -91,7 +92,7 @@ def test_a_medium_starts_its_first_entry_by_itself(
     assert (document.facts["width"], document.facts["entry"]) == ("i686", "1")
 
 
-@pytest.mark.parametrize("firmware", [Firmware.BIOS, Firmware.UEFI])
+@pytest.mark.parametrize("firmware", [Firmware.BIOS, by_night(Firmware.UEFI)])
 def test_the_menu_is_on_the_serial_console(
     hello: Build, harness_cache: Path, tmp_path: Path, firmware: Firmware
 ) -> None:

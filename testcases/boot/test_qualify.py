@@ -58,6 +58,7 @@ def rows(found: Qualification) -> dict[str, str]:
     return {title: cell for title, (cell,) in table_rows([found])}
 
 
+@pytest.mark.thorough
 def test_a_32_bit_kernel(ask: Callable[..., Qualification]) -> None:
     found = ask("debian-6.1-i686", everything=True)
     table = rows(found)
@@ -93,6 +94,7 @@ def test_a_64_bit_kernel(ask: Callable[..., Qualification]) -> None:
     assert table["kexec: jump into the other width"].endswith("-686 i686")
 
 
+@pytest.mark.thorough
 def test_a_kernel_that_is_kept_from_half_of_it(ask: Callable[..., Qualification]) -> None:
     blocked = "module_blacklist=ahci,nvme,usb_storage,virtio_blk,ata_piix lockdown=integrity"
     found = ask("debian-6.1-i686", append=blocked)

@@ -43,6 +43,7 @@ def test_guest_answers_until_it_is_left(terminal: pexpect.spawn[str], relay: Bui
     assert "6 * 7" in typed or "* 7" in typed
 
 
+@pytest.mark.thorough
 def test_guest_may_be_powered_off_by_hand(terminal: pexpect.spawn[str]) -> None:
     terminal.sendline("echo o > /proc/sysrq-trigger")
     terminal.expect("verdict.*PASS")

@@ -83,7 +83,7 @@ CONCLUSIONS = {
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(what, marks=pytest.mark.thorough) if what in {"question", "read"} else what
+        pytest.param(what, marks=pytest.mark.thorough) if what in {"question", "read", "kernel"} else what
         for what in CONCLUSIONS
     ],
 )
@@ -119,6 +119,7 @@ def test_kernel_without_a_serial_console(silence: Build, verdict_of: VerdictOf) 
     assert "silence: sleep begins" in [item.text for item in verdict.evidence if item.what == "screen"]
 
 
+@pytest.mark.thorough
 def test_quiet_guest_without_a_serial_console(silence: Build, verdict_of: VerdictOf) -> None:
     built = with_command_line(silence, "quiet loglevel=0 panic=-1 no_timer_check what=sleep")
     verdict = verdict_of(built, patience=0.5)
@@ -129,6 +130,7 @@ def test_quiet_guest_without_a_serial_console(silence: Build, verdict_of: Verdic
     assert "console=ttyS0" in verdict.hint
 
 
+@pytest.mark.thorough
 def test_guest_with_both_consoles_has_not_lost_one(silence: Build, verdict_of: VerdictOf) -> None:
     built = with_command_line(silence, "console=tty0 console=ttyS0 panic=-1 no_timer_check what=sleep")
     verdict = verdict_of(built, patience=1.0)

@@ -64,6 +64,7 @@ def test_killed(started: subprocess.Popen[bytes], tmp_path: Path) -> None:
     assert next(tmp_path.glob("*/events.jsonl")).read_text().splitlines()
 
 
+@pytest.mark.thorough
 def test_two_at_once_do_not_meet(relay: Build, harness_cache: Path, tmp_path: Path) -> None:
     del relay
     command = [sys.executable, "-m", "harness", "run", "--runs", str(tmp_path), "--cache", str(harness_cache)]

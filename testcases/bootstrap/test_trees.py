@@ -71,7 +71,7 @@ def run(tree: Path, cache: Path, runs: Path, *more: str) -> tuple[int, dict[str,
 @pytest.mark.parametrize(
     ("era", "more"),
     [
-        ("live-bootstrap-2021-initramfs", ()),
+        pytest.param("live-bootstrap-2021-initramfs", (), marks=pytest.mark.thorough),
         ("live-bootstrap-2022-kexec", ()),
         # Less memory than builder-hex0 needs, and enough for what stands for it.
         ("live-bootstrap-2024-steps", ("--kernel", "builder-hex0", "--force")),

@@ -191,10 +191,7 @@ LEFT = {"lvm": "holds LVM", "raid": "holds RAID"}  # even when nobody uses it an
 # By night all; each is known by a part of sysfs or /proc of its own, which test_flash_guard.py has all of.
 @pytest.mark.parametrize(
     "use",
-    [
-        use if use in {"mounted", "lvm", "elsewhere"} else pytest.param(use, marks=pytest.mark.thorough)
-        for use in USES
-    ],
+    [use if use in {"lvm", "elsewhere"} else pytest.param(use, marks=pytest.mark.thorough) for use in USES],
 )
 def test_a_stick_in_use_is_refused_whatever_is_forced(guest: Bench, use: str) -> None:
     begin, end, reason = USES[use]
@@ -210,6 +207,7 @@ def test_a_stick_in_use_is_refused_whatever_is_forced(guest: Bench, use: str) ->
         assert stick.backing.read_bytes()[4 * MIB :] == before[4 * MIB :]
 
 
+@pytest.mark.thorough
 def test_disks_that_are_refused_as_they_are(guest: Bench) -> None:
     found = listed(guest)
     for serial, reason in {
@@ -233,6 +231,7 @@ def test_disks_that_are_refused_as_they_are(guest: Bench) -> None:
         assert "nobody can confirm the disk" in guest.flash(f"{stick.node} --image /opt/small.img").text
 
 
+@pytest.mark.thorough
 def test_udevs_word_is_compared_with_sysfs(guest: Bench) -> None:
     with guest.stick("STICK-TRUE") as stick:
         number = guest.ok(f"stat -c %Hr:%Lr {stick.node} || stat -c %t:%T {stick.node}").strip()
@@ -280,6 +279,7 @@ def test_a_stick_that_is_exchanged_before_it_is_confirmed(guest: Bench) -> None:
             assert not second.backing.read_bytes().strip(b"\0")
 
 
+@pytest.mark.thorough
 def test_a_stick_that_is_pulled_out_half_way(guest: Bench) -> None:
     with guest.stick("STICK-PULLED", bytes_per_second=MIB) as stick:
         stick.backing.write_bytes(b"old!" * (16 * MIB))
@@ -320,6 +320,7 @@ cycle = ["true"]
 """
 
 
+@pytest.mark.thorough
 def test_a_usb_serial_adapter_is_followed_when_it_comes_back(guest: Bench) -> None:
     with guest.adapter("ADAPTER") as adapter:
         adapter.far.settimeout(_LIMIT)

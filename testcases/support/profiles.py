@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 FAST, THOROUGH = "fast", "thorough"
 
@@ -30,6 +36,11 @@ def register() -> None:
 def thorough() -> bool:
     """Whether this is the search of the night, for sizes that a test cannot have twice."""
     return settings.get_current_profile_name() == THOROUGH
+
+
+def by_night(*values: object) -> ParameterSet:
+    """A parameter of a test that is for `make test-thorough` only."""
+    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 def fewer(times: int) -> settings:
