@@ -50,9 +50,9 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def variant(self) -> str:
-        """What the run's name says beside the recipe's: the seed kernel, if there is one."""
+        """What the run's name says beside the recipe's: the seed kernel, or what there is instead."""
         seed = self.built.kernels.get("seed")
-        return seed.name.rpartition("/")[2] if seed else self.kind.unseeded
+        return seed.name.rpartition("/")[2] if seed else "bios" if self.kind.kernels else self.kind.kind
 
 
 def prepare(

@@ -70,11 +70,6 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
     kernels: ClassVar[bool] = True
 
     @property
-    def unseeded(self) -> str:
-        """What stands in the name of a run without a seed kernel instead."""
-        return "bios"
-
-    @property
     def alone(self) -> str:
         """The name of the device that one run at a time can have; "" for none."""
         return ""

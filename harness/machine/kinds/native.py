@@ -28,11 +28,6 @@ class Native(Kind[NativeSpec], frozen=True):
     kernels: ClassVar[bool] = False
 
     @property
-    def unseeded(self) -> str:
-        """Its word."""
-        return self.kind
-
-    @property
     def resources(self) -> dict[str, float]:
         """Root, for chroot."""
         return {"root": 1.0} if self.kind == MachineKind.CHROOT else {}
