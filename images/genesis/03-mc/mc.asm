@@ -54,7 +54,7 @@
 
 # ELF header and program header, as in the seed. They serve as a pattern for the program that is made.
 :image 7F454C46010101000000000000000000 0200030001000000 @start %52 %0 %0 3400200001000000 00000000
-%1 %0 @image @image %5522 %9437184 %7 %4096
+%1 %0 @image @image %5546 %9437184 %7 %4096
 
 # Read the source.
 :start pop_eax pop_ebx pop_ebx                              # number of words, own name, source
@@ -139,7 +139,9 @@ inc_edx jmp >measure
 cmp_esi,[] text_end jae >return
 xor_eax,eax lodsb
 cmp_al, 0A je >line_end
-cmp_al, 20 jbe >next                                        # blanks and control characters
+cmp_al, 20 je >next
+cmp_al, 09 jb >unexpected cmp_al, 0D jbe >next               # tabs and the like
+cmp_al, 20 jb >unexpected
 cmp_al, 2F jne >no_comment                                  # '/'
 cmpb_[esi], 2F jne >no_comment
 :comment inc_esi cmpb_[esi], 0A jne >comment

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testcases.system.genesis.mutants import mutants
 from testcases.unit.genesis import c0, chain
 from testcases.unit.genesis.test_c0 import MAIN, REFUSED
 
@@ -208,3 +209,16 @@ def test_same_bits(made: Path, tmp_path_factory: pytest.TempPathFactory, seed: i
     program = Generator(seed).program(2).encode()
     status, _, output = compiled(made, tmp_path_factory.getbasetemp(), program)
     assert (status, output) == (0, c0.compile_sources([("a.c", program)]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_changed_programs(made: Path, tmp_path: Path, seed: int) -> None:
+    """Both compilers refuse the same programs, and make the same of the others."""
+    for program in mutants((made / "04-c0/test.c").read_text(), 40, seed):
+        status, said, output = compiled(made, tmp_path, program)
+        try:
+            expected: bytes | None = c0.compile_sources([("a.c", program)])
+        except c0.C0Error:
+            expected = None
+        assert (status, output) == (0 if expected else 1, expected), program.decode("latin-1")
+        assert said.count("\n") == status

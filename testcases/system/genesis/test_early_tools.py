@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testcases.system.genesis.mutants import mutants
 from testcases.unit.genesis import assembler, c0, chain, listing
 
 if TYPE_CHECKING:
@@ -255,6 +256,9 @@ def test_assembler_agrees(
         (b"".join(b"int x%d;\n" % number for number in range(5000)), "4064: too large"),
         (b"int f() { " + (b"!" * 400 + b"1;") * 2000, "1: too large"),
         (b"int f(int a) { return a @ 1; }", "1: unexpected item"),
+        (b"int\0x;", "1: unexpected item"),
+        (b"int x; \2", "1: unexpected item"),
+        (b"int x; \x1f", "1: unexpected item"),
         (b"int " + b"x" * 100000 + b";", "1: no function main"),
         (b"/" * 1100000, "0: missing or too large"),
     ],
@@ -298,6 +302,21 @@ def test_small_compiler(made: Path, tmp_path: Path) -> None:
     (made / "small").chmod(0o755)
     done = chain.run(made, "small")
     assert (done.returncode, done.stdout) == (1 + 8 + 16 + 32 + 64, b"a\tb\n\\\"'./small")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_changed_programs(made: Path, tmp_path: Path, seed: int) -> None:
+    """What mc takes is C0, and gives the bits that it gives as C0."""
+    taken = 0
+    for program in mutants(SMALL.decode(), 150, seed):
+        status, said, output = attempt(made, "mc", program, tmp_path)
+        assert said.count("\n") == status
+        if status == 0:
+            taken += 1
+            assert output == c0.compile_sources([("a.c", program)]), program.decode("latin-1")
+        else:
+            assert (status, output) == (1, None)
+    assert taken > 5
 
 
 @pytest.mark.parametrize(
