@@ -496,6 +496,8 @@ struct symbol *declare_linked(struct name *name, struct type *type)
         symbol->symbol_type = type;
     else if (storage == KEYWORD_STATIC && !symbol->symbol_static)
         fail_name("static, and was not so before: ", name, "");
+    else if (!storage && symbol->symbol_static && type->type_kind != TYPE_FUNCTION)
+        fail_name("not static, and was so before: ", name, "");
     if (is_complete(type) ? !is_complete(symbol->symbol_type) : symbol->symbol_type->type_unprototyped)
         symbol->symbol_type = type;
     if (!symbol_here(name))

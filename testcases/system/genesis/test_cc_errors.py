@@ -53,6 +53,7 @@ REFUSED = {
     "int a = 1;\nint a = 2;": "a.c:2: defined twice: a",
     "int f(void) { return 0; }\n\nint f(void) { return 0; }": "a.c:3: defined twice: f",
     "int f(int); int f(char *);": "a.c:1: declared differently before: f",
+    "static int f; int f;": "a.c:1: not static, and was so before: f",
     "int f; static int f;": "a.c:1: static, and was not so before: f",
     "struct s { int a; }; struct s { int b; };": "a.c:1: struct or union defined twice: s",
     "struct s { int a; }; union s u;": "a.c:1: tag of another kind: s",
