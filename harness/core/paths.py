@@ -34,12 +34,7 @@ def runtime_root() -> Path:
 
 
 def writable_directory(path: Path, what: str, hint: str) -> Path:
-    """Create the directory if needed and make sure that we may write to it.
-
-    Args:
-        path: The directory.
-        what: What it is for, as the user knows it ("cache").
-        hint: How to choose another one.
+    """Create a directory if needed, and make sure that we may write to it; `what` is its purpose ("cache").
 
     Raises:
         ConfigError: It cannot be created or written to.
@@ -57,11 +52,6 @@ def writable_directory(path: Path, what: str, hint: str) -> Path:
 
 def check_writable(path: Path, what: str, hint: str) -> None:
     """Make sure that the directory could be created and written to, without creating it.
-
-    Args:
-        path: The directory.
-        what: What it is for, as the user knows it ("run record").
-        hint: How to choose another one.
 
     Raises:
         ConfigError: It could not.

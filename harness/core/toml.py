@@ -24,12 +24,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def load(path: Path, kind: type[T], given: Mapping[str, str] | None = None) -> T:
-    """Read a TOML file as a value of the given type.
-
-    Args:
-        path: The file.
-        kind: The type.
-        given: What stands for its names in braces, in all strings but keys.
+    """Read a TOML file as a value of the given type; `given` fills in names in braces, but not in keys.
 
     Raises:
         ConfigError: The file cannot be read, is no TOML, or a key is missing, unknown or of the wrong type.

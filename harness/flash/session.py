@@ -71,12 +71,7 @@ def _present(device: Device, sources: Sources) -> bool:
 
 
 def confirm(device: Device, expected: str | None, ask: Callable[[], str]) -> None:
-    """Have the disk confirmed by its serial number.
-
-    Args:
-        device: As it was looked at.
-        expected: The whole serial number, from a script; otherwise a person is asked.
-        ask: Asks the person to type its tail.
+    """Have the disk confirmed: by its whole serial number from a script, or by the tail that a person types.
 
     Raises:
         ConfigError: It is not the one that is meant.

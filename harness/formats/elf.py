@@ -66,10 +66,7 @@ def needed_files(tree: Mapping[str, Entry], programs: Sequence[str]) -> list[str
 
 
 def elf_class(file: bytes | Path) -> int | None:
-    """Return 32 or 64 for an ELF file of that width, None for anything else.
-
-    Args:
-        file: The first 5 bytes of a file, or more; or its path on this host.
+    """Return 32 or 64 for an ELF file, given by path or by 5 or more first bytes; None for anything else.
 
     Raises:
         ConfigError: The file cannot be read.

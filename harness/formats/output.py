@@ -46,9 +46,6 @@ def unreadable(entry: Entry, error: OSError) -> ConfigError:
 class Output:
     """A stream of files with the hash of each; a context manager, at whose end everything is written.
 
-    Args:
-        out: Where it goes.
-
     Attributes:
         sums: SHA-256 of each file's content, in hex, by its path; complete when the context has ended.
     """

@@ -74,11 +74,6 @@ def deliver(artifact: Artifact, directory: Path) -> Delivered:
 def put(content: Path | bytes, path: Path, sha256: str) -> bool:
     """Put a file where the user wants it, whole or not at all; one that is there and right stays.
 
-    Args:
-        content: The file, or its bytes.
-        path: Where it goes.
-        sha256: Of its content, in hex.
-
     Returns:
         Whether it was written.
 

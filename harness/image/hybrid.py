@@ -44,13 +44,6 @@ def describe(iso: Iso, given: Ingredients) -> dict[str, object]:
 def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, work: Path) -> list[Written]:
     """Write a hybrid image: what the recipe adds, what its menu starts, and the boot loaders.
 
-    Args:
-        iso: What the recipe asks for.
-        given: Where kernels, images and boot loaders come from.
-        tree: The recipe's contents.
-        path: The file to write.
-        work: An empty directory for what is needed on the way.
-
     Returns:
         What was written, sorted by path.
 

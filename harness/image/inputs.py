@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 def inputs_of(
     image: Image, given: Ingredients, described: Sequence[Mapping[str, object]]
 ) -> tuple[Input, ...]:
-    """All that an image is made from.
-
-    Args:
-        image: The image.
-        given: What its contents refer to.
-        described: What `origins.describe` says about each of its contents, in order.
-    """
+    """All that an image is made from."""
     return without_twins(_inputs(image, given, described))
 
 

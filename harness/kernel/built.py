@@ -172,12 +172,6 @@ def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> Bu
 def check(order: Order, kernel: BuiltKernel, debian: DebianSource, *, jobs: int | None = None) -> Comparison:
     """Build a kernel once more, with source and objects in other places and without ccache, and compare.
 
-    Args:
-        order: What was built.
-        kernel: What came of it.
-        debian: As for `obtain`.
-        jobs: As for `obtain`.
-
     Raises:
         ConfigError, InfraError: As `obtain`.
     """

@@ -39,9 +39,6 @@ _AGAIN = "fetch or build it again"
 def inspect(path: Path) -> KernelImage:
     """Read a kernel's headers.
 
-    Args:
-        path: A bzImage, or a vmlinux.
-
     Raises:
         ConfigError: The file is missing, unreadable, no x86 kernel, or shorter than its header says.
     """

@@ -114,10 +114,6 @@ def of(image: KernelImage) -> Config | None:
 def search(file: BinaryIO, path: Path) -> Config | None:
     """The configuration in a kernel that is unpacked.
 
-    Args:
-        file: The vmlinux, a real file.
-        path: What it is called in messages.
-
     Raises:
         ConfigError: There is one, and it is damaged.
     """

@@ -30,12 +30,6 @@ def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> P
     `allnoconfig` takes the wishes and leaves everything else off, unlike `olddefconfig`, which takes the
     default for what a wish makes visible. That one follows nevertheless: what it changes, any `make` would.
 
-    Args:
-        making: Where the kernel is built.
-        wishes: What the configuration must have.
-        what: What to call the kernel in errors.
-        bits: Width of the kernel.
-
     Returns:
         The path of the `.config`.
 

@@ -64,9 +64,7 @@ def fragment_files() -> dict[str, Path]:
 def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:
     """Put fragments together, sorted by symbol. A later fragment has the last word on a symbol.
 
-    Args:
-        names: Names of the project's fragments, or paths that end in `.config`.
-        beside: Directory that relative paths start from.
+    `names` are those of the project's fragments, or paths that end in `.config`, relative to `beside`.
 
     Raises:
         ConfigError: There is no such fragment, it cannot be read, or a line in it is none of a fragment.
@@ -79,10 +77,6 @@ def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:
 
 def parse(text: str, origin: str) -> dict[str, Wish]:
     """Read one fragment.
-
-    Args:
-        text: Its lines.
-        origin: What to call it.
 
     Raises:
         ConfigError: A line is none of a fragment, or one symbol is given two values.

@@ -32,11 +32,6 @@ _NAME = "vmlinux"
 def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
     """Write the kernel that is packed in a bzImage.
 
-    Args:
-        image: The bzImage.
-        out: Takes the vmlinux.
-        limit: Most bytes that may come out.
-
     Raises:
         ConfigError: The payload is damaged, larger than that, or packed in a way that cannot be read here.
         OSError: `out` takes no more.

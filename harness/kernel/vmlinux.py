@@ -29,11 +29,6 @@ _AGAIN = "fetch or build it again"
 def inspect(path: Path, file: BufferedReader, size: int) -> KernelImage:
     """Read an ELF kernel's headers.
 
-    Args:
-        path: How it is called in messages.
-        file: The file, which begins with the magic of ELF.
-        size: Its bytes.
-
     Raises:
         ConfigError: It is cut off, no kernel, or one for another architecture.
     """

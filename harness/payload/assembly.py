@@ -64,11 +64,6 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 def assemble(tree: SourceTree, mode: ModeName, choices: Choices | None = None) -> Recipe:
     """The recipe that makes a tree's images in a mode, and boots them.
 
-    Args:
-        tree: The tree.
-        mode: How it is run.
-        choices: What the user chose.
-
     Raises:
         ConfigError: The era does not offer the mode, or the tree no hook for a script; a list of distfiles is
             wrong, or the era's file is.

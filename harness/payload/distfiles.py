@@ -50,10 +50,6 @@ class Wrong(msgspec.Struct, frozen=True):
 def needed(tree: SourceTree, groups: Sequence[str] = ()) -> tuple[Distfile, ...]:
     """All that a tree needs, in the order of its era's lists; a file of several stages once for each.
 
-    Args:
-        tree: The tree.
-        groups: Names of the stages that count; all if empty.
-
     Raises:
         ConfigError: A list is wrong, or the era has no such stage.
     """
@@ -122,14 +118,7 @@ def check_places(places: Sequence[str]) -> None:
 def fetch(
     distfiles: Sequence[Distfile], downloads: Downloads, places: Sequence[str], *, jobs: int = 4
 ) -> tuple[Found, ...]:
-    """Get what is not at hand, several at a time; what cannot be had does not stop the others.
-
-    Args:
-        distfiles: What is needed.
-        downloads: Where it goes; what is there already is not fetched.
-        places: Directories and mirrors that are tried before a file's own addresses.
-        jobs: How many at a time.
-    """
+    """Get what is not at hand, several at a time; what cannot be had does not stop the others."""
     once = tuple({distfile.sha256: distfile for distfile in distfiles}.values())
 
     def get(distfile: Distfile) -> tuple[Path | None, str]:

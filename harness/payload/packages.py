@@ -130,10 +130,6 @@ class Packages:
 def expected(tree: SourceTree, settings: dict[str, str]) -> tuple[str, ...]:
     """The packages that a tree's manifest says will be built, in order; empty where it has no manifest.
 
-    Args:
-        tree: The tree.
-        settings: The configuration's values, which conditions such as `( CHROOT == False )` ask for.
-
     Raises:
         ConfigError: The manifest cannot be read.
     """

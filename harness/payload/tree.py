@@ -72,10 +72,6 @@ class SourceTree(msgspec.Struct, frozen=True):
 def recognise(path: Path, eras: Sequence[Era] | None = None) -> SourceTree:
     """Find out of which era a checkout is, and that it is whole.
 
-    Args:
-        path: The checkout.
-        eras: The eras that there are; those of the project if None.
-
     Raises:
         ConfigError: It is no directory, fits no era or several, a submodule is not checked out, or a plain
             directory has what an earlier run left.

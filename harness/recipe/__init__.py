@@ -97,10 +97,6 @@ def recipe_files() -> dict[str, Path]:
 def load_recipe(name: str, given: Mapping[str, str] | None = None) -> Recipe:
     """Read a recipe by name, or by the path of its TOML file, and check what can be checked without building.
 
-    Args:
-        name: Which one.
-        given: What is filled in where the recipe has its names in braces.
-
     Raises:
         ConfigError: There is no such recipe, or a key is wrong; the message names file and key.
     """

@@ -158,14 +158,7 @@ _PATH_MAX, _NAME_MAX = 4096, 255
 def contents_problems(
     recipe: Recipe, key: str, contents: tuple[c.Content, ...], earlier: Mapping[str, Image]
 ) -> Iterator[Problem]:
-    """All that is wrong with the contents of an image or partition.
-
-    Args:
-        recipe: Where they stand.
-        key: The image or partition.
-        contents: What it is to have.
-        earlier: The images that stand before it, by name.
-    """
+    """All that is wrong with the contents of an image or partition."""
     paths: dict[str, str] = {}
     for number, content in enumerate(contents):
         inner = f"{key}.contents[{number}]"

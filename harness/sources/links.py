@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 def followed(files: Sequence[CheckedOut]) -> tuple[CheckedOut, ...]:
     """The same files with copies in place of symbolic links, as cp -L and Python's copytree make them.
 
-    Args:
-        files: What a snapshot has, sorted.
-
     Raises:
         ConfigError: A link leads out of the directory that was looked at, to nothing, or in a circle.
     """

@@ -37,11 +37,6 @@ _NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 def unpack(tar: IO[bytes], directory: Path, what: str) -> None:
     """Unpack an uncompressed tar archive (ustar, pax or GNU), which is read once from its beginning.
 
-    Args:
-        tar: The archive.
-        directory: Where it goes; an empty directory.
-        what: What to call the archive in errors.
-
     Raises:
         ConfigError: The archive is damaged, or has names that lead out of its root or through a file.
     """

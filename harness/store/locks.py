@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def held(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock; wait for it if others do.
-
-    Args:
-        path: The lock's file; made if it is not there.
-        shared: Whether others may hold it at the same time, shared as well.
-    """
+    """Hold the lock; wait for it if others do."""
     file = _locked(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         yield

@@ -59,12 +59,7 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 def seal(entry: Path, known: Mapping[str, str]) -> None:
-    """Record what the entry consists of.
-
-    Args:
-        entry: A directory that is complete.
-        known: SHA-256 of files directly in it, by name, where the builder has them already.
-    """
+    """Record what the entry consists of."""
     below, space = [], 0
     for path, name in _below(entry):
         status = path.lstat()

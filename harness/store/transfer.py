@@ -40,10 +40,6 @@ class Label(msgspec.Struct, frozen=True):
 def pack(store: Store, name: str) -> tuple[Path, Label]:
     """The parcel of an entry, which lies in the store, too: there may be many that it is sent to.
 
-    Args:
-        store: Where the entry lies.
-        name: Of the entry, such as "initramfs/0a1b…".
-
     Raises:
         InfraError: The entry is gone.
     """

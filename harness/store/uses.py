@@ -25,11 +25,7 @@ _watching: list[set[str]] = []  # sets that collect the names of entries in use
 
 
 class Uses:
-    """The entries that this process uses.
-
-    Args:
-        directory: Where all processes keep their files.
-    """
+    """The entries that this process uses."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)

@@ -78,12 +78,6 @@ def map_by_extents(
 ) -> tuple[bytes, int]:
     """Map a file by extents.
 
-    Args:
-        runs: Where its content is.
-        blocks: Gives the blocks for the map.
-        put: Takes their contents, in order.
-        seed: What the checksums of the file begin with.
-
     Returns:
         What goes into the inode, 60 bytes; how many blocks the map takes.
 

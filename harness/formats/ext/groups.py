@@ -59,14 +59,6 @@ def describe(
 ) -> Iterator[tuple[int, bytes]]:
     """All that describes a filesystem.
 
-    Args:
-        layout: How it is laid out.
-        identity: Label, UUID and time.
-        used_blocks: How many of the blocks for content are taken.
-        used_inodes: How many inodes are taken, the reserved ones included.
-        directories: How many directories each group has.
-        journal: The journal's inode.
-
     Yields:
         Bytes and where they stand, counted from the filesystem's first byte.
     """

@@ -65,13 +65,7 @@ class Inode(msgspec.Struct, frozen=True):
     mapped: bool
 
     def encode(self, kind: Kind, seed: int, mtime: int) -> bytes:
-        """The inode's bytes.
-
-        Args:
-            kind: The filesystem's kind.
-            seed: What the checksums of the filesystem begin with.
-            mtime: All its times, in seconds since 1970.
-        """
+        """The inode's bytes."""
         time = mtime & 0xFFFFFFFF
         sectors = self.blocks * (BLOCK // 512)
         flags = _USES_EXTENTS if kind.has_extents and self.mapped else 0
@@ -117,14 +111,7 @@ class Name(msgspec.Struct, frozen=True):
 
 
 def directory_blocks(names: Iterable[Name], kind: Kind, seed: int, *, least: int = 1) -> Iterator[bytes]:
-    """The content of a directory: a plain list, in the order of the names, "." and ".." among them.
-
-    Args:
-        names: What is in it.
-        kind: The filesystem's kind.
-        seed: What the directory's checksums begin with.
-        least: How many blocks it has at least.
-    """
+    """The content of a directory: a plain list, in the order of the names, "." and ".." among them."""
     room = BLOCK - (_TAIL.size if kind.has_checksums else 0)
     block: list[bytes] = []
     used = 0

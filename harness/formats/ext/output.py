@@ -34,11 +34,6 @@ class Content:
     """A stream that goes into the blocks for content, one after the other.
 
     What is nothing but zeros is not written: the image is a hole there already, and reads the same.
-
-    Args:
-        fd: The image.
-        offset: Where the filesystem begins in it.
-        layout: How the filesystem is laid out.
     """
 
     def __init__(self, fd: int, offset: int, layout: Layout) -> None:

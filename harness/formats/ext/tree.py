@@ -75,11 +75,6 @@ class InodeTree(msgspec.Struct, frozen=True):
 def plant(entries: Iterable[Entry], kind: Kind, seed: int) -> InodeTree:
     """Number the entries, and write the directories.
 
-    Args:
-        entries: What goes in.
-        kind: The filesystem's kind.
-        seed: What its checksums begin with.
-
     Raises:
         ConfigError: What `in_order` raises; a name, number or size that the filesystem cannot hold; content
             that is missing or no regular file.

@@ -118,12 +118,6 @@ class Filesystem(msgspec.Struct, frozen=True):
 def plan(kind: Kind, size: int, entries: Iterable[Entry], identity: Identity) -> Filesystem:
     """Plan a filesystem, before anything is written.
 
-    Args:
-        kind: Its kind.
-        size: Bytes that there are for it.
-        entries: What goes in.
-        identity: Label, UUID and time.
-
     Raises:
         TooSmallError: The content does not fit.
         ConfigError: An entry cannot be read, or is none that the filesystem can hold.

@@ -72,9 +72,6 @@ class Content:
 
     Many thousands of them wait at a time, so it is small, and open from its first byte to its last only.
 
-    Args:
-        entry: The regular file.
-
     Raises:
         ConfigError: It cannot be read.
     """

@@ -39,11 +39,6 @@ NOT_REPRODUCIBLE = (
 def require_host(recipe: Recipe, image: Dib, store: Path) -> None:
     """Make sure that diskimage-builder can work here; worth asking before anything is downloaded.
 
-    Args:
-        recipe: The recipe.
-        image: Its image.
-        store: Below what images are built.
-
     Raises:
         ConfigError: We are not root, or something is missing; the message names recipe and key.
     """
@@ -87,12 +82,6 @@ def write(image: Dib, given: Ingredients, path: Path, *, work: Path) -> list[Wri
 
     `installed.json` beside it lists the installed packages. What diskimage-builder said is kept
     in the cache, below `logs`.
-
-    Args:
-        image: What the recipe asks for.
-        given: Recipe, archive and progress.
-        path: The archive to write.
-        work: An empty directory; nothing is mounted or written elsewhere.
 
     Raises:
         ConfigError: The host lacks something, or the recipe asks for what the archive does not have.

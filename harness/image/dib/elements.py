@@ -48,12 +48,7 @@ def version() -> str:
 
 
 def closure(names: Iterable[str], places: Sequence[Path], where: str) -> dict[str, Path]:
-    """These elements and all that they need: directories by name.
-
-    Args:
-        names: What is asked for.
-        places: Directories of elements; the first that has one gives it.
-        where: Who asks, for the message.
+    """These elements and all that they need: directories by name; the first place that has one gives it.
 
     Raises:
         ConfigError: An element is in none of the places.

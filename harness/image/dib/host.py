@@ -51,9 +51,6 @@ _USERS_MISTAKES = [
 def require(where: str) -> None:
     """Make sure that diskimage-builder can work on this host.
 
-    Args:
-        where: Who needs it, for the message.
-
     Raises:
         ConfigError: We are not root, a program is missing, or the host allows no mounts or loop devices.
     """
@@ -84,14 +81,6 @@ def run(
     command: Sequence[str], *, environment: Mapping[str, str], work: Path, log: Path, where: str, task: Task
 ) -> None:
     """Run diskimage-builder to its end. When this fails or is interrupted, no process of it is left.
-
-    Args:
-        command: What to run.
-        environment: Variables beside those of this process.
-        work: Where it writes.
-        log: Where its output is kept.
-        where: Who needs it, for the message.
-        task: Told how far the work is.
 
     Raises:
         ConfigError: The archive does not have what was asked for.

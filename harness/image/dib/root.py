@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from debian.deb822 import Deb822
 
+from harness.core import paths, toml
 from harness.core.errors import InfraError
 from harness.formats.names import matches, plain
 from harness.formats.tar_reader import KINDS, open_tar
@@ -32,57 +33,17 @@ _KEPT = {stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK}  # beside files
 MADE_HERE: Final = "scripts of packages and elements"
 _XATTR = "SCHILY.xattr."  # what GNU tar puts before the names of extended attributes
 
-# Left out of every root. `x/*` empties a directory: what a running system makes, caches, and the builder's.
-_VOLATILE = [
-    "dev/*",
-    "proc/*",
-    "run/*",
-    "sys/*",
-    "tmp/*",
-    "lost+found",
-    "etc/.pwd.lock",
-    "etc/dib-manifests",
-    "etc/fstab",  # it names the filesystem that diskimage-builder worked on
-    "etc/group-",
-    "etc/gshadow-",
-    "etc/hostname",
-    "etc/machine-id",
-    "etc/passwd-",
-    "etc/resolv.conf",
-    "etc/resolv.conf.ORIG",
-    "etc/shadow-",
-    "etc/ssh/ssh_host_*",
-    "etc/subgid-",
-    "etc/subuid-",
-    "root/.bash_history",
-    "root/.cache",
-    "root/.wget-hsts",
-    "var/cache/apt/*",
-    "var/cache/debconf/*-old",
-    "var/cache/ldconfig/*",
-    "var/lib/apt/lists/*",
-    "var/lib/dbus/machine-id",
-    "var/lib/dpkg/*-old",
-    "var/lib/dpkg/lock*",
-    "var/lib/systemd/random-seed",
-    "var/lib/urandom/random-seed",
-    "var/log/*",
-    "var/tmp/*",
-]
-_PLACES = {"dev": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555, "tmp": 0o1777}
-# Numbers and modes: Documentation/admin-guide/devices.txt of the kernel, and what its devtmpfs gives.
-_NODES = {
-    "dev/console": (5, 1, 0o600),
-    "dev/full": (1, 7, 0o666),
-    "dev/null": (1, 3, 0o666),
-    "dev/random": (1, 8, 0o666),
-    "dev/tty": (5, 0, 0o666),
-    "dev/urandom": (1, 9, 0o666),
-    "dev/zero": (1, 5, 0o666),
-}
 # shadow(5): the third field is the day of the last change; empty means that passwords do not age.
 _PASSWORD_DAY = re.compile(rb"^([^:\n]*:[^:\n]*:)\d+:", re.MULTILINE)
 _MERGED = re.compile(r"^(bin|sbin|lib\w*)/")  # directories that are links into usr
+
+
+class _Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a root: patterns that are left out, and directories and device nodes that it gets."""
+
+    volatile: tuple[str, ...]
+    directories: dict[str, int]
+    nodes: dict[str, tuple[int, int, int]]
 
 
 class Installed(msgspec.Struct, frozen=True):
@@ -108,14 +69,10 @@ class Root(msgspec.Struct, frozen=True):
 def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
     """Write what is to be kept of an archive as a new one, which depends on the content alone.
 
-    Args:
-        raw: The archive that diskimage-builder made.
-        path: The archive to write.
-        drop: Shell patterns of files and directories that are left out as well.
-
     Raises:
         InfraError: The archive cannot be read.
     """
+    rules = toml.load(paths.data_root() / "images/elements/root.toml", _Rules)
     try:
         with (
             open_tar(raw) as given,
@@ -124,7 +81,7 @@ def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
             owner = _owners(given)
             files = [
                 _written(info, sha256, owner)
-                for info, data in _members(given, [*_VOLATILE, *drop])
+                for info, data in _members(given, rules, drop)
                 for sha256 in [_add(made, info, data)]
             ]
             return Root(files, _installed(given))
@@ -134,7 +91,7 @@ def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
 
 def owners_in(path: Path) -> dict[str, str]:
     """Package and version of each path in a root that was written here."""
-    with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+    with open_tar(path) as tar:
         return _owners(tar)
 
 
@@ -173,8 +130,11 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     return found
 
 
-def _members(tar: tarfile.TarFile, drop: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+def _members(
+    tar: tarfile.TarFile, rules: _Rules, drop: Sequence[str]
+) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """What is kept, sorted by the bytes of the paths; of several hard links the first carries the content."""
+    left_out = [*rules.volatile, *drop]
     files: dict[str, tarfile.TarInfo] = {}
     kept: dict[str, tarfile.TarInfo] = {}
     for info in tar:
@@ -185,10 +145,11 @@ def _members(tar: tarfile.TarFile, drop: Sequence[str]) -> Iterator[tuple[tarfil
             files[name] = info
         elif info.islnk():
             files[name] = files[plain(info.linkname) or ""]
-        if name and (KINDS.get(info.type) in _KEPT or name in files) and not matches(name, drop):
+        if name and (KINDS.get(info.type) in _KEPT or name in files) and not matches(name, left_out):
             kept[name] = info
-    made = {name: _special(name, tarfile.DIRTYPE, mode) for name, mode in _PLACES.items() if name not in kept}
-    for name, (major, minor, mode) in _NODES.items():
+    missing = rules.directories.keys() - kept.keys()
+    made = {name: _special(name, tarfile.DIRTYPE, rules.directories[name]) for name in missing}
+    for name, (major, minor, mode) in rules.nodes.items():
         made[name] = _special(name, tarfile.CHRTYPE, mode, major, minor)
     first: dict[int, str] = {}  # where a file's content is in the given archive, and its first name here
     for name in sorted(kept | made, key=os.fsencode):

@@ -76,11 +76,6 @@ def recheck(built: Build, options: BuildOptions, progress: Progress) -> Recheck:
 
     Packages, kernels and downloads are those of the first build; nothing is downloaded twice.
 
-    Args:
-        built: The first build.
-        options: How it was built.
-        progress: Where the work is shown.
-
     Raises:
         InfraError: The second build fails where the first did not.
     """

@@ -69,11 +69,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def surroundings(cache: Path) -> dict[str, str]:
-    """What a build must not depend on, as this process finds it, in words.
-
-    Args:
-        cache: The cache directory that this process builds into.
-    """
+    """What a build must not depend on, as this process finds it, in words."""
     umask = os.umask(0)
     os.umask(umask)
     names = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))

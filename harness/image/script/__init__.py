@@ -101,11 +101,9 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
-    """The script that makes images again.
+    """The script that makes images again, each behind those that it is made from.
 
-    Args:
-        made: The images, each behind those that it is made from; the last one's recipe gives the name.
-        roots: The user's own directories, by the names that they have in inputs/.
+    `roots` are the user's directories, by the names that they have in inputs/.
 
     Raises:
         ConfigError: One is of a kind that no script can make, or an input cannot be read.
@@ -142,10 +140,6 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
 
 def check(recipe: Recipe, only: str | None) -> None:
     """Make sure that a script can make the images of a recipe, before any is built.
-
-    Args:
-        recipe: The recipe.
-        only: The kind of image that is wanted; None for all.
 
     Raises:
         ConfigError: It cannot; the message says why.

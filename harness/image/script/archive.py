@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 def commands(made: Made, image: Initramfs, tree: Sequence[Entry], inputs: Inputs) -> Iterator[str]:
     """The commands for an archive that was built.
 
-    Args:
-        made: It.
-        image: What its recipe asks for.
-        tree: What was to go in.
-        inputs: Where contents are beside the script.
-
     Yields:
         Lines.
     """

@@ -35,14 +35,6 @@ def write(
 ) -> Script:
     """Build a recipe's images, and write the script that makes them again.
 
-    Args:
-        recipe: The recipe.
-        options: How its images are built.
-        path: The script; its inputs go into a directory beside it.
-        progress: Where the work is shown.
-        roots: The user's own directories, by the names that they have among the inputs.
-        with_inputs: Whether the inputs are laid there.
-
     Raises:
         ConfigError: The recipe has an image that no script can make, an image cannot be built, or nothing can
             be written there.

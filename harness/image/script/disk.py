@@ -34,12 +34,6 @@ _WIDTH = 100
 def commands(made: Made, image: Disk, trees: Sequence[Sequence[Entry]], inputs: Inputs) -> Iterator[str]:
     """The commands for a disk that was built.
 
-    Args:
-        made: It.
-        image: What its recipe asks for.
-        trees: What was to go into each filesystem.
-        inputs: Where contents are beside the script.
-
     Yields:
         Lines.
     """

@@ -23,11 +23,7 @@ _COUNTED = 32  # numbers that make a run of numbers worth a command
 
 
 class Listing:
-    """Turns bytes into commands, in the order in which they stand in the image.
-
-    Args:
-        notes: What begins at some offsets, for readers.
-    """
+    """Turns bytes into commands, in the order in which they stand in the image."""
 
     def __init__(self, notes: Mapping[int, str]) -> None:
         self._notes = sorted(notes.items(), reverse=True)
@@ -151,10 +147,7 @@ class Piece(msgspec.Struct, frozen=True):
 def around(file: BinaryIO, size: int, covered: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
     """What of an image is not made yet: offsets and bytes, cut where blocks begin; no zeros alone.
 
-    Args:
-        file: The image.
-        size: Its size in bytes.
-        covered: Where something was made: first byte and the one behind the last, in order.
+    `covered` has what is made, in order: first byte, and the one behind the last.
     """
     start = 0
     for end, following in [*covered, (size, size)]:
