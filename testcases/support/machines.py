@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -56,24 +55,29 @@ BEGINS = {
     "sysc": b"relay: sysc: up",
     "shell": PROMPT.encode(),
 }
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 100.0
+_POLL = 0.02  # seconds between looks of the harness
 
 
 class Clock:
-    """The guest's time: the wall's times a rate, and moved by hand."""
+    """The guest's time: it passes with each look of the harness, whatever the host does, and by hand."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._seconds = 0.0
-        self._since = time.monotonic()
         self.looks = 0  # how often the harness has looked at its machine
 
     def read(self) -> float:
-        return self._seconds + (time.monotonic() - self._since) * self._rate
+        return self._seconds
+
+    def look(self) -> None:
+        """The harness looks: on a host that is not busy it does so every `_POLL` seconds."""
+        self.looks += 1
+        self._seconds += self._rate * _POLL
 
     def run(self, rate: float) -> None:
         """Go on at another rate; 0 is a guest that gets no processor."""
-        self._seconds, self._since, self._rate = self.read(), time.monotonic(), rate
+        self._rate = rate
 
     def advance(self, seconds: float) -> None:
         self._seconds += seconds
@@ -230,7 +234,7 @@ class FakeMachine:
 
     Args:
         script: The guest. What it returns is how the machine ends; None: it runs on in silence.
-        rate: Seconds of guest time per second of the wall.
+        rate: Seconds of guest time per second in which the harness looks as often as it means to.
         looks: What the machine shows when it is looked at.
         seed: How the guest's output is cut into pieces.
     """
@@ -282,7 +286,7 @@ class FakeMachine:
         self._thread.start()
 
     def poll(self) -> End | None:
-        self.clock.looks += 1
+        self.clock.look()
         return self._end
 
     def usage(self) -> Usage:
@@ -356,7 +360,7 @@ def follow(
     audience = listener or Audience()
     machine.guest.heard = lambda: audience.end
     with (
-        patch("harness.stages.observer._POLL", 0.02),
+        patch("harness.stages.observer._POLL", _POLL),
         patch("harness.stages.diagnosis._INTERVAL", 0.01),
         machine,
         Recorder(machine.transport, directory / "console.raw", directory / "console.idx") as recorder,

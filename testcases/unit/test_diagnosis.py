@@ -326,8 +326,9 @@ def test_what_a_chatty_guest_says_counts_if_the_plan_says_so(
     tmp_path: Path, keys: dict[str, object], least: int
 ) -> None:
     def script(guest: Guest) -> None:
-        while not guest.wait(0.02):
+        while not guest.wait(0):
             guest.say("on and on")
+            guest.settle()
 
     stage = msgspec.structs.replace(RELAY.stages[0], budget=10, silence=5, **keys)
     plan = msgspec.structs.replace(RELAY, stages=(stage,), scale={})
