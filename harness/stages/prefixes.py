@@ -16,7 +16,9 @@ from harness.console.lines import LEVEL, STAMP, LineCleaner
 from harness.console.prefilter import unanchored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    Signature = tuple[str, ...]
 
 _ALTERNATIVES = 4  # prefixes of different shapes in one log, such as those with and without a column
 _SHAPES = 4  # of one word; with more, any word will do
@@ -35,6 +37,9 @@ _LEAD = rf"(?:\xef\xbb\xbf)?(?:[ \t\r]|{_ESCAPE})*"
 # GitLab's mark of a line that goes on from the one before.
 _GLUE = re.compile(rb"\r?\n\d{4}-\d\d-\d\dT[\d:.]+Z \d\d[OE]\+")
 _QUOTED = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(033|.))")
+# Quoted control characters, which belong to what the console said.
+_CONTROLS = re.compile(r"(?:\\(?:u00[01][0-9a-f]|x[01][0-9a-f]|033|[ern])(?:\[[0-9;?]*[A-Za-z])?)+$")
+_OPENED = re.compile(r"""(?:(?<!\w)|\bb)(["'`])[^"'`]*$""")
 _LETTERS = {b"e": b"\x1b", b"033": b"\x1b", b"t": b"\t", b"n": b"\0", b"r": b"\0"}
 
 
@@ -79,7 +84,7 @@ def _unescaped(escape: re.Match[bytes]) -> bytes:
         plain = b"" if char in "\r\n" else char.encode("utf-8", "replace")
     else:
         plain = _LETTERS.get(escape[3], escape[3])
-    return plain + bytes(len(escape[0]) - len(plain))
+    return bytes(len(escape[0]) - len(plain)) + plain  # nothing may stand behind an escape
 
 
 class Unclear(Exception):  # noqa: N818 - what is known of a log, not an error of the program
@@ -115,7 +120,7 @@ def find_prefix(
     surest = _before(known, lines) or prefixes
     if surest.count("") * 2 >= len(surest):
         return None
-    found = _learned([prefix for prefix in prefixes if prefix], lines)
+    found = _learned([it for it in prefixes if it], {_signature(it) for it in surest}, lines)
     banner = next(filter(_BANNER.search, lines), None)
     if found is None and banner and "" not in prefixes + _before(unsure, lines):
         raise Unclear(banner)
@@ -133,7 +138,8 @@ def _has_foreign_stamp(line: str) -> bool:
 
 def _before(known: Sequence[re.Pattern[str]], lines: Iterable[str]) -> list[str]:
     """What stands before known words, in the lines that have any."""
-    return [line[:place] for line in lines if (place := _beginning(line, known)) is not None]
+    places = ((line, _beginning(line, known)) for line in lines)
+    return [_CONTROLS.sub("", line[:place]) for line, place in places if place is not None]
 
 
 def _beginning(line: str, known: Sequence[re.Pattern[str]]) -> int | None:
@@ -144,33 +150,37 @@ def _beginning(line: str, known: Sequence[re.Pattern[str]]) -> int | None:
     return min(places, default=None)
 
 
-def _learned(prefixes: Sequence[str], lines: Sequence[str]) -> Prefix | None:
-    """The pattern of these prefixes, if most lines have it."""
-    left, patterns, example = list(prefixes), list[str](), ""
+def _learned(prefixes: Sequence[str], sure: Collection[Signature], lines: Sequence[str]) -> Prefix | None:
+    """The pattern of these prefixes, if most lines have it; rare ones only where they are sure."""
+    left, patterns = list(prefixes), dict[str, str]()  # with an example of each
     for _ in range(_ALTERNATIVES):
-        signature, count = Counter(map(_signature, left)).most_common(1)[0]
+        signatures = [_signature(prefix) for prefix in left]
+        ((signature, count),) = Counter(signatures).most_common(1)
         if patterns and count * 10 < len(prefixes):
+            signature = next((it for it in signatures if it in sure), ())
+        if not signature and patterns:
             break
         alike = [prefix for prefix in left if _signature(prefix) == signature]
-        example = example or alike[0]
-        patterns.append(_generalised(alike, signature, lines))
-        left = [prefix for prefix in left if not re.fullmatch(patterns[-1], prefix, re.ASCII)]
+        pattern = _generalised(alike, signature, lines if not patterns else ())
+        patterns[pattern] = alike[0]
+        left = [prefix for prefix in left if not re.fullmatch(pattern, prefix, re.ASCII)]
         if not left:
             break
-    pattern = "|".join(patterns)
-    if _share(pattern, lines) < _MOST:
+    if _share("|".join(patterns), lines) < _MOST:
         return None
-    quote = example[-1] if example[-1] in "\"'" else ""
-    return Prefix(example, re.compile(f"(?m)^(?:{pattern})".encode()), quote)
+    example = patterns[max(patterns, key=lambda pattern: _share(pattern, lines))]
+    opened = _OPENED.search(example)
+    quote = opened[1] if opened and example.count(opened[1]) % 2 else ""
+    return Prefix(example, re.compile(f"(?m)^(?:{'|'.join(patterns)})".encode()), quote)
 
 
-def _signature(prefix: str) -> tuple[str, ...]:
+def _signature(prefix: str) -> Signature:
     """The prefix without its words and its spaces."""
     return tuple("" if token[1] else token[0] for token in _TOKEN.finditer(prefix))
 
 
-def _generalised(prefixes: Sequence[str], signature: Sequence[str], lines: Sequence[str]) -> str:
-    """A pattern for prefixes of one signature, as strict as covers the lines."""
+def _generalised(prefixes: Sequence[str], signature: Signature, lines: Sequence[str]) -> str:
+    """A pattern for prefixes of one signature, as strict as covers the lines, if any must be."""
     end = min((prefix[len(prefix.rstrip()) :] for prefix in prefixes), key=len)
     words = [[token[1] for token in _TOKEN.finditer(prefix) if token[1]] for prefix in prefixes]
     strict = _joined(signature, [_one_of(column, loose=False) for column in zip(*words, strict=True)], end)

@@ -57,6 +57,14 @@ PREFIXES: dict[str, Callable[[int, str], str]] = {
     ),
     "hypervisor": lambda _, line: f"[guest0/uart0] {line}",
     "Go test": lambda n, line: f"    qemu.go:{n}: {_clock(n)} serial: {line}",
+    "journald, with programs": lambda n, line: (
+        f"Nov 30 {_clock(n)} host {'kernel' if '] ' in line else 'relay[7]'}: {line}"
+    ),
+    "code of Markdown": lambda _, line: f"`{line}`",
+    "syslog of RFC 5424": lambda n, line: f"<13>1 2026-11-30T{_clock(n)}.003Z host app {n} ID47 - {line}",
+    "logcat": lambda n, line: f"11-30 {_clock(n)}.123  1234  5678 I console : {line}",
+    "functions": lambda n, line: f"{('read', 'write', 'poll', 'select', 'loop', 'main')[n % 6]}(): {line}",
+    "columns": lambda n, line: f'{_clock(n)},"{_escaped(line)}"',
     "level": lambda n, line: f"{_level(n)}: {line}",
     "level in brackets": lambda n, line: f"[{_level(n)}] {line}",
     "syslog": lambda n, line: f"Nov 30 {_clock(n)} host qemu[{n % 9 + 1234}]: {line}",
