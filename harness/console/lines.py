@@ -19,7 +19,7 @@ _LONE_RETURN = re.compile(rb"\r(?!\r?\n)")
 _FEW = 16  # so many of them in a block are found faster by RE2 than by `re`
 _LOOKAHEAD = 2  # so many \r may still turn out to belong to a \n
 # Control sequences of ECMA-48: CSI, the strings (OSC, DCS, SOS, PM, APC) up to BEL or ST, the short ones.
-# Their ends are optional: a sequence that nobody closes, or that is still arriving, ends with its line.
+# Their ends are optional: a sequence that is not closed, or is still arriving, ends with its line.
 # This is what follows ESC, which ends any sequence before it.
 _ESCAPED = re.compile(rb"\[[0-?]*[ -/]*[@-~]?|[]PX^_][^\x07\r\n]*\x07?|[ -/]*[0-~]?")
 # What printk puts before a message (kernel/printk/printk.c): its level, with console_msg_format=syslog; its
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 
 class Block:
-    """Complete lines that arrived together: cleaned as a whole, and taken apart only where somebody asks.
+    """Complete lines that arrived together: cleaned as a whole, and taken apart only where it is asked for.
 
     Watching a build means to look for rare words in millions of lines; making each of them a `Line` first
     would cost more than all the rest.

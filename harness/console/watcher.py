@@ -65,7 +65,7 @@ class Watcher:
     looked at (see `pending`), and when the console has paused, `match_tail`.
 
     A kernel message in the middle of a line is looked through: what a program said before it is kept until
-    the rest has come, and what the whole says counts. Where only a part says something, nobody can tell: it
+    the rest has come, and what the whole says counts. Where only a part says something, that is not clear: it
     is a piece of a line, or the line before the message never got an end. Such sightings are not `certain`.
     A line may also quote a kernel message; its timestamp is then not later than that of the last message.
 
@@ -73,7 +73,7 @@ class Watcher:
         offset: Raw offset of the first byte that will be fed.
 
     Attributes:
-        pending: Whether there are complete lines that nobody has looked at.
+        pending: Whether there are complete lines that were not looked at yet.
         wraps: Columns after which the console goes on in a new line, as a BIOS's does; 0: it does not.
             A line of exactly so many characters and those that follow are tried as one, and then each alone.
     """

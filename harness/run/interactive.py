@@ -56,7 +56,7 @@ class InteractiveRequest(msgspec.Struct, frozen=True):
 
 
 class InteractiveRun:
-    """A person at a run. A `Person` and a `Listener`.
+    """A person at a run. An `Operator` and a `Listener`.
 
     Args:
         wishes: What they want.

@@ -1,4 +1,4 @@
-"""Where one stage of a run ends and the next begins, with all that is known there."""
+"""The place where a stage begins, and what is known there."""
 
 from __future__ import annotations
 

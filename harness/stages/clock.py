@@ -1,4 +1,4 @@
-"""The guest's time as far as somebody was there to listen."""
+"""Guest time: wall time without waiting for a core and pauses of the harness."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COUNTED = 0.2  # seconds of it that count all the same: on a host that is slow 
 class GuestClock:
     """Guest time without what goes by while we are stopped, as by Ctrl-Z.
 
-    Nobody takes then what the guest says, and once its pipe or port is full it stands still.
+    The harness then reads nothing, and a guest whose pipe or port is full stands still.
     """
 
     def __init__(self, machine: Observed) -> None:

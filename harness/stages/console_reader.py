@@ -1,4 +1,4 @@
-"""Hears a console: reads on, cleans and keeps what came, and knows when it has paused."""
+"""Reads a console on, and knows when it has paused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness.console.watcher import Watcher
-from harness.stages.last_lines import Recent
+from harness.stages.last_lines import LastLines
 
 if TYPE_CHECKING:
     from harness.console.recorder import Console
@@ -16,7 +16,7 @@ BREATH = 0.01  # seconds between looks at a console
 _READ_CHUNK = 1 << 17  # bytes that are looked at together, and at once where they are there
 
 
-class Hearing:
+class ConsoleReader:
     """What was heard of a console so far.
 
     Args:
@@ -27,7 +27,7 @@ class Hearing:
         offset: Of the next raw byte to read.
         watcher: Looks for markers in what was heard.
         recent: What was heard last.
-        news: Whether anything was heard; for whoever looks at the clocks to take back.
+        news: Whether anything was heard; taken back by what looks at the clocks.
     """
 
     def __init__(self, recorder: Console, listener: Listener) -> None:
@@ -35,7 +35,7 @@ class Hearing:
         self._listener = listener
         self.offset = 0
         self.watcher = Watcher()
-        self.recent = Recent(recorder)
+        self.recent = LastLines(recorder)
         self.news = False
         self._standing: tuple[str, int] | None = None  # what a program said last, without an end, and where
         self._since = 0.0  # when that was all it had said, in host seconds
@@ -51,7 +51,7 @@ class Hearing:
             return True
         data = self._recorder.read(self.offset, _READ_CHUNK, timeout)
         if timeout and len(data) < _READ_CHUNK and (data or self._recorder.ended):
-            # Bytes come one by one; or as a flood, which the recorder takes faster while nobody else asks for
+            # Bytes come one by one; or as a flood, which the recorder takes faster while no thread asks for
             # the interpreter's lock; or no more will come that could wake us.
             time.sleep(min(timeout, BREATH))
             data += self._recorder.read(self.offset + len(data), _READ_CHUNK - len(data))
@@ -72,7 +72,7 @@ class Hearing:
     def has_paused(self, seconds: float) -> bool:
         """Whether an unfinished line has stood there for so long, or for good, so that it can be a prompt.
 
-        Kernel messages do not end the pause: at a prompt nobody but the kernel speaks.
+        Kernel messages do not end the pause: at a prompt only the kernel speaks.
         """
         if self.watcher.pending:
             return False

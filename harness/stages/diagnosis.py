@@ -1,4 +1,4 @@
-"""What a silent guest is doing: samples of its processor, its disks and its text screen."""
+"""Finds out what a silent guest does: samples of processor, disks and screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds lines of programs that look like errors, whichever program they come from."""
+"""Finds lines that look like errors of any program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in a run, as values; the record and the terminal listen."""
+"""Events of a run, for the record and the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns what was seen into a verdict: outcome, reason in one sentence, next step, evidence."""
+"""Turns what was seen into a verdict with reason, next step and evidence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.console.shell import Reply
     from harness.console.watcher import MarkerMatch
     from harness.machine.protocol import End, Observed
-    from harness.stages.last_lines import Recent
+    from harness.stages.last_lines import LastLines
     from harness.stages.plan import Check, Failure, Plan, Stage
 
 # What stands on the screen of a machine whose guest never writes there: words of SeaBIOS, of boot loaders, of
@@ -66,7 +66,7 @@ def passed(plan: Plan) -> Verdict:
     return Verdict(Outcome.PASS, plan.stages[-1].name, reason)
 
 
-def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch], recent: Recent) -> Verdict | None:
+def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch], recent: LastLines) -> Verdict | None:
     """A failure of the plan was seen, or clues that explain an end; None where no clue explains it.
 
     Of several, a lasting one is the reason, else a clue right before the failure, else the plan's first.
@@ -112,7 +112,7 @@ def _place(seen: FailureMatch) -> int:
     return -start if seen.clue and not seen.failure.lasting else start
 
 
-def ended(stage: Stage, end: End, recent: Recent) -> Verdict:
+def ended(stage: Stage, end: End, recent: LastLines) -> Verdict:
     """The machine ended when it should not have, and said nothing that the plan knows."""
     lines = recent.with_errors()
     evidence = (*_lines(lines), Evidence("machine", f"{end.cause} {end.detail}".strip()))
@@ -139,7 +139,7 @@ def ended(stage: Stage, end: End, recent: Recent) -> Verdict:
             return Verdict(
                 Outcome.INFRA,
                 stage.name,
-                f"the machine ended although nobody asked it to ({end.detail or end.cause})",
+                f"the machine ended without being asked to ({end.detail or end.cause})",
                 "look for the out-of-memory killer or other reasons on the host, and run again",
                 evidence,
             )
@@ -158,7 +158,7 @@ def silent(
     machine: Observed,
     wait: Callable[[float], object],
     seen: Sequence[FailureMatch],
-    recent: Recent,
+    recent: LastLines,
 ) -> Verdict:
     """A budget is used up: clues, the text screen, or what the processor does is the reason.
 

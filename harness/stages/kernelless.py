@@ -1,4 +1,4 @@
-"""A plan as a machine without a kernel of its own can follow it."""
+"""Adapts a plan to chroot and bwrap: drops the stages about kernels."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _CONTEXT = 8  # console lines kept as evidence when nothing else explains the en
 _SEARCHED = 1 << 20  # bytes of the console that are searched for what stands on the screen
 
 
-class Recent:
+class LastLines:
     """The last lines of a console, and what came after them.
 
     Args:

@@ -1,4 +1,4 @@
-"""The part of a plan that is about machines without a kernel of their own."""
+"""The table `native` of a plan: what holds without a kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan needs of the kernels that it meets: names of features, as `kernels/features/` has them."""
+"""The table `needs` of a plan: memory and features of kernels."""
 
 from __future__ import annotations
 

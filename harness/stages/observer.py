@@ -1,4 +1,4 @@
-"""Watches a run: takes what the console says, looks at the machine and the clocks, and decides failures."""
+"""Watches console, machine and clocks of a run, and decides failures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from harness.core.outcome import Outcome
 from harness.stages import diagnosis, events, judge
 from harness.stages.boundary import Boundary, recorded_before
 from harness.stages.clock import GuestClock
-from harness.stages.console_reader import BREATH, Hearing
+from harness.stages.console_reader import BREATH, ConsoleReader
 from harness.stages.judge import FailureMatch
-from harness.stages.stage_state import Current, Starts
+from harness.stages.stage_state import StageState, Starts
 from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Observer:
         self._listener = listener
         self.facts: dict[str, str] = {}
         self.stages: list[StageResult] = []  # those that have ended
-        self._hearing = Hearing(recorder, listener)
+        self._hearing = ConsoleReader(recorder, listener)
         self._looked = 0.0  # when machine and clocks were last looked at, in host seconds
         self._deaf_since: float | None = None  # when the console was first seen closed, in host seconds
         self._clock = GuestClock(machine)
@@ -100,7 +100,7 @@ class Observer:
         self._now = self._current(self._plan.stage(boundary.stages[-1].name), boundary.offset)
 
     def restart_clocks(self) -> None:
-        """Let the time that went by since the stage began be nobody's budget: the machine stood still."""
+        """Start the clocks of the stage anew: the machine stood still."""
         self._now = self._current(self._now.stage, self._now.offset)
 
     def enter(self, stage: Stage) -> None:
@@ -135,7 +135,7 @@ class Observer:
         self._listener.event(events.StageEnded(result))
 
     def skip(self) -> None:
-        """Let what went by be nobody's budget and nobody's failure: a person was at the console."""
+        """Discard the output of a manual session, and start the clocks of the stage anew."""
         while self._hearing.hear(0.0):
             self._hearing.watcher.look(())
         self._now = self._current(self._now.stage, self._now.offset)
@@ -172,9 +172,9 @@ class Observer:
             recent=self._hearing.recent,
         )
 
-    def _current(self, stage: Stage, offset: int) -> Current:
+    def _current(self, stage: Stage, offset: int) -> StageState:
         guest = self._clock.read()
-        return Current(
+        return StageState(
             stage,
             offset,
             wall=time.monotonic(),
@@ -223,7 +223,7 @@ class Observer:
     def _take(self, sighting: MarkerMatch) -> None:
         """Take what a line shows: the first failure or note that counts, and all that is kept in mind.
 
-        What nobody can tell to be a whole line is no note, and as a failure only a clue.
+        What may be a part of a line only is no note, and as a failure only a clue.
         """
         counted = False
         for marker in self._markers[self._markers.index(sighting.marker) :]:

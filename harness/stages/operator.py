@@ -1,4 +1,4 @@
-"""Somebody who takes part in a run, as the run sees them."""
+"""A person at a run, as the runner sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from harness.console.window import Window
 
 
-class Person(Protocol):
+class Operator(Protocol):
     """Has the keyboard when the run says so."""
 
     @property
@@ -23,23 +23,23 @@ class Person(Protocol):
         """From now on the plan only watches."""
 
     def listen(self) -> None:
-        """From now on the harness types, and nobody else does."""
+        """From now on the harness types, and the person does not."""
 
     def use_shell(self, offset: int) -> None:
         """Give them the shell, whose prompt comes after this raw offset, until they leave it."""
 
 
-class Nobody:
+class NoOperator:
     """No person."""
 
     wants_shell = False
     window = None
 
     def watch(self) -> None:
-        """Nobody is told."""
+        """Ignore it."""
 
     def listen(self) -> None:
-        """Nobody is told."""
+        """Ignore it."""
 
     def use_shell(self, offset: int) -> None:
-        """Nobody wants it."""
+        """Ignore it."""

@@ -1,4 +1,4 @@
-"""What a run takes out of its guest for the record: the list of what was produced, and files by name."""
+"""Takes the list of produced files, and files by name, out of a guest."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Failure(toml.Table, frozen=True):
         prompt: Whether it is a prompt, which has no newline and after which nothing comes.
         clue: Whether it only explains a failure that follows, and is harmless by itself.
         lasting: Whether it is a state of the machine, such as a disk that fails: it comes before all that is
-            none, and explains whatever fails later in the stage.
+            none, and explains what fails later in the stage.
         screen: Whether it is looked for on the text screen instead, when the console has fallen silent;
             "too": on both.
         stages: In which stages it counts; in all of them if empty.
@@ -149,7 +149,7 @@ class Plan(msgspec.Struct, frozen=True):
         stages: In order.
         failures: In order of precedence.
         end: The cause with which the machine must end after the last stage (`EndCause`), or "line".
-        end_line: Pattern of the line that is the end, whatever the machine does after it.
+        end_line: Pattern of the line that is the end, no matter what the machine does after it.
         needs: What it needs of the kernels.
         scale: What budgets are multiplied with, by accelerator; they are written for TCG.
         native: What holds without a kernel; None where nothing does.

@@ -1,4 +1,4 @@
-"""What a run produced, as two files of its record: the one form, wherever the files were listed.
+"""What a run produced, as two files of its record.
 
 `manifest.sha256` can be checked by sha256sum(1); `manifest.mtree` has modes and sizes as well, as mtree(5)
 describes them. Paths are absolute, as the payload sees them, and sorted by their bytes, so that equal

@@ -1,4 +1,4 @@
-"""Follows a plan over a console log alone: what a record, or a log that somebody posted, shows of a run.
+"""Follows a plan over a console log, without a machine.
 
 A log says nothing of the machine: neither how it ended nor what it did while it was silent. So stages that
 only a shell's answers prove are left out, budgets do not run, and the end is what the console says of it.
@@ -112,7 +112,7 @@ def _sample(file: BinaryIO) -> bytes:
 
 
 def _follow(plan: Plan, tape: _Tape) -> RunResult:
-    observer = Observer(plan, tape, tape, scale=float("inf"), listener=_Nobody(), poll=0.0)
+    observer = Observer(plan, tape, tape, scale=float("inf"), listener=_NoListener(), poll=0.0)
     try:
         for stage in plan.stages:
             observer.enter(stage)
@@ -178,8 +178,8 @@ def _later(plan: Plan, stages: Sequence[Stage], tape: _Tape, start: int) -> tupl
     return None
 
 
-class _Nobody:
-    """Listens to nothing."""
+class _NoListener:
+    """Ignores everything."""
 
     def event(self, event: Event) -> None:
         """Ignore an event."""

@@ -1,4 +1,4 @@
-"""Follows a plan stage by stage to a verdict, and does what a stage asks of us."""
+"""Follows a plan stage by stage to a verdict: types, checks, takes files out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
 from harness.stages import events, judge, silent
 from harness.stages.observer import Observer
-from harness.stages.operator import Nobody
+from harness.stages.operator import NoOperator
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.machine.protocol import Machine
     from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
-    from harness.stages.operator import Person
+    from harness.stages.operator import Operator
     from harness.stages.plan import Check, Plan, Stage
 
 _CONSOLE_END_TIMEOUT = 0.2  # seconds that the end of the console may take to arrive after typing failed
@@ -57,7 +57,7 @@ class Runner:
         accelerator: str,
         facts: Mapping[str, str],
         listener: Listener,
-        person: Person | None = None,
+        person: Operator | None = None,
         patience: float = 1.0,
         resumed: Boundary | None = None,
         reached: Callable[[Boundary], bool] | None = None,
@@ -66,7 +66,7 @@ class Runner:
         self._machine = machine
         self._recorder = recorder
         self._listener = listener
-        self._person = person or Nobody()
+        self._person = person or NoOperator()
         self._resumed = resumed
         self._reached = reached
         self._stopped = False
@@ -81,7 +81,7 @@ class Runner:
     def follow(self) -> RunResult:
         """Start the machine and follow it to its end.
 
-        Whatever the guest, the machine or the host do becomes a verdict; only interruptions and our own
+        All that the guest, the machine or the host do becomes a verdict; only interruptions and our own
         mistakes leave as exceptions, and `result` tells then how far the run came.
         """
         try:
@@ -170,7 +170,7 @@ class Runner:
             outputs.take(stage, timeout=stage.budget * self._scale)
 
     def _hand_over(self, shell: Shell) -> None:
-        """Let a person have the shell; their time is nobody's budget."""
+        """Let a person have the shell; their time counts for no budget."""
         with self._shell_trouble("getting ready for you"):
             shell.restore(window=self._person.window)
         self._person.use_shell(shell.offset)

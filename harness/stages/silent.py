@@ -1,4 +1,4 @@
-"""Stages of which nothing comes over the console by design: only a screen shows them, and they take time."""
+"""Silent stages: no serial output; they end after a fixed time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage that a run is in: its clocks, and the trouble that was seen in it."""
+"""The stage that a run is in: its clocks, and the failures seen in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Starts:
         return text.startswith(other) or other.startswith(text)  # one console may cut it
 
 
-class Current(msgspec.Struct):
+class StageState(msgspec.Struct):
     """The stage that a run is in; times in guest seconds unless said otherwise.
 
     Attributes:

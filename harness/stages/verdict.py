@@ -1,4 +1,4 @@
-"""What a run comes to: the verdict, the evidence for it, and how far each stage got."""
+"""The result of a run: verdict, evidence, and how far each stage got."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 class Decided(Exception):  # noqa: N818 - not an error: the run is over
-    """The verdict is known; unwinds to whoever follows the run."""
+    """The verdict is known; unwinds to the caller that follows the run."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.reason)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
-    from harness.stages.operator import Person
+    from harness.stages.operator import Operator
     from harness.stages.plan import Plan
     from harness.stages.verdict import RunResult
 
@@ -353,7 +353,7 @@ def follow(
     accelerator: str = "tcg",
     facts: Mapping[str, str] | None = None,
     listener: Audience | None = None,
-    person: Person | None = None,
+    person: Operator | None = None,
     patience: float = 1.0,
 ) -> RunResult:
     """Follow one run, looking more often than usual; the console is recorded in `directory`/console.raw."""

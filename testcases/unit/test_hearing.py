@@ -11,7 +11,7 @@ import pytest
 
 from harness.console.watcher import Marker
 from harness.stages import console_reader
-from harness.stages.console_reader import Hearing
+from harness.stages.console_reader import ConsoleReader
 from testcases.support.machines import Audience
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, float], bool]:
     """Let the console say something and be silent for so long; whether a prompt stands there then."""
     clock, tape = Clock(), Tape()
     monkeypatch.setattr(console_reader, "time", clock)
-    ear = Hearing(tape, Audience())
+    ear = ConsoleReader(tape, Audience())
 
     def hear(words: bytes, silence: float) -> bool:
         tape.said += words
@@ -97,7 +97,7 @@ def test_prompt_in_the_middle_of_the_kernels_words(listen: Callable[[bytes, floa
 def test_at_the_end_of_the_console_nothing_is_waited_for() -> None:
     tape = Tape()
     tape.said = b"x\r\nbash-5.2# "
-    ear = Hearing(tape, Audience())
+    ear = ConsoleReader(tape, Audience())
     ear.hear(0.0)
     ear.watcher.look((PROMPT,))
     assert not ear.has_paused(1000)
@@ -120,7 +120,7 @@ def test_what_comes_within_a_moment_is_looked_at_together(
         tape.said += more * line
 
     monkeypatch.setattr(console_reader, "time", SimpleNamespace(sleep=go_on))
-    ear = Hearing(tape, audience)
+    ear = ConsoleReader(tape, audience)
     tape.said = line
     ear.hear(0.2)
     assert len(audience.lines) == together
