@@ -157,7 +157,7 @@ void append_section(struct buffer *file, struct buffer *section, int at)
 void write_executable(char *path)
 {
     struct buffer *file;
-    int text_end, data_place, descriptor;
+    int text_end, data_place, descriptor, done, count;
 
     add_builtins();
     place_tentative();
@@ -186,11 +186,13 @@ void write_executable(char *path)
     append_section(file, text_section, HEADERS);
     append_section(file, constants_section, constants_base - TEXT_BASE);
     append_section(file, data_section, data_place);
-    extend(file, file->buffer_used);
-    syscall(SYS_UNLINK, (int)path, 0, 0);
     descriptor = syscall(SYS_OPEN, (int)path, 0x241, 0x1ff);      /* to write, made anew, mode 0777 */
     if (descriptor < 0)
         fail_about("cannot write ", path, length_of(path), "");
-    write_all(descriptor, file->buffer_bytes, file->buffer_used);
+    for (done = 0; done < file->buffer_used; done += count) {
+        count = syscall(SYS_WRITE, descriptor, (int)(file->buffer_bytes + done), file->buffer_used - done);
+        if (count <= 0)
+            fail_about("cannot write all of ", path, length_of(path), "");
+    }
     syscall(SYS_CLOSE, descriptor, 0, 0);
 }

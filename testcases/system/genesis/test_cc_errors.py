@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("genesis-cc")
 
@@ -226,3 +223,10 @@ def test_an_output_that_cannot_be_written(cc: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     done = subprocess.run([cc, "-o", "out", "a.c"], capture_output=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr.decode()) == (1, "cc: cannot write out\n")
+
+
+def test_an_output_that_is_full_is_not_replaced(cc: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int main(void) { return 0; }")
+    done = subprocess.run([cc, "-o", "/dev/full", "a.c"], capture_output=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr.decode()) == (1, "cc: cannot write all of /dev/full\n")
+    assert Path("/dev/full").is_char_device()
