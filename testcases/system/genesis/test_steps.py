@@ -67,3 +67,14 @@ def test_missing_source(tmp_path: Path) -> None:
         1,
         b"04-c0/test.c:0: cannot read the file\nsteps:9: c0: exit status 1\n",
     )
+
+
+def test_figures_of_the_documentation(made: Path) -> None:
+    """Lines and bytes of the first stages are those that docs/genesis.md tells."""
+    table = (chain.GENESIS.parents[1] / "docs/genesis.md").read_text()
+    for folder in ("00-seed", "01-run", "02-asm", "03-mc", "04-c0"):
+        program = made / folder.partition("-")[2]
+        sources = [path for path in (made / folder).iterdir() if path.suffix in {".hex", ".asm", ".c"}]
+        lines = sum(bool(line.strip()) for path in sources for line in path.read_text().splitlines())
+        row = next(line for line in table.splitlines() if line.startswith(f"| [{folder}]"))
+        assert row.split(" | ")[3:5] == [f"{lines:,}", f"{program.stat().st_size:,}"], row
