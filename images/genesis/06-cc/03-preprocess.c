@@ -1,6 +1,6 @@
 /* The preprocessor: macros, #include, conditions. next_token() is what the parser sees of it. */
 
-enum { NESTING_LIMIT = 200 };
+enum { NESTING_LIMIT = 200, PARAMETER_LIMIT = 1000 };
 
 struct macro {
     int macro_is_function;
@@ -473,7 +473,8 @@ void read_parameters(struct macro *macro)
         else
             macro->macro_names = parameter;
         last = parameter;
-        macro->macro_parameters++;
+        if (++macro->macro_parameters > PARAMETER_LIMIT)
+            fail("too many parameters");
         token = lex();
         if (token->token_kind == ')')
             return;

@@ -74,15 +74,21 @@ int storage;
 
 /* Structs and unions */
 
+enum { MEMBER_LIMIT = 10000 };
+
 void add_member(struct record *record, struct member *member)
 {
     struct member *other;
+    int count;
 
     if (!record->record_members)
         record->record_members = member;
+    count = 0;
     for (other = record->record_members; other != member; other = other->member_next) {
         if (other->member_name && other->member_name == member->member_name)
             fail_name("member declared twice: ", member->member_name, "");
+        if (++count == MEMBER_LIMIT)
+            fail("too many members");
         if (!other->member_next)
             other->member_next = member;
     }

@@ -168,6 +168,8 @@ HOSTILE = {
     "branches": (b"int f(int a) { " + b"if (a) " * DEEP, "nested too deeply"),
     "a long sum": (b"int f(int a) { return " + b"a + " * DEEP + b"a; }", "expression too complex"),
     "many arguments": (b"int f(); int g(void) { f(" + b"1, " * DEEP, "too many arguments"),
+    "many parameters": (b"#define f(" + b",".join(b"a%d" % n for n in range(DEEP)), "too many parameters"),
+    "many members": (b"struct s {" + b"".join(b"int a%d;" % n for n in range(DEEP)), "too many members"),
     "macro calls": (b"#define f(a) a\nint a = " + b"f(" * 2000 + b")" * 2000, "macros nested too deeply"),
     "conditions": (b"#if 1\n" * DEEP, "#endif expected before the end of the file"),
     "a condition": (b"#if " + b"(" * DEEP, "nested too deeply"),
