@@ -26,7 +26,7 @@ _MOST = 0.5  # share of the lines that must have a prefix
 _SURE = 0.9  # share that makes looser patterns unnecessary
 _LINES = 1000  # so many of the first ones and of the last ones are looked at
 
-_WORD = r"\w+(?:[-.:,+/@#%]\w+)*"
+_WORD = r"\w+(?:[-.:,+/@#%]\w+)*(?:\[\d+\])?"  # also a program with its process
 _TOKEN = re.compile(rf"({_WORD})|[^\s\w]", re.ASCII)
 _BANNER = re.compile(rf"(?:{LEVEL.pattern})?(?:\[ *0\.000000\](?:\[ *[CT]\d+\])? )?Linux version \d")
 _FIRMWARE = re.compile(r"SeaBIOS \(version|Booting from |BdsDxe: |UEFI |iPXE ")
@@ -120,7 +120,7 @@ def find_prefix(
     surest = _before(known, lines) or prefixes
     if surest.count("") * 2 >= len(surest):
         return None
-    found = _learned([it for it in prefixes if it], {_signature(it) for it in surest}, lines)
+    found = _learned(list(filter(None, prefixes)) or surest, {_signature(it) for it in surest}, lines)
     banner = next(filter(_BANNER.search, lines), None)
     if found is None and banner and "" not in prefixes + _before(unsure, lines):
         raise Unclear(banner)
