@@ -70,7 +70,7 @@ def flash(
         raise ConfigError("both --image and --recipe are given", hint="leave one of them out")
     if expect_serial is None and not sys.stdin.isatty():
         raise ConfigError(
-            "nobody can confirm the disk, as the input is no terminal",
+            "the disk cannot be confirmed, as the input is no terminal",
             hint="give its serial number with --expect-serial; `harness flash --list` has it",
         )
     sources = discovery.REAL

@@ -87,7 +87,7 @@ def extract(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
     devices: Annotated[bool, typer.Option("--devices", help="Make device nodes; only root can.")] = False,
 ) -> None:
-    """Write the files of an image into a directory, and nothing outside of it, whatever the image says."""
+    """Write the files of an image into a directory, and nothing outside of it."""
     from harness.formats.extract import extract as write
     from harness.formats.opened import open_image
 
@@ -119,7 +119,7 @@ def diff(
     ] = False,
     as_json: opts.Json = False,
 ) -> None:
-    """Say what differs between two images, of whatever formats; ends with 0 for nothing, 1 for something."""
+    """Say what differs between two images, of any formats; ends with 0 for nothing, 1 for something."""
     from itertools import chain
 
     from harness.formats.diff import differences, file_difference

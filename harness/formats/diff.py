@@ -1,4 +1,4 @@
-"""What differs between two images: file by file, and byte range by byte range."""
+"""Compares two images, file by file and byte by byte."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class FileDifference(msgspec.Struct, frozen=True):
 
 
 def differences(a: Iterable[Member], b: Iterable[Member], *, times: bool = False) -> Iterator[Difference]:
-    """Compare the trees of two images, of whatever formats.
+    """Compare the trees of two images, of any formats.
 
     Of several members with the same name the last one counts, as in the kernel. Both images must stay open.
 

@@ -1,4 +1,4 @@
-"""Writes members of an image into a directory, and never anywhere else, whatever the image says.
+"""Extracts members of an image into a directory, and nowhere else.
 
 Every directory on the way to a file is opened by its one name below the directory that is already open, and
 never through a symbolic link. So names, links that the image brings along and links that were there before
@@ -40,7 +40,7 @@ class Skipped(msgspec.Struct, frozen=True):
     Attributes:
         path: Its name in the image.
         why: A few words.
-        expected: Whether that is as it should be: device nodes, where nobody asked for them.
+        expected: Whether that is as it should be: device nodes, where they were not asked for.
     """
 
     path: str
@@ -253,7 +253,7 @@ class _Target:
         directory = self._open(above, make=False)
         try:
             os.link(other, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
-        except OSError:  # moved by somebody, or a file system without hard links: the content is at hand
+        except OSError:  # moved meanwhile, or a file system without hard links: the content is at hand
             return False
         finally:
             os.close(directory)
@@ -293,7 +293,7 @@ class _Target:
     def _finish_directories(self) -> None:
         """Modes and times of directories come last: filling one changes its time, and may need its mode."""
         for path, member in sorted(self._directories.items(), reverse=True):
-            with suppress(_LeftOutError, FileNotFoundError):  # somebody else has moved it
+            with suppress(_LeftOutError, FileNotFoundError):  # moved meanwhile
                 directory = self._open(path, make=False)
                 try:
                     self._finish(directory, member)

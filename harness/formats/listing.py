@@ -1,4 +1,4 @@
-"""Members of an image as lines for people, and as values for programs."""
+"""Lists members of an image, for people and for programs."""
 
 from __future__ import annotations
 

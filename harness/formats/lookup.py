@@ -1,4 +1,4 @@
-"""Finds things in an image by their paths, as the kernel would if a directory of the image were its root."""
+"""Finds members of an image by path, through symbolic links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names what a file is by its bytes, for messages about files of the wrong kind.
+"""Names a file's kind by its bytes, for messages.
 
 The magic numbers are those of the formats' own specifications, and of file(1).
 """

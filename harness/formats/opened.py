@@ -1,4 +1,4 @@
-"""Opens an image of any format that is known here; its bytes tell which one, never its name."""
+"""Opens an image of any known format, recognised by its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bytes of an image are: partitions, segments of an initramfs, headers and contents of files."""
+"""Names the parts of an image's bytes: partitions, headers, contents."""
 
 from __future__ import annotations
 

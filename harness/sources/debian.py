@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.digest import sha256_of
-from harness.core.errors import ConfigError, InfraError, command_failed
+from harness.core.errors import ConfigError, command_failed
 from harness.sources.apt import AptRoot, GoneError, machine_mirror
 from harness.sources.packages import SOURCE, Lock, Package, Resolution
 
@@ -204,7 +204,7 @@ class DebianSource:
                 with self.progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
                     for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
                         task.update(count / len(missing))
-        return {package.name: self._unpacked(package) / "files" for package in packages}
+        return {package.name: self.store.place("deb", _inputs(package)) / "files" for package in packages}
 
     def _answer(
         self,
@@ -251,12 +251,6 @@ class DebianSource:
                 name += f"-{hashlib.sha256(self._mirror.encode()).hexdigest()[:8]}"
             root = self.store.cache / "apt" / name
             yield AptRoot(root, suite, architecture, mirror=self._mirror)
-
-    def _unpacked(self, package: Package) -> Path:
-        def missing(_: Path) -> None:
-            raise InfraError(f"{package} vanished from the store while it was used", hint="run again")
-
-        return self.store.get("deb", _inputs(package), missing)
 
     def _unpack(self, apt: AptRoot, package: Package) -> None:
         archive = apt.root / "archives" / package.file_name

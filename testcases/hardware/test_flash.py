@@ -228,7 +228,7 @@ def test_disks_that_are_refused_as_they_are(guest: Bench) -> None:
         assert not small.backing.read_bytes().strip(b"\0")
     with guest.stick("STICK-KIND") as stick:
         assert "a Linux kernel" in refused(guest, stick.node, "STICK-KIND", "vmlinuz")
-        assert "nobody can confirm the disk" in guest.flash(f"{stick.node} --image /opt/small.img").text
+        assert "the disk cannot be confirmed" in guest.flash(f"{stick.node} --image /opt/small.img").text
 
 
 @pytest.mark.thorough

@@ -350,7 +350,7 @@ def test_a_qcow2_image_is_unpacked(tmp_path: Path) -> None:
     [
         ([], "no disk is given"),
         (["/dev/null", "--image", "x", "--recipe", "y"], "both --image and --recipe are given"),
-        (["/dev/null", "--image", "x"], "nobody can confirm the disk"),
+        (["/dev/null", "--image", "x"], "the disk cannot be confirmed"),
         (["/dev/null", "--expect-serial", "x"], "/dev/null is a character device and no block device"),
         (["/dev/none", "--expect-serial", "x"], "there is no device /dev/none"),
     ],

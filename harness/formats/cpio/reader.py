@@ -1,4 +1,4 @@
-"""Reads what the kernel unpacks as an initramfs: cpio archives, plain or compressed, one after another.
+"""Reads an initramfs: cpio archives, compressed or not, in a row.
 
 `harness.formats.cpio` describes an archive, `harness.formats.compression` the streams. The rules by which
 they follow each other are the kernel's (init/initramfs.c, unpack_to_rootfs): plain archives start at

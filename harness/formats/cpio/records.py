@@ -1,4 +1,4 @@
-"""The records of one cpio archive: a header, a name, and where the content is."""
+"""The records of a cpio archive: header, name and content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel makes of an initramfs: record by record, as init/initramfs.c does.
+"""Unpacks an initramfs as Linux does (init/initramfs.c).
 
 An archive is a sequence of records and not a set of files. The kernel makes no directory that has no record,
 gives names with one inode number one content, and says nothing about what it leaves out.

@@ -1,4 +1,4 @@
-"""Partition tables: written by sfdisk, an MBR read by sfdisk, a GPT read here."""
+"""Partition tables: written by sfdisk, MBRs read by it, GPTs here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads anybody's ext2, ext3 or ext4 filesystem: its files, without mounting it and without root.
+"""Reads the files of ext2, ext3 and ext4 filesystems, without root.
 
 Format: the kernel's Documentation/filesystems/ext4/directory.rst. The index of a directory (htree) looks like
 free space in a plain list, so all directories are read as one.

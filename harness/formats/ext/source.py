@@ -1,4 +1,4 @@
-"""Inodes of anybody's ext2, ext3 or ext4 filesystem, and what they map; nothing is believed unchecked.
+"""Inodes of ext2, ext3 and ext4 filesystems, and what they map.
 
 Format: the kernel's Documentation/filesystems/ext4/{group_descr,inodes,ifork,inlinedata,attributes}.rst.
 """

@@ -1,4 +1,4 @@
-"""The superblock of anybody's ext2, ext3 or ext4 filesystem: read, and checked for what makes no sense.
+"""Superblocks of ext2, ext3 and ext4 filesystems, read and checked.
 
 Format: the kernel's Documentation/filesystems/ext4/super.rst; names of features are those of e2fsprogs.
 """

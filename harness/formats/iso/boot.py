@@ -1,4 +1,4 @@
-"""What firmware finds on an ISO image: volume descriptor, boot catalog (El Torito), boot record, partitions.
+"""Boot structures of an ISO image: descriptors, El Torito, boot record.
 
 Formats: ECMA-119 (8.4) for volume descriptors; "El Torito" Bootable CD-ROM Format Specification 1.0 for the
 catalog, with the platform 0xEF of the UEFI specification (13.3.2.1); `isohybrid` for the boot record.

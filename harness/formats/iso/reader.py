@@ -1,4 +1,4 @@
-"""Reads ISO 9660 images: with Rock Ridge, else Joliet, else the plain names.
+"""Reads ISO 9660 images: Rock Ridge, else Joliet, else plain names.
 
 Sizes come from the directory records and are compared with the size of the file: an image that is cut off is
 refused and never read as a shorter one.

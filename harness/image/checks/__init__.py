@@ -1,1 +1,1 @@
-"""Looking into images of any format: what is in them, what differs, what would not boot."""
+"""Checks of images before a boot."""

@@ -1,4 +1,7 @@
-"""Whether the kernel can start an init: the file, its interpreter, its libraries, and their width."""
+"""Checks that the kernel can start an image's init.
+
+The file, its interpreter, its libraries and their width are looked at.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel file says of itself, against the processor, the archive, and the image that carries it."""
+"""Checks that a kernel fits its processor, archive and image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Checks of a whole image that need no guest: what would be a silent hang at boot is a sentence before it."""
+"""Checks a whole image without a guest.
+
+It names what would end in a silent hang at boot.
+"""
 
 from __future__ import annotations
 
