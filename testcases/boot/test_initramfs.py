@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import re
 import stat
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.formats.cpio import reader as cpio_reader
+from harness.formats.cpio.unpacking import unpack
 from harness.formats.tree import Entry
 from harness.image import initramfs
 from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
 from harness.recipe import load_recipe
 from testcases.boot import guests
+from testcases.support.archives import Row, newc
 from testcases.support.profiles import by_night
 from testcases.support.runs import run_built
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from harness.formats.member import Member
     from harness.image.factory import Build
 
 RECIPE = """\
@@ -246,3 +250,48 @@ def test_kernel_unpacks_segments_of_all_kinds(base: Build, harness_cache: Path, 
     with image.open("rb") as file:
         assert [segment.compression for segment in cpio_reader.segments(file)] == [*kinds, "gzip"]
     assert heard(boot(base, image, harness_cache, tmp_path / "runs")) == expected(list(entries.values()))
+
+
+def odd_records(seed: int) -> list[Row]:
+    """Records as no writer makes them: any order, names twice, links on the way, shared inode numbers."""
+    chance = random.Random(seed)  # noqa: S311 - a test, not secrets
+    kinds = [(stat.S_IFREG | 0o644, 6), (stat.S_IFDIR | 0o755, 5), (stat.S_IFLNK | 0o777, 2)]
+    rows = [Row("tree", stat.S_IFDIR | 0o755)]
+    for number in range(400):
+        path = "tree/" + "/".join(chance.choices("abcde", k=chance.choice((1, 1, 2, 2, 3))))
+        [mode] = chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
+        if stat.S_ISLNK(mode):
+            target = chance.choice(("a", "../a", "/tree/b", "c/d", ".", "nowhere", "/tree"))
+            rows.append(Row(path, mode, target.encode()))
+        elif stat.S_ISREG(mode) and chance.random() < 0.4:
+            content = b"" if chance.random() < 0.4 else b"%d" % number
+            rows.append(Row(path, mode, content, 5000 + chance.randrange(8), chance.choice((2, 2, 3))))
+        else:
+            rows.append(Row(path, mode, b"%d" % number if stat.S_ISREG(mode) else b""))
+    return rows
+
+
+def test_odd_records_become_what_the_check_says(base: Build, harness_cache: Path, tmp_path: Path) -> None:
+    """The kernel does with each record what `unpacking` does with it in thought."""
+    front, image = tmp_path / "odd", tmp_path / "image"
+    front.write_bytes(newc(*odd_records(1)) + newc(*odd_records(2)))
+    initramfs.write(guests.files_of(base, "base"), image, behind=[front])
+    with image.open("rb") as file:
+        unpacking = unpack(file)
+        foreseen = {
+            os.fsencode(m.path): (stat.S_IFMT(m.mode), m.size, os.fsencode(m.target), _sum(m))
+            for m in unpacking.members
+            if m.path.partition("/")[0] == "tree"
+        }
+    assert len(unpacking.dropped) > 50
+    assert unpacking.mixed
+    seen = {
+        path: (stat.S_IFMT(each.mode), each.size if stat.S_ISREG(each.mode) else 0, each.target, each.sha256)
+        for path, each in heard(boot(base, image, harness_cache, tmp_path / "runs")).items()
+    }
+    differ = [path for path in seen.keys() | foreseen.keys() if seen.get(path) != foreseen.get(path)]
+    assert [(path, seen.get(path), foreseen.get(path)) for path in sorted(differ)] == []
+
+
+def _sum(member: Member) -> str:
+    return hashlib.sha256(b"".join(member.blocks())).hexdigest() if member.is_file else "-"

@@ -111,38 +111,43 @@ class _Root:
         if record.path.startswith(_EARLY) and stat.S_ISREG(record.mode):
             self.early.append(record.path)
             return
+        first = None
+        if record.links > 1 and not stat.S_ISDIR(record.mode) and not stat.S_ISLNK(record.mode):
+            # The name is kept before anything is made of it, so it may be one that does not come to be.
+            key = (*record.inode, stat.S_IFMT(record.mode))
+            first = links.get(key)
+            links.setdefault(key, record.path)
         try:
-            place = self._place(record.path)
+            place = self._clear(record.path, 0 if stat.S_ISLNK(record.mode) else record.mode)
             if stat.S_ISDIR(record.mode):
-                self._clear(place, record.mode)
                 self._put(place, _Inode(record.mode, record.path))
             elif stat.S_ISLNK(record.mode):
-                self._clear(place, 0)
                 target = os.fsdecode(source.take(record.content, record.size, "a link's target"))
                 self._put(place, _Inode(record.mode, record.path, target=target.partition("\0")[0]))
             else:
-                self._add_file(source, record, place, links)
+                self._add_file(source, record, place, first)
         except _LeftOutError as error:
             self.dropped[record.path] = str(error)
 
-    def _add_file(
-        self, source: ArchiveSource, record: Record, place: str, links: dict[tuple[object, ...], str]
-    ) -> None:
-        self._clear(place, record.mode)
-        key = (*record.inode, stat.S_IFMT(record.mode))
-        first = links.get(key) if record.links > 1 else None
+    def _add_file(self, source: ArchiveSource, record: Record, place: str, first: str | None) -> None:
+        """Add a file, or another name of the one that was called `first`."""
         inode = self.inodes.get(place)
         if first is None:
-            links[key] = record.path
             if inode is None:
                 inode = _Inode(record.mode, record.path, device=record.device)
                 self._put(place, inode)
         else:
-            self._clear(place, 0)
+            place = self._clear(record.path, 0)
             inode = self.inodes.get(self._place(first))
-            if inode is None:
+            if inode is None or stat.S_ISDIR(inode.mode):
                 raise _LeftOutError(f"it is a hard link to {first}, which is gone")
             self._put(place, inode)
+            if stat.S_ISLNK(inode.mode):  # another record took the place of the file, and is written through
+                place = self._place(record.path, follow=True)
+                inode = self.inodes.get(place) or _Inode(record.mode, record.path)
+                if stat.S_ISDIR(inode.mode):
+                    raise _LeftOutError(f"it is a hard link to {first}, which leads to a directory")
+                self._put(place, inode)
         if not stat.S_ISREG(record.mode):
             return
         inode.mode, inode.first = record.mode, inode.first or record.path
@@ -151,8 +156,8 @@ class _Root:
                 self.mixed.append((first, record.path))
             inode.source, inode.content = source, record
 
-    def _place(self, path: str) -> str:
-        """Where a name leads, with links on the way but without one at its end."""
+    def _place(self, path: str, *, follow: bool = False) -> str:
+        """Where a name leads, through links on the way; through one at its end only to `follow` it."""
         at: list[str] = []
         rest = path.split("/")[::-1]
         links = 0
@@ -167,7 +172,8 @@ class _Root:
                 raise _LeftOutError(f"no name has more than {_NAME_MAX} bytes")
             here = "/".join([*at, part])
             inode = self.inodes.get(here)
-            if any(each not in {"", "."} for each in rest):
+            last = all(each in {"", "."} for each in rest)
+            if not last or (follow and inode is not None and stat.S_ISLNK(inode.mode)):
                 if inode is None:
                     raise _LeftOutError(f"there is no record of the directory {here} before it")
                 if stat.S_ISLNK(inode.mode):
@@ -182,15 +188,17 @@ class _Root:
             at.append(part)
         return "/".join(at)
 
-    def _clear(self, place: str, mode: int) -> None:
-        """Remove what has a name, unless it is of the same kind (clean_path)."""
+    def _clear(self, path: str, mode: int) -> str:
+        """Remove what has a name, unless it is of the same kind (clean_path); return where the name leads."""
+        place = self._place(path)
         inode = self.inodes.get(place)
         if inode is None or (mode and stat.S_IFMT(inode.mode) == stat.S_IFMT(mode)):
-            return
+            return place
         if self._below.get(place):
             raise _LeftOutError("a directory that is not empty has its name")
         del self.inodes[place]
         self._below[place.rpartition("/")[0]] -= 1
+        return self._place(path)  # what was removed may have been on the way
 
     def _put(self, place: str, inode: _Inode) -> None:
         if place not in self.inodes:
