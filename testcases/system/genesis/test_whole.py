@@ -10,6 +10,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from testcases.system.genesis import whole
+from testcases.unit.genesis import chain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +106,14 @@ def test_tcc_passes_its_own_tests(root: Path, tmp_path: Path) -> None:
             failed.append(source.stem)
     assert failed == []
     assert len(tried) > 90
+
+
+def test_figures_of_the_documentation(root: Path) -> None:
+    table = (chain.GENESIS.parents[1] / "docs/genesis.md").read_text()
+    made = {"06-cc": "cc", "07-libc": "", "08-tcc": "tcc-2", "09-musl": "musl/lib/libc.a"}
+    for folder, product in made.items():
+        sources = [path for path in (chain.GENESIS / folder).rglob("*") if path.suffix in {".c", ".h", ".s"}]
+        lines = sum(bool(line.strip()) for path in sources for line in path.read_text().splitlines())
+        figures = [f"{lines:,}", *([f"{(root / product).stat().st_size:,}"] if product else [])]
+        row = next(line for line in table.splitlines() if line.startswith(f"| [{folder}]"))
+        assert row.split(" | ")[3 : 3 + len(figures)] == figures, row
