@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from harness.formats.extract import Skipped
-    from harness.formats.member import Member
     from harness.formats.opened import OpenedImage
+    from harness.formats.tree import Member
     from harness.image.checks.kernel_checks import Finding, Seed
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 
 def line(member: Member) -> str:

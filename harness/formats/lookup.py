@@ -9,7 +9,7 @@ from harness.formats.names import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 _MAX_LINKS = 40  # as the kernel (MAXSYMLINKS)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.formats.disk.partitions import Partition
     from harness.formats.magic import FileKind
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 # As much as recognising takes: the first volume descriptor of an ISO is the furthest (ECMA-119, 6.2.1).
 _HEAD = 0x8800

@@ -7,7 +7,7 @@ import tarfile
 from typing import TYPE_CHECKING, Final, Self
 
 from harness.core.errors import ConfigError
-from harness.formats.member import Member
+from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.image.artifact import Artifact
-    from harness.image.ingredients import Ingredients
+    from harness.image.ingredients import Artifact, Ingredients
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Content
     from harness.store import Store

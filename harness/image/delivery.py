@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.image.artifact import Artifact
+    from harness.image.ingredients import Artifact
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks until one of the files is written to
 _BLOCK = 8 << 20

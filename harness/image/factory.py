@@ -14,7 +14,7 @@ from harness.core.digest import EXTENTS, digest_of
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.image import origins
-from harness.image.artifact import Artifact
+from harness.image.ingredients import Artifact
 from harness.kernel import catalogue
 
 if TYPE_CHECKING:

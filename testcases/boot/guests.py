@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from harness.image.artifact import Artifact
     from harness.image.factory import Build
+    from harness.image.ingredients import Artifact
 
 
 def with_files(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
     from harness.image.factory import Build
 
 RECIPE = """\

@@ -17,7 +17,7 @@ from testcases.unit.test_cpio_reader import FILE, compress, data, pack, paths, u
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 
 needs_cpio = pytest.mark.skipif(shutil.which("cpio") is None, reason="GNU cpio is not installed")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 pytestmark = needs_e2fsprogs
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 pytestmark = needs_e2fsprogs
 

@@ -26,9 +26,8 @@ from harness.formats.iso.names import IsoNames
 from harness.formats.iso.reader import members
 from harness.formats.tree import Entry
 from harness.image import boot_loaders, hybrid
-from harness.image.artifact import Artifact
 from harness.image.checks.iso import WAYS, check_iso
-from harness.image.ingredients import Workshop
+from harness.image.ingredients import Artifact, Workshop
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
 from harness.recipe import Iso, MenuEntry

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from harness.core.errors import ConfigError, InfraError
-from harness.image.artifact import Artifact
 from harness.image.factory import Build
+from harness.image.ingredients import Artifact
 from harness.machine import native, rootfs
 from harness.machine.kinds.kind import MachineRequest
 from harness.machine.kinds.native import Native

@@ -18,9 +18,8 @@ from harness import recipe as r
 from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.formats.tree import Entry
-from harness.image.artifact import Artifact
 from harness.image.contents import entries, merge, tree
-from harness.image.ingredients import Workshop
+from harness.image.ingredients import Artifact, Workshop
 from harness.image.origins import describe
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel

@@ -16,7 +16,7 @@ from harness.formats.cpio import reader as cpio_reader
 from harness.formats.tree import Entry
 
 if TYPE_CHECKING:
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 
 FILE = stat.S_IFREG | 0o644

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 
 FILE = stat.S_IFREG | 0o644

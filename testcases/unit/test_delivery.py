@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError
 from harness.formats.tree import Written
-from harness.image import artifact as artifact_module
-from harness.image import delivery, manifest, sbom
-from harness.image.artifact import Artifact
+from harness.image import delivery, ingredients, manifest, sbom
 from harness.image.delivery import copy, deliver
+from harness.image.ingredients import Artifact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,5 +111,5 @@ def test_the_sha256_of_a_large_image_is_computed_on_request(
     assert whole.sha256 == hashlib.sha256(b"an archive").hexdigest()
     said = manifest.read(deliver(whole, tmp_path / "out").manifest)
     assert said == msgspec.structs.replace(manifest.read(artifact.manifest), sha256=whole.sha256)
-    monkeypatch.setattr(artifact_module, "sha256_of", pytest.fail)
+    monkeypatch.setattr(ingredients, "sha256_of", pytest.fail)
     assert whole.with_sha256() == whole

@@ -22,10 +22,10 @@ from harness.core import paths
 from harness.core.errors import ConfigError, InfraError
 from harness.core.progress import Quiet
 from harness.image import contents, dib
-from harness.image.artifact import Artifact
 from harness.image.dib import elements as dib_elements
 from harness.image.dib import host as dib_host
 from harness.image.dib import root as dib_root
+from harness.image.ingredients import Artifact
 from harness.recipe import Dib, Unpacked, load_recipe
 from harness.store import Store
 

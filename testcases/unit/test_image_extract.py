@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupted
 from harness.formats.extract import Skipped, extract
-from harness.formats.member import Member
+from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

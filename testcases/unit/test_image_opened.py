@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, HarnessError
 from harness.formats.extract import extract
-from harness.formats.member import Member
 from harness.formats.opened import open_image
-from harness.formats.tree import Entry
+from harness.formats.tree import Entry, Member
 from harness.image import initramfs
 from testcases.unit.test_bzimage import kernel
 from testcases.unit.test_elf import I386, elf

@@ -106,7 +106,7 @@ def test_imports_go_down() -> None:
         ("stages.runner", "from harness.machine import qemu"),
         ("machine.qemu", "from harness.console.recorder import Recorder"),
         ("console.shell", "from harness.recipe import Recipe"),
-        ("formats.elf", "from harness.image.artifact import Artifact"),
+        ("formats.elf", "from harness.image.ingredients import Artifact"),
         ("core.errors", "from harness import store"),
     ],
 )

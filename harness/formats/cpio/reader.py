@@ -20,7 +20,7 @@ import msgspec
 from harness.core.errors import InfraError
 from harness.formats import compression
 from harness.formats.cpio.records import Archive, ArchiveSource, CpioError, Record, read_archive
-from harness.formats.member import Member
+from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

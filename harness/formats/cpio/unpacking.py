@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from harness.formats.cpio.reader import Segment, segments_and_archives
-from harness.formats.member import Member
+from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from harness.formats.cpio.records import ArchiveSource, Record

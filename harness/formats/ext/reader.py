@@ -16,7 +16,7 @@ from harness.formats.ext import superblock as ext_superblock
 from harness.formats.ext.inode import TYPES
 from harness.formats.ext.source import EXTENTS, INLINE, ExtSource, FoundInode
 from harness.formats.ext.superblock import ExtError, ExtFilesystem
-from harness.formats.member import Member
+from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 from harness.formats.iso.records import DirectoryRecord, IsoError, IsoSource, Zisofs
-from harness.formats.member import Member
+from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

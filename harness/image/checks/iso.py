@@ -19,7 +19,7 @@ from harness.kernel.bzimage import inspect
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from harness.formats.member import Member
+    from harness.formats.tree import Member
 
 _MENUS = ("isolinux.cfg", "syslinux.cfg", "grub.cfg")
 _MENU_MAX = 1 << 16  # bytes of a menu that are read

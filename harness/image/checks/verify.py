@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from harness.formats.cpio.unpacking import Unpacking
     from harness.formats.ext.superblock import ExtFilesystem
-    from harness.formats.member import Member
     from harness.formats.opened import OpenedImage
+    from harness.formats.tree import Member
     from harness.image.checks.kernel_checks import Seed
     from harness.kernel.image import KernelImage
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.core.progress import Progress
-    from harness.image.artifact import Artifact
     from harness.image.build import BuildOptions
     from harness.image.factory import Build
+    from harness.image.ingredients import Artifact
 
 _MADE_HERE = {"initramfs", "disk", "iso", "dib"}  # kinds of the store that are built again
 _LATER = "+400d"  # another year, month, day and hour
