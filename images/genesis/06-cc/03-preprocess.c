@@ -301,12 +301,39 @@ int parameter_index(struct macro *macro, struct token *token)
     return 0;
 }
 
+/* The argument for the parameter that a token of the body names, or 0 */
+struct argument *argument_for(struct macro *macro, struct argument *arguments, struct token *body)
+{
+    int index;
+
+    index = parameter_index(macro, body);
+    if (!index)
+        return 0;
+    for (; index > 1; index--)
+        arguments = arguments->argument_next;
+    return arguments;
+}
+
+/* Takes the last token back from the list; `before` is the one before it. */
+struct token *take_back(struct token *before)
+{
+    struct token *token;
+
+    token = list_last;
+    list_last = before;
+    if (before)
+        before->token_next = 0;
+    else
+        list_first = 0;
+    return token;
+}
+
 /* The body of a macro with arguments put in, as a new list */
 struct token *substitute(struct macro *macro, struct argument *arguments)
 {
     struct token *body, *piece, *first, *before_last, *copy;
     struct argument *argument;
-    int paste, index, space;
+    int paste, space;
 
     clear_list();
     before_last = 0;
@@ -317,33 +344,22 @@ struct token *substitute(struct macro *macro, struct argument *arguments)
             continue;
         }
         space = body->token_spaced;
+        argument = argument_for(macro, arguments, body);
         if (macro->macro_is_function && body->token_kind == '#') {
             body = body->token_next;
-            argument = arguments;
-            for (index = parameter_index(macro, body); index > 1; index--)
-                argument = argument->argument_next;
-            piece = stringised(argument->argument_raw);
-        } else if ((index = parameter_index(macro, body)) != 0) {
-            argument = arguments;
-            for (; index > 1; index--)
-                argument = argument->argument_next;
-            if (paste || (body->token_next && body->token_next->token_kind == PASTE)) {
-                piece = argument->argument_raw;
-                if (!piece)
-                    piece = new_token(TOKEN_PLACEMARKER, "", 0);
-            } else
-                piece = expanded(argument);
-        } else
+            piece = stringised(argument_for(macro, arguments, body)->argument_raw);
+        } else if (!argument)
             piece = copy_token(body);
-        first = piece;
-        for (; piece; piece = piece->token_next) {
+        else if (paste || (body->token_next && body->token_next->token_kind == PASTE)) {
+            piece = argument->argument_raw;
+            if (!piece)
+                piece = new_token(TOKEN_PLACEMARKER, "", 0);
+        } else
+            piece = expanded(argument);
+        for (first = piece; piece; piece = piece->token_next) {
             if (paste) {
-                copy = pasted(list_last, piece);
-                list_last = before_last;
-                if (before_last)
-                    before_last->token_next = 0;
-                else
-                    list_first = 0;
+                copy = take_back(before_last);
+                copy = pasted(copy, piece);
                 paste = NO;
             } else {
                 copy = copy_token(piece);
