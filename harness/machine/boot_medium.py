@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from harness.core.errors import ConfigError
 from harness.machine.protocol import Firmware, Medium
-from harness.machine.spec import DirectBoot, DiskBoot, MediumBoot
+from harness.machine.spec import DirectBoot, DiskBoot, MediumBoot, option_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ def firmware_words(firmware: Firmware, directory: Path) -> list[str]:
             code, pristine = find_ovmf()
             variables = directory / "uefi-variables.fd"
             shutil.copyfile(pristine, variables)
-            flash = ["-drive", f"if=pflash,format=raw,readonly=on,file={_quoted(code)}"]
-            return [*flash, "-drive", f"if=pflash,format=raw,file={_quoted(variables)}"]
+            flash = ["-drive", f"if=pflash,format=raw,readonly=on,file={option_value(code)}"]
+            return [*flash, "-drive", f"if=pflash,format=raw,file={option_value(variables)}"]
     assert_never(firmware)
 
 
@@ -63,7 +63,7 @@ def boot_words(boot: DirectBoot | MediumBoot | DiskBoot) -> Sequence[str]:
         # SeaBIOS shows what is printed through it on the serial port as well where there are no graphics.
         return ["-machine", "graphics=off", "-boot", "strict=on,order=c"]
     # Only the medium is tried: what else is attached is not for booting.
-    drive = f"if=none,id=medium,format=raw,readonly=on,file={_quoted(boot.image)}"
+    drive = f"if=none,id=medium,format=raw,readonly=on,file={option_value(boot.image)}"
     return ["-boot", "strict=on", "-drive", drive, *_device(boot.medium)]
 
 
@@ -79,8 +79,3 @@ def _device(medium: Medium) -> list[str]:
         case Medium.DIRECT | Medium.DISK | Medium.BOARD:
             raise ValueError(medium)
     assert_never(medium)
-
-
-def _quoted(path: Path) -> str:
-    """A path as QEMU's options want it: they are separated by commas."""
-    return str(path).replace(",", ",,")

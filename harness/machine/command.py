@@ -11,7 +11,7 @@ import msgspec
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.network.qemu_args import answering_words, network_words
-from harness.machine.spec import Bus
+from harness.machine.spec import Bus, option_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +104,7 @@ def _disk_words(overlay: Path, firmware: Firmware) -> list[str]:
         attached = "if=none,id=disk"
         device = ["-device", "ich9-ahci,id=sata", "-device", "ide-hd,bus=sata.0,drive=disk"]
     # What is written need not survive this host: the overlay goes with the run.
-    return ["-drive", f"file={_quoted(overlay)},format=qcow2,{attached},cache=unsafe", *device]
+    return ["-drive", f"file={option_value(overlay)},format=qcow2,{attached},cache=unsafe", *device]
 
 
 def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
@@ -127,7 +127,7 @@ def _drive_words(drives: Sequence[Drive]) -> Iterator[str]:
             Bus.USB_UHCI: "usb-storage,bus=uhci.0",
             Bus.USB_OHCI: "usb-storage,bus=ohci.0",
         }[drive.bus]
-        yield from ("-drive", f"file={_quoted(drive.image)},format=raw,if=none,id={node},snapshot=on")
+        yield from ("-drive", f"file={option_value(drive.image)},format=raw,if=none,id={node},snapshot=on")
         yield from ("-device", f"{device},drive={node}")
 
 
@@ -149,12 +149,8 @@ def for_people(command: Sequence[str], disk: Path | None) -> str:
             by_hand.append(word.replace("chardev=bulk,", ""))  # a port without a listener
         elif (overlay := _OVERLAY.fullmatch(word)) and disk is not None:
             # The overlay is gone by then.
-            by_hand.append(f"file={_quoted(disk)},format=raw,{overlay['attached']},snapshot=on")
+            by_hand.append(f"file={option_value(disk)},format=raw,{overlay['attached']},snapshot=on")
         elif word != "-S":
             by_hand.append(word)
     ran, pasted = shlex.join(command), shlex.join(by_hand)
     return f"# What ran; console, monitor and port are inherited.\n{ran}\n\n# To paste:\n{pasted}\n"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace(",", ",,")

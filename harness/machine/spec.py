@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def option_value(text: Path | str) -> str:
+    """A path or command as part of a QEMU option, where commas are doubled."""
+    return str(text).replace(",", ",,")
+
+
 class DirectBoot(msgspec.Struct, frozen=True):
     """A seed kernel that the machine loads itself."""
 
