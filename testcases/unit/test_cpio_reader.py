@@ -167,6 +167,22 @@ def test_lz4_streams_right_behind_each_other_are_one() -> None:
     assert len(cpio_reader.segments(io.BytesIO(image))) == 1
 
 
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+def test_archive_at_once_behind_an_lz4_stream(zeros: int) -> None:
+    """The kernel takes its first bytes for the size of a block."""
+    image = compress(small(), "lz4") + bytes(zeros) + small()
+    with pytest.raises(cpio_reader.CpioError, match=r"an archive follows at once.*put 4 zeros between"):
+        cpio_reader.segments(io.BytesIO(image))
+    front = compress(small(), "lz4")
+    behind = front + bytes(4 + -len(front) % 4) + small()
+    assert [segment.compression for segment in cpio_reader.segments(io.BytesIO(behind))] == ["lz4", "none"]
+
+
+def test_junk_behind_an_archive_is_no_archive() -> None:
+    with pytest.raises(cpio_reader.CpioError, match="starts neither a newc header"):
+        cpio_reader.segments(io.BytesIO(gzip.compress(small()) + b"some junk"))
+
+
 def test_archive_that_is_split_over_streams() -> None:
     """gunzip would take it, the kernel does not."""
     archive = small()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.formats.compression.stream import Sink
 
 _MAGIC = struct.pack("<I", 0x184C2102)
+_ARCHIVE = b"0707"  # how a plain cpio archive begins
 _BLOCK = 8 << 20
 _BOUND = _BLOCK + _BLOCK // 255 + 16  # LZ4_COMPRESSBOUND, lz4.h
 
@@ -45,6 +46,9 @@ def unpack(file: BinaryIO, offset: int, out: Sink) -> int:
             raise StreamError(at, "the lz4 stream does not start with its magic")
         if size == 0 or len(word) < 4:
             break
+        if size > _BOUND and _ARCHIVE.startswith(word.lstrip(b"\0")):
+            what = "an archive follows at once, which the kernel takes for a part of the stream"
+            raise StreamError(at, f"behind the lz4 stream {what}: put 4 zeros between them")
         block = file.read(size) if size <= _BOUND else b""
         if len(block) < size:
             raise StreamError(at, f"the lz4 stream is cut off or damaged: it claims a block of {size} bytes")

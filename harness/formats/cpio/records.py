@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from harness.core.errors import ConfigError
+from harness.formats.compression import detect
 from harness.formats.cpio import FIELDS, HEADER_SIZE, NEWC, TRAILER
 from harness.formats.magic import HEAD, kind_of
 from harness.formats.order import PATH_MAX
@@ -161,8 +162,10 @@ class ArchiveSource:
 
     def check_aligned(self, offset: int) -> None:
         """Raise CpioError for a place where the kernel finds "broken padding"."""
-        if offset % 4:
-            raise self.error(offset, "an archive that follows another does not start at a multiple of 4")
+        if offset % 4 and (self.up_to(offset, 5) == NEWC[:5] or detect(self.up_to(offset, 2)) != "none"):
+            error = self.error(offset, "an archive that follows another does not start at a multiple of 4")
+            error.hint = "put zeros between them, up to a multiple of 4 bytes"
+            raise error
 
     def record(self, offset: int) -> Record:
         """Read the record whose header starts at an offset."""
@@ -208,9 +211,9 @@ class ArchiveSource:
         """The error for what the kernel does not unpack."""
         head = self.up_to(offset, HEAD)
         kind = kind_of(head)
-        known = f"there is {kind.words}, and" if kind.hint else ""
+        known = f"there is {kind.words}, and " if kind.hint else ""
         error = self.error(
-            offset, f"{known} {head[:6]!r} starts neither a newc header nor a compressed stream that is known"
+            offset, f"{known}{head[:6]!r} starts neither a newc header nor a compressed stream that is known"
         )
         error.hint = kind.hint
         return error
