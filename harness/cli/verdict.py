@@ -63,7 +63,7 @@ def verdict(
         arrivals = Arrivals(reading.directory / "console.idx")
         shown = replay(wanted, reading.raw, seconds_at=arrivals.seconds_at)
     if as_json:
-        print_json({"result": shown.result, "unseen": shown.unseen, "prefix": shown.prefix})
+        print_json({key: getattr(shown, key) for key in shown.__struct_fields__})
     else:
         _show(shown, wanted)
     raise typer.Exit(shown.result.verdict.outcome.exit_code)
@@ -83,6 +83,8 @@ def _show(shown: Replay, plan: Plan) -> None:
     if shown.unseen:
         names = ", ".join(shown.unseen)
         say(f"  a log cannot show: {names} (a shell's answers prove them)")
+    if shown.before:
+        say(f"  the log begins behind: {', '.join(shown.before)}")
     if shown.prefix:
         say(f"  left out before each line: {shown.prefix!r}")
     for name, fact in shown.result.facts.items():

@@ -47,11 +47,13 @@ class Replay(msgspec.Struct, frozen=True):
         result: How the run went, as far as the log tells.
         unseen: Stages that no log can show: only a shell's answers prove them.
         prefix: What other programs put before each line, that of one line; it was left out.
+        before: Stages before the one in which the log begins.
     """
 
     result: RunResult
     unseen: tuple[str, ...]
     prefix: str = ""
+    before: tuple[str, ...] = ()
 
 
 def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None = None) -> Replay:
@@ -77,8 +79,20 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
     plan = msgspec.structs.replace(plan, stages=shown)
     with open_log(log) as file:
         prefix = _prefix(file, plan, log)
-        result = _follow(plan, _Tape(log, file, prefix, seconds_at))
-    return Replay(result, unseen, prefix.example if prefix else "")
+        tape = _Tape(log, file, prefix, seconds_at)
+        # The first line that begins a stage ends the one before, in which a log without its head begins.
+        first = _later(plan, plan.stages[1:], tape, 0)
+        number = max(0, plan.stages.index(first[0]) - 1) if first else 0
+        begun, *others = plan.stages[number:]
+        begun = msgspec.structs.replace(begun, begins="") if number else begun
+        result = _follow(msgspec.structs.replace(plan, stages=(begun, *others)), tape)
+    before = tuple(stage.name for stage in plan.stages[:number])
+    if before and result.verdict.outcome == Outcome.PASS:
+        names = ", ".join(before)
+        reason = f"the log shows the right end, but not the stages {names}: its beginning is missing"
+        verdict = Verdict(Outcome.HANG, result.verdict.stage, reason, "judge the whole log")
+        result = msgspec.structs.replace(result, verdict=verdict)
+    return Replay(result, unseen, prefix.example if prefix else "", before)
 
 
 def _prefix(file: BinaryIO, plan: Plan, log: Path) -> Prefix | None:
@@ -170,11 +184,14 @@ def _later(plan: Plan, stages: Sequence[Stage], tape: _Tape, start: int) -> tupl
     # The banner of a kernel may be that of an earlier one.
     begins = {mark: it for mark, it in markers.items() if mark and not mark.pattern.match("Linux version 1")}
     watcher = Watcher(start)
+    watcher.wraps = plan.stages[0].wraps
     while begins and (data := tape.read(start)):
         start += len(data)
         watcher.feed(data)
-        for sighting in watcher.look(tuple(begins)):
-            return begins[sighting.marker], sighting.line
+        while watcher.pending:
+            for sighting in watcher.look(tuple(begins)):
+                if sighting.certain:
+                    return begins[sighting.marker], sighting.line
     return None
 
 

@@ -17,6 +17,8 @@ from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
 from testcases.support.machines import BEGINS, PROMPT, RELAY, recorded
 from testcases.support.profiles import fewer
+from testcases.unit.test_failures import ROWS, log_of
+from testcases.unit.test_failures import judged as judged_by_name
 from testcases.unit.test_replay import FAILURES
 
 GOOD = recorded("good")
@@ -105,10 +107,34 @@ def test_plans_are_found_by_name_and_path() -> None:
 
 
 def test_missing_line_of_a_stage_is_named_instead_of_the_end() -> None:
-    begin = GOOD.index(BEGINS["kexec"])
-    damaged = GOOD[:begin] + GOOD[GOOD.index(b"\n", begin) + 1 :]
+    damaged = GOOD.replace(b"Linux version 5.10", b"Linux wersion 5.10")
     for log in (damaged + OFF, damaged):
-        verdict = judged(log.replace(b"Linux version 5.10", b"Linux wersion 5.10")).result.verdict
-        assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "sysa")
-        assert "the line with which stage kexec begins is missing in the log" in verdict.reason
+        verdict = judged(log).result.verdict
+        assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "kexec")
+        assert "the line with which stage sysb begins is missing in the log" in verdict.reason
         assert verdict.evidence[0].text.startswith("relay: sysb: switching into sysc")
+
+
+def test_log_without_its_head_is_judged_from_the_stage_in_which_it_begins() -> None:
+    tail = GOOD[GOOD.index(BEGINS["switch_root"]) :]
+    shown = judged(b"relay: sysb: up under 5.10\r\n" + tail + b"\r\nrelay: sysc: failed: no more\r\n")
+    verdict = shown.result.verdict
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "shell")
+    assert verdict.reason == "/init of sysc gave up: no more"
+    assert shown.before == ("sysa", "kexec")
+    verdict = judged(tail + OFF).result.verdict
+    assert verdict.outcome == Outcome.HANG
+    assert verdict.reason.startswith("the log shows the right end, but not the stages sysa, kexec")
+
+
+def test_failure_in_a_tail_of_a_log_keeps_its_stage_and_reason() -> None:
+    for row in ROWS:
+        plan, log = ROWS[row]["plan"], log_of(row)
+        expected = judged_by_name(plan, log)
+        (head,) = (stage.start for stage in expected.stages if stage.status == "failed")
+        if b"Linux version" in log[head:].partition(b"\n")[0]:
+            continue  # any kernel begins like that
+        verdict = judged_by_name(plan, log[head:]).verdict
+        assert (verdict.outcome, verdict.stage, verdict.reason) == (
+            expected.verdict.outcome, expected.verdict.stage, expected.verdict.reason
+        ), row  # fmt: skip
