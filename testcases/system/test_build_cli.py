@@ -73,7 +73,7 @@ class Builder(User):
         (home / "images/recipes/two.toml").write_text(TWO)
 
     def builds(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.types("build", "images/recipes/two.toml", *words, **environment)
+        return self.starts("build", "images/recipes/two.toml", *words, **environment)
 
     def is_careless(self, plants: dict[str, str]) -> dict[str, str]:
         """An environment in which our program lets such things into images."""
@@ -208,7 +208,7 @@ def test_a_user_number_that_gets_in_is_named(builder: Builder) -> None:
 
 
 def test_a_second_build_that_fails_says_why(builder: Builder) -> None:
-    plant = "given.recipe.image('no such one').name if os.environ.get('USER') == 'somebody' else 'x'"
+    plant = "given.recipe.image('no such one').name if os.environ.get('USER') == 'another' else 'x'"
     result = builder.builds("--check", **builder.is_careless({"failure": plant}))
     assert result.returncode == 6
     assert "harness: the second build failed: " in result.stderr
@@ -224,6 +224,6 @@ def test_a_kernel_of_ones_own_is_found_from_elsewhere(builder: Builder) -> None:
             'text = "hello" }, { add = "kernel", path = "k", kernel = "seed" }',
         )
     )
-    result = builder.types("build", "images/recipes/own.toml", "--kernel", "vmlinuz", "--check")
+    result = builder.starts("build", "images/recipes/own.toml", "--kernel", "vmlinuz", "--check")
     assert result.returncode == 0, result
     assert re.search(r"kernel vmlinuz +Linux .* \(a file\)", result.stdout)

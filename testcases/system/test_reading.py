@@ -80,7 +80,7 @@ def test_log_ends_quietly_when_nobody_listens(tmp_path: Path) -> None:
             process.stdout.read(100)
             process.stdout.close()
             assert process.stderr.read() == b""
-        assert process.returncode == 141  # as shells show a program that SIGPIPE ended
+        assert process.returncode == 0
 
 
 def test_raw_log_has_exactly_the_bytes(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ LATER = (
     "harness.console.shell",
     "harness.console.terminal",
     "harness.image.contents",
-    "harness.formats.elf",
+    "elftools",
     "harness.kernel.fragments",
     "harness.kernel.modules",
     "harness.kernel.toolchain",
