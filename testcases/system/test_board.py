@@ -36,7 +36,7 @@ from harness.machine.protocol import EndCause
 from testcases.support.consoles import PtyTransport
 from testcases.support.ptys import Adapter, describe
 from testcases.system.test_console_shell import BASH, DASH
-from testcases.unit.test_board_garbled import TEXT, at_another_speed
+from testcases.unit.test_board_baud_check import TEXT, at_another_speed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
