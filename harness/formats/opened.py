@@ -43,7 +43,7 @@ class OpenedImage(msgspec.Struct, frozen=True):
 
     Attributes:
         path: The file, as the user named it.
-        kind: "cpio", "ext", "disk", "iso" or "tar".
+        kind: "cpio", "ext", "disk", "iso", "tar" or "hex0".
         format: What it is, in words.
         raw: A file with the image's bytes, unpacked where `path` is compressed or qcow2.
         members: Yields what is in it, as often as it is called; what is in a partition is below p1/, p2/, ….
@@ -188,13 +188,12 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
         from harness.formats import tar_reader
 
         return OpenedImage(path, "tar", "tar archive", raw, lambda: tar_reader.members(raw))
-    is_kernel = head.startswith(b"HdrS", 0x202)
-    if head.startswith(_GPT, 512) or (
-        head.startswith(b"\x55\xaa", 510) and not is_kernel and _has_table(head)
-    ):
+    boots = head.startswith(b"\x55\xaa", 510) and not head.startswith(b"HdrS", 0x202)
+    if boots and (disk := _hex0_disk(path, raw, file)):
+        return disk
+    if head.startswith(_GPT, 512) or head.startswith(_GPT, 4096) or (boots and _has_table(head)):
         return _disk(path, raw, file)
-    if head.startswith(_GPT, 4096):
-        return _disk(path, raw, file)
+    file.seek(len(head))
     kind = _stranger(head + file.read(magic.HEAD - len(head)))
     raise ConfigError(
         f"{path} is no image but {kind.words}",
@@ -280,6 +279,17 @@ def _disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
         tuple(readable),
         lambda: iter(parts),
     )
+
+
+def _hex0_disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage | None:
+    from harness.formats import hex0_disk
+
+    file.seek(0)
+    start = hex0_disk.find_script(file.read(hex0_disk.HEAD))
+    if start is None:
+        return None
+    words = f"disk that boots builder-hex0, {format_size(raw.stat().st_size)}"
+    return OpenedImage(path, "hex0", words, raw, lambda: hex0_disk.members(file, start))
 
 
 def _members_of(file: BinaryIO, partitions: dict[str, Partition]) -> Iterator[Member]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
+from harness.formats.opened import open_image
 from harness.formats.tree import Entry
 from harness.image import builder_hex0
 from harness.recipe import BuilderHex0
@@ -55,6 +56,26 @@ def test_without_a_second_stage_the_script_comes_behind_the_first(tmp_path: Path
     disk = write(tmp_path, first=program.hex().encode(), second="")
     assert disk[:1024] == program
     assert disk[1024:].rstrip(b"\0") == b"src 0 .\nsrc 0 /made\n/run /me\n"
+
+
+def test_a_disk_is_read_and_one_that_is_cut_refused(tmp_path: Path) -> None:
+    entries = [Entry("a/b", FILE, content=b"two\nlines\n"), Entry("c", FILE, content=bytes(range(256)) * 9)]
+    disk = write(tmp_path, *entries)
+    path = tmp_path / "cut"
+
+    def read() -> dict[str, bytes]:
+        with open_image(path) as image:
+            assert image.format.startswith("disk that boots builder-hex0")
+            return {m.path: b"".join(m.blocks()) for m in image.members() if m.is_file}
+
+    end = len(disk.rstrip(b"\0"))
+    for size in (*range(end + 1, len(disk), 99_991), *range(1024, end + 1, 7), end):
+        path.write_bytes(disk[:size])
+        if size > end:
+            assert read() == {"a/b": b"two\nlines\n", "c": bytes(range(256)) * 9}
+            continue
+        with pytest.raises(ConfigError):
+            read()
 
 
 def test_names_may_have_blanks(tmp_path: Path) -> None:
