@@ -30,22 +30,22 @@ class _Guard:
         raise AssertionError(f"a unit test started a process or a server: {self.refused[-1]}")
 
 
-_guard = _Guard()
-sys.addaudithook(_guard.hook)
+guard = _Guard()
+sys.addaudithook(guard.hook)
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _own_process() -> Iterator[None]:
     # multiprocessing starts its processes without an audit event.
-    with patch("_posixsubprocess.fork_exec", _guard.refuse):
-        _guard.active = True
+    with patch("_posixsubprocess.fork_exec", guard.refuse):
+        guard.active = True
         yield
-        _guard.active = False
+        guard.active = False
 
 
 @pytest.fixture(autouse=True)
 def _nothing_was_refused(_own_process: None) -> Iterator[None]:
     """Also where the code under test has taken the refusal for an error of the program that it starts."""
-    _guard.refused.clear()
+    guard.refused.clear()
     yield
-    assert not _guard.refused, "this test belongs into testcases/system/"
+    assert not guard.refused, "this test belongs into testcases/system/"
