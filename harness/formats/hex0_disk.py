@@ -1,4 +1,4 @@
-"""Reads disks that a BIOS boots into builder-hex0: the files of their script.
+"""Reads disks that boot builder-hex0: the files of their script.
 
 The form is described where such disks are made, in harness.image.builder_hex0: behind the stages, at the
 beginning of a sector, `src 0 .` and then `src SIZE PATH` before each file's bytes; other commands and a zero
