@@ -25,11 +25,7 @@ class Commits(msgspec.Struct, frozen=True):
     first_parent: bool = False  # whether merges count as one step, and what they brought is not gone into
 
     def commit(self, text: str, option: str) -> str:
-        """The full name of the commit that a person means.
-
-        Raises:
-            ConfigError: There is none of that name, or the tree is no checkout.
-        """
+        """The full name of the commit that a person means."""
         inside = ask(self.tree, "rev-parse", "--git-dir") if self.tree.is_dir() else None
         if inside is None or inside.returncode != 0:
             if inside is not None and b"dubious" in inside.stderr:
@@ -44,11 +40,7 @@ class Commits(msgspec.Struct, frozen=True):
         return result.stdout.decode().strip()
 
     def check(self, good: str, bad: str) -> None:
-        """Find out whether one end follows on the other.
-
-        Raises:
-            ConfigError: It does not.
-        """
+        """Find out whether one end follows on the other."""
         if good == bad:
             raise ConfigError(f"--good and --bad are the same commit {good[:_SHORT]}", hint="name two")
         if ask(self.tree, "merge-base", "--is-ancestor", good, bad).returncode != 0:

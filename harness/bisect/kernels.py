@@ -31,12 +31,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 def releases(patterns: Sequence[str], debian: DebianSource) -> tuple[Release, ...]:
-    """All kernels of these lines, the oldest first: of a line from Debian, all that its suite has.
-
-    Raises:
-        ConfigError: A pattern fits no line, or a line is wrong.
-        InfraError: The archive does not answer.
-    """
+    """All kernels of these lines, the oldest first: of a line from Debian, all that its suite has."""
     known = kernel_files()
     chosen: dict[str, None] = {}
     for pattern in patterns:
@@ -52,11 +47,7 @@ def releases(patterns: Sequence[str], debian: DebianSource) -> tuple[Release, ..
 
 
 def meant(text: str, among: Sequence[Release], option: str) -> Release:
-    """The kernel that a person means: a release, the beginning of one, or a line, of which it is the newest.
-
-    Raises:
-        ConfigError: None is meant, or several.
-    """
+    """The kernel that a person means: a release, the beginning of one, or the newest of a line."""
     exact = [release for release in among if release.name == text]
     begun = [release for release in among if re.match(rf"{re.escape(text)}(?![0-9])", release.name)]
     of_line = [release for release in among if release.line == text][-1:]

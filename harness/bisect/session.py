@@ -7,7 +7,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,14 +17,13 @@ from harness.bisect.search import Grade, Line, search
 from harness.bisect.trial import Criterion, Finding, Trials
 from harness.core import paths
 from harness.core.errors import ConfigError, HarnessError, Interrupted
-from harness.matrix.local import Place
+from harness.matrix.local import Place, alone
 from harness.recipe import load_recipe
 from harness.record.history import BISECTIONS
 from harness.stages.plan_file import load_plan
-from harness.store.locks import held_if_free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from harness.bisect.search import Suspects
@@ -68,88 +67,26 @@ class Ended(msgspec.Struct, frozen=True):
     tried: tuple[Finding, ...]  # the same of all, in the order in which they were tried
 
 
-class Candidates(Protocol):
+class Candidates(msgspec.Struct, frozen=True):
     """What is gone through: kernels or commits."""
 
-    @property
-    def suspects(self) -> Suspects:
-        """How they follow on each other."""
-
-    @property
-    def good(self) -> str:
-        """The end that is said to be good."""
-
-    @property
-    def bad(self) -> str:
-        """The end that is said to be bad."""
-
-    def title(self, name: str) -> str:
-        """A candidate in words."""
-
-    def prepare(self, name: str) -> Sequence[str]:
-        """Get one ready, and say with which options of `harness run` it is run."""
-
-    def nearest(self, good: Sequence[str], bad: str) -> str:
-        """The last good one before a bad one."""
-
-
-class _Kernels(msgspec.Struct, frozen=True):
-    releases: dict[str, kernels.Release]
-    good: str
-    bad: str
-    suspects: Suspects
-    role: str
-    home: Path
-
-    def title(self, name: str) -> str:
-        release = self.releases[name]
-        return name if name == release.line else f"{name} ({release.line})"
-
-    def prepare(self, name: str) -> Sequence[str]:
-        return kernels.options_for(self.releases[name], self.role, self.home)
-
-    def nearest(self, good: Sequence[str], bad: str) -> str:  # noqa: ARG002 - the newest one is
-        order = list(self.releases)
-        return max(good, key=order.index)
-
-
-class _TreeBisection(msgspec.Struct, frozen=True):
-    suspects: Commits
-    good: str
-    bad: str
-    home: Path
-
-    def title(self, name: str) -> str:
-        return self.suspects.title(name)
-
-    def prepare(self, name: str) -> Sequence[str]:
-        place = self.home / "tree"
-        missing = self.suspects.check_out(name, place)
-        if missing:
-            raise ConfigError(
-                f"{self.suspects.tree} has not the commits of submodules: {', '.join(missing)}",
-                hint="fetch them there with `git submodule update --init --recursive` at that commit",
-            )
-        return "--tree", str(place)
-
-    def nearest(self, good: Sequence[str], bad: str) -> str:
-        return self.suspects.nearest(good, bad)
+    suspects: Suspects  # how they follow on each other
+    good: str  # the end that is said to be good
+    bad: str  # the end that is said to be bad
+    title: Callable[[str], str]  # a candidate in words
+    prepare: Callable[[str], Sequence[str]]  # gets one ready; with which options of `harness run` it is run
+    nearest: Callable[[Sequence[str], str], str]  # the last good one before a bad one
 
 
 def run(wanted: BisectRequest, debian: DebianSource, audience: Audience) -> Ended:
-    """Find the first bad kernel or commit.
-
-    Raises:
-        ConfigError: An end is not what it was said to be, or cannot be tried, or does not exist; or the same
-            question is being answered by another process.
-        InfraError: The host failed.
-        Interrupted: Ctrl-C or SIGTERM; `resume` goes on.
-    """
+    """Find the first bad kernel or commit."""
     _check_stages(wanted)
     home = wanted.runs / ".bisect" / wanted.key
     paths.writable_directory(home, "bisection", "choose another directory with --runs DIR")
-    with _alone(home), _tidied(home / "tree"):
-        candidates = _candidates(wanted, debian, home)
+    with alone(home, "the same bisection"), _tidied(home / "tree"):
+        candidates = (
+            _commits(wanted, wanted.tree, home / "tree") if wanted.tree else _kernels(wanted, debian, home)
+        )
         name = _begun(home, resume=wanted.resume)
         logs = home / name
         logs.mkdir(exist_ok=True)
@@ -208,12 +145,23 @@ def _searched(name: str, candidates: Candidates, trials: Trials, audience: Audie
     )
 
 
-def _candidates(wanted: BisectRequest, debian: DebianSource, home: Path) -> Candidates:
-    if wanted.tree is not None:
-        commits = Commits(wanted.tree.absolute(), wanted.first_parent)
-        good, bad = commits.commit(wanted.good, "--good"), commits.commit(wanted.bad, "--bad")
-        commits.check(good, bad)
-        return _TreeBisection(commits, good, bad, home)
+def _commits(wanted: BisectRequest, tree: Path, place: Path) -> Candidates:
+    commits = Commits(tree.absolute(), wanted.first_parent)
+    good, bad = commits.commit(wanted.good, "--good"), commits.commit(wanted.bad, "--bad")
+    commits.check(good, bad)
+
+    def prepare(name: str) -> Sequence[str]:
+        if missing := commits.check_out(name, place):
+            raise ConfigError(
+                f"{commits.tree} has not the commits of submodules: {', '.join(missing)}",
+                hint="fetch them there with `git submodule update --init --recursive` at that commit",
+            )
+        return "--tree", str(place)
+
+    return Candidates(commits, good, bad, commits.title, prepare, commits.nearest)
+
+
+def _kernels(wanted: BisectRequest, debian: DebianSource, home: Path) -> Candidates:
     there = kernels.releases(wanted.lines, debian)
     first, last = kernels.meant(wanted.good, there, "--good"), kernels.meant(wanted.bad, there, "--bad")
     if there.index(first) >= there.index(last):
@@ -221,8 +169,16 @@ def _candidates(wanted: BisectRequest, debian: DebianSource, home: Path) -> Cand
             f"the good kernel {first.name} is not older than the bad one, {last.name}",
             hint="the good one has to be the older; are the two exchanged?",
         )
-    names = {release.name: release for release in there}
-    return _Kernels(names, first.name, last.name, Line(tuple(names)), wanted.role, home)
+    releases = {release.name: release for release in there}
+    names = tuple(releases)
+    return Candidates(
+        suspects=Line(names),
+        good=first.name,
+        bad=last.name,
+        title=lambda name: name if name == releases[name].line else f"{name} ({releases[name].line})",
+        prepare=lambda name: kernels.options_for(releases[name], wanted.role, home),
+        nearest=lambda good, _bad: max(good, key=names.index),
+    )
 
 
 def _not_so(title: str, wanted: Grade, finding: Finding) -> HarnessError:
@@ -254,17 +210,6 @@ def _begun(home: Path, *, resume: bool) -> str:
     name = f"{BISECTIONS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
     path.write_text(f"{name}\n", encoding="utf-8")
     return name
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    with held_if_free(home / "lock") as alone:
-        if not alone:
-            raise ConfigError(
-                "the same bisection is being done by another process, with the same records",
-                hint="wait for it, or choose another directory with --runs DIR",
-            )
-        yield
 
 
 @contextmanager

@@ -90,12 +90,7 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
     audience: Audience  # told of what happens
 
     def find(self, candidate: str) -> Finding:
-        """Run a candidate until it is clear what it is; runs that have a record already are not done again.
-
-        Raises:
-            InfraError: No run can be started.
-            Interrupted: Somebody stopped us.
-        """
+        """Run a candidate until it is clear what it is; runs with a record are not done again."""
         doubted = Grade.GOOD if self.criterion.flaky == "bad" else Grade.BAD
         recorded = runs_of_matrix(self.place.runs, self.id)
         own: Sequence[str] | None = None

@@ -122,11 +122,7 @@ def bisect(
 
 
 def _check(wanted: BisectRequest) -> None:
-    """Refuse what cannot be meant.
-
-    Raises:
-        ConfigError: An option is missing, or contradicts another one.
-    """
+    """Refuse what cannot be meant."""
     if wanted.recipe.startswith("-"):
         raise ConfigError("no recipe is named", hint="write it first: harness bisect RECIPE --good … --bad …")
     for option, value in (("--good", wanted.good), ("--bad", wanted.bad)):

@@ -12,7 +12,9 @@ from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
-    from harness.matrix.display import MatrixDisplay, Watched
+    from harness.matrix.cluster import ClusterWorkers
+    from harness.matrix.display import MatrixDisplay
+    from harness.matrix.local import LocalWorkers
     from harness.matrix.queue import Job
 
 app = typer.Typer(
@@ -134,7 +136,7 @@ def run(
     with ExitStack() as stack:
         progress = stack.enter_context(TerminalProgress(err()))
 
-        def watching(workers: Watched, total: int, done: int) -> MatrixDisplay:
+        def watching(workers: LocalWorkers | ClusterWorkers, total: int, done: int) -> MatrixDisplay:
             return stack.enter_context(MatrixDisplay(err(), workers, total, done))
 
         matrix, ended = session.run(file, options, progress, watching)

@@ -77,16 +77,18 @@ def serve(
     runs: opts.Runs = Path("runs"),
 ) -> None:
     """Show the report in a browser and keep it up to date, such as while a matrix runs; Ctrl-C ends it."""
+    from threading import Event
+
     from harness.core.errors import Interrupted
     from harness.report.progress import TerminalProgress
     from harness.report.site.build import build
-    from harness.report.site.server import PLACE, serving
+    from harness.report.site.server import PLACE, keep_up, serving
 
     with TerminalProgress(err()) as progress:
         build(runs, runs / PLACE, progress=progress)
-    with serving(runs, host, port) as server:
-        say(server.address)
+    with serving(runs, host, port) as address:
+        say(address)
         try:
-            server.keep_up()
+            keep_up(runs, Event())
         except Interrupted:
             return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import json
 from codecs import getincrementaldecoder
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
+
+from harness.core.files import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
 _COLUMNS, _ROWS = 80, 25  # a PC's text screen
@@ -38,19 +39,14 @@ def write_cast(
     header = {"version": 2, "width": _COLUMNS, "height": _ROWS, "title": title}
     with (
         raw.open("rb") as source,
-        NamedTemporaryFile("w", encoding="utf-8", dir=cast.parent, prefix=cast.name, delete=False) as film,
+        replaced(cast) as unfinished,
+        unfinished.open("w", encoding="utf-8") as film,
     ):
-        try:
-            film.write(json.dumps(header) + "\n")
-            output = ((seconds, "o", text) for seconds, text in _events(source, index))
-            keys = ((seconds, "i", text) for seconds, text in typed)
-            for event in heapq.merge(output, keys, key=lambda event: event[0]):
-                film.write(json.dumps(event, ensure_ascii=False) + "\n")
-            film.close()
-            Path(film.name).replace(cast)
-        except BaseException:
-            Path(film.name).unlink()
-            raise
+        film.write(json.dumps(header) + "\n")
+        output = ((seconds, "o", text) for seconds, text in _events(source, index))
+        keys = ((seconds, "i", text) for seconds, text in typed)
+        for event in heapq.merge(output, keys, key=lambda event: event[0]):
+            film.write(json.dumps(event, ensure_ascii=False) + "\n")
 
 
 def _events(source: BinaryIO, index: Path) -> Iterator[tuple[float, str]]:

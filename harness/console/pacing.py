@@ -8,9 +8,12 @@ by byte. What is typed is verified by checksums all the same: pacing only makes 
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from harness.console.recorder import Recorder
 
 _FIFO = 16  # bytes that a 16550A holds
 _NEWLINE = 0x0A
@@ -25,25 +28,7 @@ class Pace(msgspec.Struct, frozen=True):
     chunk: int = _FIFO  # bytes that are sent at once
 
 
-class Recorded(Protocol):
-    """A console that is recorded and typed to; `Recorder` says what each means."""
-
-    @property
-    def size(self) -> int:
-        """Bytes recorded so far."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether no more bytes will come."""
-
-    def read(self, offset: int, limit: int = 65536, timeout: float = 0.0) -> bytes:
-        """Return up to `limit` recorded bytes from `offset` on."""
-
-    def write(self, data: bytes) -> None:
-        """Type to the guest."""
-
-
-def type_paced(recorder: Recorded, data: bytes, pace: Pace) -> None:
+def type_paced(recorder: Recorder, data: bytes, pace: Pace) -> None:
     """Type lines, each in pieces whose echo is awaited."""
     echoes = True
     for line in data.splitlines(keepends=True):
@@ -59,7 +44,7 @@ def type_paced(recorder: Recorded, data: bytes, pace: Pace) -> None:
                 time.sleep(2 * len(piece) / pace.speed)
 
 
-def _typed(recorder: Recorded, line: bytes, pace: Pace, chunk: int) -> bool:
+def _typed(recorder: Recorder, line: bytes, pace: Pace, chunk: int) -> bool:
     """Type a line; whether all of it was echoed."""
     for piece in _pieces(line, chunk):
         start = recorder.size
@@ -73,7 +58,7 @@ def _pieces(line: bytes, chunk: int) -> list[bytes]:
     return [line[start : start + chunk] for start in range(0, len(line), chunk)]
 
 
-def _echoed(recorder: Recorded, piece: bytes, start: int, timeout: float) -> bool:
+def _echoed(recorder: Recorder, piece: bytes, start: int, timeout: float) -> bool:
     """Whether all printed characters of a piece come back, in their order and with anything in between.
 
     A newline is waited for as well, and not missed: what ends with it may have been taken already.

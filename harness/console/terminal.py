@@ -62,7 +62,6 @@ class Terminal:
         self._keyboard = keyboard
         self._offset = offset
         self._on_leaving = left
-        self._left = Event()
         self._over = Event()  # left, or the console has ended and all of it is shown
         self._closing = Event()
         self._closed = Lock()  # taken for good by who closes
@@ -138,11 +137,6 @@ class Terminal:
             sys.stderr.write(words + "\n")
 
     @property
-    def left(self) -> bool:
-        """Whether the user has left."""
-        return self._left.is_set()
-
-    @property
     def window(self) -> Window | None:
         """The size of the terminal, if it is one that has any."""
         return window_of(self._output)
@@ -157,7 +151,6 @@ class Terminal:
             self._leave()
 
     def _leave(self) -> None:
-        self._left.set()
         self._over.set()
         if self._on_leaving is not None and not self._closing.is_set():
             self._on_leaving()

@@ -111,11 +111,7 @@ class Matrix(msgspec.Struct, frozen=True):
 
 
 def load_matrix(path: Path, today: date) -> Matrix:
-    """Read a matrix file and expand it.
-
-    Raises:
-        ConfigError: The file, a recipe of it or a key is wrong; the message names file and key.
-    """
+    """Read a matrix file and expand it."""
     path = path.absolute()
     document = toml.load(path, MatrixDocument)
     checkouts = {name: located(each, path.parent) for name, each in document.checkout.items()}

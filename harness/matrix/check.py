@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(path: Path, document: MatrixDocument) -> None:
-    """Find mistakes of single tables, before anything is combined.
-
-    Raises:
-        ConfigError: One was found; the message names file and key.
-    """
+    """Find mistakes of single tables, before anything is combined."""
     _check_checkouts(path, document)
     _check_includes(path, document)
     _check_rules(path, document)

@@ -38,12 +38,7 @@ def located(checkout: Checkout, home: Path) -> Checkout:
 
 
 def outline(checkout: Checkout, kind: Kind[Any], kernel: str) -> Outline:
-    """Look at a checkout.
-
-    Raises:
-        ConfigError: It is not whole, not what its table says, or is not run on such a machine.
-        InfraError: Git failed.
-    """
+    """Look at a checkout."""
     tree = Path(checkout.tree)
     if checkout.recipe in stage0.RECIPES:
         builder = Path(checkout.builder) if checkout.builder else None

@@ -82,12 +82,7 @@ class ClusterWorkers:
         self._when = 0.0
 
     def __enter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            ConfigError: The library is missing, or the address is none.
-            InfraError: The scheduler does not answer, or has no workers.
-        """
+        """Connect."""
         try:
             from distributed import Client
         except ImportError as error:
@@ -126,11 +121,7 @@ class ClusterWorkers:
         return min(threads, self._jobs or threads) - len(self._remotes)
 
     def places_for(self, job: Job) -> int:
-        """A thread; memory and the like are the scheduler's to count.
-
-        Raises:
-            ConfigError: No worker says that it has what the cell needs: it would wait for ever.
-        """
+        """A thread; memory and the like are the scheduler's to count."""
         wanted = needs(job.cell)
         announced = {name: dict(worker["resources"]) for name, worker in self._workers.items()}
         if not any(_fits(wanted, has) for has in announced.values()):
@@ -165,11 +156,7 @@ class ClusterWorkers:
         self._remotes[key] = Remote(job, future, log, began, sent)
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
-        """Wait until a run ends, no longer than so many seconds, and return those that have.
-
-        Raises:
-            InfraError: The scheduler is gone, and all its tasks with it.
-        """
+        """Wait until a run ends, no longer than so many seconds, and return those that have."""
         from distributed import CancelledError, wait
 
         self._check_scheduler()

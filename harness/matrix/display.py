@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -12,43 +12,24 @@ from harness.core.outcome import Outcome
 from harness.report.text import LiveLines, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from rich.console import Console
 
+    from harness.matrix.cluster import ClusterWorkers
+    from harness.matrix.local import LocalWorkers
     from harness.matrix.queue import Job, Result
     from harness.matrix.session import Planned
 
 _LETTERS = {Outcome.PASS: "✓", Outcome.INFRA: "!", Outcome.INTERRUPTED: "!"}
 
 
-class Going(Protocol):
-    """A run that goes on."""
-
-    @property
-    def job(self) -> Job:
-        """The cell."""
-
-    @property
-    def began(self) -> float:
-        """When, in monotonic seconds."""
-
-    def says(self) -> str:
-        """The last thing that it said."""
-
-
-class Watched(Protocol):
-    """Where runs are done."""
-
-    @property
-    def running(self) -> Sequence[Going]:
-        """What goes on, the oldest first."""
-
-
 class MatrixDisplay(LiveLines):
     """Shows a matrix while it runs. An `Audience`."""
 
-    def __init__(self, console: Console, workers: Watched, total: int, done: int = 0) -> None:
+    def __init__(
+        self, console: Console, workers: LocalWorkers | ClusterWorkers, total: int, done: int = 0
+    ) -> None:
         super().__init__(console)
         self._workers = workers
         self._total = total

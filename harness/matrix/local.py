@@ -8,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from harness.core.errors import InfraError
+from harness.core.errors import ConfigError, InfraError
 from harness.core.outcome import Outcome
 from harness.machine import admission
 from harness.matrix.queue import Job, Result
+from harness.store.locks import held_if_free
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.matrix.cells import Cell
@@ -98,11 +99,7 @@ class LocalWorkers:
         return self._places - sum(child.places for child in self._children.values())
 
     def places_for(self, job: Job) -> int:
-        """How many places a cell takes.
-
-        Raises:
-            ConfigError: The host can never carry it, or has no such board.
-        """
+        """How many places a cell takes."""
         job.cell.kind.check_exists()
         return places_for(job.cell)
 
@@ -112,11 +109,7 @@ class LocalWorkers:
         return list(self._children.values())
 
     def start(self, job: Job) -> None:
-        """Begin a cell's run.
-
-        Raises:
-            InfraError: No process can be had, or no file for what it says.
-        """
+        """Begin a cell's run."""
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
         process = spawn(command(job, self._place), log)
         places = self.places_for(job)
@@ -134,12 +127,20 @@ class LocalWorkers:
         return ended
 
 
-def places_for(cell: Cell) -> int:
-    """How many of this host's places for guests a cell takes.
+@contextmanager
+def alone(home: Path, what: str) -> Iterator[None]:
+    """Keep other processes from doing the same with the same records."""
+    with held_if_free(home / "lock") as is_alone:
+        if not is_alone:
+            raise ConfigError(
+                f"{what} is being run by another process, with the same records",
+                hint="wait for it, or choose another directory with --runs DIR",
+            )
+        yield
 
-    Raises:
-        ConfigError: The host can never carry it.
-    """
+
+def places_for(cell: Cell) -> int:
+    """How many of this host's places for guests a cell takes."""
     return cell.kind.places(cell.memory)
 
 
@@ -171,11 +172,7 @@ def run_words(
 
 
 def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a `harness run`, which says to people in `log` what it does, and leaves its answer beside it.
-
-    Raises:
-        InfraError: No process can be had, or no file for what it says.
-    """
+    """Start a `harness run`, which says to people in `log` what it does, and leaves its answer beside it."""
     with ExitStack() as stack:
         try:
             said = stack.enter_context(log.open("wb"))

@@ -78,12 +78,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queue:
-    """The queue of all matrices with one name. A context manager.
-
-    Raises:
-        ConfigError: A newer version of the harness wrote it.
-        InfraError: It cannot be read or written.
-    """
+    """The queue of all matrices with one name. A context manager."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -29,11 +29,7 @@ _SYNTAX = "such as 'kernel=debian-6.* and not memory=512M'; docs/matrix.md descr
 
 
 def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
-    """The cells that an expression fits.
-
-    Raises:
-        ConfigError: It is none, or fits no cell.
-    """
+    """The cells that an expression fits."""
     test = _Parser(expression).parse()
     chosen = tuple(cell for cell in cells if test(cell))
     if not chosen:

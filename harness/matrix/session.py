@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from harness.machine import accelerator
 from harness.matrix.cells import asked, load_matrix, replace_cell
 from harness.matrix.cluster import ClusterWorkers
 from harness.matrix.controller import adopt, carry_out, expected
-from harness.matrix.local import LocalWorkers, Place
+from harness.matrix.local import LocalWorkers, Place, alone
 from harness.matrix.queue import Queue
 from harness.matrix.selection import select
 from harness.matrix.transfer import Cargo
@@ -24,11 +23,10 @@ from harness.record.history import cell_seconds, runs_of_matrix
 from harness.run.prepare import to_build
 from harness.run.request import RunRequest
 from harness.store import Store
-from harness.store.locks import held_if_free
 from harness.store.uses import watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from harness.core.progress import Progress
@@ -71,11 +69,7 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def plan(path: Path, options: Options) -> Planned:
-    """Read a matrix, choose its cells, and look up what they probably take.
-
-    Raises:
-        ConfigError: The file is wrong, or the selection fits nothing.
-    """
+    """Read a matrix, choose its cells, and look up what they probably take."""
     matrix = load_matrix(path, datetime.now(UTC).date())
     cells = matrix.cells
     if any(cell.accelerator == "auto" for cell in cells):
@@ -97,16 +91,11 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
 
     Returns:
         The matrix's id, and all its cells with what came of them.
-
-    Raises:
-        ConfigError: The file or an option is wrong, or the matrix is being run by another process.
-        InfraError: The queue cannot be written.
-        Interrupted: Ctrl-C or SIGTERM; `resume` goes on.
     """
     home = options.runs / ".matrix" / path.stem
     hint = "choose another directory with --runs DIR"
     paths.writable_directory(home, "matrix", hint)
-    with _alone(home, path.stem), Queue(home / "queue.db") as queue:
+    with alone(home, f"the matrix {path.stem}"), Queue(home / "queue.db") as queue:
         if options.resume:
             matrix, jobs = _resumed(queue, path, options)
         else:
@@ -143,9 +132,6 @@ def changes(path: Path, runs: Path) -> list[Change]:
     """What ended otherwise in the newest finished run of a matrix than in the one before.
 
     Cells that are new count when they did not pass, cells that are gone do not.
-
-    Raises:
-        ConfigError: The matrix was never run to its end with these records.
     """
     home = runs / ".matrix" / path.stem
     ended = []
@@ -189,17 +175,6 @@ def _resumed(queue: Queue, path: Path, options: Options) -> tuple[str, list[Job]
     return matrix, adopt(queue, queue.jobs(matrix), runs_of_matrix(options.runs, matrix))
 
 
-@contextmanager
-def _alone(home: Path, name: str) -> Iterator[None]:
-    with held_if_free(home / "lock") as alone:
-        if not alone:
-            raise ConfigError(
-                f"the matrix {name} is being run by another process, with the same records",
-                hint="wait for it, or choose another directory with --runs DIR",
-            )
-        yield
-
-
 class Shared(msgspec.Struct):
     """What several cells boot: built once, before the first of them runs."""
 
@@ -212,11 +187,7 @@ class Shared(msgspec.Struct):
     _cargo: dict[tuple[object, ...], Cargo] = msgspec.field(default_factory=dict)
 
     def build(self, job: Job) -> None:
-        """Build what a cell boots, unless that was done, or tried, for another one.
-
-        Raises:
-            HarnessError: It cannot be built.
-        """
+        """Build what a cell boots, unless that was done, or tried, for another one."""
         cell = job.cell
         if cell.checkout:  # its run prepares it: what is equal is built once all the same
             return

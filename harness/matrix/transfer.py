@@ -35,11 +35,7 @@ class Lacking(msgspec.Struct, frozen=True):
 
 
 def send(client: Any, store: Store, lacking: Lacking) -> None:
-    """Send a worker what it lacks. If it dies meanwhile, or cannot keep it, its next task finds that out.
-
-    Raises:
-        InfraError: An entry is gone here.
-    """
+    """Send a worker what it lacks. If it dies meanwhile, or cannot keep it, its next task finds that out."""
     for name in lacking.names:
         path, label = transfer.pack(store, name)
         try:

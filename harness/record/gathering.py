@@ -31,11 +31,7 @@ def look(root: Path) -> dict[str, State]:
 
 
 def gathered(root: Path, before: Mapping[str, State]) -> list[Produced]:
-    """All files below a directory that are new or changed.
-
-    Raises:
-        InfraError: A file cannot be read.
-    """
+    """All files below a directory that are new or changed."""
     try:
         return [_produced(root, path) for path, state in look(root).items() if before.get(path) != state]
     except OSError as error:

@@ -68,11 +68,7 @@ CREATE TABLE seen (runs INTEGER NOT NULL);  -- time stamp of the directory when 
 
 @contextmanager
 def opened(runs: Path) -> Iterator[sqlite3.Connection]:
-    """The index of a directory of records, with all of them in it.
-
-    Raises:
-        ConfigError: It was written by a newer version of the harness.
-    """
+    """The index of a directory of records, with all of them in it."""
     connection = _connected(runs)
     try:
         yield connection

@@ -35,10 +35,6 @@ def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:
     The oldest that passed go first, then the oldest of the others. What goes on is kept, and so are the
     newest run and the newest good run of each cell: what comes next is compared with them. With runs of
     bisections nothing is.
-
-    Raises:
-        ConfigError: The index was written by a newer version of the harness.
-        InfraError: A record cannot be removed.
     """
     order, others = _in_order(runs)
     sizes = {name: _size(runs / name) for name in (*order, *others)}

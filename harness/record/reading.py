@@ -145,11 +145,7 @@ class Reading(msgspec.Struct, frozen=True):
                 yield seconds, data
 
     def span(self, since: str | None, until: str | None) -> tuple[int, int | None]:
-        """Raw offsets between which stage `since` begins and stage `until` ends.
-
-        Raises:
-            ConfigError: The run did not reach one of them.
-        """
+        """Raw offsets between which stage `since` begins and stage `until` ends."""
         began = self.stages()
         names = [mark.text for mark in began]
         for name in (since, until):
@@ -172,11 +168,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def find_run(name: str, runs: Path) -> Path:
-    """Find a record by its directory, by its id or any part of it, or as "last".
-
-    Raises:
-        ConfigError: There is none, or several.
-    """
+    """Find a record by its directory, by its id or any part of it, or as "last"."""
     if (Path(name) / "run.json").is_file():
         return Path(name)
     known = [path.parent for path in sorted(runs.glob("*/run.json"))]
@@ -196,11 +188,7 @@ def find_run(name: str, runs: Path) -> Path:
 
 
 def read_run(directory: Path) -> Reading:
-    """Read a record.
-
-    Raises:
-        ConfigError: It cannot be read, or is of another version of the harness.
-    """
+    """Read a record."""
     # Before the document: a run that ends meanwhile has its verdict in it.
     locked = _is_locked(directory)
     try:

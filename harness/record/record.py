@@ -177,9 +177,6 @@ class RunRecord:
         runs: The directory that holds all records.
         name: What the run's name ends with: recipe and kernel.
         document: Fields of `RunDocument` that are known from the start.
-
-    Raises:
-        ConfigError: The directory cannot be created or written to.
     """
 
     def __init__(self, runs: Path, name: str, **document: Any) -> None:

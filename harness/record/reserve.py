@@ -42,11 +42,7 @@ class Room:
         self._kept, self._full = None, False
 
     def write(self, action: Callable[[], object]) -> None:
-        """Do what writes to the record, unless the disk has been full.
-
-        Raises:
-            InfraError: It cannot be written.
-        """
+        """Do what writes to the record, unless the disk has been full."""
         if self._full:
             return
         try:

@@ -38,11 +38,7 @@ class FileComparison(msgspec.Struct, frozen=True):
 
 
 def compare_file(path: str, first: Path, second: Path) -> FileComparison:
-    """Compare a file that both records have.
-
-    Raises:
-        ConfigError: A record does not have the file, or it cannot be read.
-    """
+    """Compare a file that both records have."""
     one, other = _kept(first, path), _kept(second, path)
     places = (path, str(one), str(other))
     difference = file_difference(one, other, list(_sections(one)))

@@ -40,11 +40,7 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def log_lines(reading: Reading, options: LogOptions) -> Iterator[str]:
-    """Yield the lines of a console for people, in bounded memory.
-
-    Raises:
-        ConfigError: A stage was not reached, the pattern is none, or the record cannot be read.
-    """
+    """Yield the lines of a console for people, in bounded memory."""
     start, end = reading.span(options.since, options.until)
     writer = LogWriter(reading, options)
     writer.expect(reading)

@@ -216,7 +216,7 @@ def test_only_one_process_answers_a_question(bisection: Bisection) -> None:
     bisection.wait_for(lambda: "began 60-f 1" in bisection.log())
     code, _, complained = bisection.ask(*LINE)
     assert code == 2
-    assert "being done by another process" in complained
+    assert "being run by another process" in complained
 
 
 def test_ends_that_are_not_what_was_said_are_refused(bisection: Bisection) -> None:

@@ -37,9 +37,9 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def port(runs: Path) -> Iterator[int]:
     build(runs, runs / PLACE, progress=Quiet())
-    with serving(runs, "127.0.0.1", 0) as server:
-        assert server.address.startswith("http://127.0.0.1:")
-        yield urlsplit(server.address).port or 0
+    with serving(runs, "127.0.0.1", 0) as address:
+        assert address.startswith("http://127.0.0.1:")
+        yield urlsplit(address).port or 0
 
 
 def ask(port: int, path: str, method: str = "GET", host: str = "localhost") -> tuple[int, str, str | None]:

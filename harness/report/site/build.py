@@ -66,12 +66,7 @@ class Built(msgspec.Struct, frozen=True):
 
 
 def build(runs: Path, target: Path, *, progress: Progress) -> Built:
-    """Bring a report up to date.
-
-    Raises:
-        ConfigError: The target is something else; an index is newer than this harness.
-        InfraError: It cannot be written.
-    """
+    """Bring a report up to date."""
     if not runs.is_dir():
         raise ConfigError(
             f"there are no run records in {runs}", hint="another directory is chosen with --runs DIR"

@@ -19,32 +19,20 @@ if TYPE_CHECKING:
 
 _EARLIER = 20  # good runs that a run is compared with
 
-# A letter for each end, so that nobody needs to see colours; and whether it is good, bad, or says nothing.
+# A letter for each end, so that pages can be read without colours; whether it is good, bad, the host's or
+# neither; and what it means.
 LETTERS = {
-    "PASS": ("P", "good"),
-    "FAIL": ("F", "bad"),
-    "PANIC": ("K", "bad"),
-    "HANG": ("H", "bad"),
-    "TIMEOUT": ("T", "bad"),
-    "INFRA": ("I", "host"),
-    "CONFIG": ("C", "host"),
-    "BUG": ("B", "host"),
-    "INTERRUPTED": ("X", "none"),
-    "killed": ("G", "none"),
-    "running": ("R", "going"),
-}
-MEANINGS = {
-    "PASS": "passed",
-    "FAIL": "failed",
-    "PANIC": "kernel panic",
-    "HANG": "the guest hung",
-    "TIMEOUT": "a budget ran out",
-    "INFRA": "the host failed",
-    "CONFIG": "wrong input",
-    "BUG": "a mistake of the harness",
-    "INTERRUPTED": "stopped by somebody",
-    "killed": "its harness is gone",
-    "running": "goes on",
+    "PASS": ("P", "good", "passed"),
+    "FAIL": ("F", "bad", "failed"),
+    "PANIC": ("K", "bad", "kernel panic"),
+    "HANG": ("H", "bad", "the guest hung"),
+    "TIMEOUT": ("T", "bad", "a budget ran out"),
+    "INFRA": ("I", "host", "the host failed"),
+    "CONFIG": ("C", "host", "wrong input"),
+    "BUG": ("B", "host", "a mistake of the harness"),
+    "INTERRUPTED": ("X", "none", "stopped by the user"),
+    "killed": ("G", "none", "its harness is gone"),
+    "running": ("R", "going", "goes on"),
 }
 
 

@@ -39,7 +39,6 @@ class Pages:
         )
         self._environment.globals |= {
             "letters": facts.LETTERS,
-            "meanings": facts.MEANINGS,
             "cell_page": cell_page,
             "bars": bars,
         }

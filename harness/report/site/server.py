@@ -13,8 +13,6 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.report.site.build import build
@@ -30,37 +28,23 @@ _SHARE = 10  # the looking takes no more than this part of the time
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
-class Serving(msgspec.Struct, frozen=True):
-    """A server that answers."""
-
-    runs: Path  # the directory of records
-    address: str  # where browsers find the report
-
-    def keep_up(self, ended: Event | None = None) -> None:
-        """Bring the report up to date again and again, until somebody sets the event.
-
-        Raises:
-            ConfigError, InfraError: It cannot be built any more.
-        """
-        ended = ended or Event()
-        pause = 0.0
-        while not ended.wait(pause):
-            began = time.monotonic()
-            build(self.runs, self.runs / PLACE, progress=Quiet())
-            pause = max(_PAUSE, (time.monotonic() - began) * _SHARE)
+def keep_up(runs: Path, ended: Event) -> None:
+    """Bring the report up to date again and again, until the event is set."""
+    pause = 0.0
+    while not ended.wait(pause):
+        began = time.monotonic()
+        build(runs, runs / PLACE, progress=Quiet())
+        pause = max(_PAUSE, (time.monotonic() - began) * _SHARE)
 
 
 @contextmanager
-def serving(runs: Path, host: str, port: int) -> Iterator[Serving]:
-    """Answer browsers in threads, as long as the context is open.
+def serving(runs: Path, host: str, port: int) -> Iterator[str]:
+    """Answer browsers in threads, as long as the context is open; gives the report's address.
 
     Args:
         runs: The directory of records; the report lies in `.report` there.
         host: Address to listen at.
         port: Port; 0 for any that is free.
-
-    Raises:
-        ConfigError: Nobody can listen there.
     """
     handler = partial(_Handler, directory=str(runs / PLACE))
     kind = _Server6 if ":" in host else _Server
@@ -76,7 +60,7 @@ def serving(runs: Path, host: str, port: int) -> Iterator[Serving]:
     thread.start()
     shown = f"[{host}]" if ":" in host else host
     try:
-        yield Serving(runs, f"http://{shown}:{server.server_address[1]}/")
+        yield f"http://{shown}:{server.server_address[1]}/"
     finally:
         server.shutdown()
         server.server_close()
