@@ -10,22 +10,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 if TYPE_CHECKING:
     from harness.console.recorder import Recorder
+    from harness.console.transport import Pace
 
-_FIFO = 16  # bytes that a 16550A holds
 _NEWLINE = 0x0A
 _KILL = b"\x15"  # what a tty and a line editor take for "forget this line"
-
-
-class Pace(msgspec.Struct, frozen=True):
-    """How fast a system can be typed to."""
-
-    echo: float = 0.5  # seconds that its echo may take, besides the time on the line
-    speed: float = 11520.0  # bytes per second of the line
-    chunk: int = _FIFO  # bytes that are sent at once
 
 
 def type_paced(recorder: Recorder, data: bytes, pace: Pace) -> None:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.console.pacing import Pace
-    from harness.console.transport import Transport
+    from harness.console.transport import Pace, Transport
 
 _READ_LIMIT = 65536
 # What comes within a moment is recorded at once: a serial port delivers single bytes, a pseudo terminal 4 KB

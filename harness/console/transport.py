@@ -10,6 +10,8 @@ from contextlib import suppress
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
@@ -18,9 +20,18 @@ if TYPE_CHECKING:
 # Name of the virtio serial port through which files leave a guest; the guest's kernel shows it.
 BULK_PORT = "org.harness.bulk"
 
+_FIFO = 16  # bytes that a 16550A holds
 # A guest that does not read its serial port for so long will not read it later either.
 _WRITE_SECONDS = 60.0
 _ENDS = {errno.EIO, errno.ECONNRESET}  # of a terminal that no process holds any more, and of a socket
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How fast a system can be typed to."""
+
+    echo: float = 0.5  # seconds that its echo may take, besides the time on the line
+    speed: float = 11520.0  # bytes per second of the line
+    chunk: int = _FIFO  # bytes that are sent at once
 
 
 class ConsoleClosed(InfraError):  # noqa: N818 - a fact about the guest

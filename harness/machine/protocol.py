@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from harness.console.pacing import Pace
-    from harness.console.transport import Transport
+    from harness.console.transport import Pace, Transport
 
 
 class MachineKind(StrEnum):

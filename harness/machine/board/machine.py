@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.console.pacing import Pace
+from harness.console.transport import Pace
 from harness.core.errors import InfraError
 from harness.machine.board import baud_check
 from harness.machine.board.line import SerialLine
