@@ -113,7 +113,10 @@ def _borrow(place: Path, stores: Sequence[Path]) -> None:
     if (place / ".git").exists():
         return
     git(place, "init", "--quiet")
-    for key, value in (("core.autocrlf", "false"), ("core.hooksPath", os.devnull)):  # whatever the user has
+    for key, value in (
+        ("core.autocrlf", "false"),
+        ("core.hooksPath", os.devnull),
+    ):  # not the user's
         git(place, "config", key, value)
     lines = "".join(f"{path}\n" for path in stores)
     (place / ".git/objects/info/alternates").write_text(lines, encoding="utf-8", errors="surrogateescape")

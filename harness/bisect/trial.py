@@ -61,7 +61,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Audience(Protocol):
-    """Whoever wants to know."""
+    """What is told of a bisection's progress."""
 
     def step(self, title: str, suspects: int) -> None:
         """A candidate is tried; so many are under suspicion besides the one that is known to be bad."""
@@ -124,7 +124,7 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
                 return Finding(candidate, grade, tuple(results), result)
 
     def cell(self, candidate: str) -> str:
-        """What history calls its runs: apart from those that nobody made to fail."""
+        """What history calls its runs: apart from runs outside of bisections."""
         recipe = Path(self.recipe).stem if self.recipe.endswith(".toml") else self.recipe
         return f"{recipe}/bisect/{candidate}"
 

@@ -24,9 +24,9 @@ _OURS = {
     "--tree": "give it before `--`",
     "--checkpoint": "give it before `--`",
     "--from": "the bisection chooses it: --checkpoint STAGE",
-    "--attach": "nobody is there to type",
-    "--takeover": "nobody is there to type",
-    "--on-failure": "nobody is there to type",
+    "--attach": "these runs have no terminal",
+    "--takeover": "these runs have no terminal",
+    "--on-failure": "these runs have no terminal",
 }
 _Failure = Literal["FAIL", "PANIC", "HANG", "TIMEOUT"]
 
@@ -53,9 +53,7 @@ def bisect(
     tree: Annotated[
         Path | None, typer.Option(help="Search the commits of your checkout, which is never written to.")
     ] = None,
-    first_parent: Annotated[
-        bool, typer.Option("--first-parent", help="Take a merge as one step, whatever it brought.")
-    ] = False,
+    first_parent: Annotated[bool, typer.Option("--first-parent", help="Take a merge as one step.")] = False,
     outcome: Annotated[
         _Failure | None, typer.Option(help="Only this is bad; other failures are skipped.  [default: any]")
     ] = None,

@@ -64,7 +64,7 @@ def list_boards(as_json: opts.Json = False) -> None:
     table = Table("board", "what it is", "port", "baud", "in use by", box=None, pad_edge=False)
     for board, holder, place in found:
         speed = str(board.document.serial.speed)
-        table.add_row(board.name, board.document.summary, board.port, speed, str(holder or place or "nobody"))
+        table.add_row(board.name, board.document.summary, board.port, speed, str(holder or place or "-"))
     print_wide(table)
 
 
@@ -80,7 +80,7 @@ def _holder(board: Board) -> tuple[Holder | None, str]:
     try:
         return holder, labgrid.holder(place)
     except HarnessError as error:  # the others are listed all the same
-        return holder, f"nobody can say: {error.message.splitlines()[0]}"
+        return holder, f"unknown: {error.message.splitlines()[0]}"
 
 
 @app.command("check")
@@ -112,7 +112,7 @@ def check(name: BoardArgument) -> None:
         say(f"✓ power is switched by {how}")
         for what, medium in (("medium", document.medium), ("disk", document.disk)):
             if medium is None:
-                say(f"· no {what} is described: somebody else sees to what is on it")
+                say(f"· no {what} is described: what is on it is not ours to write")
             elif device := media.attached(medium):
                 say(f"✓ {what} {medium.serial} is attached to this host as {device.path}")
             else:
@@ -123,7 +123,7 @@ def check(name: BoardArgument) -> None:
 def power(
     name: BoardArgument, what: Annotated[Literal["on", "off", "cycle"], typer.Argument(help="What to do.")]
 ) -> None:
-    """Switch a board that nobody else uses."""
+    """Switch the power of a board that is free."""
     from harness.machine.board.document import find_board
     from harness.machine.board.lease import leased
     from harness.machine.board.power import Switch, ask_on_terminal

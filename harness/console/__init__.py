@@ -1,1 +1,1 @@
-"""The console: transport, recorder, cleaned lines, watcher; dialogue and shell once somebody may type."""
+"""The console: transport, recorder, cleaned lines, watcher; dialogue and shell."""

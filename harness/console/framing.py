@@ -7,7 +7,7 @@ The guest prints each block of a command's output as
     <the block's bytes as base64 or as hexadecimal numbers>
     @<nonce>:E:<cksum>-<length>
 
-where the checksum covers everything between the two markers. Whatever happens to a block on its way (lost
+where the checksum covers everything between the two markers. What happens to a block on its way (lost
 or doubled characters, foreign text), it is noticed, and that block is asked for again.
 """
 

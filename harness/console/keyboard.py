@@ -1,4 +1,4 @@
-"""Who may type to the guest: nobody while the plan watches, the harness while it asks, then a person."""
+"""Keyboard ownership: none, the harness, or the user."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Keyboard:
         return self._phase == Phase.YOURS or (self._phase == Phase.WATCHED and self._takeover)
 
     def turn(self, phase: Phase) -> Phase:
-        """Begin another phase, and return the one before; nobody is typing in between."""
+        """Begin another phase, and return the one before; no key is typed in between."""
         with self._typing:
             before, self._phase = self._phase, phase
             self._refused = ""
@@ -86,7 +86,7 @@ class Keyboard:
         return ""
 
     def answer(self, data: bytes) -> None:
-        """Pass on what the user's terminal answered to the guest; it is nobody's taking over."""
+        """Pass on what the user's terminal answered to the guest; that is no takeover."""
         if self._phase == Phase.YOURS or self.touched:
             self.type(data)
 

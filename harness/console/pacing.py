@@ -28,7 +28,7 @@ def type_paced(recorder: Recorder, data: bytes, pace: Pace) -> None:
             if echoes:
                 continue
             recorder.write(_KILL)
-        if not echoes:  # nobody echoes: time is all that is left
+        if not echoes:  # without an echo only time is left
             for piece in _pieces(line, pace.chunk):
                 recorder.write(piece)
                 time.sleep(2 * len(piece) / pace.speed)

@@ -71,14 +71,14 @@ class Shell:
 
     @property
     def directory(self) -> str:
-        """Where the guest keeps what we need, absolute; nobody else's files are there."""
+        """Where the guest keeps what we need, absolute; it is ours alone."""
         return self._directory
 
     def enter(self, *, timeout: float) -> None:
         """Make sure that a shell answers, find out what it can do, and quieten it.
 
         Raises:
-            ShellTimeout: Nobody answers.
+            ShellTimeout: No shell answers.
             ShellGone: The console has ended.
             InfraError: The guest lacks what is needed, or the console is too noisy.
         """
@@ -128,7 +128,7 @@ class Shell:
         """Leave the shell as a person expects it: echo, a prompt, the size of their window, no trace of us.
 
         Raises:
-            ShellTimeout: Nobody answers.
+            ShellTimeout: No shell answers.
             ShellGone: The console has ended.
         """
         self._asker.begin("restore", timeout)
@@ -137,7 +137,7 @@ class Shell:
         self._asker.handshake()
 
     def regain(self, *, timeout: float) -> None:
-        """Have the shell answer again, which a person had: out of whatever they left running, by Ctrl-C.
+        """Have the shell answer again, which a person had: out of what they left running, by Ctrl-C.
 
         Args:
             timeout: Seconds of the clock for each of a few tries: a shell that is just starting a program

@@ -39,7 +39,7 @@ def interrupt() -> None:
 class Terminal:
     """Shows a console on the user's terminal, and passes on what the user types, if the keyboard is theirs.
 
-    A context manager: the terminal is as it was on leaving, whatever happened. Ctrl-] leaves. Ctrl-C goes
+    A context manager: the terminal is as it was on leaving. Ctrl-] leaves. Ctrl-C goes
     where the other keys go; where they go nowhere, it interrupts the harness. A stdin that is no terminal is
     typed as it is, and its end leaves.
 
@@ -146,7 +146,7 @@ class Terminal:
             work()
         except OSError:  # the terminal is gone
             self._leave()
-        except BaseException as error:  # raised again by whoever has the terminal
+        except BaseException as error:  # raised again in `__exit__`
             self._failure = error
             self._leave()
 

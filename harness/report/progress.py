@@ -59,7 +59,7 @@ class TerminalProgress:
         )
         self.package_estimates: Mapping[str, float] = {}
         self._stage: TaskID | None = None
-        self._say: Callable[[str], None] | None = None  # instead of us, while somebody else has the terminal
+        self._say: Callable[[str], None] | None = None  # instead of us, while another has the terminal
         self._packages = 0
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ class TerminalProgress:
 
     @contextmanager
     def stepped_aside(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Leave the terminal to somebody else for a while, who may say for us what we have to say."""
+        """Leave the terminal to another for a while; `say` prints our lines meanwhile."""
         self._bars.stop()
         self._say = say
         try:

@@ -60,7 +60,7 @@ class Made(msgspec.Struct, frozen=True):
 
 def about_all(pages: Pages, runs: Path, cells: Sequence[Cell], found: Sequence[Run]) -> None:
     """Write these pages."""
-    # What a bisection tried is bad for a reason, and nobody waits for it to become good.
+    # What a bisection tried is bad for a reason, and is not expected to become good.
     standing = [cell for cell in cells if not cell.last.matrix.startswith(BISECTIONS)]
     counts = Counter(cell.last.ending for cell in standing)
     flaky = [cell for cell in standing if cell.history and cell.history.flaky]

@@ -106,7 +106,7 @@ def _each(changed: list[facts.Run], runs: Path, target: Path, stack: ExitStack) 
     size = sum(_look(runs / run.id / "console.raw")[1] for run in changed)
     if size < _MUCH or cores < 2 or len(changed) < 2:
         return map(bring, changed)
-    # Fresh ones: whoever serves the report has threads.
+    # Fresh ones: the process that serves the report has threads.
     fresh = multiprocessing.get_context("spawn")
     pool = stack.enter_context(ProcessPoolExecutor(cores, fresh, initializer=_end_with_parent))
     stack.callback(pool.shutdown, cancel_futures=True)
@@ -115,7 +115,7 @@ def _each(changed: list[facts.Run], runs: Path, target: Path, stack: ExitStack) 
 
 
 def _end_with_parent() -> None:
-    """In a process for a core: Ctrl-C is for whoever started it, and it ends with that, however that ends."""
+    """In a process for a core: Ctrl-C is for its parent, with which it ends."""
 
     def wait() -> None:
         if parent := multiprocessing.parent_process():
@@ -182,7 +182,7 @@ def _bring(path: Path, other: Path, *, link: bool) -> None:
 
 
 def _claim(target: Path) -> None:
-    """Make the directory ours; somebody else's files stay as they are."""
+    """Make the directory ours; other files stay as they are."""
     hint = "choose a directory that is empty, or that holds a report already"
     try:
         if not (target / _MARK).exists():

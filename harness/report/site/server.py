@@ -80,7 +80,7 @@ class _Handler(SimpleHTTPRequestHandler):
     """Gives files of the report, and says which version of each it has."""
 
     def send_head(self) -> BytesIO | None:
-        """Answer, unless a page from elsewhere asks, or somebody asks for what no page shows."""
+        """Answer, unless a page from elsewhere asks, or the file is none of a page."""
         name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         if getattr(self.server, "only_loopback", True) and name not in _LOOPBACK:
             # Another site's name that leads here would let its pages read the report.

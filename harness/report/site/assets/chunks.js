@@ -30,7 +30,7 @@ const chunks = (() => {
       await script(`${kind}/index.js`);
       return index;
     },
-    // A promise of a piece; `keep` is false for somebody who only passes through.
+    // A promise of a piece; `keep` is false for one that only passes through.
     load(kind, number, keep = true) {
       const name = `${kind}/${number}`;
       let piece = loaded.get(name);

@@ -63,7 +63,7 @@
       $("found").textContent = error.message;
       return;
     }
-    if (turn !== drawing) return; // somebody scrolled on meanwhile
+    if (turn !== drawing) return; // the user scrolled on meanwhile
     const found = document.createDocumentFragment();
     for (const piece of pieces) {
       const begin = Math.max(first, piece.first), end = Math.min(last, piece.first + piece.lines.length);
@@ -148,7 +148,7 @@
     const text = $("find").value;
     if (!text) return null;
     const plain = text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    // Capital letters are meant where somebody typed them.
+    // Capital letters are meant where they are typed.
     return new RegExp($("regexp").checked ? text : plain, /[A-Z]/.test(text) ? "g" : "gi");
   }
   async function find(step) {

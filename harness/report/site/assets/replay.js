@@ -21,7 +21,7 @@
     $("seek").value = now;
     $("clock").textContent = `${now.toFixed(1)} s of ${index.seconds.toFixed(1)} s`;
   }
-  // Write what came until a moment; false when somebody else took over meanwhile.
+  // Write what came until a moment; false when another call took over meanwhile.
   async function until(moment, mine) {
     while (number < index.chunks.length && index.chunks[number] <= moment) {
       const events = await chunks.load("replay", number);
