@@ -50,7 +50,7 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
             with origins.named(content, "source", given):
                 for name, place in origins.files(content, given).items():
                     yield Entry(
-                        f"{content.path}/{name}",
+                        _below(content.path, name),
                         stat.S_IFREG | content.mode,
                         content=place,
                         source=f"{content.source}/{name}",

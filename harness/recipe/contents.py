@@ -27,8 +27,8 @@ class File(toml.Table, frozen=True, tag_field="add", tag="file"):
 class Files(toml.Table, frozen=True, tag_field="add", tag="files"):
     """All files below a directory beside the recipe, below `path`, less what `drop` names."""
 
-    path: str
     source: str
+    path: str = ""
     mode: Mode = 0o644
     drop: tuple[str, ...] = ()
 

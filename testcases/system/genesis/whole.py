@@ -27,7 +27,7 @@ SOURCES = {
     "tcc.tar.bz2": ("tcc", "0.9.27+git20200814.62c30a4a-1"),
     "musl.tar.gz": ("musl", "1.2.3-1"),
 }
-PARTS = ("05-tools", "06-cc", "08-tcc", "09-musl")
+PARTS = ("05-tools", "06-cc", "08-tcc", "09-musl", "10-programs")
 # What is made, by the file that has its sums.
 SUMS = {
     "06-cc/sums": ("cc-1", "cc"),
