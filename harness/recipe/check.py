@@ -149,7 +149,7 @@ def _size(key: str, text: str) -> Iterator[Problem]:
 # What adds one file, at its path.
 _ONE_FILE = (c.File, c.Hex, c.Text, c.Symlink, c.HardLink, c.Device, c.Download, c.KernelFile, c.ImageFile)
 # What may add to the image's root itself.
-_BELOW = (c.Checkout, c.Tarball, c.Unpacked)
+_BELOW = (c.Checkout, c.Files, c.Tarball, c.Unpacked)
 _NOT_PLAIN = "{!r} is no plain path below the image's root"
 # As the kernel (PATH_MAX, with the NUL at the end; NAME_MAX).
 _PATH_MAX, _NAME_MAX = 4096, 255

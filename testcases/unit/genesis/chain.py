@@ -1,4 +1,4 @@
-"""The chain of genesis on this host: a directory with all sources and the seed as `init`, and its run."""
+"""The first steps of genesis on this host: a root with all sources, the seed as `init`, and a run of it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ MACHINES = {
 
 
 def lay_out(root: Path) -> None:
-    """Put the sources and the seed where the initramfs has them."""
+    """Put sources and seed where the initramfs has them, for the steps before the first part."""
     shutil.copytree(GENESIS, root, dirs_exist_ok=True)
+    first, parts, _ = (root / "steps").read_text().partition("\nrun ")
+    assert parts
+    (root / "steps").write_text(f"{first}\n")
     shutil.copy(root / "01-run/run.hex", root / "run.hex")
     (root / "dev").mkdir(exist_ok=True)
     seed = root / "init"
