@@ -1,4 +1,4 @@
-"""The commits of a checkout as candidates: each is laid out elsewhere, and the checkout stays as it is."""
+"""The commits of a checkout as candidates of a bisection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels that a bisection goes through, by version: the catalogue's, and all that their suites have."""
+"""The kernels of a bisection, by version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the first bad one of many candidates with few trials; some of them may refuse to be tried."""
+"""Searches the first bad candidate with few trials."""
 
 from __future__ import annotations
 

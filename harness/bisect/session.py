@@ -1,4 +1,4 @@
-"""A bisection from its ends to the culprit; what its runs left is all that is needed to go on with it."""
+"""A bisection from its ends to the culprit, resumable from its records."""
 
 from __future__ import annotations
 

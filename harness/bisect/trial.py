@@ -1,4 +1,4 @@
-"""Trying a candidate: runs of it, as many as it takes to believe them."""
+"""Tries a candidate with as many runs as it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit codes out; nothing else ends the process.
+"""The command line: arguments in, exit codes out.
 
 Every command pays for what is imported here, so each imports what it needs when it is called.
 """

@@ -1,4 +1,4 @@
-"""`harness bisect`: which kernel or commit was the first that broke a run."""
+"""`harness bisect`: the first kernel or commit that broke a run."""
 
 from __future__ import annotations
 

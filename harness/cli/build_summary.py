@@ -1,4 +1,4 @@
-"""What `harness build` says: the images, what went in, and whether a second build was the same."""
+"""What `harness build` prints: images, inputs, reproducibility."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness distfiles`: what a checkout downloads, whether it is at hand, and how to get it."""
+"""`harness distfiles`: the files that a checkout downloads."""
 
 from __future__ import annotations
 

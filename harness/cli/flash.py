@@ -1,4 +1,4 @@
-"""`harness flash`: an image onto a stick or disk, and nothing onto any other."""
+"""`harness flash`: writes an image to a stick or disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `harness flash` shows: the disks, what is about to happen, and what was done."""
+"""What `harness flash` prints: disks, announcement, result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness history`, `compare` and `prune`: what runs tell together, and which of them are kept."""
+"""`harness history`, `compare` and `prune`: many runs together."""
 
 from __future__ import annotations
 

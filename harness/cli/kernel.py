@@ -1,4 +1,4 @@
-"""`harness kernel`: which kernels there are, getting them, and what a kernel file is good for."""
+"""`harness kernel`: list, fetch, build and inspect kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results on stdout and everything else on stderr, for people or as JSON."""
+"""Results on stdout, all else on stderr, as text or JSON."""
 
 from __future__ import annotations
 

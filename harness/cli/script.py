@@ -1,4 +1,4 @@
-"""`harness script`: a shell script that makes the same images without the harness."""
+"""`harness script`: a shell script that makes the same images."""
 
 from __future__ import annotations
 

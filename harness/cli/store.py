@@ -1,4 +1,4 @@
-"""`harness store`: what is in the cache, what can go, and whether it is sound."""
+"""`harness store`: lists, tidies and verifies the cache."""
 
 from __future__ import annotations
 

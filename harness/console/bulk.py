@@ -1,4 +1,4 @@
-"""Takes files out of a guest: through a virtio serial port where it has one, else over its console.
+"""File transfer out of a guest: virtio serial port, or console.
 
 A serial port under emulation carries 0.4 MB/s, a virtio port a hundred times as much. What comes through
 either is believed only when a checksum by the guest says the same of the file. Emulated processors are slow

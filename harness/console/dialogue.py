@@ -1,4 +1,4 @@
-"""A dialogue with the guest in pexpect's terms, over what the recorder has recorded."""
+"""A pexpect dialogue with the guest over the recorded console."""
 
 from __future__ import annotations
 

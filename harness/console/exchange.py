@@ -1,4 +1,4 @@
-"""Asks a guest's shell and hears its answer among echo, prompts and kernel messages."""
+"""Asks a guest's shell; finds its answer among echo and kernel messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How bytes cross a console unharmed: as text, in numbered and checksummed blocks.
+"""Framing of command output as text in numbered, checksummed blocks.
 
 The guest prints each block of a command's output as
 

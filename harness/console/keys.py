@@ -1,4 +1,4 @@
-"""What a user's terminal sends: keys, the keys that are ours, and the terminal's own answers to the guest.
+"""Keys of the user's terminal, and its own answers to the guest.
 
 A guest may change how the terminal writes a key (xterm's modifyOtherKeys, the keyboard protocol of kitty),
 and may ask it questions that it answers as if they were typed. Neither may keep the user from leaving, or

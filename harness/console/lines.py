@@ -1,4 +1,4 @@
-"""Clean lines out of console bytes: no escapes, no controls, the same however the reads were cut."""
+"""Clean lines out of console bytes, independent of how reads were cut."""
 
 from __future__ import annotations
 

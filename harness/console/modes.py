@@ -1,4 +1,4 @@
-"""What a guest's output does to the user's terminal, so that it can be undone when the user leaves.
+"""Terminal modes that a guest's output changed, to be undone.
 
 The control functions are those of xterm: https://invisible-island.net/xterm/ctlseqs/ctlseqs.html.
 """

@@ -1,4 +1,4 @@
-"""Types to a real serial port no faster than the system behind it takes: the echo is the flow control.
+"""Paced typing to serial ports: the echo is the flow control.
 
 A UART holds 16 bytes, and a line without RTS/CTS has no other way to say that it is full. So a few bytes are
 sent, and their echo is awaited. Where it does not come, the line is killed (Ctrl-U) and typed once more, byte

@@ -1,4 +1,4 @@
-"""Finds the lines that may hold a marker, in a whole block of lines at once."""
+"""Finds the lines of a block that may hold a marker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records every byte of a console, from the first one on, whether or not anybody reads it.
+"""Records every byte of a console, from the first one on.
 
 The recorded file is also the queue: readers ask for bytes by offset, each at its own pace, and nobody
 can make the recorder wait or fill the memory.

@@ -1,4 +1,4 @@
-"""Shows a console on the user's terminal as it comes, and our words where it pauses."""
+"""Shows the live console on the user's terminal, with our messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs commands in a guest's shell over a console that loses, doubles and interleaves.
+"""Runs commands in a guest's shell over an unreliable console.
 
 Two rules make that safe. What is typed can always be typed again: pieces of scripts overwrite themselves,
 and a command runs once however often it is called. And nothing is believed that was not checksummed.

@@ -1,4 +1,4 @@
-"""The byte stream of a console: pipes of QEMU, a pseudo terminal, a serial port."""
+"""Console byte streams: QEMU's pipes, pseudo terminals, sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks for markers on console lines, also where the kernel talks in the middle of a user-space line."""
+"""Finds markers on console lines, also around interrupting kernel messages."""
 
 from __future__ import annotations
 

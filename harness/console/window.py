@@ -1,4 +1,4 @@
-"""The size of the user's window, and how a guest's shell learns of it over a line that carries only text."""
+"""The window's size, and how a guest's shell learns of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as a text to paste where projects collect reports about real machines.
+"""A run as Markdown to paste into reports about real machines.
 
 What firmware and kernel say of the machine is read off the console: Linux prints it in its first lines.
 """

@@ -1,4 +1,4 @@
-"""Two runs side by side: what went in, how far each stage got, what the consoles said, what was made."""
+"""Two runs side by side: inputs, stages, consoles, products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a stage or a check failed, with the console's own words: for test reports and people in a hurry."""
+"""Why a stage or check failed, with console lines, for test reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that two runs made, side by side: by diffoscope where it is installed, else as we see it."""
+"""Compares a file of two runs, by diffoscope where it is installed."""
 
 from __future__ import annotations
 

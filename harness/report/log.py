@@ -1,4 +1,4 @@
-"""A record's console as text for people: lines with their times, headings where stages begin."""
+"""A record's console as text: lines with times, headings for stages."""
 
 from __future__ import annotations
 

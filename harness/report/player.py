@@ -1,4 +1,4 @@
-"""Plays a recorded console back in the terminal, with the times at which its bytes came."""
+"""Plays a recorded console in the terminal at its own pace."""
 
 from __future__ import annotations
 

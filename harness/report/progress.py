@@ -1,4 +1,4 @@
-"""Progress on a terminal: bars for work, and a line per stage of a run with an estimate from earlier runs.
+"""Progress on a terminal: bars for work, lines for stages.
 
 Everything goes to stderr: stdout is for results. Without a terminal each step is one plain line.
 """

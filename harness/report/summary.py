@@ -1,4 +1,4 @@
-"""The table at the end of a run: stages with their times, what was proved, the verdict, the record."""
+"""The table at the end of a run, with checks and verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines and tables for terminals, as they are: no markup, and never cut."""
+"""Lines and tables for terminals: no markup, never cut."""
 
 from __future__ import annotations
 

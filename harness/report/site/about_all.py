@@ -1,4 +1,4 @@
-"""The pages about all runs: the overview, the cells, the list of runs, and what guests made."""
+"""Pages about all runs: overview, cells, list of runs, products."""
 
 from __future__ import annotations
 

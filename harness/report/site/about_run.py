@@ -1,4 +1,4 @@
-"""The pages of a run: what became of it, its console's log, and its console as a film."""
+"""Pages of one run: summary, console log, replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the report: pages of runs that changed, and those about all runs."""
+"""Builds the report: pages of changed runs, and overview pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consoles in pieces that a page from a disk can load: logs by lines, recordings by times.
+"""Consoles in pieces that pages load from a disk.
 
 Pages opened from a disk may not read other files, but they may load scripts. So each piece is a script that
 calls `harnessChunk(KIND, NUMBER, DATA)`, where DATA is JSON, deflated (RFC 1951) and in base64. To show a

@@ -1,4 +1,4 @@
-"""What guests made, side by side over many runs; and with what a difference began."""
+"""Compares products over many runs, and finds where they diverge."""
 
 from __future__ import annotations
 

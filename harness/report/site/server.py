@@ -1,4 +1,4 @@
-"""The report over HTTP, kept up to date: for this host's browsers, while runs go on."""
+"""Serves the report over HTTP and keeps it up to date."""
 
 from __future__ import annotations
 
