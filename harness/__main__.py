@@ -1,4 +1,4 @@
-"""Where the program begins: `harness` and `python -m harness` are the command line."""
+"""Entry point of `harness` and of `python -m harness`."""
 
 from __future__ import annotations
 

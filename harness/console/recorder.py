@@ -1,7 +1,7 @@
 """Records every byte of a console, from the first one on.
 
-The recorded file is also the queue: readers ask for bytes by offset, each at its own pace, and nobody
-can make the recorder wait or fill the memory.
+The recorded file is also the queue: readers ask for bytes by offset, each at its own pace, so
+no reader makes the recorder wait or fills the memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _READ_LIMIT = 65536
 # at a time, and waking up for each would take a processor of its own.
 _MOMENT = 0.004  # seconds
 # After few bytes more are let gather, for longer while they come steadily, as a build's do, than for the
-# answers that somebody waits for.
+# answers that a reader waits for.
 _FEW = 1000
 _SHORTEST, _LONGEST = 0.0005, 0.008  # seconds
 # Slow consoles deliver single bytes: one index entry per millisecond keeps the index smaller than the log.

@@ -1,4 +1,4 @@
-"""Entries of a file tree: to be written, as written, and as read."""
+"""Entries of a file tree: to write, as written, as read."""
 
 from __future__ import annotations
 

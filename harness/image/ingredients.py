@@ -1,4 +1,4 @@
-"""Built images, and all that the contents of a recipe can refer to."""
+"""Built images, and what contents of a recipe refer to."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class CheckedOut(msgspec.Struct, frozen=True):
     Attributes:
         path: Relative to the directory that was looked at; surrogate escapes for what is no UTF-8.
         place: Where it lies.
-        mode: Full `st_mode`: 0644 or 0755 for files, as git has it, whatever the work tree says.
+        mode: Full `st_mode`: 0644 or 0755 for files, as git has it, not as the work tree says.
         size: Bytes of a file's content.
         target: A symbolic link's target.
         identity: Hash of a file's content: git's blob id, or its SHA-256 where git knows none.

@@ -1,1 +1,1 @@
-"""The plan of a run, the runner that follows it, and the verdict at its end."""
+"""Plans, the runner that follows them, and verdicts."""

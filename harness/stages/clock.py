@@ -1,4 +1,4 @@
-"""Guest time: wall time without waiting for a core and pauses of the harness."""
+"""Guest time: wall time less CPU starvation and pauses."""
 
 from __future__ import annotations
 

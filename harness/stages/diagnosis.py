@@ -1,4 +1,4 @@
-"""Finds out what a silent guest does: samples of processor, disks and screen."""
+"""Finds out what a silent guest does, by samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns what was seen into a verdict with reason, next step and evidence."""
+"""Makes a verdict with reason, next step and evidence."""
 
 from __future__ import annotations
 

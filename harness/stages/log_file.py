@@ -1,4 +1,4 @@
-"""Opens a console log: a plain or compressed file, a pipe, standard input."""
+"""Opens console logs: plain, compressed, from pipes or standard input."""
 
 from __future__ import annotations
 

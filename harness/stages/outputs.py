@@ -1,4 +1,4 @@
-"""Takes the list of produced files, and files by name, out of a guest."""
+"""Takes produced files and lists of them out of a guest."""
 
 from __future__ import annotations
 

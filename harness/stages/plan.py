@@ -1,4 +1,4 @@
-"""The plan of a run: stages, markers, budgets, checks and failures, as data.
+"""Plans as data: stages, markers, budgets, checks and failures.
 
 `docs/plans.md` describes every key.
 """

@@ -1,4 +1,4 @@
-"""Finds and removes what other programs put before each line of a log.
+"""Finds and removes prefixes of log lines.
 
 Times, container names, columns of CI services, quotes: their shape is learned from lines whose beginning is
 known, such as a kernel's messages and the lines with which stages begin.

@@ -1,4 +1,4 @@
-"""Follows a plan stage by stage to a verdict: types, checks, takes files out."""
+"""Follows a plan stage by stage to a verdict."""
 
 from __future__ import annotations
 

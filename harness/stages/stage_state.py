@@ -1,4 +1,4 @@
-"""The stage that a run is in: its clocks, and the failures seen in it."""
+"""State of the present stage: its clocks and failures."""
 
 from __future__ import annotations
 

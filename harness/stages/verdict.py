@@ -1,4 +1,4 @@
-"""The result of a run: verdict, evidence, and how far each stage got."""
+"""Verdicts with evidence, and results of stages."""
 
 from __future__ import annotations
 
