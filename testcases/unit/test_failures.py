@@ -41,6 +41,7 @@ NAMES = (
     "live-bootstrap-sysabc",
     "live-bootstrap-sysa",
     "live-bootstrap-steps",
+    "genesis-tcc",
 )
 PLANS = {name: load_plan(find_plan(name)) for name in NAMES}
 BANNER = "[    0.000000] Linux version 6.1.0-50-686 (debian-kernel@lists.debian.org)"
@@ -80,6 +81,16 @@ BEGINS: dict[str, dict[str, str]] = {
         "steps": " +> ./script-generator /steps/manifest ",
         "linux": "[    0.000000] Linux version 4.14.341 (root@(none)) (gcc version 4.7.4 (GCC) ) #1",
     },
+    "genesis-tcc": {
+        "kernel": BANNER,
+        "seed": "= genesis: the seed makes itself, its copy makes the assembler, the assembler makes mc",
+        "c0": "= genesis: mc makes the compiler of C0, which makes itself again and passes its test",
+        "tools": "= genesis: c0 makes the tools",
+        "cc": "= genesis: c0 makes cc, cc makes itself",
+        "tcc": "= genesis: unpack tcc",
+        "musl": "= genesis: unpack musl",
+        "programs": "= genesis: programs that tcc compiles with musl",
+    },
 }
 ENDS = {
     "qualify": "probe: end\r\n",
@@ -88,6 +99,7 @@ ENDS = {
     "live-bootstrap-sysabc": "Bootstrapping completed.\r\nbash: no job control in this shell\r\nbash-5.1# ",
     "live-bootstrap-sysa": "Bootstrapping completed.\r\nbash: no job control in this shell\r\n/image # ",
     "live-bootstrap-steps": "[  900.000000] sysrq: Power Off\r\n[  900.100000] reboot: Power down\r\n",
+    "genesis-tcc": f"signals: right\r\n= genesis: the sums of all programs\r\n{PANIC}\r\n",
 }
 
 
