@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reply", "Shell", "ShellGone", "ShellTimeout"]
 
-_TRIES = 5
+_TRIES = 5  # of getting the shell's attention
+_TRANSFERS = 8  # of the same bytes: a line that damages one in a thousand still carries what it should
 _DIRECTORIES = ("/tmp", "/dev/shm", "/run", "")  # noqa: S108 - the guest's, and with a nonce
 _LINES_AT_ONCE = 10  # of 200 bytes: half of what a tty's input buffer holds
 _BLOCKS_AT_ONCE = 20
@@ -181,28 +182,28 @@ class Shell:
             )
         # The digits count: a damaged name may have left a file that is no piece.
         join = f"cat {path}.c????|{self._codec.unpack} >{path}.sh"
-        for attempt in range(_TRIES):
+        for attempt in range(_TRANSFERS):
             for first in range(0, len(pieces), _LINES_AT_ONCE):
                 self._upload_pieces(path, first, pieces[first : first + _LINES_AT_ONCE])
-            if self._store([join], f"{path}.sh", {f"{path}.sh": script}, PATIENCE * 2**attempt):
+            if self._store([join], f"{path}.sh", {f"{path}.sh": script}, PATIENCE * 2 ** min(attempt, 4)):
                 return
         raise InfraError(
-            f"a script of {len(script)} bytes did not reach the guest undamaged in {_TRIES} tries"
+            f"a script of {len(script)} bytes did not reach the guest undamaged in {_TRANSFERS} tries"
         )
 
     def _upload_pieces(self, path: str, first: int, pieces: list[bytes]) -> None:
         wanted = {f"{path}.c{number:04}": piece for number, piece in enumerate(pieces, first)}
-        for attempt in range(_TRIES):
+        for attempt in range(_TRANSFERS):
             commands = [f"{self._codec.typed(piece)} >{name}" for name, piece in wanted.items()]
             contents = {name: self._codec.stored(piece) for name, piece in wanted.items()}
             for name in self._store(
-                commands, f"{path}.c{first // _LINES_AT_ONCE:03}*", contents, PATIENCE * 2**attempt
+                commands, f"{path}.c{first // _LINES_AT_ONCE:03}*", contents, PATIENCE * 2 ** min(attempt, 4)
             ):
                 del wanted[name]
             if not wanted:
                 return
         raise InfraError(
-            f"typed text reached the guest damaged {_TRIES} times: {', '.join(wanted)}",
+            f"typed text reached the guest damaged {_TRANSFERS} times: {', '.join(wanted)}",
             hint="The guest's disk may be full, or the serial line needs pacing.",
         )
 
@@ -242,7 +243,7 @@ class Shell:
                 blocks = []
                 continue
             fruitless = fruitless + 1 if frames.seen and frames.arrived == arrived else 0
-            if fruitless == _TRIES:
+            if fruitless == _TRANSFERS:
                 raise _damaged(frames)
             # Where nothing comes through, several copies at once are more likely to.
             blocks = (frames.missing * (1 + fruitless))[:_BLOCKS_AT_ONCE] or [0]
@@ -252,7 +253,7 @@ def _damaged(frames: Frames) -> InfraError:
     if frames.lost:
         return InfraError("the guest did not keep the output of a command", hint="Is its disk full?")
     blocks = ", ".join(map(str, frames.missing)) or "all"
-    return InfraError(f"the output of a command arrived damaged {_TRIES} times; blocks: {blocks}")
+    return InfraError(f"the output of a command arrived damaged {_TRANSFERS} times; blocks: {blocks}")
 
 
 def _unmet_settings(report: str, *, echo: bool) -> tuple[str, ...]:
