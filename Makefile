@@ -1,6 +1,6 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-thorough lint dist shell setup setup-dib setup-kernel setup-labgrid clean
+.PHONY: help run check test test-thorough lint dist shell setup setup-dib setup-genesis setup-kernel setup-labgrid clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,6 +35,9 @@ setup: ## install what is missing: Debian packages, Python environment
 
 setup-dib: ## the same, and what images of kind dib need
 	@ci/setup --dib
+
+setup-genesis: ## the same, and what the tests of genesis' compilers need
+	@ci/setup --genesis
 
 setup-kernel: ## the same, and what building kernels needs
 	@ci/setup --kernel

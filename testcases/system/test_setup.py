@@ -138,7 +138,7 @@ def test_root_installs_what_is_missing(checkout: Checkout) -> None:
     ]
 
 
-@pytest.mark.parametrize("purpose", ["dib", "kernel", "labgrid"])
+@pytest.mark.parametrize("purpose", ["dib", "genesis", "kernel", "labgrid"])
 def test_more_packages_come_only_when_asked_for(checkout: Checkout, purpose: str) -> None:
     (checkout.root / "ci" / f"debian-packages-{purpose}.txt").write_text("debootstrap  # why\n")
     (checkout.root / "ci/requirements-labgrid.txt").write_text("labgrid==26.0.1\n")
