@@ -26,7 +26,12 @@ def compare(seed: int, cc: Path, libc_by_gcc: Path, directory: Path) -> bool:
     """Whether the program of that seed ended; asserts that it then did the same for both compilers."""
     program = directory / f"{seed}.c"
     with program.open("wb") as file:
-        subprocess.run(["csmith", "--seed", str(seed), *OPTIONS], stdout=file, check=True)
+        subprocess.run(
+            ["csmith", "--seed", str(seed), *OPTIONS],
+            cwd=directory,  # it leaves a file there
+            stdout=file,
+            check=True,
+        )
     theirs, ours = directory / f"{seed}-gcc", directory / f"{seed}-cc"
     headers = [*toolchain.HEADERS, f"-I{RUNTIME}"]
     subprocess.run([*toolchain.GCC, *headers, "-o", theirs, program, libc_by_gcc], check=True)
