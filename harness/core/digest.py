@@ -42,11 +42,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_of_input(path: Path) -> str:
-    """SHA-256 of a file that the user gave, in hex.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
+    """SHA-256 of a file that the user gave, in hex."""
     try:
         return sha256_of(path)
     except OSError as error:

@@ -51,11 +51,7 @@ def writable_directory(path: Path, what: str, hint: str) -> Path:
 
 
 def check_writable(path: Path, what: str, hint: str) -> None:
-    """Make sure that the directory could be created and written to, without creating it.
-
-    Raises:
-        ConfigError: It could not.
-    """
+    """Make sure that the directory could be created and written to, without creating it."""
     nearest = next(place for place in (path, *path.parents) if place.exists())
     reason = 0 if os.access(nearest, os.W_OK | os.X_OK) else errno.EACCES
     if not nearest.is_dir():

@@ -69,12 +69,7 @@ def output(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> str:
-    """Run a program, and return what it prints; arguments are those of `call`.
-
-    Raises:
-        ConfigError: It is not installed.
-        InfraError: It ended with an error.
-    """
+    """Run a program, and return what it prints; arguments are those of `call`."""
     done = call(command, package=package, text=text, environment=environment, cwd=cwd)
     if done.returncode != 0:
         raise command_failed(command, done.returncode, done.stderr)

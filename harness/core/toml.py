@@ -24,21 +24,13 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def load(path: Path, kind: type[T], given: Mapping[str, str] | None = None) -> T:
-    """Read a TOML file as a value of the given type; `given` fills in names in braces, but not in keys.
-
-    Raises:
-        ConfigError: The file cannot be read, is no TOML, or a key is missing, unknown or of the wrong type.
-    """
+    """Read a TOML file as a value of the given type; `given` fills in names in braces, but not in keys."""
     document = read(path)
     return typed(path, _filled(document, given) if given else document, kind)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a TOML file as plain values.
-
-    Raises:
-        ConfigError: The file cannot be read, or is no TOML.
-    """
+    """Read a TOML file as plain values."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -48,11 +40,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def typed(path: Path, document: object, kind: type[T]) -> T:
-    """Make a value of the given type of what was read from a file.
-
-    Raises:
-        ConfigError: A key is missing, unknown or of the wrong type; the message names file and key.
-    """
+    """Make a value of the given type of what was read from a file."""
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:

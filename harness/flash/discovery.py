@@ -43,22 +43,13 @@ REAL = Sources()
 
 
 def disks(sources: Sources = REAL) -> list[Device]:
-    """All block devices but partitions, in the order of their names; without what has no size.
-
-    Raises:
-        InfraError: The kernel's tables cannot be read.
-    """
+    """All block devices but partitions, in the order of their names; without what has no size."""
     view = _View(sources)
     return [view.device(node) for node in view.nodes.values() if not node.parent and node.size]
 
 
 def find(path: str, sources: Sources = REAL) -> Device:
-    """The device that a path of the user names.
-
-    Raises:
-        ConfigError: There is no such device, or the path is something else.
-        InfraError: The kernel's tables cannot be read.
-    """
+    """The device that a path of the user names."""
     view = _View(sources)
     number = sources.number_of(path)
     if number is None:

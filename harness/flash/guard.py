@@ -119,22 +119,14 @@ def _unlikely(device: Device, needed: int) -> Iterator[Refusal]:
 
 
 def check(device: Device, needed: int = 0, *, force: bool = False) -> None:
-    """Refuse a device that must not be written to.
-
-    Raises:
-        ConfigError: It must not, or not without `force`.
-    """
+    """Refuse a device that must not be written to."""
     for refusal in refusals(device, needed):
         if not (force and refusal.forceable):
             raise ConfigError(f"{device.path} {refusal.reason}", hint=refusal.hint)
 
 
 def check_same(before: Device, now: Device) -> None:
-    """Refuse a device that is no longer the one that was looked at.
-
-    Raises:
-        ConfigError: It is another one, or changed its size.
-    """
+    """Refuse a device that is no longer the one that was looked at."""
     if before.identity != now.identity:
         raise ConfigError(
             f"{before.path} is no longer the disk that was confirmed: "
@@ -159,11 +151,7 @@ def confirms(device: Device, typed: str) -> bool:
 
 
 def check_serial(device: Device, expected: str) -> None:
-    """Compare the serial number with the one that a script expects: all of it.
-
-    Raises:
-        ConfigError: It is another one.
-    """
+    """Compare the serial number with the one that a script expects: all of it."""
     if device.token != expected:
         raise ConfigError(
             f"{device.path} has the serial number {device.token}, and not {expected}; nothing was written"

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 def look(
     path: str, needed: int = 0, *, force: bool = False, elsewhere: Elsewhere = "zero", sources: Sources
 ) -> Device:
-    """Look at a disk, and refuse it if it must not be written to.
-
-    Raises:
-        ConfigError: It must not, or it is not there, or it cannot discard.
-        InfraError: The kernel's tables cannot be read.
-    """
+    """Look at a disk, and refuse it if it must not be written to."""
     device = discovery.find(path, sources)
     guard.check(device, needed, force=force)
     if elsewhere == "discard" and not device.discards:
@@ -71,11 +66,7 @@ def _present(device: Device, sources: Sources) -> bool:
 
 
 def confirm(device: Device, expected: str | None, ask: Callable[[], str]) -> None:
-    """Have the disk confirmed: by its whole serial number from a script, or by the tail that a person types.
-
-    Raises:
-        ConfigError: It is not the one that is meant.
-    """
+    """Have the disk confirmed: by its whole serial number in a script, by the tail that a person types."""
     if expected is not None:
         guard.check_serial(device, expected)
         return

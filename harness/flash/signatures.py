@@ -50,11 +50,7 @@ def known_to_udev(name: str, properties: Mapping[str, str]) -> Iterator[Content]
 
 
 def on_disk(name: str, path: str) -> list[Content]:
-    """What its own bytes say, each kind once; nothing for a device that we may not read.
-
-    Raises:
-        ConfigError: wipefs is not installed.
-    """
+    """What its own bytes say, each kind once; nothing for a device that we may not read."""
     found = programs.call(["wipefs", "--no-act", "--json", path], package="util-linux")
     if found.returncode != 0 or not found.stdout:
         return []

@@ -43,12 +43,7 @@ class FlashSource(msgspec.Struct, frozen=True):
 
 @contextmanager
 def opened(path: Path) -> Iterator[FlashSource]:
-    """Open an image that is to be written to a disk.
-
-    Raises:
-        ConfigError: It cannot be read, or is of a kind that no disk boots from or is used as.
-        InfraError: There is no room to unpack it.
-    """
+    """Open an image that is to be written to a disk."""
     if path.is_block_device():
         raise ConfigError(f"{path} is a device and no image", hint="give the file of an image")
     with ExitStack() as stack:

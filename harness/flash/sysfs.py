@@ -84,11 +84,7 @@ class Hardware(msgspec.Struct, frozen=True):
 
 
 def nodes(sys: Path) -> dict[str, Node]:
-    """All block devices, by name.
-
-    Raises:
-        InfraError: There is no sysfs.
-    """
+    """All block devices, by name."""
     try:
         found = sorted((sys / "class/block").iterdir())
     except OSError as error:

@@ -54,11 +54,7 @@ class Target(msgspec.Struct, frozen=True):
     present: Callable[[], bool] = lambda: True
 
     def write(self, data: memoryview, offset: int) -> None:
-        """Write all of `data`, whose length and offset are multiples of `BLOCK`.
-
-        Raises:
-            InfraError: The disk is gone or does not take it.
-        """
+        """Write all of `data`, whose length and offset are multiples of `BLOCK`."""
         self._put(data, offset)
 
     def _put(self, data: memoryview, offset: int) -> None:
@@ -70,11 +66,7 @@ class Target(msgspec.Struct, frozen=True):
             data, offset = data[done:], offset + done
 
     def read(self, into: memoryview, offset: int) -> None:
-        """Fill `into` from the disk.
-
-        Raises:
-            InfraError: The disk is gone or does not give it.
-        """
+        """Fill `into` from the disk."""
         while into:
             try:
                 done = os.preadv(self.descriptor, [into], offset)
@@ -85,11 +77,7 @@ class Target(msgspec.Struct, frozen=True):
             into, offset = into[done:], offset + done
 
     def zero(self, offset: int, length: int) -> None:
-        """Make a range all zeros: by the disk itself where it can.
-
-        Raises:
-            InfraError: The disk is gone or does not take it.
-        """
+        """Make a range all zeros: by the disk itself where it can."""
         try:
             fcntl.ioctl(self.descriptor, _BLKZEROOUT, struct.pack("=QQ", offset, length))
         except OSError as error:
@@ -104,22 +92,14 @@ class Target(msgspec.Struct, frozen=True):
             self._put(zeros[: min(_ZEROS, offset + length - start)], start)
 
     def discard(self, offset: int, length: int) -> None:
-        """Tell the disk that a range is not needed any more.
-
-        Raises:
-            InfraError: The disk is gone or does not take it.
-        """
+        """Tell the disk that a range is not needed any more."""
         try:
             fcntl.ioctl(self.descriptor, _BLKDISCARD, struct.pack("=QQ", offset, length))
         except OSError as error:
             raise self.failure("discarded", offset, error) from error
 
     def flush(self) -> None:
-        """Wait until all is on the disk, and forget what the kernel has of it.
-
-        Raises:
-            InfraError: The disk is gone, or did not take something.
-        """
+        """Wait until all is on the disk, and forget what the kernel has of it."""
         try:
             os.fsync(self.descriptor)
         except OSError as error:
@@ -155,10 +135,6 @@ def opened(device: Device, *, check: Callable[[], None], present: Callable[[], b
         device: As it was looked at and confirmed.
         check: Looks again, now that the disk is open; raises ConfigError when it must not be written to.
         present: Whether the disk is still there.
-
-    Raises:
-        ConfigError: It may not be opened, is in use, or is another disk by now.
-        InfraError: It does not answer.
     """
     # Without O_CREAT: where no such node is, none appears.
     flags = os.O_RDWR | os.O_EXCL | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW

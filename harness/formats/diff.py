@@ -134,9 +134,6 @@ def differences(a: Iterable[Member], b: Iterable[Member], *, times: bool = False
 
     Yields:
         Differences, sorted by path.
-
-    Raises:
-        ConfigError: An image is damaged.
     """
     first, second = by_path(a), by_path(b)
     links = _links(first), _links(second)
@@ -180,9 +177,6 @@ def file_difference(a: Path, b: Path, parts: Sequence[Part]) -> FileDifference |
 
     Returns:
         None when they are equal.
-
-    Raises:
-        ConfigError: A file cannot be read.
     """
     content = byte_ranges(_blocks(a), _blocks(b))
     if not content.count:

@@ -66,11 +66,7 @@ def needed_files(tree: Mapping[str, Entry], programs: Sequence[str]) -> list[str
 
 
 def elf_class(file: bytes | Path) -> int | None:
-    """Return 32 or 64 for an ELF file, given by path or by 5 or more first bytes; None for anything else.
-
-    Raises:
-        ConfigError: The file cannot be read.
-    """
+    """Return 32 or 64 for an ELF file, given by path or by 5 or more first bytes; None for anything else."""
     head = file[:5] if isinstance(file, bytes) else _read_head(file, 5)
     return {b"\x7fELF\x01": 32, b"\x7fELF\x02": 64}.get(head)
 

@@ -36,11 +36,7 @@ def find_script(head: bytes) -> int | None:
 
 
 def members(file: BinaryIO, start: int) -> Iterator[Member]:
-    """The files and directories of a disk whose script begins at a byte.
-
-    Raises:
-        ConfigError: It is cut off.
-    """
+    """The files and directories of a disk whose script begins at a byte."""
     name = getattr(file, "name", "the disk")
     size = file.seek(0, os.SEEK_END)
 

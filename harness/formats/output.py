@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 
 def open_content(entry: Entry, content: Path) -> int:
-    """Open the file with the content of an entry.
-
-    Raises:
-        ConfigError: It cannot be opened.
-    """
+    """Open the file with the content of an entry."""
     try:
         return os.open(content, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would have us wait for a writer
     except OSError as error:
@@ -96,8 +92,6 @@ class Output:
         """Append the content of an entry, an open file.
 
         Raises:
-            ConfigError: The file cannot be read.
-            InfraError: It has not exactly `size` bytes: it is being written.
             OSError: The stream cannot be written.
         """
         left = size

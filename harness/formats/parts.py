@@ -25,11 +25,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def cpio_parts(file: BinaryIO) -> Iterator[Part]:
-    """The parts of an initramfs; what lies in a compressed segment has no bytes of its own.
-
-    Raises:
-        ConfigError: It is damaged.
-    """
+    """The parts of an initramfs; what lies in a compressed segment has no bytes of its own."""
     from harness.formats.cpio.reader import segments
     from harness.formats.cpio.records import ArchiveSource, read_archive
 

@@ -115,12 +115,7 @@ def packages(given: Ingredients) -> dict[str, Package]:
 
 
 def unpack(given: Ingredients) -> Loaders:
-    """Get the boot loaders.
-
-    Raises:
-        ConfigError: The archive has no such packages.
-        InfraError: Download or unpacking failed.
-    """
+    """Get the boot loaders."""
     found = packages(given)
     roots = given.workshop.debian.unpack(SUITE, _ARCHITECTURE, list(found.values()))
     return Loaders(roots, found)

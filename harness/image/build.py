@@ -52,12 +52,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
-    """Build all that a run of the recipe boots, or find it in the store.
-
-    Raises:
-        ConfigError: The recipe or an option asks for what cannot be had.
-        InfraError: The archive, a tool or the disk failed.
-    """
+    """Build all that a run of the recipe boots, or find it in the store."""
     return factory.build(
         recipe,
         workshop(options, progress),
@@ -70,11 +65,7 @@ def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
 
 
 def workshop(options: BuildOptions, progress: Progress) -> Workshop:
-    """Where images are made, and what from.
-
-    Raises:
-        ConfigError: An option or SOURCE_DATE_EPOCH makes no sense.
-    """
+    """Where images are made, and what from."""
     store = Store(options.cache)
     debian = DebianSource(
         store,

@@ -34,11 +34,7 @@ _MOST_FILES = 14332  # that its filesystem has room for, as its README says
 
 
 def describe(image: BuilderHex0, recipe: Recipe) -> dict[str, str]:
-    """The hashes of its stages: they determine the disk beside its contents.
-
-    Raises:
-        ConfigError: One cannot be read.
-    """
+    """The hashes of its stages: they determine the disk beside its contents."""
     stages = {"stage1": image.stage1, "stage2": image.stage2}
     return {key: hashlib.sha256(_read(recipe, key, path)).hexdigest() for key, path in stages.items() if path}
 
@@ -99,11 +95,7 @@ def starts_by_bios(data: bytes) -> bool:
 
 
 def binary(source: bytes, name: str) -> bytes:
-    """What hex0 stands for: pairs of hexadecimal digits; what follows on # or ; is a comment.
-
-    Raises:
-        ConfigError: There is something else in it.
-    """
+    """What hex0 stands for: pairs of hexadecimal digits; what follows on # or ; is a comment."""
     try:
         return bytes.fromhex(_COMMENT.sub(b"", source).decode("ascii"))
     except ValueError as error:

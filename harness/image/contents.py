@@ -81,12 +81,7 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
 
 
 def tree(added: Sequence[Content], given: Ingredients) -> list[Entry]:
-    """All that contents of one image add, merged into one tree that is sorted by path.
-
-    Raises:
-        ConfigError: As `entries` and `merge`; the message names recipe and key.
-        InfraError: As `entries`.
-    """
+    """All that contents of one image add, merged into one tree that is sorted by path."""
     # All entries first: their errors name the content that they are about.
     every = [entry for content in added for entry in entries(content, given)]
     try:

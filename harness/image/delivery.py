@@ -44,10 +44,6 @@ def deliver(artifact: Artifact, directory: Path) -> Delivered:
     """Copy an artifact and its manifest into a directory, and write its bill of materials there.
 
     Each file appears whole or not at all, and replaces one of the same name.
-
-    Raises:
-        ConfigError: The directory cannot be made or written to.
-        InfraError: Its disk is full or fails.
     """
     from harness.image import manifest, sbom
 
@@ -76,10 +72,6 @@ def put(content: Path | bytes, path: Path, sha256: str) -> bool:
 
     Returns:
         Whether it was written.
-
-    Raises:
-        ConfigError: The directory cannot be made or written to.
-        InfraError: Its disk is full or fails.
     """
     paths.writable_directory(path.parent, "output", _HINT)
     try:

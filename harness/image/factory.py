@@ -77,10 +77,6 @@ def build(
         only: The kind of image that is wanted; others are built only where one of these needs them.
         names: The images that are wanted, instead of all; as above.
         kernels: Whether kernels are wanted that only boot them.
-
-    Raises:
-        ConfigError: The recipe asks for what cannot be had, or the kernel is none.
-        InfraError: A download or a tool failed, or the disk is full.
     """
     return Factory(recipe, workshop, seed, second).build(only, names, wants_kernels=kernels)
 

@@ -48,8 +48,6 @@ def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, wo
         What was written, sorted by path.
 
     Raises:
-        ConfigError: The format cannot hold an entry, one stands where a loader does, or mtools is missing.
-        InfraError: A file became shorter while it was read, or mtools or a download failed.
         OSError: The disk is full.
     """
     from harness.formats.iso.filesystem import Filesystem, still_clock

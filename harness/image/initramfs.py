@@ -36,10 +36,6 @@ def write(
 
     Returns:
         What was written of `entries`.
-
-    Raises:
-        ConfigError: An entry cannot be written as it is, or the compression is unknown.
-        InfraError: The disk is full, or a file changed while it was read.
     """
     try:
         with path.open("wb") as file:

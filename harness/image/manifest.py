@@ -88,20 +88,12 @@ def write(manifest: Manifest, path: Path) -> None:
 
 
 def read(path: Path) -> Manifest:
-    """Read a manifest.
-
-    Raises:
-        InfraError: It cannot be read.
-    """
+    """Read a manifest."""
     return _read(path, Manifest)
 
 
 def read_origins(path: Path) -> Origins:
-    """Read what a manifest says about the whole, which takes no time even where there are many files.
-
-    Raises:
-        InfraError: It cannot be read.
-    """
+    """Read what a manifest says about the whole, which takes no time even where there are many files."""
     return _read(path, Origins)
 
 

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
 
 def describe(content: Content, given: Ingredients) -> dict[str, object]:
-    """All that determines what a content adds, as JSON values: part of the image's key in the store.
-
-    Raises:
-        ConfigError: A source cannot be read, or is not what the recipe says; it names recipe and key.
-    """
+    """All that determines what a content adds, as JSON values: part of the image's key in the store."""
     found: dict[str, object] = {}
     match content:
         case r.File():
@@ -77,11 +73,7 @@ def describe(content: Content, given: Ingredients) -> dict[str, object]:
 
 
 def files(content: r.Files, given: Ingredients) -> dict[str, Path]:
-    """The files that a directory adds, by their paths below it, sorted.
-
-    Raises:
-        ConfigError: There are none.
-    """
+    """The files that a directory adds, by their paths below it, sorted."""
     top = given.recipe.base / content.source
     found = {str(place.relative_to(top)): place for place in sorted(top.rglob("*")) if place.is_file()}
     kept = {path: place for path, place in found.items() if not is_dropped(path, content.drop)}
@@ -118,11 +110,7 @@ def spelled_out(content: r.Hex, given: Ingredients) -> bytes:
 
 
 def look(content: r.Checkout, given: Ingredients) -> Snapshot:
-    """The checkout as it is, and which of its files go in.
-
-    Raises:
-        ConfigError: It is none, or not in the state that the recipe wants; it names recipe and key.
-    """
+    """The checkout as it is, and which of its files go in."""
     from harness.sources import checkout
 
     with named(content, "source", given):
@@ -136,22 +124,14 @@ def look(content: r.Checkout, given: Ingredients) -> Snapshot:
 
 
 def packages(content: r.Packages, given: Ingredients) -> tuple[Package, ...]:
-    """The packages that are named, and all that they need.
-
-    Raises:
-        ConfigError: The suite cannot give them; it names recipe and key.
-    """
+    """The packages that are named, and all that they need."""
     place = given.recipe.debian
     with named(content, "names", given):
         return given.workshop.debian.closure(place.suite, place.architecture, content.names)
 
 
 def source_package(content: r.SourcePackage, given: Ingredients) -> tuple[str, Package]:
-    """The suite that a source package is from, and the package.
-
-    Raises:
-        ConfigError: The suite cannot give it; it names recipe and key.
-    """
+    """The suite that a source package is from, and the package."""
     suite = content.suite or given.recipe.debian.suite
     with named(content, "version" if content.version else "name", given):
         return suite, given.workshop.debian.source(suite, content.name, content.version)

@@ -149,10 +149,6 @@ def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> Bu
         order: What to build.
         debian: Where the source comes from, with the store and the place that progress is shown.
         jobs: How many processes at once; by default as many as there are cores.
-
-    Raises:
-        ConfigError: The host lacks a program, or the configuration a symbol.
-        InfraError: The source cannot be had, or the build failed.
     """
     tools = toolchain.look()
     store, progress = debian.store, debian.progress

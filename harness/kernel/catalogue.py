@@ -101,11 +101,7 @@ def kernel_files() -> dict[str, Path]:
 
 
 def load_line(name: str) -> KernelLine:
-    """Read a kernel line of the catalogue, or the file of one, a path that ends in `.toml`.
-
-    Raises:
-        ConfigError: There is none of that name, or its file is wrong.
-    """
+    """Read a kernel line of the catalogue, or the file of one, a path that ends in `.toml`."""
     path = _file_of(name)
     line = toml.load(path, KernelLine)
     tables = {"debian": line.debian, "file": line.file, "build": line.build}
@@ -144,11 +140,6 @@ def obtain(name: str, debian: DebianSource) -> Kernel:
     Args:
         name: A name, `PATH`, or `PATH,modules=DIR` with the kernel's `lib/modules/<release>`.
         debian: Where packages come from.
-
-    Raises:
-        ConfigError: There is no such kernel or file, the file is no kernel, the modules are another's, or it
-            cannot be built so.
-        InfraError: It cannot be downloaded, or its build failed.
     """
     if is_path(name):
         path, _, directory = name.partition(",modules=")
@@ -197,12 +188,7 @@ def _own(name: str, path: Path, directory: Path | None) -> Kernel:
 
 
 def order(name: str, debian: DebianSource) -> Order:
-    """What has to be built for a kernel of the catalogue, or for the file of one.
-
-    Raises:
-        ConfigError: There is no such kernel, none is built for it, or its fragments are wrong.
-        InfraError: The archive does not answer.
-    """
+    """What has to be built for a kernel of the catalogue, or for the file of one."""
     from harness.kernel import fragments, source  # few kernels are built here
     from harness.kernel.built import Order
 
@@ -230,11 +216,7 @@ def order(name: str, debian: DebianSource) -> Order:
 
 
 def choose_second(candidates: tuple[str, ...], seed: Kernel) -> str:
-    """The first candidate of another series than the seed kernel's.
-
-    Raises:
-        ConfigError: All candidates are of the seed kernel's series.
-    """
+    """The first candidate of another series than the seed kernel's."""
     for name in candidates:
         if not fnmatchcase(seed.series, load_line(name).version):
             return name

@@ -48,11 +48,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def beside(image: KernelImage) -> Config | None:
-    """The configuration that lies where distributions and build trees put it, if it does.
-
-    Raises:
-        ConfigError: It lies there and cannot be read.
-    """
+    """The configuration that lies where distributions and build trees put it, if it does."""
     path = path_beside(image)
     return read(path) if path else None
 
@@ -68,11 +64,7 @@ def path_beside(image: KernelImage) -> Path | None:
 
 
 def read(path: Path) -> Config:
-    """Read a configuration file.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
+    """Read a configuration file."""
     try:
         return Config(parse(path.read_text("utf-8", "replace")), str(path))
     except OSError as error:
@@ -98,11 +90,7 @@ def embedded(image: KernelImage) -> Config | None:
 
 
 def of(image: KernelImage) -> Config | None:
-    """The configuration beside a kernel, or else the embedded one; None where neither can be had.
-
-    Raises:
-        ConfigError: A configuration is there and cannot be read.
-    """
+    """The configuration beside a kernel, or else the embedded one; None where neither can be had."""
     if found := beside(image):
         return found
     try:
@@ -112,11 +100,7 @@ def of(image: KernelImage) -> Config | None:
 
 
 def search(file: BinaryIO, path: Path) -> Config | None:
-    """The configuration in a kernel that is unpacked.
-
-    Raises:
-        ConfigError: There is one, and it is damaged.
-    """
+    """The configuration in a kernel that is unpacked."""
     from harness.formats import compression
 
     file.flush()

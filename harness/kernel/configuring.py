@@ -32,10 +32,6 @@ def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> P
 
     Returns:
         The path of the `.config`.
-
-    Raises:
-        ConfigError: A wish was not granted; the message names each, where it stands, and what it lacks.
-        InfraError: make failed.
     """
     wanted = making.objects / WANTED
     wanted.write_text(fragments.text_of(wishes), "utf-8")

@@ -68,11 +68,7 @@ class Lack(msgspec.Struct, frozen=True):
 
 @cache
 def load_features() -> Mapping[str, Feature]:
-    """All features that there are, by name.
-
-    Raises:
-        ConfigError: A file is wrong.
-    """
+    """All features that there are, by name."""
     known: dict[str, Feature] = {}
     for path in sorted((paths.data_root() / "kernels/features").glob("*.toml")):
         for number, feature in enumerate(toml.load(path, _FeatureDocument).feature):
@@ -111,9 +107,6 @@ def lacking(
         modular: Names of those that may be modules.
         memory: Bytes of memory of the machine; 0: not known.
         command_line: The kernel's command line.
-
-    Raises:
-        ConfigError: There is no feature of that name.
     """
     found: list[Lack] = []
     for names, module in ((built_in, False), (modular, True)):

@@ -65,9 +65,6 @@ def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:
     """Put fragments together, sorted by symbol. A later fragment has the last word on a symbol.
 
     `names` are those of the project's fragments, or paths that end in `.config`, relative to `beside`.
-
-    Raises:
-        ConfigError: There is no such fragment, it cannot be read, or a line in it is none of a fragment.
     """
     wishes: dict[str, Wish] = {}
     for name in names:
@@ -76,11 +73,7 @@ def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:
 
 
 def parse(text: str, origin: str) -> dict[str, Wish]:
-    """Read one fragment.
-
-    Raises:
-        ConfigError: A line is none of a fragment, or one symbol is given two values.
-    """
+    """Read one fragment."""
     wishes: dict[str, Wish] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{origin}:{number}"

@@ -51,11 +51,7 @@ class Inspection(msgspec.Struct, frozen=True):
 
 
 def examine(path: Path) -> Inspection:
-    """Look at a kernel file, and at the kernel that is packed in it.
-
-    Raises:
-        ConfigError: It is no x86 kernel, is cut off, or its configuration is damaged.
-    """
+    """Look at a kernel file, and at the kernel that is packed in it."""
     try:
         with _kernel(path) as (kernel, sections, texts):
             image = bzimage.inspect(kernel)

@@ -74,9 +74,6 @@ class Making(msgspec.Struct, frozen=True):
             jobs: How many processes at once.
             task: Told how far the work is, when `expected` says how much it is.
             expected: How many objects there were in an earlier build; 0 when that is unknown.
-
-        Raises:
-            InfraError: It failed; the message has a command line to paste and the end of the log.
         """
         arguments = ["-C", str(self.source), f"O={self.objects}", *self.settings, f"-j{jobs}", *targets]
         command = ["make", *arguments]

@@ -83,11 +83,7 @@ def closure(root: Path, wanted: Sequence[str]) -> list[Module]:
 
 
 def release(root: Path) -> str:
-    """The release of Linux that the modules in a `lib/modules/<release>` directory are built for.
-
-    Raises:
-        ConfigError: There are no modules, or they do not say it.
-    """
+    """The release of Linux that the modules in a `lib/modules/<release>` directory are built for."""
     tree = _ModuleIndex(root)
     name = min(tree.paths)
     magic = tree.info(name).vermagic

@@ -65,11 +65,7 @@ def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
 
 
 def vmlinux(image: KernelImage, store: Store) -> Path:
-    """The ELF file in a kernel, from the store; unpacked if it is not there yet.
-
-    Raises:
-        ConfigError: The kernel cannot be unpacked, or cannot be entered by PVH (CONFIG_PVH).
-    """
+    """The ELF file in a kernel, from the store; unpacked if it is not there yet."""
     if image.kind == _NAME:
         return _enterable(image, image)
 

@@ -41,22 +41,12 @@ class KernelSource(msgspec.Struct, frozen=True):
 
 
 def resolve(suite: str, package: str, debian: DebianSource) -> Package:
-    """The source package that a suite has by now, such as "linux-source-6.1".
-
-    Raises:
-        ConfigError: The suite has no such package.
-        InfraError: The archive does not answer.
-    """
+    """The source package that a suite has by now, such as "linux-source-6.1"."""
     return debian.newest(suite, _INDEX, package)
 
 
 def obtain(suite: str, package: Package, debian: DebianSource) -> KernelSource:
-    """Download and unpack a source package, or find it in the store.
-
-    Raises:
-        ConfigError: It is no source package of a kernel.
-        InfraError: Download or unpacking failed.
-    """
+    """Download and unpack a source package, or find it in the store."""
 
     def build(directory: Path) -> None:
         root = debian.unpack(suite, _INDEX, [package])[package.name]
@@ -72,11 +62,7 @@ def obtain(suite: str, package: Package, debian: DebianSource) -> KernelSource:
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """Unpack a kernel's source archive, less what kernels for x86 do not need.
-
-    Raises:
-        InfraError: tar failed.
-    """
+    """Unpack a kernel's source archive, less what kernels for x86 do not need."""
     directory.mkdir()
     options = ["--extract", "--no-same-owner", "--strip-components=1", "--anchored", "--wildcards"]
     left_out = [f"--exclude=*/{pattern}" for pattern in _LEFT_OUT]
@@ -85,11 +71,7 @@ def unpack(archive: Path, directory: Path) -> None:
 
 
 def version_of(source: Path) -> str:
-    """The upstream version that a kernel's Makefile says.
-
-    Raises:
-        ConfigError: There is no Makefile of a kernel.
-    """
+    """The upstream version that a kernel's Makefile says."""
     try:
         head = (source / "Makefile").read_text("utf-8")[:2000]
         found = dict(re.findall(r"^([A-Z]+) =[ \t]*(.*)$", head, re.MULTILINE))

@@ -49,10 +49,6 @@ def fetch(place: DebianKernel, debian: DebianSource, store: Store) -> StockKerne
     """Get a kernel's file, configuration and modules into the store.
 
     Downloads go on where they were interrupted, as apt does it.
-
-    Raises:
-        ConfigError: The suite has no such kernel, or no longer; the message names what it has.
-        InfraError: It cannot be downloaded.
     """
     packages = debian.kernel(place.suite, place.architecture, place.package)
     if not store.has("kernel", _inputs(packages)):  # or its packages are not needed any more

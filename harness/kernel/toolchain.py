@@ -55,12 +55,7 @@ class Toolchain(msgspec.Struct, frozen=True):
 
 
 def look() -> Toolchain:
-    """Find the toolchain of this host.
-
-    Raises:
-        ConfigError: Something is missing, or the compiler does not compile for x86.
-        InfraError: The compiler does not work.
-    """
+    """Find the toolchain of this host."""
     missing = {program: package for program, package in PROGRAMS.items() if not _has(program)}
     if "gcc" not in missing:
         missing |= {header: package for header, package in HEADERS.items() if not _compiles(header)}

@@ -27,11 +27,7 @@ _AGAIN = "fetch or build it again"
 
 
 def inspect(path: Path, file: BufferedReader, size: int) -> KernelImage:
-    """Read an ELF kernel's headers.
-
-    Raises:
-        ConfigError: It is cut off, no kernel, or one for another architecture.
-    """
+    """Read an ELF kernel's headers."""
     from elftools.elf.elffile import ELFFile
 
     try:

@@ -62,12 +62,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assemble(tree: SourceTree, mode: ModeName, choices: Choices | None = None) -> Recipe:
-    """The recipe that makes a tree's images in a mode, and boots them.
-
-    Raises:
-        ConfigError: The era does not offer the mode, or the tree no hook for a script; a list of distfiles is
-            wrong, or the era's file is.
-    """
+    """The recipe that makes a tree's images in a mode, and boots them."""
     chosen = choices or Choices()
     wanted = tree.mode(mode)
     tables = dict(wanted.recipe)
@@ -93,11 +88,7 @@ def assemble(tree: SourceTree, mode: ModeName, choices: Choices | None = None) -
 
 
 def hook(tree: SourceTree, mode: ModeName) -> Instrument:
-    """What `--instrument` means for a tree.
-
-    Raises:
-        ConfigError: Its era does not offer the mode, or it has no hook for a script there.
-    """
+    """What `--instrument` means for a tree."""
     wanted = tree.mode(mode)
     hint = "leave out --instrument; what the scripts themselves check is checked all the same"
     if wanted.instrument is None:
@@ -123,11 +114,7 @@ def config_values(tree: SourceTree, mode: ModeName, choices: Choices) -> dict[st
 
 
 def groups_of(tree: SourceTree, mode: ModeName) -> tuple[str, ...]:
-    """The names of the distfiles that go into a mode's images; the guest fetches the others, if at all.
-
-    Raises:
-        ConfigError: The era does not offer the mode.
-    """
+    """The names of the distfiles that go into a mode's images; the guest fetches the others, if at all."""
     found: dict[str, None] = {}
     for content in _contents(tree.mode(mode).recipe):
         if content.get("add") in {"distfiles", "package-directories"}:

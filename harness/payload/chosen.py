@@ -69,12 +69,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:
-    """The payload that is meant, with its distfiles at hand.
-
-    Raises:
-        ConfigError: It needs a checkout and there is none, or the other way round; or the checkout is not
-            whole, or not what was named; or distfiles cannot be had.
-    """
+    """The payload that is meant, with its distfiles at hand."""
     tree = wanted.tree
     mine = name in stage0.RECIPES
     unfit = {
@@ -188,11 +183,7 @@ def _is_payload(name: str) -> bool:
 
 
 def mode_of(machine: ModeName, kernel: str | None) -> ModeName:
-    """The way of an era's that is meant by a kind of machine and a seed kernel.
-
-    Raises:
-        ConfigError: They do not go together.
-    """
+    """The way of an era's that is meant by a kind of machine and a seed kernel."""
     if kernel != WITHOUT_LINUX:
         return machine
     if machine != "qemu":

@@ -48,11 +48,7 @@ class Wrong(msgspec.Struct, frozen=True):
 
 
 def needed(tree: SourceTree, groups: Sequence[str] = ()) -> tuple[Distfile, ...]:
-    """All that a tree needs, in the order of its era's lists; a file of several stages once for each.
-
-    Raises:
-        ConfigError: A list is wrong, or the era has no such stage.
-    """
+    """All that a tree needs, in the order of its era's lists; a file of several stages once for each."""
     known = [wanted.name for wanted in tree.era.distfiles]
     for group in groups:
         if group not in known:
@@ -98,11 +94,7 @@ def addresses(distfile: Distfile, places: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_places(places: Sequence[str]) -> None:
-    """Find out whether directories and mirrors could be any.
-
-    Raises:
-        ConfigError: One is neither a directory nor an address of http, https or file.
-    """
+    """Find out whether directories and mirrors could be any."""
     for place in places:
         parts = urlsplit(place)
         if parts.scheme in {"http", "https"} and parts.hostname:
@@ -183,11 +175,7 @@ def lacking(tree: SourceTree, found: Sequence[Found]) -> HarnessError:
 
 
 def deliver(found: Sequence[Found], directory: Path) -> int:
-    """Lay what is at hand side by side under its names, as mirrors have it; the number of files.
-
-    Raises:
-        InfraError: The directory cannot be written.
-    """
+    """Lay what is at hand side by side under its names, as mirrors have it; the number of files."""
     count = 0
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -160,11 +160,7 @@ def era_files() -> dict[str, Path]:
 
 
 def load_era(path: Path) -> Era:
-    """Read an era; what it leaves out of the era that it is like is as there.
-
-    Raises:
-        ConfigError: The file is wrong; the message names file and key.
-    """
+    """Read an era; what it leaves out of the era that it is like is as there."""
     document = toml.typed(path, _whole(path), _EraDocument)
     return Era(
         name=path.stem,
@@ -200,9 +196,5 @@ def _whole(path: Path, behind: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def load_eras() -> tuple[Era, ...]:
-    """All eras that come with the project, by name.
-
-    Raises:
-        ConfigError: A file is wrong.
-    """
+    """All eras that come with the project, by name."""
     return tuple(load_era(path) for path in era_files().values())

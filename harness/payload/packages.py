@@ -128,11 +128,7 @@ class Packages:
 
 
 def expected(tree: SourceTree, settings: dict[str, str]) -> tuple[str, ...]:
-    """The packages that a tree's manifest says will be built, in order; empty where it has no manifest.
-
-    Raises:
-        ConfigError: The manifest cannot be read.
-    """
+    """The packages that a tree's manifest says will be built, in order; empty where it has no manifest."""
     if not tree.era.manifest:
         return ()
     from harness.payload.source_lists import built_package, steps

@@ -76,11 +76,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 def read(tree: Path, wanted: Distfiles) -> tuple[Distfile, ...]:
-    """All that one entry of an era's `distfiles` lists in a tree, each file once, in the order of need.
-
-    Raises:
-        ConfigError: A list is missing or wrong; the message names file and line.
-    """
+    """All that one entry of an era's `distfiles` lists in a tree, each file once, in the order of need."""
     if wanted.format == "get-file":
         lines = list(_called(tree, wanted))
     else:
@@ -122,11 +118,7 @@ def parse_line(text: str, package: str) -> Line | None:
 
 
 def calls(path: Path) -> tuple[Call, ...]:
-    """The calls of `get_file` in a script, in order.
-
-    Raises:
-        ConfigError: The script cannot be read, or a call is none that its own function would take.
-    """
+    """The calls of `get_file` in a script, in order."""
     try:
         module = ast.parse(path.read_text("utf-8"))
     except (OSError, SyntaxError, UnicodeDecodeError) as error:
@@ -142,11 +134,7 @@ def calls(path: Path) -> tuple[Call, ...]:
 
 
 def steps(path: Path) -> Iterator[str]:
-    """The lines of a steps manifest that say something.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
+    """The lines of a steps manifest that say something."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

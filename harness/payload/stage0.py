@@ -41,9 +41,6 @@ def load(name: str, tree: Path, *, arch: str, builder: Path | None, instrument: 
         builder: A checkout of builder-hex0, for the recipe of that name.
         instrument: Whether the tree's own hook is replaced by a script that prints the sha256 of all that
             was made.
-
-    Raises:
-        ConfigError: The checkout is none, lacks submodules, or the recipe needs or cannot have an option.
     """
     if name == "builder-hex0" and arch != "x86":
         raise ConfigError("builder-hex0 runs programs for x86 only", hint="leave out --arch")
@@ -64,11 +61,7 @@ def load(name: str, tree: Path, *, arch: str, builder: Path | None, instrument: 
 
 
 def check(tree: Path, arch: str) -> None:
-    """Make sure that a directory is a checkout of stage0-posix with all that an architecture needs.
-
-    Raises:
-        ConfigError: It is none, or submodules are missing.
-    """
+    """Make sure that a directory is a checkout of stage0-posix with all that an architecture needs."""
     answers = f"{arch.lower()}.answers"
     wanted = (f"kaem.{arch.lower()}", answers, _HOOK)
     missing = [name for name in wanted if not (tree / name).is_file()]
@@ -88,11 +81,7 @@ def check(tree: Path, arch: str) -> None:
 
 
 def expected(tree: Path, arch: str) -> dict[str, str]:
-    """The sha256 of each program, by absolute path, as the checkout's answers say.
-
-    Raises:
-        ConfigError: They cannot be read, or are not in the form of sha256sum.
-    """
+    """The sha256 of each program, by absolute path, as the checkout's answers say."""
     path = tree / f"{arch.lower()}.answers"
     found = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):

@@ -50,11 +50,7 @@ class SourceTree(msgspec.Struct, frozen=True):
         return tuple(name for name, mode in self.era.modes.items() if not [*_unsaid(self.path, mode.saying)])
 
     def mode(self, name: ModeName) -> Mode:
-        """How it is run in a mode.
-
-        Raises:
-            ConfigError: Neither its era nor the tree itself offers it, or what it needs is not checked out.
-        """
+        """How it is run in a mode."""
         lacks = [] if name in self.era.modes else [self.era.refused.get(name, "its era has none")]
         if not lacks:
             mode = self.era.modes[name]
@@ -70,13 +66,7 @@ class SourceTree(msgspec.Struct, frozen=True):
 
 
 def recognise(path: Path, eras: Sequence[Era] | None = None) -> SourceTree:
-    """Find out of which era a checkout is, and that it is whole.
-
-    Raises:
-        ConfigError: It is no directory, fits no era or several, a submodule is not checked out, or a plain
-            directory has what an earlier run left.
-        InfraError: Git failed.
-    """
+    """Find out of which era a checkout is, and that it is whole."""
     path = path.absolute()
     if not path.is_dir():
         raise ConfigError(f"{path} is no directory", hint="give the checkout of a bootstrap with --tree")

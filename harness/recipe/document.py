@@ -188,11 +188,7 @@ class Recipe(msgspec.Struct, frozen=True):
         return ConfigError(f"{self.path}: key {key}: {problem}", hint="see docs/recipes.md for the keys")
 
     def image(self, name: str) -> Image:
-        """The image with this name.
-
-        Raises:
-            ConfigError: There is none.
-        """
+        """The image with this name."""
         for image in self.images:
             if image.name == name:
                 return image

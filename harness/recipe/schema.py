@@ -46,11 +46,7 @@ _HEADS: dict[type[msgspec.Struct], str] = {
 
 
 def schema() -> str:
-    """The schema as a JSON text (JSON Schema 2020-12).
-
-    Raises:
-        ConfigError: The page with the descriptions is missing, or lacks a table or a key.
-    """
+    """The schema as a JSON text (JSON Schema 2020-12)."""
     try:
         page = _PAGE.read_text("utf-8")
     except OSError as error:

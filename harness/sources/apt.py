@@ -87,9 +87,6 @@ class AptRoot:
         """Fetch the suite's index if there is none, if it is old, or if forced to.
 
         An old index is good enough when the archive cannot be reached.
-
-        Raises:
-            InfraError: There is no index and it cannot be fetched.
         """
         stamp = self.root / "updated"
         if not force and stamp.is_file() and time.time() - stamp.stat().st_mtime < _INDEX_AGE_LIMIT:
@@ -108,11 +105,7 @@ class AptRoot:
         return (self.root / "updated").stat().st_mtime_ns
 
     def resolve(self, names: Sequence[str]) -> tuple[Package, ...]:
-        """All packages that these need, themselves included, sorted by name.
-
-        Raises:
-            ConfigError: A package is not in the suite, or its dependencies cannot be met.
-        """
+        """All packages that these need, themselves included, sorted by name."""
         command = ["apt-get", "install", "-y", "-qq", "--print-uris", *names]
         listing = self._query(command, names)
         # 'URI' name_version_architecture.deb size hash
@@ -139,12 +132,7 @@ class AptRoot:
         return tuple(sorted(self._query(["apt-cache", "pkgnames", start], [start]).split()))
 
     def fetch(self, packages: Sequence[Package], progress: Progress) -> None:
-        """Download these exact packages into the directory `archives`; apt verifies them.
-
-        Raises:
-            ConfigError: The archive no longer has one of these versions.
-            InfraError: The download failed.
-        """
+        """Download these exact packages into the directory `archives`; apt verifies them."""
         directory = self.root / "archives"
         missing = [package for package in packages if not (directory / package.file_name).is_file()]
         if not missing:
@@ -163,7 +151,6 @@ class AptRoot:
         """A source package with its original tarballs: the newest of the suite, or exactly this version.
 
         Raises:
-            ConfigError: The suite has no such source package.
             GoneError: It has others of its versions.
         """
         from debian.deb822 import Sources as SourcesStanza
@@ -189,7 +176,6 @@ class AptRoot:
 
         Raises:
             GoneError: The archive no longer has this version.
-            InfraError: The download failed.
         """
         self.source(package.name, package.version)
         partial = self.root / "archives/partial"

@@ -104,11 +104,6 @@ def look(
             checkout as it is.
         leave: Whether a submodule, by its path, is left out, checked out or not.
         partial: Whether submodules may be missing: they are empty directories then.
-
-    Raises:
-        ConfigError: It is no checkout, git does not trust it, nothing in it is tracked, a tracked file is
-            missing or no file, a submodule is not checked out, something cannot be read.
-        InfraError: Git failed.
     """
     prefix = _prefix(directory)
     if prefix is None:
@@ -132,10 +127,6 @@ def stray_files(directory: Path) -> tuple[str, ...] | None:
 
     Returns:
         Paths relative to the directory, sorted; None where there is no git to say it.
-
-    Raises:
-        ConfigError: Git does not trust the checkout.
-        InfraError: Git failed.
     """
     prefix = _prefix(directory)
     if prefix is None:

@@ -66,11 +66,7 @@ class DebianSource:
 
     @property
     def mirror(self) -> str:
-        """Base address of the archive that packages come from.
-
-        Raises:
-            ConfigError: None is known.
-        """
+        """Base address of the archive that packages come from."""
         return self._mirror or machine_mirror()
 
     @property
@@ -79,11 +75,7 @@ class DebianSource:
         return Lock(resolutions=tuple(self._given))
 
     def closure(self, suite: str, architecture: str, names: Sequence[str]) -> tuple[Package, ...]:
-        """These packages and all that they need, sorted by name.
-
-        Raises:
-            ConfigError: The suite or the lock file cannot give them.
-        """
+        """These packages and all that they need, sorted by name."""
         request = Resolution(suite, architecture, tuple(names), closure=True, packages=())
         return self._answer(request, lambda apt: apt.resolve(names))
 
@@ -113,9 +105,6 @@ class DebianSource:
             architecture: Debian's name of the kernel's architecture.
             name: A package `linux-image-<release>`, or one that depends on the current one.
             anew: Ask the archive again, because what an earlier answer named is gone.
-
-        Raises:
-            ConfigError: The suite or the lock file cannot give it; the message names what the suite has.
         """
         request = Resolution(suite, architecture, (name,), closure=False, packages=())
         if anew:
@@ -141,22 +130,13 @@ class DebianSource:
         return tuple(name.removeprefix("linux-image-") for name in names if _RELEASED.match(name))
 
     def source(self, suite: str, name: str, version: str = "") -> Package:
-        """A source package: the newest of a suite, or exactly this version of it.
-
-        Raises:
-            ConfigError: The suite or the lock file cannot give it.
-        """
+        """A source package: the newest of a suite, or exactly this version of it."""
         exact = f"{name}={version}" if version else name
         request = Resolution(suite, SOURCE, (exact,), closure=False, packages=())
         return self._answer(request, lambda apt: (apt.source(name, version),))[0]
 
     def tarballs(self, suite: str, package: Package) -> tuple[Path, ...]:
-        """The original tarballs of a source package, with the names that they have in the archive.
-
-        Raises:
-            ConfigError: The archive no longer has this version, or gives another file.
-            InfraError: The download failed.
-        """
+        """The original tarballs of a source package, with the names that they have in the archive."""
 
         def build(directory: Path) -> None:
             with self._apt(suite, SOURCE) as apt:
@@ -185,10 +165,6 @@ class DebianSource:
 
         Only contents are there; kinds, owners, modes and links are with `unpacked.members`, which takes the
         directory above.
-
-        Raises:
-            ConfigError: The archive no longer has one of these versions.
-            InfraError: Download or unpacking failed.
         """
         missing = [package for package in packages if not self.store.has("deb", _inputs(package))]
         if missing:

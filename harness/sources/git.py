@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def git(directory: Path, *arguments: str, given: bytes = b"") -> bytes:
-    """What git says, when it is given something to read.
-
-    Raises:
-        ConfigError: git is not installed, or does not trust the repository.
-        InfraError: It ended with an error.
-    """
+    """What git says, when it is given something to read."""
     result = ask(directory, *arguments, given=given)
     if result.returncode != 0:
         raise refusal(directory, result)
@@ -27,11 +22,7 @@ def git(directory: Path, *arguments: str, given: bytes = b"") -> bytes:
 
 
 def ask(directory: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """What git says, whether or not it ended with an error.
-
-    Raises:
-        ConfigError: git is not installed.
-    """
+    """What git says, whether or not it ended with an error."""
     if shutil.which("git") is None:
         raise ConfigError("git is not installed, and it knows what belongs to a checkout", hint="install git")
     # The caller may be git itself: in a hook, it points to a repository of its own.

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def followed(files: Sequence[CheckedOut]) -> tuple[CheckedOut, ...]:
-    """The same files with copies in place of symbolic links, as cp -L and Python's copytree make them.
-
-    Raises:
-        ConfigError: A link leads out of the directory that was looked at, to nothing, or in a circle.
-    """
+    """The same files with copies in place of symbolic links, as cp -L and Python's copytree make them."""
     known = {file.path: file for file in files}
     found: dict[str, CheckedOut] = {}
     for file in files:

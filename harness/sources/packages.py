@@ -100,11 +100,7 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 def read_lock(path: Path) -> Lock:
-    """Read a lock file.
-
-    Raises:
-        ConfigError: It cannot be read or is no lock file of this version.
-    """
+    """Read a lock file."""
     hint = "make one with `harness lock RECIPE -o FILE`"
     try:
         lock = msgspec.json.decode(path.read_bytes(), type=Lock)

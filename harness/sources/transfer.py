@@ -52,7 +52,6 @@ class Transfer:
 
         Raises:
             Broken: It did not come to an end; what came stays.
-            ConfigError: The address is wrong, or the server refuses to give it.
         """
         start = self._path.stat().st_size if self.version else 0
         # Without an encoding of the server's making: the hash is that of the file itself.

@@ -66,9 +66,6 @@ class Store:
             inputs: All that determines the content, as JSON values; kept beside it as `inputs.json`.
             build: Fills the empty directory that it is given. May return the SHA-256 of files directly in
                 it, by name, so that they are not read again.
-
-        Raises:
-            InfraError: The disk is full, or the cache fails while building.
         """
         entry = self._entry(kind, inputs)
         with self._explained():
@@ -92,9 +89,6 @@ class Store:
         Args:
             name: Of the entry, such as "initramfs/0a1b…".
             fill: Fills the empty directory that it is given, with the entry's seal.
-
-        Raises:
-            InfraError: What came is not what was sealed, or the disk is full.
         """
         entry = self.entries / name
         kind, _, digest = name.partition("/")
@@ -116,11 +110,7 @@ class Store:
         return self._entry(kind, inputs)
 
     def file(self, entry: Path, name: str) -> SealedFile:
-        """Size and hash of a file directly in an entry, as they were recorded when it was built.
-
-        Raises:
-            InfraError: The entry vanished.
-        """
+        """Size and hash of a file directly in an entry, as they were recorded when it was built."""
         sealed = seal.read(entry)
         if sealed is None:
             raise InfraError(f"{entry} vanished from the store while it was used", hint="run again")

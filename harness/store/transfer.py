@@ -38,11 +38,7 @@ class Label(msgspec.Struct, frozen=True):
 
 
 def pack(store: Store, name: str) -> tuple[Path, Label]:
-    """The parcel of an entry, which lies in the store, too: there may be many that it is sent to.
-
-    Raises:
-        InfraError: The entry is gone.
-    """
+    """The parcel of an entry, which lies in the store, too: there may be many that it is sent to."""
     entry = store.entries / name
     sealed = seal.read(entry)
     if sealed is None or not store.holds(name):

@@ -78,9 +78,6 @@ def writer(out: Sink, compression: str) -> Iterator[Sink]:
     Args:
         out: Takes the compressed bytes.
         compression: "none", or one of `MAGICS`.
-
-    Raises:
-        ConfigError: The compression is another one.
     """
     if compression == "none":
         yield out

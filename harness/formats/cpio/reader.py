@@ -79,7 +79,6 @@ def members(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> Iterator[Member]:
     Raises:
         CpioError: At the byte where the image is damaged, ends too early, is something else, or unpacks to
             more than `limit`; checksums are looked at when the content is read.
-        InfraError: There is no room for what is unpacked.
     """
     for _, archives in segments_and_archives(file, limit=limit):
         for archive in archives:

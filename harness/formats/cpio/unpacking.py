@@ -73,7 +73,6 @@ def unpack(file: BinaryIO) -> Unpacking:
 
     Raises:
         CpioError: It is damaged, or holds something that is no archive.
-        InfraError: There is no room for what is unpacked.
     """
     root = _Root()
     segments = []

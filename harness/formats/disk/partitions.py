@@ -93,10 +93,6 @@ def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) ->
         label: "mbr" or "gpt".
         disk: The disk's UUID; an MBR takes the first 32 bits of it.
         partitions: What is made, in the order of the numbers.
-
-    Raises:
-        ConfigError: sfdisk is not installed.
-        InfraError: sfdisk failed.
     """
     text = commands(label, disk, partitions)
     programs.output(["sfdisk", *OPTIONS, str(path)], package="fdisk", text=text)
@@ -140,12 +136,7 @@ class _Dump(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> Table:
-    """Read the partition table of a disk image.
-
-    Raises:
-        ConfigError: There is none, it is damaged or of another kind, the image is cut off, or sfdisk is not
-            installed.
-    """
+    """Read the partition table of a disk image."""
     with path.open("rb") as file:
         size, head = file.seek(0, os.SEEK_END), _first_sector(file)
         table = _gpt(path, file, size) if is_protective(head) else _mbr(path)

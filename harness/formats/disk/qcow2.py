@@ -33,12 +33,7 @@ _PACKAGE = "qemu-utils"
 
 
 def write_qcow2(raw: Path, path: Path) -> None:
-    """Make a qcow2 image of a raw one; zeros take no room in it.
-
-    Raises:
-        ConfigError: qemu-img is not installed.
-        InfraError: qemu-img failed.
-    """
+    """Make a qcow2 image of a raw one; zeros take no room in it."""
     options = "compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off"
     command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", options, "-S", "4k"]
     programs.output([*command, str(raw), str(path)], package=_PACKAGE)
@@ -51,12 +46,7 @@ class _Check(msgspec.Struct, frozen=True):
 
 @contextmanager
 def raw_of_qcow2(path: Path) -> Iterator[Path]:
-    """Unpack a qcow2 image into a raw file, sparse, that is gone when the `with` block ends.
-
-    Raises:
-        ConfigError: The image is damaged, cut off, encrypted, or needs another file; there is no qemu-img.
-        InfraError: There is no room to unpack it.
-    """
+    """Unpack a qcow2 image into a raw file, sparse, that is gone when the `with` block ends."""
     with path.open("rb") as file:
         size, end = file.seek(0, os.SEEK_END), _end(path, file)
     if size < end:

@@ -71,8 +71,6 @@ class Filesystem(msgspec.Struct, frozen=True):
             What was written, in the order of the paths' bytes; lost+found is among it, the root is not.
 
         Raises:
-            ConfigError: A file cannot be read.
-            InfraError: A file changed its size while it was read.
             OSError: The image cannot be written.
         """
         layout, identity = self.layout, self.identity
@@ -120,7 +118,6 @@ def plan(kind: Kind, size: int, entries: Iterable[Entry], identity: Identity) ->
 
     Raises:
         TooSmallError: The content does not fit.
-        ConfigError: An entry cannot be read, or is none that the filesystem can hold.
     """
     tree = plant(entries, kind, identity.seed)
     inodes = FIRST + len(tree.entries)

@@ -85,11 +85,7 @@ class IsoBoot(msgspec.Struct, frozen=True):
 
 
 def describe(path: Path) -> IsoBoot:
-    """Read what firmware finds on an ISO image.
-
-    Raises:
-        ConfigError: It cannot be read, or has no volume descriptor.
-    """
+    """Read what firmware finds on an ISO image."""
     try:
         with path.open("rb") as file:
             return _describe(path, file)

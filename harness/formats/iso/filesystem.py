@@ -60,11 +60,7 @@ class Filesystem:
         self._contents: dict[str, Content] = {}
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Add a tree that `merge` has checked, once; missing directories are root's, mode 0755.
-
-        Raises:
-            ConfigError: The format cannot hold an entry, or a file cannot be read.
-        """
+        """Add a tree that `merge` has checked, once; missing directories are root's, mode 0755."""
         self._entries = _with_parents(entries)
         with _uncollected():
             # A link needs its file, which may come later.
@@ -89,7 +85,6 @@ class Filesystem:
         """Write the image.
 
         Raises:
-            InfraError: A file became shorter.
             OSError: The disk is full.
         """
         with _uncollected(), Output(path) as out:

@@ -113,11 +113,7 @@ class Content:
         return data
 
     def check(self) -> None:
-        """See to it that all was read.
-
-        Raises:
-            InfraError: The file became shorter.
-        """
+        """See to it that all was read."""
         if not self.sha256:
             self._end()
             raise InfraError(f"{self._entry.content!s} became shorter while it was read", hint="run again")

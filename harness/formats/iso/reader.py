@@ -38,17 +38,12 @@ def members(path: Path) -> Iterator[Member]:
     Raises:
         IsoError: It is damaged or no ISO image; where it is cut off, after the last member at the latest. The
             blocks of a file that is not all there raise it too.
-        ConfigError: It cannot be read.
     """
     yield from _walk(path, {})
 
 
 def places(path: Path) -> dict[str, Extents]:
-    """Where the content of each file lies in an image: offsets and lengths in bytes, by the file's path.
-
-    Raises:
-        ConfigError: As `members`.
-    """
+    """Where the content of each file lies in an image: offsets and lengths in bytes, by the file's path."""
     found: dict[str, Extents] = {}
     for _ in _walk(path, found):
         pass

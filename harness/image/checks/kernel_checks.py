@@ -84,9 +84,6 @@ def check_needs(
         modular: Names of those that may be modules.
         memory: Bytes of memory of the machine; 0: not known.
         command_line: The kernel's command line.
-
-    Raises:
-        ConfigError: There is no feature of that name.
     """
     lacks = features.lacking(
         kernel.image,

@@ -22,11 +22,7 @@ _HINT = "make the partition table anew, or fetch the image again"
 
 
 def check_table(path: Path) -> Iterator[Finding]:
-    """Ask sfdisk, which looks at checksums, second copies, overlaps and ends; its exit status says nothing.
-
-    Raises:
-        ConfigError: sfdisk is not installed, or there is no table.
-    """
+    """Ask sfdisk, which checks sums, second copies, overlaps and ends; its exit status says nothing."""
     table = partitions.read(path)
     problems = [table.problem] if table.problem else []
     if table.sector == partitions.SECTOR:  # sfdisk knows no other ones in files

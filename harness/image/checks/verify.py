@@ -83,9 +83,6 @@ def problems_for_boot(initramfs: Path, kernel: KernelImage, *, command_line: str
 
     Returns:
         What is wrong; empty if nothing is.
-
-    Raises:
-        ConfigError: The archive cannot be opened.
     """
     known = seed(kernel)
     options = dict(word.split("=", 1) for word in command_line.split() if "=" in word)

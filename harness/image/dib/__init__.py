@@ -37,11 +37,7 @@ NOT_REPRODUCIBLE = (
 
 
 def require_host(recipe: Recipe, image: Dib, store: Path) -> None:
-    """Make sure that diskimage-builder can work here; worth asking before anything is downloaded.
-
-    Raises:
-        ConfigError: We are not root, or something is missing; the message names recipe and key.
-    """
+    """Make sure that diskimage-builder can work here; worth asking before anything is downloaded."""
     where = _where(recipe, image)
     dib_host.require(where)
     hint = "diskimage-builder takes the parts of such a path for several"
@@ -61,9 +57,6 @@ def describe(image: Dib, given: Ingredients) -> dict[str, object]:
     """All that determines the image beside its own keys, as JSON values.
 
     The mirror is none of it: archives that carry a suite carry the same packages.
-
-    Raises:
-        ConfigError: An element is nowhere to be found, or diskimage-builder is not installed.
     """
     debian = given.recipe.debian
     found = dib_elements.closure(image.elements, _element_places(given.recipe), _where(given.recipe, image))
@@ -82,10 +75,6 @@ def write(image: Dib, given: Ingredients, path: Path, *, work: Path) -> list[Wri
 
     `installed.json` beside it lists the installed packages. What diskimage-builder said is kept
     in the cache, below `logs`.
-
-    Raises:
-        ConfigError: The host lacks something, or the recipe asks for what the archive does not have.
-        InfraError: diskimage-builder failed.
     """
     recipe, workshop = given.recipe, given.workshop
     require_host(recipe, image, workshop.store.entries)

@@ -22,11 +22,7 @@ _INSTALL = "install it into the environment of the harness: pip install diskimag
 
 
 def upstream() -> Path:
-    """Directory of the elements that come with diskimage-builder.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
+    """Directory of the elements that come with diskimage-builder."""
     spec = find_spec("diskimage_builder")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(_NOT_INSTALLED, hint=_INSTALL)
@@ -34,11 +30,7 @@ def upstream() -> Path:
 
 
 def version() -> str:
-    """Release of diskimage-builder.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
+    """Release of diskimage-builder."""
     import importlib.metadata
 
     try:
@@ -48,11 +40,7 @@ def version() -> str:
 
 
 def closure(names: Iterable[str], places: Sequence[Path], where: str) -> dict[str, Path]:
-    """These elements and all that they need: directories by name; the first place that has one gives it.
-
-    Raises:
-        ConfigError: An element is in none of the places.
-    """
+    """These elements and all that they need: directories by name; the first place that has one gives it."""
     found: dict[str, Path] = {}
     wanted = [(name, "") for name in names]
     while wanted:

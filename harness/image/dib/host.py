@@ -49,11 +49,7 @@ _USERS_MISTAKES = [
 
 
 def require(where: str) -> None:
-    """Make sure that diskimage-builder can work on this host.
-
-    Raises:
-        ConfigError: We are not root, a program is missing, or the host allows no mounts or loop devices.
-    """
+    """Make sure that diskimage-builder can work on this host."""
     if os.geteuid() != 0:
         raise ConfigError(
             f"{where} needs root: diskimage-builder mounts filesystems and makes device nodes",
@@ -80,12 +76,7 @@ def require(where: str) -> None:
 def run(
     command: Sequence[str], *, environment: Mapping[str, str], work: Path, log: Path, where: str, task: Task
 ) -> None:
-    """Run diskimage-builder to its end. When this fails or is interrupted, no process of it is left.
-
-    Raises:
-        ConfigError: The archive does not have what was asked for.
-        InfraError: It failed otherwise.
-    """
+    """Run diskimage-builder to its end. When this fails or is interrupted, no process of it is left."""
     # setpriv: the kernel ends it all when this process is gone, however it went.
     full = ["setpriv", "--pdeathsig", "KILL", "--", *_NAMESPACES, *_TO_THE_LAST_WORD, *command]
     read_end, write_end = os.pipe()

@@ -67,11 +67,7 @@ class Root(msgspec.Struct, frozen=True):
 
 
 def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:
-    """Write what is to be kept of an archive as a new one, which depends on the content alone.
-
-    Raises:
-        InfraError: The archive cannot be read.
-    """
+    """Write what is to be kept of an archive as a new one, which depends on the content alone."""
     rules = toml.load(paths.data_root() / "images/elements/root.toml", _Rules)
     try:
         with (
@@ -119,11 +115,7 @@ def _owners(tar: tarfile.TarFile) -> dict[str, str]:
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    """A regular file's content, or that of a hard link to one.
-
-    Raises:
-        InfraError: It has none.
-    """
+    """A regular file's content, or that of a hard link to one."""
     found = tar.extractfile(info)
     if found is None:
         raise InfraError(f"{info.name} is no file in {tar.name!r}")

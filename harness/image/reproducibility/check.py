@@ -75,9 +75,6 @@ def recheck(built: Build, options: BuildOptions, progress: Progress) -> Recheck:
     """Build again what was built, in a process of its own with other surroundings, and compare.
 
     Packages, kernels and downloads are those of the first build; nothing is downloaded twice.
-
-    Raises:
-        InfraError: The second build fails where the first did not.
     """
     kept_from = {} if _MEMORY.is_dir() else {"file system": f"there is no {_MEMORY}"}
     surrounded = _Surroundings.prepare(built, options, progress)
@@ -225,11 +222,7 @@ def _locale() -> str:
 
 
 def _faketime(options: BuildOptions, progress: Progress) -> Path:
-    """The library that shows programs another time, from the host or from its release's archive.
-
-    Raises:
-        HarnessError: It cannot be had.
-    """
+    """The library that shows programs another time, from the host or from its release's archive."""
     for found in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
         return found
     import platform

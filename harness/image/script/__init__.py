@@ -104,9 +104,6 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
     """The script that makes images again, each behind those that it is made from.
 
     `roots` are the user's directories, by the names that they have in inputs/.
-
-    Raises:
-        ConfigError: One is of a kind that no script can make, or an input cannot be read.
     """
     for each in made:
         _check(each.image, each.factory.recipe)
@@ -139,11 +136,7 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
 
 
 def check(recipe: Recipe, only: str | None) -> None:
-    """Make sure that a script can make the images of a recipe, before any is built.
-
-    Raises:
-        ConfigError: It cannot; the message says why.
-    """
+    """Make sure that a script can make the images of a recipe, before any is built."""
     for image in recipe.images:
         if only in {None, image.__struct_config__.tag}:
             _check(image, recipe)
@@ -225,11 +218,6 @@ def _origin(origin: manifest.Input, place: str) -> str:
 
 
 def lay_out(inputs: Iterable[Input], directory: Path) -> None:
-    """Put files where a script expects them; what is there and right is left alone.
-
-    Raises:
-        ConfigError: The directory cannot be written to, or something else is in the way.
-        InfraError: Its disk is full.
-    """
+    """Put files where a script expects them; what is there and right is left alone."""
     for each in inputs:
         delivery.put(each.content, directory / each.name, each.sha256)

@@ -33,13 +33,7 @@ def write(
     roots: Mapping[str, Path],
     with_inputs: bool = True,
 ) -> Script:
-    """Build a recipe's images, and write the script that makes them again.
-
-    Raises:
-        ConfigError: The recipe has an image that no script can make, an image cannot be built, or nothing can
-            be written there.
-        InfraError: There is no room for the inputs.
-    """
+    """Build a recipe's images, and write the script that makes them again."""
     hint = "choose another file with -o FILE"
     if path.is_dir():
         raise ConfigError(f"{path} is a directory", hint=f"name the script: -o {path / 'build.sh'}")

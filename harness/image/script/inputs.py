@@ -97,11 +97,7 @@ class Inputs:
         self._given[path] = Given(in_shell(f"$out/{name}"), "", path, made.artifact.size)
 
     def of(self, content: Path | bytes) -> Given:
-        """What the script has for the content of a file.
-
-        Raises:
-            ConfigError: It cannot be read.
-        """
+        """What the script has for the content of a file."""
         key = _key(content)
         if key not in self._given:
             self._given[key] = self._found(content, key)

@@ -163,11 +163,7 @@ def around(file: BinaryIO, size: int, covered: Sequence[tuple[int, int]]) -> Ite
 
 
 def changed(file: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
-    """Where an image differs from the file that a piece of it comes from: offsets and bytes.
-
-    Raises:
-        HarnessError: Almost all differs: the file is another one.
-    """
+    """Where an image differs from the file that a piece of it comes from: offsets and bytes."""
     content = piece.given.content
     source = content if isinstance(content, bytes) else None
     handle = None if isinstance(content, bytes) else os.open(content, os.O_RDONLY)
