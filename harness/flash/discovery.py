@@ -22,20 +22,13 @@ _LIST = "`harness flash --list` shows what there is"
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where knowledge about devices comes from; tests have made-up ones.
+    """Where knowledge about devices comes from; tests have made-up ones."""
 
-    Attributes:
-        sys: Where sysfs is mounted.
-        proc: Where proc is mounted.
-        database: Asks udev.
-        number_of: Gives the number of a node of /dev.
-        probe: Looks at a device's own bytes, by name and path.
-    """
-
-    sys: Path = Path("/sys")
-    proc: Path = Path("/proc")
-    database: Callable[[], udev.Database] = udev.database
-    number_of: Callable[[str], tuple[int, int] | None] = uses.number_of
+    sys: Path = Path("/sys")  # where sysfs is mounted
+    proc: Path = Path("/proc")  # where proc is mounted
+    database: Callable[[], udev.Database] = udev.database  # asks udev
+    number_of: Callable[[str], tuple[int, int] | None] = uses.number_of  # gives the number of a node of /dev
+    # looks at a device's own bytes, by name and path
     probe: Callable[[str, str], list[Content]] = signatures.on_disk
 
 

@@ -22,17 +22,11 @@ _WORDS = {"sys_path": "place", "sequence": "sequence number"}
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a disk is not written to.
+    """Why a disk is not written to."""
 
-    Attributes:
-        reason: A clause that follows the disk's name: "is mounted".
-        hint: What to do about it.
-        forceable: Whether --force overrides it.
-    """
-
-    reason: str
-    hint: str
-    forceable: bool = False
+    reason: str  # a clause that follows the disk's name: "is mounted"
+    hint: str  # what to do about it
+    forceable: bool = False  # whether --force overrides it
 
 
 def refusals(device: Device, needed: int = 0) -> Iterator[Refusal]:

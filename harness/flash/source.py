@@ -26,19 +26,12 @@ _ACCEPTED = "a disk takes hybrid ISO images and disk images, raw, compressed or 
 
 
 class FlashSource(msgspec.Struct, frozen=True):
-    """An image that can be written to a disk.
+    """An image that can be written to a disk."""
 
-    Attributes:
-        path: The file, as the user named it.
-        what: What it is, in words.
-        descriptor: Open for reading, raw.
-        size: In bytes.
-    """
-
-    path: Path
-    what: str
-    descriptor: int
-    size: int
+    path: Path  # the file, as the user named it
+    what: str  # what it is, in words
+    descriptor: int  # open for reading, raw
+    size: int  # in bytes
 
 
 @contextmanager

@@ -18,29 +18,17 @@ _SECTOR = 512  # sysfs counts sizes in these, on every disk
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A disk, a partition, or what is made of them.
+    """A disk, a partition, or what is made of them."""
 
-    Attributes:
-        name: The kernel's name, such as "sdb1"; "!" stands for "/" in it.
-        place: Its directory.
-        number: Major and minor number.
-        size: In bytes.
-        read_only: Whether the kernel refuses to write to it.
-        removable: Whether the kernel takes its medium for removable.
-        sequence: Count of disks when it appeared; 0 where the kernel does not count.
-        parent: Name of the disk that a partition is on; "" for all else.
-        slaves: Names of what it is made of, such as the disks of a RAID.
-    """
-
-    name: str
-    place: Path
-    number: tuple[int, int]
-    size: int
-    read_only: bool
-    removable: bool
-    sequence: int
-    parent: str
-    slaves: tuple[str, ...]
+    name: str  # the kernel's name, such as "sdb1"; "!" stands for "/" in it
+    place: Path  # its directory
+    number: tuple[int, int]  # major and minor number
+    size: int  # in bytes
+    read_only: bool  # whether the kernel refuses to write to it
+    removable: bool  # whether the kernel takes its medium for removable
+    sequence: int  # count of disks when it appeared; 0 where the kernel does not count
+    parent: str  # name of the disk that a partition is on; "" for all else
+    slaves: tuple[str, ...]  # names of what it is made of, such as the disks of a RAID
 
     @property
     def path(self) -> str:

@@ -39,19 +39,12 @@ _GONE = {errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EBADF}
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What is written to.
+    """What is written to."""
 
-    Attributes:
-        path: For people.
-        descriptor: Open for reading and writing; with O_DIRECT, so all is aligned to `BLOCK`.
-        size: In bytes.
-        present: Whether the disk is still there.
-    """
-
-    path: str
-    descriptor: int
-    size: int
-    present: Callable[[], bool] = lambda: True
+    path: str  # for people
+    descriptor: int  # open for reading and writing; with O_DIRECT, so all is aligned to `BLOCK`
+    size: int  # in bytes
+    present: Callable[[], bool] = lambda: True  # whether the disk is still there
 
     def write(self, data: memoryview, offset: int) -> None:
         """Write all of `data`, whose length and offset are multiples of `BLOCK`."""

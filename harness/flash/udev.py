@@ -17,14 +17,10 @@ _CONTROL = Path("/run/udev/control")  # the socket of udev's daemon
 
 
 class Database(msgspec.Struct, frozen=True):
-    """What udev says.
+    """What udev says."""
 
-    Attributes:
-        running: Whether its daemon runs.
-        properties: By the kernel's name of a device, of those that udev has been through.
-    """
-
-    running: bool = False
+    running: bool = False  # whether its daemon runs
+    # by the kernel's name of a device, of those that udev has been through
     properties: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
 

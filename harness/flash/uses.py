@@ -71,21 +71,14 @@ def number_of(path: str) -> tuple[int, int] | None:
 
 
 class Tables(msgspec.Struct, frozen=True, dict=True):
-    """The kernel's tables at one moment.
+    """The kernel's tables at one moment."""
 
-    Attributes:
-        sys: Where sysfs is mounted.
-        nodes: All block devices.
-        mounts: All mounts that we see. Those of other mount namespaces show when the disk is opened.
-        swaps: All swap devices and files.
-        number_of: Gives the number of a node of /dev.
-    """
-
-    sys: Path
-    nodes: Mapping[str, Node]
+    sys: Path  # where sysfs is mounted
+    nodes: Mapping[str, Node]  # all block devices
+    # all mounts that we see. Those of other mount namespaces show when the disk is opened
     mounts: list[Mount]
-    swaps: list[str]
-    number_of: Callable[[str], tuple[int, int] | None] = number_of
+    swaps: list[str]  # all swap devices and files
+    number_of: Callable[[str], tuple[int, int] | None] = number_of  # gives the number of a node of /dev
 
     def uses_of(self, disk: str) -> tuple[Use, ...]:
         """Who uses a disk or any part of it; the running system first."""

@@ -46,25 +46,15 @@ class Sum(msgspec.Struct, frozen=True):
 
 
 class Flashed(msgspec.Struct, frozen=True):
-    """What was done.
+    """What was done."""
 
-    Attributes:
-        size: Of the image, in bytes.
-        written: Bytes that were written.
-        zeroed: Bytes that were made zeros, as the image has holes there.
-        discarded: Bytes that the disk was told to forget.
-        write_seconds: What writing took.
-        verify_seconds: What reading back took.
-        ranges: All that was read back.
-    """
-
-    size: int
-    written: int
-    zeroed: int
-    discarded: int
-    write_seconds: float
-    verify_seconds: float
-    ranges: tuple[Sum, ...]
+    size: int  # of the image, in bytes
+    written: int  # bytes that were written
+    zeroed: int  # bytes that were made zeros, as the image has holes there
+    discarded: int  # bytes that the disk was told to forget
+    write_seconds: float  # what writing took
+    verify_seconds: float  # what reading back took
+    ranges: tuple[Sum, ...]  # all that was read back
 
 
 def flash(

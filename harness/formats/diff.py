@@ -48,17 +48,12 @@ class ByteRange(msgspec.Struct, frozen=True):
 
 
 class ByteDifference(msgspec.Struct, frozen=True):
-    """How two runs of bytes differ.
+    """How two runs of bytes differ."""
 
-    Attributes:
-        count: Bytes that differ; those that only the longer one has are among them.
-        ranges: Where, in order; few equal bytes between two differences belong to a range too.
-        more: How many ranges there are behind these.
-    """
-
-    count: int
+    count: int  # bytes that differ; those that only the longer one has are among them
+    # where, in order; few equal bytes between two differences belong to a range too
     ranges: tuple[ByteRange, ...]
-    more: int = 0
+    more: int = 0  # how many ranges there are behind these
 
     def __str__(self) -> str:
         if not self.count:
@@ -74,22 +69,15 @@ class ByteDifference(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One thing in which two images differ.
+    """One thing in which two images differ."""
 
-    Attributes:
-        path: What differs.
-        what: "removed" (only the first has it), "added", "type", "mode", "owner", "device", "target",
-            "link", "size", "content" or "mtime".
-        a: How it is in the first image, in words; "" for added, and for content.
-        b: How it is in the second one; "" for removed, and for content.
-        content: Where the content differs, with "content".
-    """
-
-    path: str
+    path: str  # what differs
+    # "removed" (only the first has it), "added", "type", "mode", "owner", "device", "target", "link",
+    # "size", "content" or "mtime"
     what: str
-    a: str = ""
-    b: str = ""
-    content: ByteDifference | None = None
+    a: str = ""  # how it is in the first image, in words; "" for added, and for content
+    b: str = ""  # how it is in the second one; "" for removed, and for content
+    content: ByteDifference | None = None  # where the content differs, with "content"
 
     def __str__(self) -> str:
         match self.what:
@@ -103,14 +91,10 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class FileDifference(msgspec.Struct, frozen=True):
-    """How two image files differ, byte by byte.
+    """How two image files differ, byte by byte."""
 
-    Attributes:
-        content: The bytes.
-        places: For each range of `content`, what lies there in the first image; "" where that is not known.
-    """
-
-    content: ByteDifference
+    content: ByteDifference  # the bytes
+    # for each range of `content`, what lies there in the first image; "" where that is not known
     places: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:

@@ -86,19 +86,14 @@ def damage() -> tuple[type[Exception], ...]:
 
 
 class _Needs(msgspec.Struct, frozen=True):
-    """What a file says that it needs.
+    """What a file says that it needs."""
 
-    Attributes:
-        machine: Architecture and width of an ELF file, which its libraries must share; None for others.
-        programs: The interpreter of a script or the loader of a program: a path, or a name to search.
-        libraries: DT_NEEDED.
-        run_path: Directories of DT_RUNPATH, or of DT_RPATH where there is none.
-    """
-
+    # architecture and width of an ELF file, which its libraries must share; None for others
     machine: tuple[str, int] | None = None
+    # the interpreter of a script or the loader of a program: a path, or a name to search
     programs: tuple[str, ...] = ()
-    libraries: tuple[str, ...] = ()
-    run_path: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()  # DT_NEEDED
+    run_path: tuple[str, ...] = ()  # directories of DT_RUNPATH, or of DT_RPATH where there is none
 
 
 class _Search:

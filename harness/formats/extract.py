@@ -35,17 +35,11 @@ _NO_OWNER = 0xFFFFFFFF
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A member that was not extracted.
+    """A member that was not extracted."""
 
-    Attributes:
-        path: Its name in the image.
-        why: A few words.
-        expected: Whether that is as it should be: device nodes, where they were not asked for.
-    """
-
-    path: str
-    why: str
-    expected: bool = False
+    path: str  # its name in the image
+    why: str  # a few words
+    expected: bool = False  # whether that is as it should be: device nodes, where they were not asked for
 
 
 def extract(

@@ -39,25 +39,18 @@ _TYPES = {
 
 
 class OpenedImage(msgspec.Struct, frozen=True):
-    """An image that can be read until its `with` block ends.
+    """An image that can be read until its `with` block ends."""
 
-    Attributes:
-        path: The file, as the user named it.
-        kind: "cpio", "ext", "disk", "iso", "tar" or "hex0".
-        format: What it is, in words.
-        raw: A file with the image's bytes, unpacked where `path` is compressed or qcow2.
-        members: Yields what is in it, as often as it is called; what is in a partition is below p1/, p2/, ….
-            Raises ConfigError where the image is damaged.
-        roots: Directories that are roots of their own: "", or one for each partition with files.
-        parts: Yields what the bytes of `raw` are, where that is known.
-    """
-
-    path: Path
-    kind: str
-    format: str
-    raw: Path
+    path: Path  # the file, as the user named it
+    kind: str  # "cpio", "ext", "disk", "iso", "tar" or "hex0"
+    format: str  # what it is, in words
+    raw: Path  # a file with the image's bytes, unpacked where `path` is compressed or qcow2
+    # yields what is in it, as often as it is called; what is in a partition is below p1/, p2/, …. Raises
+    # ConfigError where the image is damaged
     members: Callable[[], Iterator[Member]]
+    # directories that are roots of their own: "", or one for each partition with files
     roots: tuple[str, ...] = ("",)
+    # yields what the bytes of `raw` are, where that is known
     parts: Callable[[], Iterator[Part]] = iter(()).__iter__
 
 

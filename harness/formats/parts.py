@@ -11,17 +11,11 @@ if TYPE_CHECKING:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A run of an image's bytes that has a name.
+    """A run of an image's bytes that has a name."""
 
-    Attributes:
-        name: In words, such as "p1 (ext4)" or "content of bin/sh".
-        offset: Its first byte.
-        size: In bytes.
-    """
-
-    name: str
-    offset: int
-    size: int
+    name: str  # in words, such as "p1 (ext4)" or "content of bin/sh"
+    offset: int  # its first byte
+    size: int  # in bytes
 
 
 def cpio_parts(file: BinaryIO) -> Iterator[Part]:

@@ -40,59 +40,37 @@ class Typed:
 
 
 class Entry(msgspec.Struct, Typed, frozen=True):
-    """One file, directory, symbolic link, hard link or device node of an image.
+    """One file, directory, symbolic link, hard link or device node of an image."""
 
-    Attributes:
-        path: Where it goes: relative, '/'-separated, no leading slash; bytes that are no UTF-8 are
-            carried as surrogate escapes (`os.fsdecode`).
-        mode: Full `st_mode`: type and permission bits.
-        content: A regular file's bytes, or the file on this host that holds them.
-        target: A symbolic link's target.
-        device: Major and minor number of a device node.
-        uid: Owner in the image.
-        gid: Group in the image.
-        link: For a hard link, the path of the entry whose content it shares; that entry is a regular file
-            of the same tree and no link itself. Mode and owner are those of that entry.
-        source: Where it came from, in words for a manifest ("bash 5.2.15-2+b13", "images/relay/sysa-init").
-    """
-
+    # where it goes: relative, '/'-separated, no leading slash; bytes that are no UTF-8 are carried as
+    # surrogate escapes (`os.fsdecode`)
     path: str
-    mode: int
-    content: Path | bytes = b""
-    target: str = ""
-    device: tuple[int, int] = (0, 0)
-    uid: int = 0
-    gid: int = 0
+    mode: int  # full `st_mode`: type and permission bits
+    content: Path | bytes = b""  # a regular file's bytes, or the file on this host that holds them
+    target: str = ""  # a symbolic link's target
+    device: tuple[int, int] = (0, 0)  # major and minor number of a device node
+    uid: int = 0  # owner in the image
+    gid: int = 0  # group in the image
+    # for a hard link, the path of the entry whose content it shares; that entry is a regular file of the
+    # same tree and no link itself. Mode and owner are those of that entry
     link: str = ""
+    # where it came from, in words for a manifest ("bash 5.2.15-2+b13", "images/relay/sysa-init")
     source: str = ""
 
 
 class Written(msgspec.Struct, frozen=True):
-    """One entry as it was written into an image, for the manifest.
+    """One entry as it was written into an image, for the manifest."""
 
-    Attributes:
-        path: Path in the image.
-        mode: Full `st_mode`.
-        uid: Owner.
-        gid: Group.
-        size: Content in bytes: of a file, or of a symbolic link's target.
-        sha256: Of a regular file's content, in hex; "" for everything else.
-        target: A symbolic link's target.
-        link: For a hard link, the path of the entry whose content it shares.
-        device: Major and minor number of a device node.
-        source: Where the entry came from, in words; "" for a directory that was added.
-    """
-
-    path: str
-    mode: int
-    uid: int
-    gid: int
-    size: int
-    sha256: str
-    target: str = ""
-    link: str = ""
-    device: tuple[int, int] = (0, 0)
-    source: str = ""
+    path: str  # path in the image
+    mode: int  # full `st_mode`
+    uid: int  # owner
+    gid: int  # group
+    size: int  # content in bytes: of a file, or of a symbolic link's target
+    sha256: str  # of a regular file's content, in hex; "" for everything else
+    target: str = ""  # a symbolic link's target
+    link: str = ""  # for a hard link, the path of the entry whose content it shares
+    device: tuple[int, int] = (0, 0)  # major and minor number of a device node
+    source: str = ""  # where the entry came from, in words; "" for a directory that was added
 
     @classmethod
     def of(cls, entry: Entry, main: Entry, size: int, sha256: str) -> Written:
@@ -116,31 +94,21 @@ def _nothing() -> Iterator[bytes]:
 
 
 class Member(msgspec.Struct, Typed, frozen=True):
-    """One entry of an image as it was read.
+    """One entry of an image as it was read."""
 
-    Attributes:
-        path: Name as it is in the image, decoded with `os.fsdecode`; "" for the root. Names are not to be
-            trusted: a foreign archive may have "../x" or "/x".
-        mode: Full `st_mode`.
-        uid: Owner.
-        gid: Group.
-        mtime: Seconds since 1970.
-        size: Bytes of a regular file's content; 0 for everything else.
-        target: A symbolic link's target.
-        link: For a hard link, the path of the member, earlier or later, that carries the content; size and
-            blocks are that member's.
-        device: Major and minor number of a device node.
-        blocks: Yields a regular file's content in pieces of bounded size, as often as it is called, until the
-            image is closed. Raises ConfigError where the image is damaged.
-    """
-
+    # name as it is in the image, decoded with `os.fsdecode`; "" for the root. Names are not to be trusted:
+    # a foreign archive may have "../x" or "/x"
     path: str
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    mtime: int = 0
-    size: int = 0
-    target: str = ""
+    mode: int  # full `st_mode`
+    uid: int = 0  # owner
+    gid: int = 0  # group
+    mtime: int = 0  # seconds since 1970
+    size: int = 0  # bytes of a regular file's content; 0 for everything else
+    target: str = ""  # a symbolic link's target
+    # for a hard link, the path of the member, earlier or later, that carries the content; size and blocks
+    # are that member's
     link: str = ""
-    device: tuple[int, int] = (0, 0)
+    device: tuple[int, int] = (0, 0)  # major and minor number of a device node
+    # yields a regular file's content in pieces of bounded size, as often as it is called, until the image
+    # is closed. Raises ConfigError where the image is damaged
     blocks: Callable[[], Iterator[bytes]] = _nothing

@@ -52,15 +52,10 @@ _FAT_ITSELF = 1 << 19  # bytes that two FATs and the directories take at most, f
 
 
 class Loaders(msgspec.Struct, frozen=True):
-    """Boot loaders that have been unpacked.
+    """Boot loaders that have been unpacked."""
 
-    Attributes:
-        roots: Directories with the packages' files, by package name.
-        packages: The packages, by name.
-    """
-
-    roots: dict[str, Path]
-    packages: dict[str, Package]
+    roots: dict[str, Path]  # directories with the packages' files, by package name
+    packages: dict[str, Package]  # the packages, by name
 
     @property
     def mbr_code(self) -> bytes:

@@ -24,31 +24,18 @@ if TYPE_CHECKING:
 
 
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How images are built.
+    """How images are built."""
 
-    Attributes:
-        cache: The cache directory.
-        kernel: Seed kernel, by name or path, instead of the recipe's.
-        second: Kernel behind kexec, likewise.
-        lock: Lock file to repeat.
-        mirror: Debian archive to use instead of the machine's own.
-        refresh: Whether to fetch the newest indexes first.
-        only: Kind of image to build, instead of all.
-        names: Images to build, instead of all; what they need comes along.
-        dirty: Whether files that git does not track get into images made from checkouts.
-        kernels: Whether kernels are wanted that only boot the images.
-    """
-
-    cache: Path
-    kernel: str | None = None
-    second: str | None = None
-    lock: Path | None = None
-    mirror: str | None = None
-    refresh: bool = False
-    only: str | None = None
-    names: tuple[str, ...] = ()
-    dirty: bool = False
-    kernels: bool = True
+    cache: Path  # the cache directory
+    kernel: str | None = None  # seed kernel, by name or path, instead of the recipe's
+    second: str | None = None  # kernel behind kexec, likewise
+    lock: Path | None = None  # lock file to repeat
+    mirror: str | None = None  # Debian archive to use instead of the machine's own
+    refresh: bool = False  # whether to fetch the newest indexes first
+    only: str | None = None  # kind of image to build, instead of all
+    names: tuple[str, ...] = ()  # images to build, instead of all; what they need comes along
+    dirty: bool = False  # whether files that git does not track get into images made from checkouts
+    kernels: bool = True  # whether kernels are wanted that only boot the images
 
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:

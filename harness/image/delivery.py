@@ -27,17 +27,11 @@ _HINT = "choose another directory with -o DIR"
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """What was put into the user's directory for one artifact.
+    """What was put into the user's directory for one artifact."""
 
-    Attributes:
-        path: The artifact.
-        manifest: Its manifest.
-        sbom: Its bill of materials, in CycloneDX.
-    """
-
-    path: Path
-    manifest: Path
-    sbom: Path
+    path: Path  # the artifact
+    manifest: Path  # its manifest
+    sbom: Path  # its bill of materials, in CycloneDX
 
 
 def deliver(artifact: Artifact, directory: Path) -> Delivered:

@@ -34,21 +34,13 @@ _EXT_MAX = 16 << 40  # of blocks that are counted with 32 bits
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """Room on the disk, and what goes there.
+    """Room on the disk, and what goes there."""
 
-    Attributes:
-        key: The recipe's key of its size, in words.
-        offset: First byte.
-        size: In bytes.
-        wanted: What the recipe says about it.
-        identity: Label, UUID and time of what is made there.
-    """
-
-    key: str
-    offset: int
-    size: int
-    wanted: Disk | Partition
-    identity: Identity
+    key: str  # the recipe's key of its size, in words
+    offset: int  # first byte
+    size: int  # in bytes
+    wanted: Disk | Partition  # what the recipe says about it
+    identity: Identity  # label, UUID and time of what is made there
 
 
 def write(

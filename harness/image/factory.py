@@ -42,19 +42,13 @@ _SUFFIXES = {
 
 
 class Build(msgspec.Struct, frozen=True):
-    """All that a run boots.
+    """All that a run boots."""
 
-    Attributes:
-        recipe: What was built.
-        kernels: Kernels that it boots, by role: "seed", and "second" where the recipe has one.
-        images: Artifacts that were asked for, by the name of their image.
-        lock: The exact packages that went in.
-    """
-
-    recipe: Recipe
+    recipe: Recipe  # what was built
+    # kernels that it boots, by role: "seed", and "second" where the recipe has one
     kernels: Mapping[str, Kernel]
-    images: Mapping[str, Artifact]
-    lock: Lock
+    images: Mapping[str, Artifact]  # artifacts that were asked for, by the name of their image
+    lock: Lock  # the exact packages that went in
 
 
 def build(
@@ -90,28 +84,18 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Factory(msgspec.Struct):
-    """The work on one recipe; artifacts and kernels are made when they are first asked for.
+    """The work on one recipe; artifacts and kernels are made when they are first asked for."""
 
-    Attributes:
-        recipe: The recipe.
-        workshop: Where and what from.
-        seed: The seed kernel instead of the recipe's.
-        second: The kernel behind kexec, likewise.
-        above: The recipes that wait for an image of this one.
-        others: The work on recipes that this one takes images of.
-        kernels: What there is so far, by role or name.
-        images: What there is so far, by name.
-        made: All images so far, of other recipes too, each behind those that it was made from.
-    """
-
-    recipe: Recipe
-    workshop: Workshop
-    seed: str | None
-    second: str | None = None
-    above: tuple[Path, ...] = ()
+    recipe: Recipe  # the recipe
+    workshop: Workshop  # where and what from
+    seed: str | None  # the seed kernel instead of the recipe's
+    second: str | None = None  # the kernel behind kexec, likewise
+    above: tuple[Path, ...] = ()  # the recipes that wait for an image of this one
+    # the work on recipes that this one takes images of
     others: dict[Path, Factory] = msgspec.field(default_factory=dict)
-    kernels: dict[str, Kernel] = msgspec.field(default_factory=dict)
-    images: dict[str, Artifact] = msgspec.field(default_factory=dict)
+    kernels: dict[str, Kernel] = msgspec.field(default_factory=dict)  # what there is so far, by role or name
+    images: dict[str, Artifact] = msgspec.field(default_factory=dict)  # what there is so far, by name
+    # all images so far, of other recipes too, each behind those that it was made from
     made: list[Made] = msgspec.field(default_factory=list)
 
     def build(self, only: str | None, names: tuple[str, ...] = (), *, wants_kernels: bool) -> Build:

@@ -20,23 +20,14 @@ if TYPE_CHECKING:
 
 
 class Workshop(msgspec.Struct, frozen=True):
-    """Where images are made and what from.
+    """Where images are made and what from."""
 
-    Attributes:
-        store: Where artifacts are kept.
-        debian: Where packages and catalogue kernels come from.
-        downloads: Where files by address come from.
-        progress: Where the work is shown.
-        mtime: Time of all files in images, in seconds since 1970.
-        dirty: Whether files that git does not track get into images made from checkouts.
-    """
-
-    store: Store
-    debian: DebianSource
-    downloads: Downloads
-    progress: Progress
-    mtime: int = 0
-    dirty: bool = False
+    store: Store  # where artifacts are kept
+    debian: DebianSource  # where packages and catalogue kernels come from
+    downloads: Downloads  # where files by address come from
+    progress: Progress  # where the work is shown
+    mtime: int = 0  # time of all files in images, in seconds since 1970
+    dirty: bool = False  # whether files that git does not track get into images made from checkouts
 
 
 class Ingredients(Protocol):
@@ -58,24 +49,15 @@ class Ingredients(Protocol):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """A built image.
+    """A built image."""
 
-    Attributes:
-        name: Name of the image in its recipe.
-        kind: "initramfs", "disk", "iso", "builder-hex0" or "dib".
-        path: The file. It is shared and never written to.
-        size: In bytes.
-        digest: What identifies its content (`core.digest.digest_of`): its SHA-256, or one by extents.
-        manifest: What is in it, file by file, and where that came from; `image.manifest` has the format.
-        sha256: Of the whole file, in hex; "" for a file of more than 1 GiB, until `with_sha256` computes it.
-    """
-
-    name: str
-    kind: str
-    path: Path
-    size: int
-    digest: str
-    manifest: Path
+    name: str  # name of the image in its recipe
+    kind: str  # "initramfs", "disk", "iso", "builder-hex0" or "dib"
+    path: Path  # the file. It is shared and never written to
+    size: int  # in bytes
+    digest: str  # what identifies its content (`core.digest.digest_of`): its SHA-256, or one by extents
+    manifest: Path  # what is in it, file by file, and where that came from; `image.manifest` has the format
+    # of the whole file, in hex; "" for a file of more than 1 GiB, until `with_sha256` computes it
     sha256: str = ""
 
     def with_sha256(self) -> Artifact:

@@ -22,26 +22,18 @@ T = TypeVar("T")
 
 
 class Input(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that an artifact was made from.
+    """One thing that an artifact was made from."""
 
-    Attributes:
-        kind: "package", "kernel", "download", "checkout", "file", "image" or "element".
-        name: Its name: of the package, of the kernel in the catalogue, of the file, of the image.
-        version: Of a package or kernel; of a checkout, its commit.
-        architecture: Debian's name of it, of a package.
-        origin: Where it came from: suite of the archive, address, package of a kernel, recipe of an image.
-        sha256: Of the file; of a package, of its .deb file, or of its .dsc file if it is a source package; of
-            an image of more than 1 GiB, its digest.
-        modified: Whether a checkout differed from its commit.
-    """
-
-    kind: str
-    name: str
-    version: str = ""
-    architecture: str = ""
+    kind: str  # "package", "kernel", "download", "checkout", "file", "image" or "element"
+    name: str  # its name: of the package, of the kernel in the catalogue, of the file, of the image
+    version: str = ""  # of a package or kernel; of a checkout, its commit
+    architecture: str = ""  # Debian's name of it, of a package
+    # where it came from: suite of the archive, address, package of a kernel, recipe of an image
     origin: str = ""
+    # of the file; of a package, of its .deb file, or of its .dsc file if it is a source package; of an
+    # image of more than 1 GiB, its digest
     sha256: str = ""
-    modified: bool = False
+    modified: bool = False  # whether a checkout differed from its commit
 
 
 class Origins(msgspec.Struct, frozen=True):
@@ -53,32 +45,21 @@ class Origins(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What an artifact is made of.
+    """What an artifact is made of."""
 
-    Attributes:
-        image: Name of the image in its recipe.
-        kind: "initramfs", "disk", "iso" or "dib".
-        file: Name of the artifact's file.
-        size: In bytes.
-        sha256: Of the whole file, in hex; "" for a file of more than 1 GiB, unless it was asked for.
-        digest: What identifies its content: `sha256`, or a digest by extents; "" in older manifests.
-        files: What is in it, in the order in which it was written.
-        inputs: What it was made from.
-        tools: What made it, with versions. Where they change the bits, the harness notices: they are no
-            part of the artifact's key in the store.
-        varies: What is not the same each time it is built, in sentences; empty for what is reproducible.
-    """
-
-    image: str
-    kind: str
-    file: str
-    size: int
-    sha256: str
-    files: tuple[Written, ...]
-    inputs: tuple[Input, ...] = ()
+    image: str  # name of the image in its recipe
+    kind: str  # "initramfs", "disk", "iso" or "dib"
+    file: str  # name of the artifact's file
+    size: int  # in bytes
+    sha256: str  # of the whole file, in hex; "" for a file of more than 1 GiB, unless it was asked for
+    files: tuple[Written, ...]  # what is in it, in the order in which it was written
+    inputs: tuple[Input, ...] = ()  # what it was made from
+    # what made it, with versions. Where they change the bits, the harness notices: they are no part of the
+    # artifact's key in the store
     tools: dict[str, str] = {}
+    # what is not the same each time it is built, in sentences; empty for what is reproducible
     varies: tuple[str, ...] = ()
-    digest: str = ""
+    digest: str = ""  # what identifies its content: `sha256`, or a digest by extents; "" in older manifests
 
 
 def write(manifest: Manifest, path: Path) -> None:

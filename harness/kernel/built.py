@@ -35,39 +35,23 @@ _BUILTIN = ("modules.builtin", "modules.builtin.modinfo")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a build took.
+    """What a build took."""
 
-    Attributes:
-        name: The kernel's name.
-        release: What `uname -r` says.
-        objects: How many objects were compiled.
-        cpu: CPU-seconds.
-        ccache: Whether some of them may have come from ccache.
-    """
-
-    name: str
-    release: str
-    objects: int
-    cpu: float
-    ccache: bool
+    name: str  # the kernel's name
+    release: str  # what `uname -r` says
+    objects: int  # how many objects were compiled
+    cpu: float  # CPU-seconds
+    ccache: bool  # whether some of them may have come from ccache
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A kernel that is to be built.
+    """A kernel that is to be built."""
 
-    Attributes:
-        name: Its name, which becomes part of its release.
-        bits: Its width.
-        suite: Suite that the source package comes from.
-        package: The source package.
-        wishes: What its configuration must have.
-    """
-
-    name: str
-    bits: int
-    suite: str
-    package: Package
-    wishes: tuple[Wish, ...]
+    name: str  # its name, which becomes part of its release
+    bits: int  # its width
+    suite: str  # suite that the source package comes from
+    package: Package  # the source package
+    wishes: tuple[Wish, ...]  # what its configuration must have
 
     @property
     def settings(self) -> list[str]:
@@ -87,15 +71,10 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class BuiltKernel(msgspec.Struct, frozen=True):
-    """A kernel that was built.
+    """A kernel that was built."""
 
-    Attributes:
-        entry: Its directory in the store, with `vmlinuz`, `config` and `modules`.
-        facts: What its build took.
-    """
-
-    entry: Path
-    facts: Facts
+    entry: Path  # its directory in the store, with `vmlinuz`, `config` and `modules`
+    facts: Facts  # what its build took
 
     @property
     def vmlinuz(self) -> Path:
@@ -126,15 +105,10 @@ class BuiltKernel(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A kernel built twice.
+    """A kernel built twice."""
 
-    Attributes:
-        differing: Files of the store's entry that came out otherwise.
-        kept: Where the second build's files are, if there are any such.
-    """
-
-    differing: tuple[str, ...]
-    kept: Path | None
+    differing: tuple[str, ...]  # files of the store's entry that came out otherwise
+    kept: Path | None  # where the second build's files are, if there are any such
 
     @property
     def same(self) -> bool:

@@ -43,22 +43,14 @@ class KernelBuild(toml.Table, frozen=True):
 
 
 class KernelLine(toml.Table, frozen=True):
-    """One kernel line of the catalogue; point releases move on below it.
+    """One kernel line of the catalogue; point releases move on below it."""
 
-    Attributes:
-        summary: One line for `harness list`.
-        version: Upstream series, such as "6.1", as a pattern of file names: "7.*" is any of Linux 7.
-        bits: Width of the kernel.
-        debian: Where it comes from: a package,
-        file: a file,
-        build: or the source of a package, from which it is built here. One of the three is there.
-    """
-
-    summary: str
-    version: str
-    bits: Literal[32, 64]
-    debian: DebianKernel | None = None
-    file: KernelFile | None = None
+    summary: str  # one line for `harness list`
+    version: str  # upstream series, such as "6.1", as a pattern of file names: "7.*" is any of Linux 7
+    bits: Literal[32, 64]  # width of the kernel
+    debian: DebianKernel | None = None  # where it comes from: a package,
+    file: KernelFile | None = None  # a file,
+    # or the source of a package, from which it is built here. One of the three is there
     build: KernelBuild | None = None
 
     @property
@@ -72,20 +64,14 @@ class KernelLine(toml.Table, frozen=True):
 
 
 class Kernel(msgspec.Struct, frozen=True):
-    """A kernel at hand.
+    """A kernel at hand."""
 
-    Attributes:
-        name: Name in the catalogue, or the path that the user gave.
-        image: What the bootable file says about itself.
-        modules: Its `lib/modules/<release>` directory, if it came with one. That of a kernel that was
-            built here has no modules, and says what is built in.
-        package: The package that it, or its source, came from, if any.
-    """
-
-    name: str
-    image: KernelImage
+    name: str  # name in the catalogue, or the path that the user gave
+    image: KernelImage  # what the bootable file says about itself
+    # its `lib/modules/<release>` directory, if it came with one. That of a kernel that was built here has
+    # no modules, and says what is built in
     modules: Path | None = None
-    package: Package | None = None
+    package: Package | None = None  # the package that it, or its source, came from, if any
 
     @property
     def series(self) -> str:

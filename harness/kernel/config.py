@@ -26,16 +26,12 @@ _CONFIG_MAX = 16 << 20  # bytes; Debian's have 0.3 MB
 
 
 class Config(msgspec.Struct, frozen=True):
-    """What a kernel is built with.
+    """What a kernel is built with."""
 
-    Attributes:
-        symbols: Symbols without CONFIG_, with their values: "y", "m", numbers, quoted texts. What is switched
-            off is not there.
-        origin: Where this is known from, in words.
-    """
-
+    # symbols without CONFIG_, with their values: "y", "m", numbers, quoted texts. What is switched off is
+    # not there
     symbols: Mapping[str, str]
-    origin: str
+    origin: str  # where this is known from, in words
 
     def get(self, symbol: str) -> str:
         """The value of a symbol, "n" for one that is switched off or unknown."""

@@ -19,31 +19,19 @@ if TYPE_CHECKING:
 
 
 class Feature(toml.Table, frozen=True):
-    """Something that a kernel can do.
+    """Something that a kernel can do."""
 
-    Attributes:
-        name: By which plans ask for it.
-        what: What it is, in words that follow "lacks".
-        symbols: Symbols of the configuration that must all be set; "A|B": one of them.
-        without: What happens without it.
-        unless: Symbols that must not be set.
-        off: Words on the command line that switch it off.
-        bits: Only kernels of this width need the symbols, others have it; 0: all do.
-        since: Upstream series that brought the first symbol; kernels before it always have the feature.
-        above: It is only needed with more memory than this.
-        strict: Whether a run fails without it; otherwise it is a remark.
-    """
-
-    name: str
-    what: str
-    symbols: tuple[str, ...]
-    without: str
-    unless: tuple[str, ...] = ()
-    off: tuple[str, ...] = ()
-    bits: Literal[0, 32, 64] = 0
+    name: str  # by which plans ask for it
+    what: str  # what it is, in words that follow "lacks"
+    symbols: tuple[str, ...]  # symbols of the configuration that must all be set; "A|B": one of them
+    without: str  # what happens without it
+    unless: tuple[str, ...] = ()  # symbols that must not be set
+    off: tuple[str, ...] = ()  # words on the command line that switch it off
+    bits: Literal[0, 32, 64] = 0  # only kernels of this width need the symbols, others have it; 0: all do
+    # upstream series that brought the first symbol; kernels before it always have the feature
     since: str = ""
-    above: str = ""
-    strict: bool = True
+    above: str = ""  # it is only needed with more memory than this
+    strict: bool = True  # whether a run fails without it; otherwise it is a remark
 
 
 class _FeatureDocument(toml.Table, frozen=True):
@@ -51,19 +39,12 @@ class _FeatureDocument(toml.Table, frozen=True):
 
 
 class Lack(msgspec.Struct, frozen=True):
-    """A feature that a kernel lacks.
+    """A feature that a kernel lacks."""
 
-    Attributes:
-        feature: Its name.
-        what: One sentence: what is missing, and what comes of it.
-        hint: What to switch on.
-        strict: Whether a run fails for it.
-    """
-
-    feature: str
-    what: str
-    hint: str
-    strict: bool
+    feature: str  # its name
+    what: str  # one sentence: what is missing, and what comes of it
+    hint: str  # what to switch on
+    strict: bool  # whether a run fails for it
 
 
 @cache

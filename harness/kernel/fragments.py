@@ -24,17 +24,11 @@ _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """A symbol that a fragment asks for.
+    """A symbol that a fragment asks for."""
 
-    Attributes:
-        symbol: Its name without `CONFIG_`.
-        value: "y", "n", a number, or a string in double quotes, as in a `.config`.
-        origin: Where that stands: "disk.config:12".
-    """
-
-    symbol: str
-    value: str
-    origin: str
+    symbol: str  # its name without `CONFIG_`
+    value: str  # "y", "n", a number, or a string in double quotes, as in a `.config`
+    origin: str  # where that stands: "disk.config:12"
 
     @property
     def line(self) -> str:
@@ -45,15 +39,10 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A wish that was not granted.
+    """A wish that was not granted."""
 
-    Attributes:
-        wish: The wish.
-        got: The value that the configuration has instead; "n" also where it lacks the symbol.
-    """
-
-    wish: Wish
-    got: str
+    wish: Wish  # the wish
+    got: str  # the value that the configuration has instead; "n" also where it lacks the symbol
 
 
 def fragment_files() -> dict[str, Path]:

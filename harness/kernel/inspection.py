@@ -24,22 +24,15 @@ _COMPRESSIONS = ("gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd")
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What a kernel file is.
+    """What a kernel file is."""
 
-    Attributes:
-        image: The kernel; of a unified kernel image, the one in it, under the path of the whole.
-        kind: "bzImage", "vmlinux" or "unified kernel image".
-        config: Its configuration, if it can be had.
-        problem: Why the kernel that is packed in it cannot be looked at, in words; "" if it can.
-        sections: Of a unified kernel image: the size of each section.
-        texts: Of a unified kernel image: the sections with text.
-    """
-
-    image: KernelImage
-    kind: str
-    config: Config | None
-    problem: str = ""
+    image: KernelImage  # the kernel; of a unified kernel image, the one in it, under the path of the whole
+    kind: str  # "bzImage", "vmlinux" or "unified kernel image"
+    config: Config | None  # its configuration, if it can be had
+    problem: str = ""  # why the kernel that is packed in it cannot be looked at, in words; "" if it can
+    # of a unified kernel image: the size of each section
     sections: Mapping[str, int] = msgspec.field(default_factory=dict)
+    # of a unified kernel image: the sections with text
     texts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property

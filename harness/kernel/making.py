@@ -36,35 +36,21 @@ _NEARLY = 0.98  # linking and compressing come after the last object
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What a run of make took.
+    """What a run of make took."""
 
-    Attributes:
-        objects: How many objects were compiled.
-        cpu: CPU-seconds of all its processes.
-    """
-
-    objects: int
-    cpu: float
+    objects: int  # how many objects were compiled
+    cpu: float  # CPU-seconds of all its processes
 
 
 class Making(msgspec.Struct, frozen=True):
-    """A kernel's build directory, as make sees it.
+    """A kernel's build directory, as make sees it."""
 
-    Attributes:
-        source: The kernel's source, only read.
-        objects: Where it is built.
-        settings: Variables on make's command line, such as ARCH=i386.
-        environment: All that the programs see of their surroundings.
-        log: File that all they say is added to.
-        failed: Directory where the configuration is kept when make fails; the build directory goes.
-    """
-
-    source: Path
-    objects: Path
-    settings: Sequence[str]
-    environment: Mapping[str, str]
-    log: Path
-    failed: Path
+    source: Path  # the kernel's source, only read
+    objects: Path  # where it is built
+    settings: Sequence[str]  # variables on make's command line, such as ARCH=i386
+    environment: Mapping[str, str]  # all that the programs see of their surroundings
+    log: Path  # file that all they say is added to
+    failed: Path  # directory where the configuration is kept when make fails; the build directory goes
 
     def run(self, *targets: str, jobs: int = 1, task: Task | None = None, expected: int = 0) -> Made:
         """Make targets. When this fails or is interrupted, no process of it goes on.

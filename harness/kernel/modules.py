@@ -33,17 +33,11 @@ _MODULE_MAX = 512 << 20  # bytes: no module is larger, however small its file
 
 
 class Module(msgspec.Struct, frozen=True):
-    """A module to load.
+    """A module to load."""
 
-    Attributes:
-        name: Its name as lsmod shows it, with underscores.
-        path: The file that it comes from, perhaps compressed.
-        data: The module itself, decompressed: what `insmod` takes on any kernel.
-    """
-
-    name: str
-    path: Path
-    data: bytes
+    name: str  # its name as lsmod shows it, with underscores
+    path: Path  # the file that it comes from, perhaps compressed
+    data: bytes  # the module itself, decompressed: what `insmod` takes on any kernel
 
 
 def closure(root: Path, wanted: Sequence[str]) -> list[Module]:

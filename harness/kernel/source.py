@@ -27,17 +27,11 @@ _LEFT_OUT = ["arch/*/boot/dts", "drivers/gpu/drm/amd/include"]
 
 
 class KernelSource(msgspec.Struct, frozen=True):
-    """A kernel's source at hand.
+    """A kernel's source at hand."""
 
-    Attributes:
-        package: The Debian package that it is from.
-        path: Directory of the unpacked source, which is only read.
-        version: Upstream version, such as "6.1.176".
-    """
-
-    package: Package
-    path: Path
-    version: str
+    package: Package  # the Debian package that it is from
+    path: Path  # directory of the unpacked source, which is only read
+    version: str  # upstream version, such as "6.1.176"
 
 
 def resolve(suite: str, package: str, debian: DebianSource) -> Package:

@@ -32,17 +32,11 @@ class DebianKernel(toml.Table, frozen=True):
 
 
 class StockKernel(msgspec.Struct, frozen=True):
-    """A kernel as it lies in the store.
+    """A kernel as it lies in the store."""
 
-    Attributes:
-        vmlinuz: The bootable file; `config-<release>` lies beside it.
-        modules: `lib/modules/<release>`.
-        package: The package `linux-image-<release>`.
-    """
-
-    vmlinuz: Path
-    modules: Path
-    package: Package
+    vmlinuz: Path  # the bootable file; `config-<release>` lies beside it
+    modules: Path  # `lib/modules/<release>`
+    package: Package  # the package `linux-image-<release>`
 
 
 def fetch(place: DebianKernel, debian: DebianSource, store: Store) -> StockKernel:

@@ -36,17 +36,11 @@ HEADERS = {"stdio.h": "libc6-dev", "gelf.h": "libelf-dev"}
 
 
 class Toolchain(msgspec.Struct, frozen=True):
-    """The programs that determine a kernel's bits.
+    """The programs that determine a kernel's bits."""
 
-    Attributes:
-        compiler: First line of `gcc --version`.
-        linker: First line of `ld --version`.
-        ccache: Whether compilations are looked up in ccache's cache first.
-    """
-
-    compiler: str
-    linker: str
-    ccache: bool
+    compiler: str  # first line of `gcc --version`
+    linker: str  # first line of `ld --version`
+    ccache: bool  # whether compilations are looked up in ccache's cache first
 
     @property
     def cc(self) -> str:

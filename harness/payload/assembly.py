@@ -42,23 +42,14 @@ _KEY = re.compile(r"[A-Z_]+(?==)")
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user may choose about an era's recipe.
+    """What a user may choose about an era's recipe."""
 
-    Attributes:
-        jobs: How many build jobs the guest runs at a time, and processors that it has.
-        own_kernel: Whether the seed kernel is a file of the user's.
-        without: SHA-256 of distfiles that are left out.
-        dirty: Whether files that git does not track get in.
-        disk_size: Size of the disk instead of the era's, as recipes write it.
-        instrument: Whether a script is added that opens a shell at the end.
-    """
-
-    jobs: int = 1
-    own_kernel: bool = False
-    without: frozenset[str] = frozenset()
-    dirty: bool = False
-    disk_size: str = ""
-    instrument: bool = False
+    jobs: int = 1  # how many build jobs the guest runs at a time, and processors that it has
+    own_kernel: bool = False  # whether the seed kernel is a file of the user's
+    without: frozenset[str] = frozenset()  # SHA-256 of distfiles that are left out
+    dirty: bool = False  # whether files that git does not track get in
+    disk_size: str = ""  # size of the disk instead of the era's, as recipes write it
+    instrument: bool = False  # whether a script is added that opens a shell at the end
 
 
 def assemble(tree: SourceTree, mode: ModeName, choices: Choices | None = None) -> Recipe:

@@ -25,46 +25,28 @@ WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's
 
 
 class PayloadRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user says about a payload.
+    """What a user says about a payload."""
 
-    Attributes:
-        tree: The user's checkout.
-        mode: Where it runs.
-        arch: Of stage0-posix.
-        builder: A checkout of builder-hex0.
-        instrument: Whether a script is added that tells more.
-        kernel: The seed kernel, or `WITHOUT_LINUX`.
-        jobs: Build jobs of a tree's guest.
-        disk_size: Of a tree's disk, instead of its era's.
-        incomplete: Whether distfiles may be missing.
-    """
-
-    tree: Path | None = None
-    mode: ModeName = "qemu"
-    arch: str = "x86"
-    builder: Path | None = None
-    instrument: bool = False
-    kernel: str | None = None
-    jobs: int = 1
-    disk_size: str = ""
-    incomplete: bool = False
+    tree: Path | None = None  # the user's checkout
+    mode: ModeName = "qemu"  # where it runs
+    arch: str = "x86"  # of stage0-posix
+    builder: Path | None = None  # a checkout of builder-hex0
+    instrument: bool = False  # whether a script is added that tells more
+    kernel: str | None = None  # the seed kernel, or `WITHOUT_LINUX`
+    jobs: int = 1  # build jobs of a tree's guest
+    disk_size: str = ""  # of a tree's disk, instead of its era's
+    incomplete: bool = False  # whether distfiles may be missing
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """What is built and booted.
+    """What is built and booted."""
 
-    Attributes:
-        recipe: How, with all filled in that it wants to be given.
-        expected: The sha256 that its products should have, by absolute path.
-        packages: What it will build, in order; None where it has no packages.
-        notes: What the record says about it.
-        offered: The distfiles that a guest on the restricted network can fetch, by name or address.
-    """
-
-    recipe: Recipe
+    recipe: Recipe  # how, with all filled in that it wants to be given
+    # the sha256 that its products should have, by absolute path
     expected: Mapping[str, str] = msgspec.field(default_factory=dict)
-    packages: tuple[str, ...] | None = None
-    notes: tuple[str, ...] = ()
+    packages: tuple[str, ...] | None = None  # what it will build, in order; None where it has no packages
+    notes: tuple[str, ...] = ()  # what the record says about it
+    # the distfiles that a guest on the restricted network can fetch, by name or address
     offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
 

@@ -26,17 +26,11 @@ _SHOWN = 5  # of files that cannot be had, in the sentence; the list has them al
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A distfile and where it is.
+    """A distfile and where it is."""
 
-    Attributes:
-        distfile: Which.
-        place: The file in the store, whose content has been checked; None if it is not at hand.
-        problem: Why it cannot be had, once that was tried.
-    """
-
-    distfile: Distfile
-    place: Path | None
-    problem: str = ""
+    distfile: Distfile  # which
+    place: Path | None  # the file in the store, whose content has been checked; None if it is not at hand
+    problem: str = ""  # why it cannot be had, once that was tried
 
 
 class Wrong(msgspec.Struct, frozen=True):

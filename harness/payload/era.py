@@ -16,87 +16,59 @@ ModeName = Literal["qemu", "builder-hex0", "chroot", "bwrap", "board"]
 
 
 class Distfiles(toml.Table, frozen=True):
-    """Where an era says which files it downloads.
+    """Where an era says which files it downloads."""
 
-    Attributes:
-        name: What these are called: the stage that needs them.
-        format: How they are listed; `harness.payload.source_lists` has the formats.
-        lists: Shell pattern of the lists' paths; of the Python script for "get-file".
-        directory: Where the era's own scripts keep what they downloaded.
-        sums: For "get-file": where the hashes are.
-        manifest: A file of `build: PACKAGE` lines that says which packages count, and in which order.
-        before: Pattern of the manifest's line from which on files are not needed any more.
-    """
-
-    name: str
+    name: str  # what these are called: the stage that needs them
+    # how they are listed; `harness.payload.source_lists` has the formats
     format: Literal["sources", "typed-sources", "get-file"]
-    lists: str
-    directory: str
-    sums: str = ""
-    manifest: str = ""
-    before: str = ""
+    lists: str  # shell pattern of the lists' paths; of the Python script for "get-file"
+    directory: str  # where the era's own scripts keep what they downloaded
+    sums: str = ""  # for "get-file": where the hashes are
+    manifest: str = ""  # a file of `build: PACKAGE` lines that says which packages count, and in which order
+    before: str = ""  # pattern of the manifest's line from which on files are not needed any more
 
 
 class Submodule(toml.Table, frozen=True):
-    """A submodule without which an era does not start.
+    """A submodule without which an era does not start."""
 
-    Attributes:
-        path: Where it is.
-        proof: Shell pattern of a file in it that shows that it is checked out.
-    """
-
-    path: str
-    proof: str
+    path: str  # where it is
+    proof: str  # shell pattern of a file in it that shows that it is checked out
 
 
 class Config(toml.Table, frozen=True):
-    """The configuration that the era's own script would write beside the steps.
+    """The configuration that the era's own script would write beside the steps."""
 
-    Attributes:
-        text: Lines `KEY=value`; placeholders are filled in.
-        keys_from: A script; keys that it does not mention are left out: they came later than this tree.
-        newline: Whether the last line ends.
-    """
-
-    text: str
+    text: str  # lines `KEY=value`; placeholders are filled in
+    # a script; keys that it does not mention are left out: they came later than this tree
     keys_from: str = ""
-    newline: bool = True
+    newline: bool = True  # whether the last line ends
 
 
 class Instrument(toml.Table, frozen=True):
     """How `--instrument` has a tree tell more: a script that its own hook runs, and the plan that asks it.
 
     The script itself is among the recipe's contents (`assembly`).
-
-    Attributes:
-        plan: The plan that is followed then.
-        needs: Words that files of the tree must have, by the files' paths: they show that the hook is there.
     """
 
-    plan: str
+    plan: str  # the plan that is followed then
+    # words that files of the tree must have, by the files' paths: they show that the hook is there
     needs: dict[str, str]
 
 
 class Mode(toml.Table, frozen=True):
-    """One way to run an era's trees.
+    """One way to run an era's trees."""
 
-    Attributes:
-        recipe: A recipe's tables, with contents of eras among its contents (`assembly`).
-        own_kernel: Replaces the recipe's table `boot` when the seed kernel is a file of the user's: such a
-            kernel comes without modules.
-        settings: Placeholders for the configuration.
-        saying: Words that certain files of a tree must have for it to offer the mode, by the files' paths:
-            where it came later than the era, or its layout did.
-        submodule: What must be checked out beside what the era needs.
-        instrument: What `--instrument` changes; None where there is no hook.
-    """
-
-    recipe: dict[str, Any]
+    recipe: dict[str, Any]  # a recipe's tables, with contents of eras among its contents (`assembly`)
+    # replaces the recipe's table `boot` when the seed kernel is a file of the user's: such a kernel comes
+    # without modules
     own_kernel: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    # placeholders for the configuration
     settings: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    # words that certain files of a tree must have for it to offer the mode, by the files' paths: where it
+    # came later than the era, or its layout did
     saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
-    submodule: tuple[Submodule, ...] = ()
-    instrument: Instrument | None = None
+    submodule: tuple[Submodule, ...] = ()  # what must be checked out beside what the era needs
+    instrument: Instrument | None = None  # what `--instrument` changes; None where there is no hook
 
 
 class _EraDocument(toml.Table, frozen=True):
@@ -117,41 +89,23 @@ class _EraDocument(toml.Table, frozen=True):
 
 
 class Era(msgspec.Struct, frozen=True):
-    """An era that has been read.
+    """An era that has been read."""
 
-    Attributes:
-        name: The file's name without suffix.
-        path: The TOML file.
-        summary: One line about it.
-        payload: What it is an era of, such as "live-bootstrap".
-        present: Shell patterns of paths that a tree of it has, each at least once.
-        absent: Shell patterns of paths that it has not.
-        saying: Words that certain of its files have, by their paths.
-        lacking: Words that certain of its files have not, by their paths.
-        manifest: The file of `build: PACKAGE` lines that says what is built, in order, if there is one.
-        stale: Shell patterns of what an earlier run by the tree's own scripts leaves.
-        submodules: What must be checked out.
-        distfiles: What it downloads.
-        config: The configuration that it reads, if any.
-        modes: The ways to run it.
-        refused: Why it has not a certain mode.
-    """
-
-    name: str
-    path: Path
-    summary: str
-    payload: str
-    present: tuple[str, ...]
-    absent: tuple[str, ...]
-    saying: dict[str, str]
-    lacking: dict[str, str]
-    manifest: str
-    stale: tuple[str, ...]
-    submodules: tuple[Submodule, ...]
-    distfiles: tuple[Distfiles, ...]
-    config: Config | None
-    modes: dict[ModeName, Mode]
-    refused: dict[ModeName, str]
+    name: str  # the file's name without suffix
+    path: Path  # the TOML file
+    summary: str  # one line about it
+    payload: str  # what it is an era of, such as "live-bootstrap"
+    present: tuple[str, ...]  # shell patterns of paths that a tree of it has, each at least once
+    absent: tuple[str, ...]  # shell patterns of paths that it has not
+    saying: dict[str, str]  # words that certain of its files have, by their paths
+    lacking: dict[str, str]  # words that certain of its files have not, by their paths
+    manifest: str  # the file of `build: PACKAGE` lines that says what is built, in order, if there is one
+    stale: tuple[str, ...]  # shell patterns of what an earlier run by the tree's own scripts leaves
+    submodules: tuple[Submodule, ...]  # what must be checked out
+    distfiles: tuple[Distfiles, ...]  # what it downloads
+    config: Config | None  # the configuration that it reads, if any
+    modes: dict[ModeName, Mode]  # the ways to run it
+    refused: dict[ModeName, str]  # why it has not a certain mode
 
 
 def era_files() -> dict[str, Path]:

@@ -37,22 +37,14 @@ class State(StrEnum):
 
 
 class Package(msgspec.Struct, frozen=True):
-    """A package that is or was built.
+    """A package that is or was built."""
 
-    Attributes:
-        name: Its name with version, as the tree calls it.
-        occurrence: The how manieth of that name it is, from 1.
-        phase: What is done with it, in the scripts' words.
-        state: How far it is.
-        began: When, in seconds of the run.
-        ended: When it was done; or when the next one began, where scripts do not say when they are done.
-    """
-
-    name: str
-    occurrence: int
-    phase: str
-    state: State
-    began: float
+    name: str  # its name with version, as the tree calls it
+    occurrence: int  # the how manieth of that name it is, from 1
+    phase: str  # what is done with it, in the scripts' words
+    state: State  # how far it is
+    began: float  # when, in seconds of the run
+    # when it was done; or when the next one began, where scripts do not say when they are done
     ended: float | None = None
 
     @property

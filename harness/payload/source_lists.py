@@ -32,23 +32,14 @@ _BUILD = re.compile(r"build: +(\S+)")
 
 
 class Distfile(msgspec.Struct, frozen=True):
-    """A file that a tree needs and does not have in it.
+    """A file that a tree needs and does not have in it."""
 
-    Attributes:
-        name: What it is called in the guest and on mirrors.
-        sha256: In hex.
-        urls: Where it comes from, best first; empty where only mirrors have it.
-        packages: Who needs it, in the order of the lists.
-        group: The name of the `Distfiles` that list it: the stage that needs it.
-        git: Repository and revision that it was made from, where the list says so.
-    """
-
-    name: str
-    sha256: str
-    urls: tuple[str, ...]
-    packages: tuple[str, ...]
-    group: str
-    git: str = ""
+    name: str  # what it is called in the guest and on mirrors
+    sha256: str  # in hex
+    urls: tuple[str, ...]  # where it comes from, best first; empty where only mirrors have it
+    packages: tuple[str, ...]  # who needs it, in the order of the lists
+    group: str  # the name of the `Distfiles` that list it: the stage that needs it
+    git: str = ""  # repository and revision that it was made from, where the list says so
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -62,17 +53,11 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call of `get_file` in a script of 2021.
+    """A call of `get_file` in a script of 2021."""
 
-    Attributes:
-        package: Directory of the package, below that of the system.
-        files: Names of what it downloads, with their addresses.
-        build: Whether a directory `build` is made for it.
-    """
-
-    package: str
-    files: tuple[tuple[str, str], ...]
-    build: bool
+    package: str  # directory of the package, below that of the system
+    files: tuple[tuple[str, str], ...]  # names of what it downloads, with their addresses
+    build: bool  # whether a directory `build` is made for it
 
 
 def read(tree: Path, wanted: Distfiles) -> tuple[Distfile, ...]:

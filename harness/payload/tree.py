@@ -32,17 +32,11 @@ _ASKED: dict[ModeName, str] = {
 
 
 class SourceTree(msgspec.Struct, frozen=True):
-    """A checkout that is of an era.
+    """A checkout that is of an era."""
 
-    Attributes:
-        path: The checkout; nothing ever writes to it.
-        era: What it is.
-        stray: What lies in it and git does not track: left out. None outside of git.
-    """
-
-    path: Path
-    era: Era
-    stray: tuple[str, ...] | None
+    path: Path  # the checkout; nothing ever writes to it
+    era: Era  # what it is
+    stray: tuple[str, ...] | None  # what lies in it and git does not track: left out. None outside of git
 
     @property
     def modes(self) -> tuple[ModeName, ...]:

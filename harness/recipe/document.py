@@ -118,16 +118,11 @@ class Recipe(msgspec.Struct, frozen=True):
 
     Asking for a table that the file lacks is a ConfigError that names it: a recipe without `boot` only builds
     images, one without `debian` takes nothing from there.
-
-    Attributes:
-        name: The file's name without suffix.
-        path: The TOML file.
-        document: What stands in it.
     """
 
-    name: str
-    path: Path
-    document: RecipeDocument
+    name: str  # the file's name without suffix
+    path: Path  # the TOML file
+    document: RecipeDocument  # what stands in it
 
     @property
     def base(self) -> Path:

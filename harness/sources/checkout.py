@@ -35,17 +35,11 @@ _STATUS_FIELDS = {"1": (8, 5), "u": (10, 6)}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A directory of a checkout at one moment.
+    """A directory of a checkout at one moment."""
 
-    Attributes:
-        commit: The commit that is checked out; "" in a repository without one, and outside of git.
-        differing: Paths of all that differs from that commit, submodules included.
-        files: What is there, sorted by path.
-    """
-
-    commit: str
-    differing: tuple[str, ...]
-    files: tuple[CheckedOut, ...]
+    commit: str  # the commit that is checked out; "" in a repository without one, and outside of git
+    differing: tuple[str, ...]  # paths of all that differs from that commit, submodules included
+    files: tuple[CheckedOut, ...]  # what is there, sorted by path
 
     @property
     def sha256(self) -> str:
@@ -58,17 +52,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class _Wanted(msgspec.Struct, frozen=True):
-    """What is taken of a part of a checkout.
+    """What is taken of a part of a checkout."""
 
-    Attributes:
-        dirty: Whether untracked files are.
-        partial: Whether submodules may be missing.
-        leave: Whether a submodule, by its path, is left out.
-    """
-
-    dirty: bool
-    partial: bool
-    leave: Callable[[str], bool]
+    dirty: bool  # whether untracked files are
+    partial: bool  # whether submodules may be missing
+    leave: Callable[[str], bool]  # whether a submodule, by its path, is left out
 
     def below(self, path: str) -> _Wanted:
         """The same for a repository within."""
@@ -76,17 +64,11 @@ class _Wanted(msgspec.Struct, frozen=True):
 
 
 class _Status(msgspec.Struct, frozen=True):
-    """What `git status` says about a part of a repository.
+    """What `git status` says about a part of a repository."""
 
-    Attributes:
-        commit: HEAD.
-        changed: Modes in the work tree, by path, of what differs from HEAD or from the index.
-        untracked: What git neither tracks nor ignores; directories end in a slash.
-    """
-
-    commit: str
-    changed: dict[str, str]
-    untracked: tuple[str, ...]
+    commit: str  # HEAD
+    changed: dict[str, str]  # modes in the work tree, by path, of what differs from HEAD or from the index
+    untracked: tuple[str, ...]  # what git neither tracks nor ignores; directories end in a slash
 
 
 def look(

@@ -29,27 +29,17 @@ _LFS_POINTER = re.compile(
 
 
 class CheckedOut(msgspec.Struct, frozen=True):
-    """A file, link or directory of a checkout.
+    """A file, link or directory of a checkout."""
 
-    Attributes:
-        path: Relative to the directory that was looked at; surrogate escapes for what is no UTF-8.
-        place: Where it lies.
-        mode: Full `st_mode`: 0644 or 0755 for files, as git has it, not as the work tree says.
-        size: Bytes of a file's content.
-        target: A symbolic link's target.
-        identity: Hash of a file's content: git's blob id, or its SHA-256 where git knows none.
-        content: The content as it was committed, where the one in the work tree has another form.
-        is_pointer: Whether it only names a content that Git LFS did not fetch.
-    """
-
-    path: str
-    place: Path
-    mode: int
-    size: int = 0
-    target: str = ""
-    identity: str = ""
+    path: str  # relative to the directory that was looked at; surrogate escapes for what is no UTF-8
+    place: Path  # where it lies
+    mode: int  # full `st_mode`: 0644 or 0755 for files, as git has it, not as the work tree says
+    size: int = 0  # bytes of a file's content
+    target: str = ""  # a symbolic link's target
+    identity: str = ""  # hash of a file's content: git's blob id, or its SHA-256 where git knows none
+    # the content as it was committed, where the one in the work tree has another form
     content: bytes | None = None
-    is_pointer: bool = False
+    is_pointer: bool = False  # whether it only names a content that Git LFS did not fetch
 
 
 def as_committed(

@@ -16,39 +16,23 @@ SOURCE = "source"  # in place of an architecture, as in the archive's own indexe
 
 
 class SourceFile(msgspec.Struct, frozen=True):
-    """One file of a source package.
+    """One file of a source package."""
 
-    Attributes:
-        name: Its name in the archive.
-        sha256: From the signed index.
-        size: In bytes.
-    """
-
-    name: str
-    sha256: str
-    size: int
+    name: str  # its name in the archive
+    sha256: str  # from the signed index
+    size: int  # in bytes
 
 
 class Package(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One package of the archive, binary or source.
+    """One package of the archive, binary or source."""
 
-    Attributes:
-        name: Its name.
-        version: Full Debian version, epoch included.
-        architecture: Its own architecture, "all" included; "source" for a source package.
-        sha256: Of the .deb file, or of a source package's .dsc file, from the signed index.
-        size: Of the same file, in bytes.
-        depends: The `Depends` field, as it stands.
-        files: The original tarballs of a source package.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    sha256: str
-    size: int
-    depends: str = ""
-    files: tuple[SourceFile, ...] = ()
+    name: str  # its name
+    version: str  # full Debian version, epoch included
+    architecture: str  # its own architecture, "all" included; "source" for a source package
+    sha256: str  # of the .deb file, or of a source package's .dsc file, from the signed index
+    size: int  # of the same file, in bytes
+    depends: str = ""  # the `Depends` field, as it stands
+    files: tuple[SourceFile, ...] = ()  # the original tarballs of a source package
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -60,21 +44,13 @@ class Package(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """What a request for packages was resolved to.
+    """What a request for packages was resolved to."""
 
-    Attributes:
-        suite: Suite of the archive.
-        architecture: Architecture that the request was resolved for.
-        request: The names asked for.
-        closure: Whether all that they depend on was asked for too.
-        packages: The answer, sorted by name.
-    """
-
-    suite: str
-    architecture: str
-    request: tuple[str, ...]
-    closure: bool
-    packages: tuple[Package, ...]
+    suite: str  # suite of the archive
+    architecture: str  # architecture that the request was resolved for
+    request: tuple[str, ...]  # the names asked for
+    closure: bool  # whether all that they depend on was asked for too
+    packages: tuple[Package, ...]  # the answer, sorted by name
 
     def answers(self, other: Resolution) -> bool:
         """Whether this answers the same request as the other one."""

@@ -19,25 +19,15 @@ FILES, _MEMBERS = "files", "members"
 
 
 class Unpacked(msgspec.Struct, frozen=True, array_like=True):
-    """One member of an archive.
+    """One member of an archive."""
 
-    Attributes:
-        name: Path below the archive's root, in bytes.
-        mode: Full `st_mode`.
-        uid: Owner.
-        gid: Group.
-        target: A symbolic link's target, in bytes.
-        link: For a hard link, the name of the file with the content, which is no link itself.
-        device: Major and minor number of a device node.
-    """
-
-    name: bytes
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    target: bytes = b""
-    link: bytes = b""
-    device: tuple[int, int] = (0, 0)
+    name: bytes  # path below the archive's root, in bytes
+    mode: int  # full `st_mode`
+    uid: int = 0  # owner
+    gid: int = 0  # group
+    target: bytes = b""  # a symbolic link's target, in bytes
+    link: bytes = b""  # for a hard link, the name of the file with the content, which is no link itself
+    device: tuple[int, int] = (0, 0)  # major and minor number of a device node
 
 
 def write_members(directory: Path, members: Iterable[Unpacked]) -> None:

@@ -31,31 +31,20 @@ _BLOCK = 512  # bytes: the unit of st_blocks on every filesystem
 
 
 class SealedFile(msgspec.Struct, frozen=True):
-    """One file directly in an entry.
+    """One file directly in an entry."""
 
-    Attributes:
-        size: In bytes.
-        mtime_ns: Time of its last change, in nanoseconds since 1970.
-        digest: What identifies its content (`core.digest.digest_of`); seals have it as "sha256".
-    """
-
-    size: int
-    mtime_ns: int
+    size: int  # in bytes
+    mtime_ns: int  # time of its last change, in nanoseconds since 1970
+    # what identifies its content (`core.digest.digest_of`); seals have it as "sha256"
     digest: str = msgspec.field(name="sha256")
 
 
 class Seal(msgspec.Struct, frozen=True):
-    """What an entry consists of.
+    """What an entry consists of."""
 
-    Attributes:
-        built: When, in seconds since 1970.
-        space: Bytes of disk space that the entry takes.
-        files: The files directly in it, by name.
-    """
-
-    built: float
-    space: int
-    files: dict[str, SealedFile]
+    built: float  # when, in seconds since 1970
+    space: int  # bytes of disk space that the entry takes
+    files: dict[str, SealedFile]  # the files directly in it, by name
 
 
 def seal(entry: Path, known: Mapping[str, str]) -> None:

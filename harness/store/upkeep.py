@@ -24,49 +24,29 @@ if TYPE_CHECKING:
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """One entry of a store.
+    """One entry of a store."""
 
-    Attributes:
-        kind: What it is, such as "initramfs", "deb" or "resolution".
-        name: What it is of, in words: an image's name, a package's file name.
-        size: Bytes of disk space that it takes.
-        built: When it was built, in seconds since 1970.
-        used: When it was used last, in seconds since 1970.
-        in_use: Whether a running process uses it.
-        path: The directory.
-    """
-
-    kind: str
-    name: str
-    size: int
-    built: float
-    used: float
-    in_use: bool
-    path: Path
+    kind: str  # what it is, such as "initramfs", "deb" or "resolution"
+    name: str  # what it is of, in words: an image's name, a package's file name
+    size: int  # bytes of disk space that it takes
+    built: float  # when it was built, in seconds since 1970
+    used: float  # when it was used last, in seconds since 1970
+    in_use: bool  # whether a running process uses it
+    path: Path  # the directory
 
 
 class Damaged(msgspec.Struct, frozen=True):
-    """An entry that is not as it was built.
+    """An entry that is not as it was built."""
 
-    Attributes:
-        entry: Which.
-        problems: What is wrong with which of its files, in words.
-    """
-
-    entry: Stored
-    problems: tuple[str, ...]
+    entry: Stored  # which
+    problems: tuple[str, ...]  # what is wrong with which of its files, in words
 
 
 class Tidied(msgspec.Struct, frozen=True):
-    """What was removed.
+    """What was removed."""
 
-    Attributes:
-        entries: Entries, the least recently used first.
-        leftovers: What crashed processes left, and caches of apt.
-    """
-
-    entries: tuple[Stored, ...]
-    leftovers: tuple[Path, ...]
+    entries: tuple[Stored, ...]  # entries, the least recently used first
+    leftovers: tuple[Path, ...]  # what crashed processes left, and caches of apt
 
 
 def contents(store: Store) -> list[Stored]:

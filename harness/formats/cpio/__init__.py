@@ -36,19 +36,12 @@ _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the length's remainder modu
 
 
 class _Inode(msgspec.Struct, frozen=True):
-    """A file with several names.
+    """A file with several names."""
 
-    Attributes:
-        number: Inode number.
-        main: The entry with mode, owner and content.
-        last: The path of the name that carries the content.
-        links: How many names there are.
-    """
-
-    number: int
-    main: Entry
-    last: bytes
-    links: int
+    number: int  # inode number
+    main: Entry  # the entry with mode, owner and content
+    last: bytes  # the path of the name that carries the content
+    links: int  # how many names there are
 
 
 def write(entries: Iterable[Entry], out: Sink, *, mtime: int = 0) -> list[Written]:

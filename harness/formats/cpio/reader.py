@@ -40,25 +40,15 @@ _ARCHIVES_MAX = 1 << 16  # in one stream; bounds the memory that a forged one ta
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A part of an image: a plain archive, or a compressed stream with archives in it.
+    """A part of an image: a plain archive, or a compressed stream with archives in it."""
 
-    Attributes:
-        offset: Byte at which it starts.
-        size: Bytes in the image; zeros behind a plain archive's trailer do not count.
-        compression: "none", or one of `compression.MAGICS`.
-        kind: "newc", or "crc" for archives with checksums.
-        unpacked: Bytes that it unpacks to.
-        members: How many entries are in it.
-        objection: Why the kernel would refuse it although it can be read here; or "".
-    """
-
-    offset: int
-    size: int
-    compression: str
-    kind: str
-    unpacked: int
-    members: int
-    objection: str = ""
+    offset: int  # byte at which it starts
+    size: int  # bytes in the image; zeros behind a plain archive's trailer do not count
+    compression: str  # "none", or one of `compression.MAGICS`
+    kind: str  # "newc", or "crc" for archives with checksums
+    unpacked: int  # bytes that it unpacks to
+    members: int  # how many entries are in it
+    objection: str = ""  # why the kernel would refuse it although it can be read here; or ""
 
 
 def segments(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> list[Segment]:

@@ -28,71 +28,41 @@ class CpioError(ConfigError):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What a header says.
+    """What a header says."""
 
-    Attributes:
-        offset: Byte at which the header starts.
-        kind: "newc" or "crc".
-        path: The name, decoded with `os.fsdecode`.
-        mode: Full `st_mode`.
-        uid: Owner.
-        gid: Group.
-        mtime: Seconds since 1970.
-        links: Number of names of the file.
-        inode: Inode number, and the numbers of the device that it was on.
-        device: Major and minor number of a device node.
-        content: Byte at which the content starts.
-        size: Bytes of content.
-        checksum: Sum of the content's bytes modulo 2³², for kind "crc".
-        end: Byte at which the next header starts.
-    """
-
-    offset: int
-    kind: str
-    path: str
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    links: int
-    inode: tuple[int, int, int]
-    device: tuple[int, int]
-    content: int
-    size: int
-    checksum: int
-    end: int
+    offset: int  # byte at which the header starts
+    kind: str  # "newc" or "crc"
+    path: str  # the name, decoded with `os.fsdecode`
+    mode: int  # full `st_mode`
+    uid: int  # owner
+    gid: int  # group
+    mtime: int  # seconds since 1970
+    links: int  # number of names of the file
+    inode: tuple[int, int, int]  # inode number, and the numbers of the device that it was on
+    device: tuple[int, int]  # major and minor number of a device node
+    content: int  # byte at which the content starts
+    size: int  # bytes of content
+    checksum: int  # sum of the content's bytes modulo 2³², for kind "crc"
+    end: int  # byte at which the next header starts
 
 
 class Names(msgspec.Struct, frozen=True):
-    """A file with several names: the offsets of two records of it.
+    """A file with several names: the offsets of two records of it."""
 
-    Attributes:
-        first: The first in the archive.
-        content: The one whose content counts: the last that has any, as every one overwrites what was there.
-    """
-
-    first: int
+    first: int  # the first in the archive
+    # the one whose content counts: the last that has any, as every one overwrites what was there
     content: int
 
 
 class Archive(msgspec.Struct, frozen=True):
-    """One archive, which is known to be complete.
+    """One archive, which is known to be complete."""
 
-    Attributes:
-        source: Where it is.
-        offset: Byte at which it starts.
-        end: Byte behind its trailer.
-        kind: "newc", or "crc" when its first record is of that kind.
-        members: How many entries it has.
-        shared: Files with several names, by inode.
-    """
-
-    source: ArchiveSource
-    offset: int
-    end: int
-    kind: str
-    members: int
-    shared: Mapping[tuple[int, int, int], Names]
+    source: ArchiveSource  # where it is
+    offset: int  # byte at which it starts
+    end: int  # byte behind its trailer
+    kind: str  # "newc", or "crc" when its first record is of that kind
+    members: int  # how many entries it has
+    shared: Mapping[tuple[int, int, int], Names]  # files with several names, by inode
 
     def records(self) -> Iterator[Record]:
         """The entries, in order."""

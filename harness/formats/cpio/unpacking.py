@@ -28,20 +28,13 @@ _EARLY = ("kernel/x86/microcode/", "kernel/firmware/acpi/")
 
 
 class Unpacking(msgspec.Struct, frozen=True):
-    """What became of an initramfs.
+    """What became of an initramfs."""
 
-    Attributes:
-        segments: What the initramfs consists of.
-        members: The files that there are afterwards, each with a content of its own.
-        dropped: What the kernel leaves out without a word, and why.
-        early: What the kernel takes out of the archive itself, before there are files.
-        mixed: Pairs of names with different contents and one inode number: both get the later content.
-    """
-
-    segments: list[Segment]
-    members: list[Member]
-    dropped: dict[str, str]
-    early: list[str]
+    segments: list[Segment]  # what the initramfs consists of
+    members: list[Member]  # the files that there are afterwards, each with a content of its own
+    dropped: dict[str, str]  # what the kernel leaves out without a word, and why
+    early: list[str]  # what the kernel takes out of the archive itself, before there are files
+    # pairs of names with different contents and one inode number: both get the later content
     mixed: list[tuple[str, str]]
 
 

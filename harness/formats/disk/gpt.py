@@ -35,21 +35,13 @@ class GptEntry(msgspec.Struct, frozen=True):
 
 
 class Gpt(msgspec.Struct, frozen=True):
-    """A table.
+    """A table."""
 
-    Attributes:
-        sector: Bytes of a sector.
-        id: The disk's UUID.
-        end: The byte behind the disk, as the table says.
-        entries: The partitions.
-        problem: What is wrong with the copy that was not used; or "".
-    """
-
-    sector: int
-    id: str
-    end: int
-    entries: tuple[GptEntry, ...]
-    problem: str = ""
+    sector: int  # bytes of a sector
+    id: str  # the disk's UUID
+    end: int  # the byte behind the disk, as the table says
+    entries: tuple[GptEntry, ...]  # the partitions
+    problem: str = ""  # what is wrong with the copy that was not used; or ""
 
 
 def read_gpt(file: BinaryIO) -> Gpt | str:

@@ -30,59 +30,34 @@ _TYPES = {
 
 
 class Partition(msgspec.Struct, frozen=True):
-    """A partition of a disk.
+    """A partition of a disk."""
 
-    Attributes:
-        number: From 1 on, as in the device's name.
-        offset: First byte.
-        size: In bytes.
-        type: Its type, as sfdisk names it: two hex digits of an MBR, a UUID of a GPT.
-        uuid: GPT: its UUID; "" in an MBR.
-        bootable: Whether an MBR says that it is active, or a GPT that BIOSes may boot it.
-    """
-
-    number: int
-    offset: int
-    size: int
-    type: str
-    uuid: str = ""
-    bootable: bool = False
+    number: int  # from 1 on, as in the device's name
+    offset: int  # first byte
+    size: int  # in bytes
+    type: str  # its type, as sfdisk names it: two hex digits of an MBR, a UUID of a GPT
+    uuid: str = ""  # GPT: its UUID; "" in an MBR
+    bootable: bool = False  # whether an MBR says that it is active, or a GPT that BIOSes may boot it
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A partition table.
+    """A partition table."""
 
-    Attributes:
-        label: "mbr" or "gpt".
-        id: The disk's identifier: "0x" and 8 hex digits, or a UUID.
-        partitions: In the order of their numbers.
-        sector: Bytes of a sector.
-        problem: What is wrong with it although it can be read; or "".
-    """
-
-    label: str
-    id: str
-    partitions: tuple[Partition, ...]
-    sector: int = SECTOR
-    problem: str = ""
+    label: str  # "mbr" or "gpt"
+    id: str  # the disk's identifier: "0x" and 8 hex digits, or a UUID
+    partitions: tuple[Partition, ...]  # in the order of their numbers
+    sector: int = SECTOR  # bytes of a sector
+    problem: str = ""  # what is wrong with it although it can be read; or ""
 
 
 class New(msgspec.Struct, frozen=True):
-    """A partition that is to be made.
+    """A partition that is to be made."""
 
-    Attributes:
-        offset: First byte, a multiple of 512.
-        size: In bytes, a multiple of 512.
-        type: "linux" or "swap".
-        uuid: Its UUID in a GPT.
-        bootable: Whether it is marked for the BIOS.
-    """
-
-    offset: int
-    size: int
-    type: Literal["linux", "swap"]
-    uuid: uuid.UUID
-    bootable: bool = False
+    offset: int  # first byte, a multiple of 512
+    size: int  # in bytes, a multiple of 512
+    type: Literal["linux", "swap"]  # "linux" or "swap"
+    uuid: uuid.UUID  # its UUID in a GPT
+    bootable: bool = False  # whether it is marked for the BIOS
 
 
 def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) -> None:

@@ -30,17 +30,11 @@ _INODE_TABLE_ZEROED = 0x4
 
 
 class Identity(msgspec.Struct, frozen=True, dict=True):
-    """What tells a filesystem from others.
+    """What tells a filesystem from others."""
 
-    Attributes:
-        label: At most 16 bytes.
-        uuid: Its UUID; the seed of directory hashes as well.
-        mtime: When it was made, in seconds since 1970.
-    """
-
-    label: bytes
-    uuid: UUID
-    mtime: int
+    label: bytes  # at most 16 bytes
+    uuid: UUID  # its UUID; the seed of directory hashes as well
+    mtime: int  # when it was made, in seconds since 1970
 
     @cached_property
     def seed(self) -> int:

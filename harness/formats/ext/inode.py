@@ -40,29 +40,17 @@ TYPES = {
 
 
 class Inode(msgspec.Struct, frozen=True):
-    """What an inode says.
+    """What an inode says."""
 
-    Attributes:
-        number: Its number.
-        mode: Full `st_mode`.
-        uid: Owner, 32 bits.
-        gid: Group, 32 bits.
-        links: Link count; 1 in a directory with more than can be counted.
-        size: Bytes of content, or of a link's target.
-        blocks: Blocks that content and map take.
-        map: 60 bytes: what maps the content, a link's target, or a device's number.
-        mapped: Whether it maps content, even if that is empty.
-    """
-
-    number: int
-    mode: int
-    uid: int
-    gid: int
-    links: int
-    size: int
-    blocks: int
-    map: bytes
-    mapped: bool
+    number: int  # its number
+    mode: int  # full `st_mode`
+    uid: int  # owner, 32 bits
+    gid: int  # group, 32 bits
+    links: int  # link count; 1 in a directory with more than can be counted
+    size: int  # bytes of content, or of a link's target
+    blocks: int  # blocks that content and map take
+    map: bytes  # 60 bytes: what maps the content, a link's target, or a device's number
+    mapped: bool  # whether it maps content, even if that is empty
 
     def encode(self, kind: Kind, seed: int, mtime: int) -> bytes:
         """The inode's bytes."""
@@ -97,17 +85,11 @@ def device_map(major: int, minor: int) -> bytes:
 
 
 class Name(msgspec.Struct, frozen=True):
-    """A name in a directory.
+    """A name in a directory."""
 
-    Attributes:
-        name: At most 255 bytes.
-        number: Its inode.
-        mode: The inode's mode; only the type matters.
-    """
-
-    name: bytes
-    number: int
-    mode: int
+    name: bytes  # at most 255 bytes
+    number: int  # its inode
+    mode: int  # the inode's mode; only the type matters
 
 
 def directory_blocks(names: Iterable[Name], kind: Kind, seed: int, *, least: int = 1) -> Iterator[bytes]:

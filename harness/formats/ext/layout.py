@@ -24,27 +24,16 @@ _JOURNAL_LEAST = 1024  # blocks; the kernel mounts no smaller one (JBD2_MIN_JOUR
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of filesystem: what a kernel must know to mount it, and its limits.
+    """A kind of filesystem: what a kernel must know to mount it, and its limits."""
 
-    Attributes:
-        name: "ext2", "ext3" or "ext4".
-        compat: Features that a kernel may ignore.
-        incompat: Features without which a kernel must not mount it.
-        ro_compat: Features without which a kernel must not write to it.
-        inode_size: Bytes of an inode.
-        descriptor_size: Bytes of a group descriptor.
-        links_max: Most links of a file (fs/ext4/ext4.h, EXT4_LINK_MAX; fs/ext2/ext2.h, EXT2_LINK_MAX).
-        size_max: Most bytes of a file: 2 TiB of sectors that 32 bits can count, 16 TiB of mapped blocks.
-    """
-
-    name: str
-    compat: int
-    incompat: int
-    ro_compat: int
-    inode_size: int
-    descriptor_size: int
-    links_max: int
-    size_max: int
+    name: str  # "ext2", "ext3" or "ext4"
+    compat: int  # features that a kernel may ignore
+    incompat: int  # features without which a kernel must not mount it
+    ro_compat: int  # features without which a kernel must not write to it
+    inode_size: int  # bytes of an inode
+    descriptor_size: int  # bytes of a group descriptor
+    links_max: int  # most links of a file (fs/ext4/ext4.h, EXT4_LINK_MAX; fs/ext2/ext2.h, EXT2_LINK_MAX)
+    size_max: int  # most bytes of a file: 2 TiB of sectors that 32 bits can count, 16 TiB of mapped blocks
 
     @property
     def has_journal(self) -> bool:
@@ -81,19 +70,12 @@ KINDS = {
 
 
 class Layout(msgspec.Struct, frozen=True, dict=True):
-    """A filesystem's blocks.
+    """A filesystem's blocks."""
 
-    Attributes:
-        kind: What kind it is.
-        blocks: Blocks of the filesystem; up to a group's head may be left over at the end of its place.
-        inodes_per_group: Inodes of each group.
-        journal: Blocks of the journal; 0 for none.
-    """
-
-    kind: Kind
-    blocks: int
-    inodes_per_group: int
-    journal: int
+    kind: Kind  # what kind it is
+    blocks: int  # blocks of the filesystem; up to a group's head may be left over at the end of its place
+    inodes_per_group: int  # inodes of each group
+    journal: int  # blocks of the journal; 0 for none
 
     @property
     def groups(self) -> int:

@@ -32,37 +32,21 @@ _SYSTEM = 7  # the space of names that "data" is in
 
 
 class FoundInode(msgspec.Struct, frozen=True):
-    """An inode as it was read.
+    """An inode as it was read."""
 
-    Attributes:
-        at: Where it stands in the filesystem, in bytes.
-        number: Its number.
-        mode: Full `st_mode`.
-        uid: Owner.
-        gid: Group.
-        links: Link count.
-        size: In bytes.
-        mtime: Seconds since 1970.
-        flags: As they are on disk.
-        sectors: Of 512 bytes (or blocks), as they are on disk; attributes count as well.
-        attributes: Block with further attributes; 0 for none.
-        map: The 60 bytes that map the content, or are it.
-        rest: What stands behind the first 128 bytes.
-    """
-
-    at: int
-    number: int
-    mode: int
-    uid: int
-    gid: int
-    links: int
-    size: int
-    mtime: int
-    flags: int
-    sectors: int
-    attributes: int
-    map: bytes
-    rest: bytes
+    at: int  # where it stands in the filesystem, in bytes
+    number: int  # its number
+    mode: int  # full `st_mode`
+    uid: int  # owner
+    gid: int  # group
+    links: int  # link count
+    size: int  # in bytes
+    mtime: int  # seconds since 1970
+    flags: int  # as they are on disk
+    sectors: int  # of 512 bytes (or blocks), as they are on disk; attributes count as well
+    attributes: int  # block with further attributes; 0 for none
+    map: bytes  # the 60 bytes that map the content, or are it
+    rest: bytes  # what stands behind the first 128 bytes
 
 
 class ExtSource:

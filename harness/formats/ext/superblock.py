@@ -48,57 +48,33 @@ class ExtError(ConfigError):
 
 
 class ExtFilesystem(msgspec.Struct, frozen=True):
-    """What a filesystem says about itself.
+    """What a filesystem says about itself."""
 
-    Attributes:
-        kind: "ext2", "ext3" or "ext4".
-        label: Its label; "" for none.
-        uuid: Its UUID.
-        size: In bytes.
-        block_size: In bytes.
-        state: "clean", "not cleanly unmounted" or "with errors".
-        features: By the names that e2fsprogs has for them.
-    """
-
-    kind: str
-    label: str
-    uuid: str
-    size: int
-    block_size: int
-    state: str
-    features: tuple[str, ...]
+    kind: str  # "ext2", "ext3" or "ext4"
+    label: str  # its label; "" for none
+    uuid: str  # its UUID
+    size: int  # in bytes
+    block_size: int  # in bytes
+    state: str  # "clean", "not cleanly unmounted" or "with errors"
+    features: tuple[str, ...]  # by the names that e2fsprogs has for them
 
 
 class Superblock(msgspec.Struct, frozen=True):
-    """What reading a filesystem takes.
+    """What reading a filesystem takes."""
 
-    Attributes:
-        blocks: Number of blocks.
-        block_size: Bytes of each.
-        first_block: The block that group 0 begins with.
-        blocks_per_group: Blocks of each group but the last.
-        inodes: Number of inodes.
-        inodes_per_group: Inodes of each group.
-        inode_size: Bytes of each.
-        descriptor_size: Bytes of a group descriptor.
-        first_meta_group: From which meta group on descriptors stand in the groups themselves; None: nowhere.
-        sparse: Whether only some groups begin with a superblock.
-        seed: What checksums of metadata begin with; None where there are none.
-        about: For people.
-    """
-
-    blocks: int
-    block_size: int
-    first_block: int
-    blocks_per_group: int
-    inodes: int
-    inodes_per_group: int
-    inode_size: int
-    descriptor_size: int
+    blocks: int  # number of blocks
+    block_size: int  # bytes of each
+    first_block: int  # the block that group 0 begins with
+    blocks_per_group: int  # blocks of each group but the last
+    inodes: int  # number of inodes
+    inodes_per_group: int  # inodes of each group
+    inode_size: int  # bytes of each
+    descriptor_size: int  # bytes of a group descriptor
+    # from which meta group on descriptors stand in the groups themselves; None: nowhere
     first_meta_group: int | None
-    sparse: bool
-    seed: int | None
-    about: ExtFilesystem
+    sparse: bool  # whether only some groups begin with a superblock
+    seed: int | None  # what checksums of metadata begin with; None where there are none
+    about: ExtFilesystem  # for people
 
     def has_superblock(self, group: int) -> bool:
         """Whether a group begins with a superblock."""

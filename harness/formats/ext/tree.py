@@ -28,25 +28,16 @@ _LOST_FOUND_BLOCKS = 4  # as many as mke2fs makes: room for what e2fsck finds wh
 
 
 class Node(msgspec.Struct, eq=False):
-    """A file, directory, link or device: all that shares an inode.
+    """A file, directory, link or device: all that shares an inode."""
 
-    Attributes:
-        number: The inode's number.
-        entry: What it is.
-        size: Bytes of its content, or of a link's target.
-        parent: For a directory, the number of the one that it is in.
-        links: Names that lead to it.
-        names: What is in a directory, in the order of the bytes.
-        blocks: The content of a directory.
-    """
-
-    number: int
-    entry: Entry
-    size: int = 0
-    parent: int = 0
-    links: int = 0
+    number: int  # the inode's number
+    entry: Entry  # what it is
+    size: int = 0  # bytes of its content, or of a link's target
+    parent: int = 0  # for a directory, the number of the one that it is in
+    links: int = 0  # names that lead to it
+    # what is in a directory, in the order of the bytes
     names: list[Name] = msgspec.field(default_factory=list)
-    blocks: Sequence[bytes] = ()
+    blocks: Sequence[bytes] = ()  # the content of a directory
 
     @property
     def has_blocks(self) -> bool:
@@ -56,14 +47,11 @@ class Node(msgspec.Struct, eq=False):
 
 
 class InodeTree(msgspec.Struct, frozen=True):
-    """The files of a filesystem.
+    """The files of a filesystem."""
 
-    Attributes:
-        entries: All entries, missing parents and lost+found included, by their paths in bytes, in order.
-        nodes: What they become, by the same paths; hard links share one. The root's path is empty.
-    """
-
+    # all entries, missing parents and lost+found included, by their paths in bytes, in order
     entries: Mapping[bytes, Entry]
+    # what they become, by the same paths; hard links share one. The root's path is empty
     nodes: Mapping[bytes, Node]
 
     @property

@@ -46,19 +46,12 @@ class TooSmallError(Exception):
 
 
 class Filesystem(msgspec.Struct, frozen=True):
-    """A filesystem that has been planned and can be written.
+    """A filesystem that has been planned and can be written."""
 
-    Attributes:
-        layout: How it is laid out.
-        identity: Label, UUID and time.
-        tree: What is in it.
-        bytes: How much of a disk it takes, holes aside.
-    """
-
-    layout: Layout
-    identity: Identity
-    tree: InodeTree
-    bytes: int
+    layout: Layout  # how it is laid out
+    identity: Identity  # label, UUID and time
+    tree: InodeTree  # what is in it
+    bytes: int  # how much of a disk it takes, holes aside
 
     def write(self, fd: int, offset: int) -> list[Written]:
         """Write it.

@@ -27,61 +27,35 @@ _GPT = b"EFI PART"
 
 
 class CatalogEntry(msgspec.Struct, frozen=True):
-    """Something that firmware can start.
+    """Something that firmware can start."""
 
-    Attributes:
-        platform: "BIOS", "UEFI", "PowerPC", "Mac" or a number.
-        bootable: Whether the firmware may start it.
-        emulation: Whether it is run as a floppy or hard disk.
-        offset: Where it lies in the image, in bytes.
-        size: Bytes that the firmware loads.
-    """
-
-    platform: str
-    bootable: bool
-    emulation: bool
-    offset: int
-    size: int
+    platform: str  # "BIOS", "UEFI", "PowerPC", "Mac" or a number
+    bootable: bool  # whether the firmware may start it
+    emulation: bool  # whether it is run as a floppy or hard disk
+    offset: int  # where it lies in the image, in bytes
+    size: int  # bytes that the firmware loads
 
 
 class BootExtent(msgspec.Struct, frozen=True):
-    """A partition of the boot record.
+    """A partition of the boot record."""
 
-    Attributes:
-        type: Its type byte.
-        active: Whether the BIOS may start it.
-        offset: In bytes.
-        size: In bytes.
-    """
-
-    type: int
-    active: bool
-    offset: int
-    size: int
+    type: int  # its type byte
+    active: bool  # whether the BIOS may start it
+    offset: int  # in bytes
+    size: int  # in bytes
 
 
 class IsoBoot(msgspec.Struct, frozen=True):
-    """What firmware finds.
+    """What firmware finds."""
 
-    Attributes:
-        size: Bytes of the file.
-        volume: Bytes of the volume, as its descriptor says.
-        catalog: Where El Torito's boot catalog lies, in bytes; None without one.
-        sound: Whether the catalog begins as it must.
-        entries: What is in the catalog.
-        record: The first sector: of the boot record or all zeros.
-        slices: Partitions in the boot record; empty without one.
-        gpt: Whether there is a GUID partition table.
-    """
-
-    size: int
-    volume: int
-    catalog: int | None
-    sound: bool
-    entries: tuple[CatalogEntry, ...]
-    record: bytes
-    slices: tuple[BootExtent, ...]
-    gpt: bool
+    size: int  # bytes of the file
+    volume: int  # bytes of the volume, as its descriptor says
+    catalog: int | None  # where El Torito's boot catalog lies, in bytes; None without one
+    sound: bool  # whether the catalog begins as it must
+    entries: tuple[CatalogEntry, ...]  # what is in the catalog
+    record: bytes  # the first sector: of the boot record or all zeros
+    slices: tuple[BootExtent, ...]  # partitions in the boot record; empty without one
+    gpt: bool  # whether there is a GUID partition table
 
 
 def describe(path: Path) -> IsoBoot:

@@ -38,43 +38,27 @@ class IsoError(ConfigError):
 
 
 class Zisofs(msgspec.Struct, frozen=True):
-    """How a file is compressed.
+    """How a file is compressed."""
 
-    Attributes:
-        algorithm: b"pz"; other ones are not read here.
-        header: Bytes in front of the list of blocks.
-        block: Bytes of a block when it is unpacked.
-        size: Bytes of the file when it is unpacked.
-    """
-
-    algorithm: bytes
-    header: int
-    block: int
-    size: int
+    algorithm: bytes  # b"pz"; other ones are not read here
+    header: int  # bytes in front of the list of blocks
+    block: int  # bytes of a block when it is unpacked
+    size: int  # bytes of the file when it is unpacked
 
 
 class RockRidge(msgspec.Struct):
-    """What Rock Ridge says about a record.
+    """What Rock Ridge says about a record."""
 
-    Attributes:
-        name: The file's name; b"" where it has none.
-        mode: Full `st_mode`; None where it is not said.
-        owner: User and group.
-        device: Major and minor number.
-        components: A symbolic link's target, part by part; b"" first for the root.
-        child: The block of a directory that lies elsewhere because it was too deep; None for others.
-        relocated: Whether this is such a directory at its place elsewhere.
-        zisofs: How it is compressed; None if it is not.
-    """
-
-    name: bytes = b""
-    mode: int | None = None
-    owner: tuple[int, int] = (0, 0)
-    device: tuple[int, int] = (0, 0)
+    name: bytes = b""  # the file's name; b"" where it has none
+    mode: int | None = None  # full `st_mode`; None where it is not said
+    owner: tuple[int, int] = (0, 0)  # user and group
+    device: tuple[int, int] = (0, 0)  # major and minor number
+    # a symbolic link's target, part by part; b"" first for the root
     components: list[bytes] = msgspec.field(default_factory=list)
+    # the block of a directory that lies elsewhere because it was too deep; None for others
     child: int | None = None
-    relocated: bool = False
-    zisofs: Zisofs | None = None
+    relocated: bool = False  # whether this is such a directory at its place elsewhere
+    zisofs: Zisofs | None = None  # how it is compressed; None if it is not
 
     @property
     def target(self) -> str:
@@ -83,29 +67,17 @@ class RockRidge(msgspec.Struct):
 
 
 class DirectoryRecord(msgspec.Struct, frozen=True):
-    r"""An entry of a directory.
+    r"""An entry of a directory."""
 
-    Attributes:
-        name: As it is stored; b"\0" for the directory itself, b"\1" for the one above.
-        offset: Where the content begins, in bytes.
-        size: Bytes of content.
-        mtime: Seconds since 1970.
-        is_directory: Whether it is one.
-        is_associated: Whether it only belongs to another file (a resource fork), and is not shown.
-        is_interleaved: Whether the content has gaps.
-        continues: Whether the next record has more of the same file.
-        system_use: What follows the name.
-    """
-
-    name: bytes
-    offset: int
-    size: int
-    mtime: int
-    is_directory: bool
-    is_associated: bool
-    is_interleaved: bool
-    continues: bool
-    system_use: bytes
+    name: bytes  # as it is stored; b"\0" for the directory itself, b"\1" for the one above
+    offset: int  # where the content begins, in bytes
+    size: int  # bytes of content
+    mtime: int  # seconds since 1970
+    is_directory: bool  # whether it is one
+    is_associated: bool  # whether it only belongs to another file (a resource fork), and is not shown
+    is_interleaved: bool  # whether the content has gaps
+    continues: bool  # whether the next record has more of the same file
+    system_use: bytes  # what follows the name
 
 
 def descriptors(file: BinaryIO) -> Iterator[bytes]:

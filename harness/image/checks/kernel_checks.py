@@ -33,28 +33,18 @@ _KERNEL_MIN = 512 << 10  # no kernel is smaller
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What one check found.
+    """What one check found."""
 
-    Attributes:
-        good: Whether it is as it should be; None for something to know that may be meant so.
-        what: One sentence.
-        hint: What to do when it is not good.
-    """
-
-    good: bool | None
-    what: str
-    hint: str = ""
+    good: bool | None  # whether it is as it should be; None for something to know that may be meant so
+    what: str  # one sentence
+    hint: str = ""  # what to do when it is not good
 
 
 class Seed(msgspec.Struct, frozen=True):
-    """A kernel, and what is known of its configuration.
+    """A kernel, and what is known of its configuration."""
 
-    Attributes:
-        image: The kernel.
-        config: Symbols without CONFIG_, with their values; None where no configuration lies beside it.
-    """
-
-    image: KernelImage
+    image: KernelImage  # the kernel
+    # symbols without CONFIG_, with their values; None where no configuration lies beside it
     config: Mapping[str, str] | None = None
 
     def lacks(self, symbol: str) -> bool:

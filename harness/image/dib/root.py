@@ -55,15 +55,10 @@ class Installed(msgspec.Struct, frozen=True):
 
 
 class Root(msgspec.Struct, frozen=True):
-    """What was kept.
+    """What was kept."""
 
-    Attributes:
-        files: Every member of the archive.
-        installed: Packages that are installed, sorted by name.
-    """
-
-    files: list[Written]
-    installed: tuple[Installed, ...]
+    files: list[Written]  # every member of the archive
+    installed: tuple[Installed, ...]  # packages that are installed, sorted by name
 
 
 def normalise(raw: Path, path: Path, *, drop: Sequence[str] = ()) -> Root:

@@ -37,33 +37,21 @@ _ROOM = 4  # so many times the artifacts must fit there
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """One image, built twice.
+    """One image, built twice."""
 
-    Attributes:
-        image: Its name.
-        first: Digest of the first build (`core.digest.digest_of`).
-        second: Digest of the second build.
-        differences: File by file and byte range by byte range, in words; empty when both are equal.
-    """
-
-    image: str
-    first: str
-    second: str
+    image: str  # its name
+    first: str  # digest of the first build (`core.digest.digest_of`)
+    second: str  # digest of the second build
+    # file by file and byte range by byte range, in words; empty when both are equal
     differences: tuple[str, ...] = ()
 
 
 class Recheck(msgspec.Struct, frozen=True):
-    """What came of building twice.
+    """What came of building twice."""
 
-    Attributes:
-        comparisons: Image by image.
-        varied: What was different in the second build, with both values.
-        same: What should have been different and was not, with the reason.
-    """
-
-    comparisons: tuple[Comparison, ...]
-    varied: dict[str, tuple[str, str]]
-    same: dict[str, str]
+    comparisons: tuple[Comparison, ...]  # image by image
+    varied: dict[str, tuple[str, str]]  # what was different in the second build, with both values
+    same: dict[str, str]  # what should have been different and was not, with the reason
 
     @property
     def reproducible(self) -> bool:
@@ -97,17 +85,11 @@ def recheck(built: Build, options: BuildOptions, progress: Progress) -> Recheck:
 
 
 class _Surroundings(msgspec.Struct, frozen=True):
-    """How the second process is started.
+    """How the second process is started."""
 
-    Attributes:
-        wrapper: Command that the second process is started through.
-        environment: Its environment, without what depends on its directory.
-        kept_from: What cannot be varied here, and why.
-    """
-
-    wrapper: tuple[str, ...]
-    environment: Mapping[str, str]
-    kept_from: dict[str, str]
+    wrapper: tuple[str, ...]  # command that the second process is started through
+    environment: Mapping[str, str]  # its environment, without what depends on its directory
+    kept_from: dict[str, str]  # what cannot be varied here, and why
 
     @classmethod
     def prepare(cls, built: Build, options: BuildOptions, progress: Progress) -> _Surroundings:

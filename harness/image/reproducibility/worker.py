@@ -23,49 +23,29 @@ _UMASK = 0o077
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is to be built again.
+    """What is to be built again."""
 
-    Attributes:
-        recipe: The recipe's file.
-        kernel: The seed kernel, by name or path; None for the recipe's.
-        only: Kind of image to build, instead of all.
-        dirty: Whether files that git does not track get into images made from checkouts.
-        cache: A cache directory of its own.
-        lock: Lock file with the packages of the first build.
-    """
-
-    recipe: str
-    kernel: str | None
-    only: str | None
-    dirty: bool
-    cache: str
-    lock: str
+    recipe: str  # the recipe's file
+    kernel: str | None  # the seed kernel, by name or path; None for the recipe's
+    only: str | None  # kind of image to build, instead of all
+    dirty: bool  # whether files that git does not track get into images made from checkouts
+    cache: str  # a cache directory of its own
+    lock: str  # lock file with the packages of the first build
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """One image of the second build.
+    """One image of the second build."""
 
-    Attributes:
-        path: The file.
-        digest: What identifies its content (`core.digest.digest_of`).
-    """
-
-    path: str
-    digest: str
+    path: str  # the file
+    digest: str  # what identifies its content (`core.digest.digest_of`)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came of a second build.
+    """What came of a second build."""
 
-    Attributes:
-        images: What was built, by name.
-        surroundings: What `surroundings` says about the process that built it.
-        error: Why nothing was built, in a sentence.
-    """
-
-    images: dict[str, Rebuilt] = {}
-    surroundings: dict[str, str] = {}
-    error: str = ""
+    images: dict[str, Rebuilt] = {}  # what was built, by name
+    surroundings: dict[str, str] = {}  # what `surroundings` says about the process that built it
+    error: str = ""  # why nothing was built, in a sentence
 
 
 def surroundings(cache: Path) -> dict[str, str]:

@@ -87,17 +87,11 @@ rm -f "$new"
 
 
 class Script(msgspec.Struct, frozen=True):
-    """A script and what has to lie beside it.
+    """A script and what has to lie beside it."""
 
-    Attributes:
-        text: The script; names that are no UTF-8 are carried as surrogate escapes.
-        inputs: The files below inputs/.
-        images: The names of the images that it makes, and their sha256.
-    """
-
-    text: str
-    inputs: Sequence[Input]
-    images: Mapping[str, str]
+    text: str  # the script; names that are no UTF-8 are carried as surrogate escapes
+    inputs: Sequence[Input]  # the files below inputs/
+    images: Mapping[str, str]  # the names of the images that it makes, and their sha256
 
 
 def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:

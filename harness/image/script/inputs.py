@@ -29,35 +29,21 @@ _SPECIAL = re.compile(r'([$`"])')  # within double quotes; there are no backslas
 
 
 class Input(msgspec.Struct, frozen=True):
-    """A file that lies beside the script.
+    """A file that lies beside the script."""
 
-    Attributes:
-        name: Its path there.
-        content: Where it is here, or its bytes.
-        size: In bytes.
-        sha256: Of its content, in hex.
-    """
-
-    name: str
-    content: Path | bytes
-    size: int
-    sha256: str
+    name: str  # its path there
+    content: Path | bytes  # where it is here, or its bytes
+    size: int  # in bytes
+    sha256: str  # of its content, in hex
 
 
 class Given(msgspec.Struct, frozen=True):
-    """The content of an entry, as a script has it.
+    """The content of an entry, as a script has it."""
 
-    Attributes:
-        word: What names it in the shell; "" for a text.
-        text: A text that stands in the script.
-        content: Where it is here, or its bytes.
-        size: In bytes.
-    """
-
-    word: str
-    text: str
-    content: Path | bytes
-    size: int
+    word: str  # what names it in the shell; "" for a text
+    text: str  # a text that stands in the script
+    content: Path | bytes  # where it is here, or its bytes
+    size: int  # in bytes
 
 
 class Inputs:

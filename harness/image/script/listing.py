@@ -124,19 +124,12 @@ _CHANGED_MAX = (
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Bytes of a file in an image.
+    """Bytes of a file in an image."""
 
-    Attributes:
-        offset: Where they are in the image.
-        size: How many.
-        skip: Where they are in the file.
-        given: The file.
-    """
-
-    offset: int
-    size: int
-    skip: int
-    given: Given
+    offset: int  # where they are in the image
+    size: int  # how many
+    skip: int  # where they are in the file
+    given: Given  # the file
 
     @property
     def end(self) -> int:
