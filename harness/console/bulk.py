@@ -209,11 +209,7 @@ class _Drain:
         os.close(self._stopped)
 
     def finish(self) -> None:
-        """Wait for what is still on its way.
-
-        Raises:
-            InfraError: The file cannot be written, or the port was closed.
-        """
+        """Wait for what is still on its way."""
         self._thread.join(_LAST_BYTES_TIMEOUT)
         if self._error is not None:
             raise _not_copied(self._error) from self._error

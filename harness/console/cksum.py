@@ -9,11 +9,7 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Cksum:
-    """Takes data piece by piece.
-
-    Attributes:
-        size: Bytes so far.
-    """
+    """Takes data piece by piece."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -22,26 +22,16 @@ _POLL_SECONDS = 0.1  # how often the clock is asked
 
 
 class ShellTimeout(Exception):  # noqa: N818 - what it means is for the plan to say
-    """The shell did not answer in time.
-
-    Attributes:
-        phase: What it was asked for: "handshake", "settings", "upload" or "run".
-        offset: Raw offset up to which the console was read.
-    """
+    """The shell did not answer in time."""
 
     def __init__(self, phase: str, offset: int) -> None:
         super().__init__(f"the guest's shell did not answer in time ({phase})")
-        self.phase = phase
-        self.offset = offset
+        self.phase = phase  # what it was asked for: "handshake", "settings", "upload" or "run"
+        self.offset = offset  # raw offset up to which the console was read
 
 
 class ShellGone(Exception):  # noqa: N818 - what it means is for the plan to say
-    """The console ended while the shell was at work.
-
-    Attributes:
-        phase: See `ShellTimeout`.
-        offset: Raw offset of the end.
-    """
+    """The console ended while the shell was at work."""
 
     def __init__(self, phase: str, offset: int) -> None:
         super().__init__(f"the console ended while the guest's shell was at work ({phase})")

@@ -60,11 +60,7 @@ class Keyboard:
         return before
 
     def type(self, data: bytes) -> str:
-        """Type what a person typed, or not: then why, in words, once in each phase.
-
-        Raises:
-            InfraError: The record cannot be written.
-        """
+        """Type what a person typed, or not: then why, in words, once in each phase."""
         with self._typing:
             word = self._type(data)
             said, self._refused = self._refused, word

@@ -31,17 +31,11 @@ _CONTROLS = bytes({*range(32), 127} - set(b"\t\n"))
 
 
 class Line(NamedTuple):
-    """A cleaned line; a named tuple because a build makes millions of them.
+    """A cleaned line; a named tuple because a build makes millions of them."""
 
-    Attributes:
-        text: The text without its terminator.
-        start: Raw offset of its first byte.
-        end: Raw offset after its terminator.
-    """
-
-    text: str
-    start: int
-    end: int
+    text: str  # the text without its terminator
+    start: int  # raw offset of its first byte
+    end: int  # raw offset after its terminator
 
 
 class Block:
@@ -54,10 +48,6 @@ class Block:
         raw: The lines with their terminators.
         start: Raw offset of their first byte.
         pieces: Of a line without an end, behind those of `raw`.
-
-    Attributes:
-        start: Raw offset of the first byte.
-        end: Raw offset after the last line.
     """
 
     def __init__(self, raw: bytes, start: int, pieces: Sequence[Line] = ()) -> None:

@@ -234,11 +234,7 @@ class Recorder:
         return self._transport.takes_input
 
     def write(self, data: bytes, *, by_hand: bool = False) -> None:
-        """Type `data` to the guest; `by_hand`: a person does.
-
-        Raises:
-            InfraError: The guest's side of the console is gone, or what is typed cannot be recorded.
-        """
+        """Type `data` to the guest; `by_hand`: a person does."""
         with self._writing:
             if self._typed is not None:
                 self._typed(data, self._size, by_hand)

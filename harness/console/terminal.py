@@ -98,11 +98,7 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the terminal back, once what the guest has said is shown.
-
-        Raises:
-            InfraError: What was typed could not be recorded.
-        """
+        """Give the terminal back, once what the guest has said is shown."""
         self.close()
         if not any(thread.is_alive() for thread in self._threads):  # a terminal may take nothing for ever
             for descriptor in (self._output, self._stopped, self._stop):

@@ -27,34 +27,23 @@ _CUTS_OFF = re.compile(
 
 
 class Marker(msgspec.Struct, frozen=True):
-    r"""What a line of the console means to a plan.
+    r"""What a line of the console means to a plan."""
 
-    Attributes:
-        key: Name of the marker in the plan.
-        pattern: Searched on a cleaned line; on kernel messages without their level, and also
-            without their timestamp.
-        prompt: Whether the unterminated rest of the console is tried as well. An ordinary marker waits
-            for the newline: `(\w+)` would match half a word.
-    """
-
-    key: str
+    key: str  # name of the marker in the plan
+    # searched on a cleaned line; on kernel messages without their level, and also without their timestamp
     pattern: re.Pattern[str]
+    # whether the unterminated rest of the console is tried as well. An ordinary marker waits for the newline:
+    # `(\w+)` would match half a word.
     prompt: bool = False
 
 
 class MarkerMatch(msgspec.Struct, frozen=True):
-    """A marker that was seen.
+    """A marker that was seen."""
 
-    Attributes:
-        marker: The marker.
-        line: Where; the text is what the pattern matched on, healed where a kernel message interrupted it.
-        groups: The named groups that took part in the match.
-        certain: False where the line may as well be a part of a longer one that a kernel message cut.
-    """
-
-    marker: Marker
-    line: Line
-    groups: dict[str, str]
+    marker: Marker  # the marker
+    line: Line  # where; the text is what the pattern matched on, healed where a kernel message interrupted it
+    groups: dict[str, str]  # the named groups that took part in the match
+    # false where the line may as well be a part of a longer one that a kernel message cut
     certain: bool = True
 
 
@@ -71,19 +60,16 @@ class Watcher:
 
     Args:
         offset: Raw offset of the first byte that will be fed.
-
-    Attributes:
-        pending: Whether there are complete lines that were not looked at yet.
-        wraps: Columns after which the console goes on in a new line, as a BIOS's does; 0: it does not.
-            A line of exactly so many characters and those that follow are tried as one, and then each alone.
     """
 
     def __init__(self, offset: int = 0) -> None:
+        # columns after which the console goes on in a new line, as a BIOS's does; 0: it does not. A line of
+        # exactly so many characters and those that follow are tried as one, and then each alone.
         self.wraps = 0
         self._cleaner = LineCleaner(offset)
         self._block = Block(b"", offset)
         self._next = 0  # the first line of the block that was not looked at
-        self.pending = False
+        self.pending = False  # whether there are complete lines that were not looked at yet
         self._markers: tuple[Marker, ...] = ()  # of the sieve
         self._sieve: Sieve | None = None
         self._candidates: list[Candidate] | None = None  # what the sieve let through of the block

@@ -34,11 +34,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def probe(accelerator: Accelerator) -> Probe:
-    """Boot the probe guest and see whether it reports back.
-
-    Raises:
-        ConfigError: QEMU is not installed.
-    """
+    """Boot the probe guest and see whether it reports back."""
     if accelerator == Accelerator.KVM and not Path("/dev/kvm").exists():
         return Probe(accelerator, works=False, reason="this host has no /dev/kvm")
     with tempfile.TemporaryDirectory(prefix="harness-probe-") as directory:
@@ -71,9 +67,6 @@ def choose(wanted: str, store: Store) -> Accelerator:
     """The accelerator that the user asked for; for "auto" KVM where it works, TCG otherwise.
 
     The answer is kept until the host boots again or QEMU changes, unless what was asked for does not work.
-
-    Raises:
-        ConfigError: It does not work here, or QEMU is not installed.
     """
     accelerator = Accelerator.KVM if wanted == "auto" else Accelerator(wanted)
     program = Path(qemu_program()).resolve()

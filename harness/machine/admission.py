@@ -29,9 +29,6 @@ def check_holds(memory: int, kernel: int, initramfs: int, work: float) -> None:
         kernel: What the kernel needs before it unpacks anything, in bytes.
         initramfs: Size of the archive, in bytes.
         work: What the payload makes of it in the same root, in sizes of the archive.
-
-    Raises:
-        ConfigError: It does not.
     """
     # The archive and what is unpacked from it are in memory together, beside the kernel.
     needed = kernel + 2 * initramfs
@@ -48,11 +45,7 @@ def check_holds(memory: int, kernel: int, initramfs: int, work: float) -> None:
 
 
 def check_fits(memory: int) -> None:
-    """Make sure that the host can carry a guest with so many bytes of memory at all.
-
-    Raises:
-        ConfigError: It never can.
-    """
+    """Make sure that the host can carry a guest with so many bytes of memory at all."""
     total = _host_memory()
     if memory + _OVERHEAD > total * _RESERVE:
         raise ConfigError(
@@ -67,11 +60,7 @@ def places() -> int:
 
 
 def places_for(memory: int) -> int:
-    """How many of the host's places a guest with so many bytes of memory takes.
-
-    Raises:
-        ConfigError: The host can never carry such a guest.
-    """
+    """How many of the host's places a guest with so many bytes of memory takes."""
     check_fits(memory)
     # Memory is shared out evenly over the cores' places; a larger guest takes several of them.
     share = _host_memory() * _RESERVE / places()
@@ -89,9 +78,6 @@ def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> It
         directory: Where the locks are; shared by all who share the host.
         memory: Memory of the guest in bytes.
         waiting: Called once if there is no free place yet.
-
-    Raises:
-        ConfigError: The host can never carry such a guest.
     """
     wanted = places_for(memory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -23,11 +23,7 @@ _OVMF = (
 
 
 def firmware_words(firmware: Firmware, directory: Path) -> list[str]:
-    """QEMU's words for a firmware; variables that it changes are kept in the directory.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
+    """QEMU's words for a firmware; variables that it changes are kept in the directory."""
     match firmware:
         case Firmware.BIOS:
             return []  # SeaBIOS comes with QEMU
@@ -41,11 +37,7 @@ def firmware_words(firmware: Firmware, directory: Path) -> list[str]:
 
 
 def find_ovmf() -> tuple[Path, Path]:
-    """OVMF's code and its pristine variables.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
+    """OVMF's code and its pristine variables."""
     for code, variables in _OVMF:
         if Path(code).is_file() and Path(variables).is_file():
             return Path(code), Path(variables)

@@ -77,9 +77,6 @@ def command_words(
         directory: Where firmware keeps its variables.
         overlay: What is written to the disk.
         http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
-
-    Raises:
-        ConfigError: The firmware is not installed.
     """
     command = [program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
     command += ["-add-fd", f"fd={ends.said},set={_SAID}", "-add-fd", f"fd={ends.typed},set={_TYPED}"]

@@ -30,9 +30,6 @@ def saving(path: Path) -> Iterator[int]:
     """Give the end of a pipe that takes the stream; what was written to it is in the file afterwards.
 
     The writer must have closed its copy before the end of the block.
-
-    Raises:
-        InfraError: The file cannot be written; a writer sees a broken pipe.
     """
     ours, theirs = _pipe()
     failures: list[OSError] = []
@@ -66,15 +63,11 @@ class Loading:
 
     Args:
         path: What `saving` wrote.
-
-    Attributes:
-        pipe: The end to read from, for QEMU to inherit; `close` it once QEMU has it.
-        failure: Why the file could not be read to its end; empty if it could.
     """
 
     def __init__(self, path: Path) -> None:
-        self.pipe, self._ours = _pipe()
-        self.failure = ""
+        self.pipe, self._ours = _pipe()  # QEMU inherits `pipe`; `close` it then
+        self.failure = ""  # why the file could not be read to its end
         self._path = path
         Thread(target=self._decompress, name="memory-loader", daemon=True).start()
 

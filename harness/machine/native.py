@@ -108,10 +108,6 @@ class NativeMachine:
         root: The directory that is its root; it is changed.
         lock: A file descriptor that stays open until the payload is gone.
         directory: Where the command is written.
-
-    Raises:
-        ConfigError: bwrap is not installed.
-        InfraError: It does not start.
     """
 
     def __init__(self, spec: NativeSpec, root: Path, lock: int, directory: Path) -> None:
@@ -168,11 +164,7 @@ class NativeMachine:
         self.transport.close()
 
     def start(self) -> None:
-        """Let the payload begin.
-
-        Raises:
-            InfraError: Namespaces, mounts or the program failed.
-        """
+        """Let the payload begin."""
         try:
             self._control.send(b"g")
             refusal = self._control.recv(4096)  # the end, as soon as the payload has begun

@@ -17,31 +17,17 @@ if TYPE_CHECKING:
 
 
 def create(overlay: Path, disk: Path) -> None:
-    """Make an overlay that shows what is on the disk; it takes some 200 KiB.
-
-    Raises:
-        ConfigError: qemu-img is not installed.
-        InfraError: It failed.
-    """
+    """Make an overlay that shows what is on the disk; it takes some 200 KiB."""
     _run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", "raw", str(overlay)])
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy an overlay; where the filesystem can, both share their blocks until one of them changes.
-
-    Raises:
-        InfraError: There is no space.
-    """
+    """Copy an overlay; where the filesystem can, both share their blocks until one of them changes."""
     _run(["cp", "--reflink=auto", "--", str(source), str(target)])
 
 
 def adopt(saved: Path, overlay: Path, disk: Path) -> None:
-    """Make an overlay that goes on from a saved one; the disk image may lie elsewhere today.
-
-    Raises:
-        ConfigError: qemu-img is not installed.
-        InfraError: It failed.
-    """
+    """Make an overlay that goes on from a saved one; the disk image may lie elsewhere today."""
     copy(saved, overlay)
     overlay.chmod(0o644)
     _run(["qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", str(disk), "-F", "raw", str(overlay)])

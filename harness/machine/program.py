@@ -13,11 +13,7 @@ PROGRAM = "qemu-system-x86_64"
 
 
 def qemu_program() -> str:
-    """The path of QEMU.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
+    """The path of QEMU."""
     program = shutil.which(PROGRAM)
     if program is None:
         raise ConfigError(
@@ -29,12 +25,7 @@ def qemu_program() -> str:
 
 @cache
 def qemu_version() -> str:
-    """The version of QEMU and of its package, as it says them.
-
-    Raises:
-        ConfigError: It is not installed.
-        InfraError: It does not run.
-    """
+    """The version of QEMU and of its package, as it says them."""
     command = [qemu_program(), "--version"]
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     version = re.match(r"QEMU emulator version (.+)", answer.stdout)

@@ -48,10 +48,6 @@ class QemuMachine:
         http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
         asked: Called with each name that a guest on a restricted network asks for, and each connection that
             it begins, in another thread.
-
-    Raises:
-        ConfigError: QEMU is not installed.
-        InfraError: QEMU does not start.
     """
 
     def __init__(
@@ -156,11 +152,7 @@ class QemuMachine:
         self._detach()
 
     def start(self) -> None:
-        """Let the processor run, once QEMU has taken in what was saved, if anything was.
-
-        Raises:
-            InfraError: QEMU does not go on from what was saved.
-        """
+        """Let the processor run, once QEMU has taken in what was saved, if anything was."""
         if self._loading is not None:
             self._await_loaded(self._loading)
             self._loading = None
@@ -171,11 +163,7 @@ class QemuMachine:
         self._monitor.execute("stop")
 
     def save(self, directory: Path) -> None:
-        """Save memory, devices and what was written to the disk, while paused: they belong together.
-
-        Raises:
-            InfraError: QEMU cannot save this machine, or there is no space.
-        """
+        """Save memory, devices and what was written to the disk, while paused: they belong together."""
         self._monitor.execute("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED})
         with memory.saving(directory / MEMORY) as pipe:
             try:

@@ -25,9 +25,6 @@ class Monitor:
 
     Args:
         connection: Connected socket whose other end QEMU holds.
-
-    Raises:
-        InfraError: QEMU did not greet us.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -51,11 +48,7 @@ class Monitor:
         return self._call(self._client.execute(command, arguments))
 
     def give(self, descriptor: int, name: str) -> None:
-        """Hand QEMU a copy of a file descriptor, which its commands then know by this name.
-
-        Raises:
-            InfraError: QEMU refused, is gone, or does not answer.
-        """
+        """Hand QEMU a copy of a file descriptor, which its commands then know by this name."""
         self._call(self._send(descriptor))
         self.execute("getfd", fdname=name)
 

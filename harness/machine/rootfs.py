@@ -39,12 +39,7 @@ class Root(msgspec.Struct, frozen=True):
 
 @contextmanager
 def prepared(image: Path, base: Path, note: Callable[[str], None]) -> Iterator[Root]:
-    """Fill a directory of its own with what is in an image; it is removed in the end.
-
-    Raises:
-        ConfigError: The image is damaged, or the directory cannot be made.
-        InfraError: The disk is full.
-    """
+    """Fill a directory of its own with what is in an image; it is removed in the end."""
     from harness.formats.extract import extract
     from harness.formats.opened import open_image
 
@@ -102,11 +97,7 @@ def sweep(base: Path, note: Callable[[str], None]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a root with all that is in it, in spite of modes; nothing that is mounted there.
-
-    Raises:
-        InfraError: It cannot be removed.
-    """
+    """Remove a root with all that is in it, in spite of modes; nothing that is mounted there."""
     if mounted := [place for place in _mounts() if place == path or path in place.parents]:
         hint = f"umount {mounted[-1]}, which the harness did not mount, and run again"
         raise InfraError(f"the root {path} is not removed: something is mounted at {mounted[-1]}", hint=hint)

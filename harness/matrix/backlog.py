@@ -68,9 +68,6 @@ def simulate(tasks: Iterable[Task[T]], workers: Sequence[int], actual: dict[T, f
         tasks: The tasks.
         workers: How many places each worker has.
         actual: How long tasks really take, where that is not what was thought before.
-
-    Raises:
-        ValueError: A task needs more places than any worker has.
     """
     backlog = Backlog(tasks)
     free = list(workers)

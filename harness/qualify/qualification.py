@@ -77,12 +77,7 @@ class QualifyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def qualify(name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> Qualification:
-    """Find out what a kernel can do, which `catalogue.obtain` gave for this name.
-
-    Raises:
-        ConfigError: It cannot be booted by QEMU, or this host has no QEMU.
-        InfraError: The archive or QEMU failed.
-    """
+    """Find out what a kernel can do, which `catalogue.obtain` gave for this name."""
     return _Qualifier(name, kernel, wishes, progress).qualify()
 
 

@@ -54,11 +54,7 @@ class _QuestionsDocument(toml.Table, frozen=True):
 
 @cache
 def load_questions() -> Mapping[str, Question]:
-    """All questions, by name, in the order of their rows.
-
-    Raises:
-        ConfigError: The file is wrong, or names a feature that there is not.
-    """
+    """All questions, by name, in the order of their rows."""
     from harness.kernel.features import load_features
 
     path = questions_file()

@@ -43,9 +43,6 @@ def relay_beside(
         runs: Directory of the records.
         cache: The cache directory.
         progress: Where waiting for it is shown.
-
-    Raises:
-        InfraError: It cannot be started.
     """
     with TemporaryDirectory(prefix="relay-") as logs:
         log = Path(logs, "relay.log")

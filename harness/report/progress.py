@@ -39,15 +39,11 @@ class TerminalProgress:
 
     Args:
         console: Where to; its being a terminal or not decides between bars and lines.
-
-    Attributes:
-        estimates: Returns the host seconds that stages took in earlier runs, by name; asked once, if bars
-            are shown, when the first stage begins.
-        package_estimates: Host seconds that packages took in earlier runs, by name and occurrence.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        # host seconds that stages took in earlier runs, by name; asked once, if bars are shown
         self.estimates: Callable[[], Mapping[str, float]] = dict
         self._bars = Bars(
             TextColumn("  {task.description:<34}", markup=False),
@@ -57,7 +53,7 @@ class TerminalProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self.package_estimates: Mapping[str, float] = {}
+        self.package_estimates: Mapping[str, float] = {}  # the same of packages, by name and occurrence
         self._stage: TaskID | None = None
         self._say: Callable[[str], None] | None = None  # instead of us, while another has the terminal
         self._packages = 0

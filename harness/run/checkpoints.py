@@ -124,12 +124,7 @@ def saved(store: Store) -> list[Checkpoint]:
 
 
 def find(store: Store, known: Mapping[str, str | int]) -> Checkpoint:
-    """The checkpoint that a run can go on from; all of it was read and is as it was saved.
-
-    Raises:
-        ConfigError: There is none; the message says which there are, and why they do not fit.
-        InfraError: It is damaged.
-    """
+    """The checkpoint that a run can go on from; all of it was read and is as it was saved."""
     store.has(KIND, known)  # notes that it is used, so that it is not removed meanwhile
     path = store.place(KIND, known)
     if not path.is_dir():
@@ -151,11 +146,7 @@ def places(store: Store) -> dict[str, Path]:
 
 
 def named(store: Store, name: str) -> str:
-    """What the checkpoint is called whose name begins so.
-
-    Raises:
-        ConfigError: There is none, or there are several.
-    """
+    """What the checkpoint is called whose name begins so."""
     there = sorted(places(store))
     found = [known for known in there if known.startswith(name)] if name else []
     if len(found) != 1:

@@ -40,11 +40,7 @@ class InteractiveRequest(msgspec.Struct, frozen=True):
     on_failure: bool = False  # have a guest that failed
 
     def check(self) -> None:
-        """Find out, before anything is built, whether they can be had.
-
-        Raises:
-            ConfigError: They need a terminal, and stdin is none.
-        """
+        """Find out, before anything is built, whether they can be had."""
         for wanted, option in (
             (self.takeover, "--takeover"),
             (self.attach, "--attach"),
@@ -81,9 +77,6 @@ class InteractiveRun:
         Args:
             recorder: The console, already recording.
             listener: Told when the keyboard is taken over.
-
-        Raises:
-            InfraError: What was typed could not be recorded.
         """
         self._recorder, self._listener = recorder, listener
         self._keyboard = Keyboard(recorder, takeover=self._wishes.takeover, taken=self._take_over)

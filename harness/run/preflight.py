@@ -41,9 +41,6 @@ def check_images(built: Build, plan: Plan, spec: Spec, store: Store) -> tuple[st
 
     Returns:
         Remarks, a sentence each: what is not as it should be, and fails nothing.
-
-    Raises:
-        ConfigError: Something would.
     """
     boot = spec.boot
     if boot is None:

@@ -65,10 +65,6 @@ def prepare(
         progress: Where the work is shown.
         payload: What is run, where the caller has it already.
         built: What was built of it, likewise.
-
-    Raises:
-        ConfigError: An option makes no sense, or what is asked for cannot be had, or would fail for sure.
-        InfraError: A download, a tool or the disk failed.
     """
     kind = find_kind(request.machine)
     request.check(kind)

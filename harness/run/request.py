@@ -28,11 +28,7 @@ class StageRange(msgspec.Struct, frozen=True):
     until: str = ""  # the stage at whose beginning the machine is saved and the run stops; empty for none
 
     def check(self, plan: Plan) -> None:
-        """Find out whether the plan can be cut so.
-
-        Raises:
-            ConfigError: It cannot.
-        """
+        """Find out whether the plan can be cut so."""
         names = [stage.name for stage in plan.stages]
         ends = [*self.save, *filter(None, [self.until])]
         for stage in (*ends, *filter(None, [self.start])):
@@ -66,11 +62,7 @@ class RunRequest(MachineRequest, frozen=True, kw_only=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def check(self, kind: Kind[Any]) -> None:
-        """Find out whether the options go with the kind of machine, and with each other.
-
-        Raises:
-            ConfigError: They do not; the message names the option.
-        """
+        """Find out whether the options go with the kind of machine, and with each other."""
         given = {
             "--kernel": self.build.kernel is not None,
             "--second": self.build.second is not None,

@@ -19,20 +19,14 @@ _PIECE = 65536  # bytes of a console that are read at once
 
 
 class Boundary(msgspec.Struct, frozen=True):
-    """The place in a run at which a stage has just begun.
+    """The place in a run at which a stage has just begun."""
 
-    Attributes:
-        stage: The stage that begins.
-        offset: Where its first line begins in `console.raw`, in bytes: who reads the console from there on
-            sees all that the stage shows.
-        facts: What was learned before.
-        stages: The stages before, with what came of them.
-    """
-
-    stage: str
+    stage: str  # the stage that begins
+    # where its first line begins in `console.raw`, in bytes: who reads the console from there on sees all
+    # that the stage shows
     offset: int
-    facts: dict[str, str]
-    stages: tuple[StageResult, ...]
+    facts: dict[str, str]  # what was learned before
+    stages: tuple[StageResult, ...]  # the stages before, with what came of them
 
 
 def recorded_before(boundary: Boundary, console: Console) -> Iterator[Block]:

@@ -22,21 +22,15 @@ class ConsoleReader:
     Args:
         recorder: Where it is recorded.
         listener: Told of all lines.
-
-    Attributes:
-        offset: Of the next raw byte to read.
-        watcher: Looks for markers in what was heard.
-        recent: What was heard last.
-        news: Whether anything was heard; taken back by what looks at the clocks.
     """
 
     def __init__(self, recorder: Console, listener: Listener) -> None:
         self._recorder = recorder
         self._listener = listener
-        self.offset = 0
+        self.offset = 0  # of the next raw byte to read
         self.watcher = Watcher()
         self.recent = LastLines(recorder)
-        self.news = False
+        self.news = False  # whether anything was heard; taken back by what looks at the clocks
         self._standing: tuple[str, int] | None = None  # what a program said last, without an end, and where
         self._since = 0.0  # when that was all it had said, in host seconds
 

@@ -23,15 +23,10 @@ _SCREEN_LINES = 8  # the last ones of the text screen are evidence
 
 
 class Doing(msgspec.Struct, frozen=True):
-    """What a silent guest does.
+    """What a silent guest does."""
 
-    Attributes:
-        clause: Such as "the guest idles …".
-        hint: What to do next.
-    """
-
-    clause: str
-    hint: str = ""
+    clause: str  # such as "the guest idles …"
+    hint: str = ""  # what to do next
 
 
 def gets_on(machine: Observed, kinds: Collection[str], wait: Callable[[float], object]) -> bool:

@@ -39,17 +39,11 @@ _UNFINISHED = 80  # characters of an unfinished line that are quoted
 
 
 class FailureMatch(msgspec.Struct, frozen=True):
-    """A failure that was seen.
+    """A failure that was seen."""
 
-    Attributes:
-        failure: What the plan says of it.
-        sighting: Where it was seen.
-        before: What the lines before it add: its context.
-    """
-
-    failure: Failure
-    sighting: MarkerMatch
-    before: tuple[MarkerMatch, ...] = ()
+    failure: Failure  # what the plan says of it
+    sighting: MarkerMatch  # where it was seen
+    before: tuple[MarkerMatch, ...] = ()  # what the lines before it add: its context
 
     @property
     def clue(self) -> bool:

@@ -26,11 +26,7 @@ _REFUSED = Failure(
 
 
 def without_kernel(plan: Plan) -> Plan:
-    """Leave out what the plan's table `native` names; the end is that of the first process, or a line.
-
-    Raises:
-        ConfigError: The plan has no such table.
-    """
+    """Leave out what the plan's table `native` names; the end is that of the first process, or a line."""
     if plan.native is None:
         raise ConfigError(
             f"the plan {plan.name} cannot be followed without a kernel: it has no table native",

@@ -29,10 +29,6 @@ def open_log(path: Path) -> Iterator[BinaryIO]:
 
     Args:
         path: A file or pipe, compressed by gzip, xz, zstd, bzip2 or not at all; "-" is standard input.
-
-    Raises:
-        ConfigError: It cannot be read or unpacked, or is empty.
-        InfraError: There is no room to unpack it.
     """
     name = "standard input" if str(path) == "-" else str(path)
     with ExitStack() as stack:

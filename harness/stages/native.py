@@ -14,17 +14,13 @@ class Native(toml.Table, frozen=True):
     """What of a plan holds on a machine without a kernel of its own; what is named here does not.
 
     There the run ends when the first process does, with status 0; with `end_line`, when that line comes.
-
-    Attributes:
-        not_applicable: Stages, checks as "stage.check", and "stage.produced" where the root shows more than
-            its shell would list.
-        last_words: Typed to the shell when all is done.
-        end_line: Pattern of the line that is the right end, where the first process stays.
     """
 
+    # stages, checks as "stage.check", and "stage.produced" where the root shows more than its shell would
+    # list
     not_applicable: tuple[str, ...] = ()
-    last_words: str = ""
-    end_line: str = ""
+    last_words: str = ""  # typed to the shell when all is done
+    end_line: str = ""  # pattern of the line that is the right end, where the first process stays
 
 
 def native_problems(native: Native | None, stages: Sequence[str], checks: Sequence[str]) -> Iterator[str]:

@@ -6,32 +6,22 @@ from harness.core import toml
 
 
 class KernelNeeds(toml.Table, frozen=True):
-    """What one kernel must have.
+    """What one kernel must have."""
 
-    Attributes:
-        built_in: Features that must be in the kernel itself.
-        modular: Features that may be modules, because the payload loads them.
-    """
-
-    built_in: tuple[str, ...] = ()
-    modular: tuple[str, ...] = ()
+    built_in: tuple[str, ...] = ()  # features that must be in the kernel itself
+    modular: tuple[str, ...] = ()  # features that may be modules, because the payload loads them
 
     def __bool__(self) -> bool:
         return bool(self.built_in or self.modular)
 
 
 class Needs(toml.Table, frozen=True):
-    """What a plan needs.
+    """What a plan needs."""
 
-    Attributes:
-        memory: Memory that the payload takes, such as "4G", for kernels that can use only a part of it.
-        seed: Of the seed kernel.
-        second: Of the kernel behind kexec, where the recipe brings one.
-    """
-
+    # memory that the payload takes, such as "4G", for kernels that can use only a part of it
     memory: str = ""
-    seed: KernelNeeds = KernelNeeds()
-    second: KernelNeeds = KernelNeeds()
+    seed: KernelNeeds = KernelNeeds()  # of the seed kernel
+    second: KernelNeeds = KernelNeeds()  # of the kernel behind kexec, where the recipe brings one
 
     def of(self, role: str) -> KernelNeeds:
         """What the kernel in a role must have: "seed" or "second"."""

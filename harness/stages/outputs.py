@@ -50,19 +50,12 @@ $stat -c %s stats sums names && rm names stats sums
 
 
 class Outputs(msgspec.Struct, frozen=True):
-    """Takes out what stages say.
+    """Takes out what stages say."""
 
-    Attributes:
-        shell: The guest's, entered.
-        port: Our end of the virtio port, if the machine has one.
-        directory: The record.
-        listener: Told what was taken.
-    """
-
-    shell: Shell
-    port: socket.socket | None
-    directory: Path
-    listener: Listener
+    shell: Shell  # the guest's, entered
+    port: socket.socket | None  # our end of the virtio port, if the machine has one
+    directory: Path  # the record
+    listener: Listener  # told what was taken
 
     def take(self, stage: Stage, *, timeout: float) -> None:
         """Take out what a stage says, each step within so many seconds of the shell's clock.
@@ -144,9 +137,6 @@ def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
     Args:
         data: All three, one after the other.
         lengths: Bytes of each.
-
-    Raises:
-        InfraError: They do not belong together: the guest changed its files meanwhile.
     """
     problem = InfraError(
         "the guest's list of its files contradicts itself",

@@ -28,69 +28,47 @@ Progress = Literal["output", "disk", "user"]
 
 
 class Check(toml.Table, frozen=True):
-    """A command in the guest's shell, and the answer that proves something.
+    """A command in the guest's shell, and the answer that proves something."""
 
-    Attributes:
-        name: Name of the check; also the name of its test.
-        run: Shell script; `{facts}` in braces are filled in.
-        proves: What the right answer shows, in words.
-        status: Expected exit status.
-        output: Pattern that the whole output must match, without trailing newline; facts are filled in
-            literally. Named groups become facts.
-        budget: Seconds of guest time.
-    """
-
-    name: str
-    run: str
-    proves: str
-    status: int = 0
+    name: str  # name of the check; also the name of its test
+    run: str  # shell script; `{facts}` in braces are filled in
+    proves: str  # what the right answer shows, in words
+    status: int = 0  # expected exit status
+    # pattern that the whole output must match, without trailing newline; facts are filled in literally. Named
+    # groups become facts.
     output: str = "(?s).*"
-    budget: Seconds = 60
+    budget: Seconds = 60  # seconds of guest time
 
 
 class Stage(toml.Table, frozen=True):
-    """One stage of a run.
+    """One stage of a run."""
 
-    Attributes:
-        name: Its name.
-        title: What happens in it, in words.
-        unheard: Seconds in which nothing comes over the console by design. Silence is no failure then, and a
-            next stage without `begins` begins after it.
-        budget: Seconds of guest time for the whole stage.
-        silence: Seconds of guest time without any output.
-        begins: Pattern on a console line that shows that the stage has begun. The first stage begins with
-            the machine; one without pattern begins where the one before it ends. Named groups become facts.
-        prompt: Whether `begins` is a prompt, which has no newline.
-        notes: Patterns whose named groups become facts.
-        progress: What shows that a stage gets on although its silence or budget is used up: output, bytes
-            written to a disk, or a program that computes in user space.
-        milestones: Patterns of lines with which budget and silence begin anew.
-        limit: Seconds of guest time after which no progress helps any more; 0: the budget is the limit.
-        wraps: Columns after which the console goes on in a new line, as that of a BIOS does; 0: it does not.
-        checks: What the shell must answer; such a stage begins at a shell.
-        produced: Directories of the guest whose files are listed in the record, with their hashes.
-        fetches: Files of the guest that are copied into the record.
-        types: The last words to the shell.
-        hint: What to do when the stage does not end.
-    """
-
-    name: str
-    title: str
-    budget: Seconds
-    silence: Seconds
+    name: str  # its name
+    title: str  # what happens in it, in words
+    budget: Seconds  # seconds of guest time for the whole stage
+    silence: Seconds  # seconds of guest time without any output
+    # seconds in which nothing comes over the console by design. Silence is no failure then, and a next stage
+    # without `begins` begins after it.
     unheard: Annotated[float, msgspec.Meta(ge=0)] = 0
+    # pattern on a console line that shows that the stage has begun. The first stage begins with the machine;
+    # one without pattern begins where the one before it ends. Named groups become facts.
     begins: str = ""
-    prompt: bool = False
-    notes: tuple[str, ...] = ()
+    prompt: bool = False  # whether `begins` is a prompt, which has no newline
+    notes: tuple[str, ...] = ()  # patterns whose named groups become facts
+    # what shows that a stage gets on although its silence or budget is used up: output, bytes written to a
+    # disk, or a program that computes in user space
     progress: tuple[Progress, ...] = ()
-    milestones: tuple[str, ...] = ()
+    milestones: tuple[str, ...] = ()  # patterns of lines with which budget and silence begin anew
+    # seconds of guest time after which no progress helps any more; 0: the budget is the limit
     limit: Annotated[float, msgspec.Meta(ge=0)] = 0
+    # columns after which the console goes on in a new line, as that of a BIOS does; 0: it does not
     wraps: Annotated[int, msgspec.Meta(ge=0)] = 0
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = ()  # what the shell must answer; such a stage begins at a shell
+    # directories of the guest whose files are listed in the record, with their hashes
     produced: tuple[GuestDirectory, ...] = ()
-    fetches: tuple[GuestFile, ...] = ()
-    types: str = ""
-    hint: str = ""
+    fetches: tuple[GuestFile, ...] = ()  # files of the guest that are copied into the record
+    types: str = ""  # the last words to the shell
+    hint: str = ""  # what to do when the stage does not end
 
     @property
     def asks(self) -> bool:
@@ -104,35 +82,26 @@ class Failure(toml.Table, frozen=True):
     Failures stand in the order from the particular to the general: when several were seen, the first one in
     the plan is the reason. Clues that are far from the failure, and those behind which another error came, do
     not count.
-
-    Attributes:
-        pattern: On a console line, or on a line of the text screen.
-        outcome: What it makes of the run.
-        reason: Why, in one sentence; named groups of the pattern and of `context` are filled in, and `count`:
-            how often it was seen in the stage.
-        hint: What to do next.
-        context: Patterns of lines that must have come before; the last one of each tells more.
-        times: How often it must be seen in a stage to count. Until then it is a note.
-        prompt: Whether it is a prompt, which has no newline and after which nothing comes.
-        clue: Whether it only explains a failure that follows, and is harmless by itself.
-        lasting: Whether it is a state of the machine, such as a disk that fails: it comes before all that is
-            none, and explains what fails later in the stage.
-        screen: Whether it is looked for on the text screen instead, when the console has fallen silent;
-            "too": on both.
-        stages: In which stages it counts; in all of them if empty.
     """
 
-    pattern: str
-    outcome: Outcome
+    pattern: str  # on a console line, or on a line of the text screen
+    outcome: Outcome  # what it makes of the run
+    # why, in one sentence; named groups of the pattern and of `context` are filled in, and `count`: how often
+    # it was seen in the stage
     reason: str
-    hint: str
+    hint: str  # what to do next
+    # patterns of lines that must have come before; the last one of each tells more
     context: tuple[str, ...] = ()
+    # how often it must be seen in a stage to count. Until then it is a note.
     times: Annotated[int, msgspec.Meta(ge=1)] = 1
-    prompt: bool = False
-    clue: bool = False
+    prompt: bool = False  # whether it is a prompt, which has no newline and after which nothing comes
+    clue: bool = False  # whether it only explains a failure that follows, and is harmless by itself
+    # whether it is a state of the machine, such as a disk that fails: it comes before all that is none, and
+    # explains what fails later in the stage
     lasting: bool = False
+    # whether it is looked for on the text screen instead, when the console has fallen silent; "too": on both
     screen: bool | Literal["too"] = False
-    stages: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()  # in which stages it counts; in all of them if empty
 
     @property
     def fields(self) -> frozenset[str]:
@@ -142,32 +111,19 @@ class Failure(toml.Table, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A plan that has been read and checked.
+    """A plan that has been read and checked."""
 
-    Attributes:
-        name: The file's name without suffix.
-        stages: In order.
-        failures: In order of precedence.
-        end: The cause with which the machine must end after the last stage (`EndCause`), or "line".
-        end_line: Pattern of the line that is the end, no matter what the machine does after it.
-        needs: What it needs of the kernels.
-        scale: What budgets are multiplied with, by accelerator; they are written for TCG.
-        native: What holds without a kernel; None where nothing does.
-        not_applicable: Stages, and checks as "stage.check", that this machine has no use for; the stages are
-            not among `stages`.
-        order: The names of all stages, those too; empty where there are no others.
-    """
-
-    name: str
-    stages: tuple[Stage, ...]
-    failures: tuple[Failure, ...]
-    end: str
-    scale: Mapping[str, float]
-    end_line: str = ""
-    needs: Needs = NO_NEEDS
-    native: Native | None = None
+    name: str  # the file's name without suffix
+    stages: tuple[Stage, ...]  # in order
+    failures: tuple[Failure, ...]  # in order of precedence
+    end: str  # the cause with which the machine must end after the last stage (`EndCause`), or "line"
+    scale: Mapping[str, float]  # what budgets are multiplied with, by accelerator; they are written for TCG
+    end_line: str = ""  # pattern of the line that is the end, no matter what the machine does after it
+    needs: Needs = NO_NEEDS  # what it needs of the kernels
+    native: Native | None = None  # what holds without a kernel; None where nothing does
+    # stages, and checks as "stage.check", that this machine has no use for; the stages are not among `stages`
     not_applicable: tuple[str, ...] = ()
-    order: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()  # the names of all stages, those too; empty where there are no others
 
     @property
     def takes_out(self) -> bool:

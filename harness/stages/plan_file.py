@@ -66,11 +66,7 @@ def needs_files() -> dict[str, tuple[str, Needs]]:
 
 
 def find_plan(name: str) -> Path:
-    """A plan by name, or by the path of its TOML file.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
+    """A plan by name, or by the path of its TOML file."""
     if name.endswith(".toml"):
         return Path(name)
     known = plan_files()
@@ -81,11 +77,7 @@ def find_plan(name: str) -> Path:
 
 
 def load_plan(path: Path) -> Plan:
-    """Read a plan, with the stages and failures of the files that it includes after its own.
-
-    Raises:
-        ConfigError: A key is wrong; the message names file and key.
-    """
+    """Read a plan, with the stages and failures of the files that it includes after its own."""
     document = _document(path)
     failures = list(document.failure)
     needs = [document.needs]

@@ -44,17 +44,11 @@ _LETTERS = {b"e": b"\x1b", b"033": b"\x1b", b"t": b"\t", b"n": b"\0", b"r": b"\0
 
 
 class Prefix(msgspec.Struct, frozen=True):
-    """What stands before the lines of a log.
+    """What stands before the lines of a log."""
 
-    Attributes:
-        example: That of one line.
-        pattern: That of all, from the beginning of a raw line.
-        quote: The quotation mark in which the rest of the line stands, if any.
-    """
-
-    example: str
-    pattern: re.Pattern[bytes]
-    quote: str = ""
+    example: str  # that of one line
+    pattern: re.Pattern[bytes]  # that of all, from the beginning of a raw line
+    quote: str = ""  # the quotation mark in which the rest of the line stands, if any
 
     def blank(self, data: bytes) -> bytes:
         """Put NULs, which cleaned lines leave out, in its place: what is behind it stays where it is."""

@@ -28,19 +28,12 @@ _ESCAPES = {r"\\": "\\", r"\n": "\n", r"\r": "\r"}
 
 
 class Produced(msgspec.Struct, frozen=True):
-    """A regular file that the payload has.
+    """A regular file that the payload has."""
 
-    Attributes:
-        path: Absolute, as the payload sees it.
-        mode: Permissions.
-        size: In bytes.
-        sha256: Of its content, in hexadecimal.
-    """
-
-    path: bytes
-    mode: int
-    size: int
-    sha256: str
+    path: bytes  # absolute, as the payload sees it
+    mode: int  # permissions
+    size: int  # in bytes
+    sha256: str  # of its content, in hexadecimal
 
 
 def write(files: Iterable[Produced], directory: Path) -> None:
@@ -65,11 +58,7 @@ def write_sums(sums: Mapping[str, str], directory: Path) -> None:
 
 
 def read(directory: Path) -> dict[str, str] | None:
-    """The SHA-256 of each file, by path, in the manifest's order; None for a record without one.
-
-    Raises:
-        ConfigError: The manifest cannot be read, or a line of it is none of sha256sum's.
-    """
+    """The SHA-256 of each file, by path, in the manifest's order; None for a record without one."""
     path = directory / SUMS
     try:
         text = path.read_text("utf-8", "surrogateescape")

@@ -41,19 +41,12 @@ _PADDING = re.compile(rb"[ \t]{2,}(?=\r*\n)")  # behind lines that were copied o
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What a log shows.
+    """What a log shows."""
 
-    Attributes:
-        result: How the run went, as far as the log tells.
-        unseen: Stages that no log can show: only a shell's answers prove them.
-        prefix: What other programs put before each line, that of one line; it was left out.
-        before: Stages before the one in which the log begins.
-    """
-
-    result: RunResult
-    unseen: tuple[str, ...]
-    prefix: str = ""
-    before: tuple[str, ...] = ()
+    result: RunResult  # how the run went, as far as the log tells
+    unseen: tuple[str, ...]  # stages that no log can show: only a shell's answers prove them
+    prefix: str = ""  # what other programs put before each line, that of one line; it was left out
+    before: tuple[str, ...] = ()  # stages before the one in which the log begins
 
 
 def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None = None) -> Replay:
@@ -65,10 +58,6 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
             each line, such as times, is left out.
         seconds_at: When the byte at an offset came, if that is known; asked in rising order. The particulars
             of a failure are then looked for as long as in a run, and otherwise to the end of the log.
-
-    Raises:
-        ConfigError: The log cannot be read, is empty, or its lines do not begin where the console's did.
-        InfraError: There is no room to unpack it.
     """
     shown = tuple(
         msgspec.structs.replace(stage, checks=(), types="")

@@ -40,36 +40,23 @@ class Starts:
 
 
 class StageState(msgspec.Struct):
-    """The stage that a run is in; times in guest seconds unless said otherwise.
+    """The stage that a run is in; times in guest seconds unless said otherwise."""
 
-    Attributes:
-        stage: What the plan says of it.
-        offset: Where it begins, in raw bytes.
-        wall: When it began, in host seconds.
-        cpu: Processor seconds that the machine had taken then.
-        heard: When anything was heard.
-        began: When it began.
-        stirred: When anything was heard, or the machine showed progress.
-        until: When the budget is used up.
-        limit: No progress makes that later.
-        lively: Whether anything was heard since the budget was extended.
-        troubles: Failures and clues, in the order in which they were seen.
-        sightings: How often each failure was seen, by its marker's key.
-        last_words_until: How long the guest may go on talking; None while nothing has failed.
-    """
-
-    stage: Stage
-    offset: int
-    wall: float
-    cpu: float
-    began: float
-    heard: float
-    stirred: float
-    until: float
-    limit: float
-    lively: bool = False
+    stage: Stage  # what the plan says of it
+    offset: int  # where it begins, in raw bytes
+    wall: float  # when it began, in host seconds
+    cpu: float  # processor seconds that the machine had taken then
+    began: float  # when it began
+    heard: float  # when anything was heard
+    stirred: float  # when anything was heard, or the machine showed progress
+    until: float  # when the budget is used up
+    limit: float  # no progress makes that later
+    lively: bool = False  # whether anything was heard since the budget was extended
+    # failures and clues, in the order in which they were seen
     troubles: list[FailureMatch] = msgspec.field(default_factory=list)
+    # how often each failure was seen, by its marker's key
     sightings: Counter[str] = msgspec.field(default_factory=Counter)
+    # how long the guest may go on talking; None while nothing has failed
     last_words_until: float | None = None
 
     def extend(self, until: float) -> None:

@@ -10,35 +10,21 @@ from harness.core.outcome import Outcome  # noqa: TC001 - msgspec reads annotati
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Something that was seen and that the verdict rests on.
+    """Something that was seen and that the verdict rests on."""
 
-    Attributes:
-        what: "console", "screen", "processor" or "machine".
-        text: The line, or what was measured.
-        offset: For console lines: where the line begins in `console.raw`, in bytes.
-    """
-
-    what: str
-    text: str
-    offset: int | None = None
+    what: str  # "console", "screen", "processor" or "machine"
+    text: str  # the line, or what was measured
+    offset: int | None = None  # for console lines: where the line begins in `console.raw`, in bytes
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The end of a run in words.
+    """The end of a run in words."""
 
-    Attributes:
-        outcome: Its kind.
-        stage: The stage in which it was decided.
-        reason: Why, in one sentence.
-        hint: What to do next.
-        evidence: What it rests on, in the order in which it was seen.
-    """
-
-    outcome: Outcome
-    stage: str
-    reason: str
-    hint: str = ""
-    evidence: tuple[Evidence, ...] = ()
+    outcome: Outcome  # its kind
+    stage: str  # the stage in which it was decided
+    reason: str  # why, in one sentence
+    hint: str = ""  # what to do next
+    evidence: tuple[Evidence, ...] = ()  # what it rests on, in the order in which it was seen
 
 
 class StageStatus(StrEnum):
@@ -52,60 +38,35 @@ class StageStatus(StrEnum):
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """A check in the guest's shell, done.
+    """A check in the guest's shell, done."""
 
-    Attributes:
-        stage: The stage that it belongs to.
-        name: Its name in the plan.
-        passed: Whether the answer was the expected one.
-        answer: What was found, in a few words.
-        seconds: How long it took, in host seconds.
-        offset: Where in `console.raw` the answer is, in bytes.
-    """
-
-    stage: str
-    name: str
-    passed: bool
-    answer: str
-    seconds: float
-    offset: int
+    stage: str  # the stage that it belongs to
+    name: str  # its name in the plan
+    passed: bool  # whether the answer was the expected one
+    answer: str  # what was found, in a few words
+    seconds: float  # how long it took, in host seconds
+    offset: int  # where in `console.raw` the answer is, in bytes
 
 
 class StageResult(msgspec.Struct, frozen=True):
-    """A stage, ended or not reached.
+    """A stage, ended or not reached."""
 
-    Attributes:
-        name: Its name in the plan.
-        status: How far it got.
-        wall: Host seconds that it took.
-        cpu: Processor seconds that the machine took meanwhile.
-        start: Where it begins in `console.raw`, in bytes.
-        end: Where it ends there.
-    """
-
-    name: str
-    status: StageStatus
-    wall: float = 0.0
-    cpu: float = 0.0
-    start: int = 0
-    end: int = 0
+    name: str  # its name in the plan
+    status: StageStatus  # how far it got
+    wall: float = 0.0  # host seconds that it took
+    cpu: float = 0.0  # processor seconds that the machine took meanwhile
+    start: int = 0  # where it begins in `console.raw`, in bytes
+    end: int = 0  # where it ends there
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """All that came of following a plan.
+    """All that came of following a plan."""
 
-    Attributes:
-        verdict: How it ended.
-        stages: Every stage of the plan, in order.
-        checks: The checks that were done, in order.
-        facts: What was learned on the way: kernel releases, the compiler's version.
-        not_applicable: Stages, and checks as "stage.check", that this machine has no use for.
-    """
-
-    verdict: Verdict
-    stages: tuple[StageResult, ...]
-    checks: tuple[CheckResult, ...] = ()
-    facts: dict[str, str] = {}
+    verdict: Verdict  # how it ended
+    stages: tuple[StageResult, ...]  # every stage of the plan, in order
+    checks: tuple[CheckResult, ...] = ()  # the checks that were done, in order
+    facts: dict[str, str] = {}  # what was learned on the way: kernel releases, the compiler's version
+    # stages, and checks as "stage.check", that this machine has no use for
     not_applicable: tuple[str, ...] = ()
 
 

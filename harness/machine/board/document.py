@@ -126,20 +126,12 @@ class Board(msgspec.Struct, frozen=True):
 
 
 def boards(lab: Path = LAB) -> list[Board]:
-    """All boards of a lab, by name.
-
-    Raises:
-        ConfigError: One of the files is wrong.
-    """
+    """All boards of a lab, by name."""
     return [load_board(path) for path in sorted(lab.glob("*.toml"))]
 
 
 def find_board(name: str, lab: Path = LAB) -> Board:
-    """A board by name, or by the path of its file.
-
-    Raises:
-        ConfigError: There is none of that name, or its file is wrong.
-    """
+    """A board by name, or by the path of its file."""
     if name.endswith(".toml"):
         return load_board(Path(name))
     path = lab / f"{name}.toml"
@@ -153,11 +145,7 @@ def find_board(name: str, lab: Path = LAB) -> Board:
 
 
 def load_board(path: Path) -> Board:
-    """Read a board's file.
-
-    Raises:
-        ConfigError: A key is wrong; the message names file and key.
-    """
+    """Read a board's file."""
     document = toml.load(path, BoardDocument)
     place = document.labgrid
     if not document.serial.port and place is None:

@@ -67,10 +67,6 @@ def address(place: Labgrid, speed: int) -> str:
     Args:
         place: The place.
         speed: Baud that the board speaks.
-
-    Raises:
-        ConfigError: It has no serial port, several, or one at another speed.
-        InfraError: The coordinator cannot be reached, or the place is not ours.
     """
     import yaml
 
@@ -110,12 +106,7 @@ def address(place: Labgrid, speed: int) -> str:
 
 
 def holder(place: Labgrid) -> str:
-    """The holder of a place, as HOST/USER; "" if it is free.
-
-    Raises:
-        ConfigError: labgrid's client is not there.
-        InfraError: The coordinator cannot be reached, or has no such place.
-    """
+    """The holder of a place, as HOST/USER; "" if it is free."""
     said = run(place.command("show"), place.limit, "client of labgrid", _hint(place))
     found = _ACQUIRED.search(said)
     return found["holder"] if found else ""

@@ -57,12 +57,7 @@ class SerialLine:
         self.received = 0
 
     def __enter__(self) -> SerialLine:
-        """Open the port.
-
-        Raises:
-            ConfigError: It is not there, or may not be opened.
-            InfraError: Another process has it.
-        """
+        """Open the port."""
         self._port: Serial | None = self._open_port()
         self._port.reset_input_buffer()  # what was said before is not of this run
         ours, self._theirs = socket.socketpair()

@@ -75,22 +75,13 @@ class BoardMachine:
         self.command: tuple[str, ...] = (board.port, str(self._serial.speed))
 
     def __enter__(self) -> Self:
-        """Open the port, before there is power: no byte of a boot is missed.
-
-        Raises:
-            ConfigError: The port is not there, or may not be opened.
-            InfraError: Another process has it.
-        """
+        """Open the port, before there is power: no byte of a boot is missed."""
         self._cleanup.enter_context(self._line)
         self._frames = self._framing_errors()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the board as its file says, and close the port.
-
-        Raises:
-            InfraError: It cannot be switched off.
-        """
+        """Leave the board as its file says, and close the port."""
         with self._cleanup:
             if self._since is not None:
                 self._switch.leave()
@@ -124,12 +115,7 @@ class BoardMachine:
         )
 
     def start(self) -> None:
-        """Give it power anew.
-
-        Raises:
-            ConfigError: The switch's command is not there, or there is no terminal to ask on.
-            InfraError: The command failed.
-        """
+        """Give it power anew."""
         began = time.monotonic()
         self._since = began  # from here on it is to be switched off in every case
         self._switch.cycle()

@@ -22,12 +22,7 @@ _LOOK = 0.5  # seconds between looks for a stick that a multiplexer has just con
 
 
 def attached(medium: BoardMedium, sources: Sources = discovery.REAL) -> Device | None:
-    """The disk of this host with a medium's serial number; None if there is none.
-
-    Raises:
-        ConfigError: There are several.
-        InfraError: The kernel's tables cannot be read.
-    """
+    """The disk of this host with a medium's serial number; None if there is none."""
     found = [device for device in discovery.disks(sources) if device.token == medium.serial]
     if found[1:]:
         raise ConfigError(
@@ -58,10 +53,6 @@ def flash(
 
     Returns:
         Whether it was there, and is written and read back.
-
-    Raises:
-        ConfigError: It must not be written to, or a command is not there.
-        InfraError: It does not appear, writing fails, or a command does.
     """
     limit = board.document.power.limit
     if medium.to_host:

@@ -26,12 +26,7 @@ _RULE = "join the group of the device (`ls -l` shows it; on Debian `dialout`), a
 
 
 def open_port(board: Board) -> pyserial.Serial:
-    """Open a board's port exclusively.
-
-    Raises:
-        ConfigError: There is no such device, it is no serial port, or it may not be opened.
-        InfraError: Another process has it, or its address does not answer.
-    """
+    """Open a board's port exclusively."""
     import serial as pyserial
 
     serial, place = board.document.serial, board.document.labgrid

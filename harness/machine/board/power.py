@@ -39,12 +39,7 @@ class Switch:
         self._switch(self._power.off, "off")
 
     def cycle(self) -> None:
-        """Take its power and give it again.
-
-        Raises:
-            ConfigError: There is no such command, or no terminal to ask on.
-            InfraError: The command failed, or took too long.
-        """
+        """Take its power and give it again."""
         if self._power.manual:
             self._ask(f"Switch the board {self._board.name} off, wait some seconds, and switch it on")
         elif self._power.cycle:
@@ -82,10 +77,6 @@ def run(command: Sequence[str], limit: float, what: str, hint: str = _HINT) -> s
 
     Returns:
         What it said on its standard output.
-
-    Raises:
-        ConfigError: There is no such program.
-        InfraError: It failed, or took too long.
     """
     try:
         done = subprocess.run(
@@ -108,11 +99,7 @@ def run(command: Sequence[str], limit: float, what: str, hint: str = _HINT) -> s
 
 
 def ask_on_terminal(request: str) -> None:
-    """Ask the person at the terminal to do something, and wait until they say that it is done.
-
-    Raises:
-        ConfigError: There is no terminal.
-    """
+    """Ask the person at the terminal to do something, and wait until they say that it is done."""
     try:
         with Path("/dev/tty").open("r+b", buffering=0) as terminal:
             terminal.write(f"\r\n{request}, then press Enter: ".encode())

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_kind(machine: str) -> Kind[Any]:
-    """The kind of machine that `--machine` names; a board's name stands behind a colon.
-
-    Raises:
-        ValueError: There is no such kind.
-    """
+    """The kind of machine that `--machine` names; a board's name stands behind a colon."""
     word, colon, name = machine.partition(":")
     kind = MachineKind(word)
     if bool(colon) != (kind == MachineKind.BOARD):

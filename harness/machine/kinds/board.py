@@ -36,11 +36,7 @@ class OnBoard(Kind[MachineSpec], frozen=True):
 
     @property
     def board(self) -> Board:
-        """What its file says.
-
-        Raises:
-            ConfigError: There is no such file, or it is wrong.
-        """
+        """What its file says."""
         return find_board(self.name)
 
     @property
@@ -132,12 +128,7 @@ class OnBoard(Kind[MachineSpec], frozen=True):
 
 
 def equip(board: Board, built: Build, progress: Progress) -> None:
-    """Write the board's medium and disk, where they are attached to this host.
-
-    Raises:
-        ConfigError: The kernel is too wide for the board, or a disk must not be written to.
-        InfraError: Writing fails.
-    """
+    """Write the board's medium and disk, where they are attached to this host."""
     from harness.machine.board import media
     from harness.machine.board.power import Switch, ask_on_terminal
 

@@ -25,11 +25,7 @@ def boot_images(recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:
 
 
 def memory_of(built: Build, request: MachineRequest) -> int:
-    """Bytes of memory, enough for the initramfs.
-
-    Raises:
-        ConfigError: It is too little.
-    """
+    """Bytes of memory, enough for the initramfs."""
     boot = built.recipe.boot
     memory = request.memory or boot.memory_bytes
     if boot.initramfs is not None:
@@ -39,11 +35,7 @@ def memory_of(built: Build, request: MachineRequest) -> int:
 
 
 def start_of(built: Build, request: MachineRequest) -> DirectBoot | MediumBoot | DiskBoot:
-    """What the machine boots.
-
-    Raises:
-        ConfigError: The recipe has no such medium, or the firmware cannot start the kernel.
-    """
+    """What the machine boots."""
     recipe, boot = built.recipe, built.recipe.boot
     if request.medium != Medium.DIRECT:
         medium = recipe.image(boot.medium) if boot.medium else None

@@ -96,55 +96,29 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         """Raise a ConfigError if there is no machine of this name."""
 
     def leased(self, _purpose: str, /) -> AbstractContextManager[None]:
-        """Have it for as long as a run takes.
-
-        Raises:
-            ConfigError: The lease cannot be written.
-            InfraError: Another run has it.
-        """
+        """Have it for as long as a run takes."""
         return nullcontext()
 
     def places(self, memory: int, /) -> int:
-        """How many of the host's places for guests it takes.
-
-        Raises:
-            ConfigError: The host can never carry it.
-        """
+        """How many of the host's places for guests it takes."""
         return places_for(memory)
 
     def settled(
         self, request: MachineRequest, store: Store, note: Callable[[str], None], /
     ) -> MachineRequest:
-        """The request with what host and machine decide filled in; before anything is downloaded.
-
-        Raises:
-            ConfigError: A program or the firmware is missing, or the accelerator does not work.
-        """
+        """The request with what host and machine decide filled in; before anything is downloaded."""
         raise NotImplementedError
 
     def images(self, recipe: Recipe, request: MachineRequest, /) -> tuple[str, ...]:
-        """The images that it boots, attaches, or takes its root from, by name.
-
-        Raises:
-            ConfigError: The recipe says nothing about such machines.
-        """
+        """The images that it boots, attaches, or takes its root from, by name."""
         raise NotImplementedError
 
     def spec(self, built: Build, request: MachineRequest, store: Store, /, *, bulk: bool) -> S:
-        """What the machine is made of; `bulk`: whether files leave the guest through a port, if it has one.
-
-        Raises:
-            ConfigError: It cannot be had as asked for.
-        """
+        """What the machine is made of; `bulk`: whether a port, if it has one, takes files out."""
         raise NotImplementedError
 
     def equip(self, built: Build, spec: S, progress: Progress, /) -> None:
-        """Bring what was built to where the machine finds it; most find it on this host.
-
-        Raises:
-            ConfigError: The machine cannot boot it, or a disk must not be written to.
-            InfraError: Writing fails.
-        """
+        """Bring what was built to where the machine finds it; most find it on this host."""
 
     def machine(self, spec: S, around: Surroundings) -> AbstractContextManager[Machine]:
         """The machine; raises ConfigError if it cannot be made, InfraError if it does not start."""

@@ -26,9 +26,6 @@ class Answers:
     Args:
         port: Where HTTP is, on the host's loopback.
         log: Takes a line for each thing that was asked.
-
-    Attributes:
-        port: As given.
     """
 
     def __init__(self, port: int, log: _Log) -> None:

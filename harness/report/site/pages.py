@@ -20,11 +20,7 @@ _STARTED = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-")
 
 
 class Pages:
-    """Renders templates into the report; a page that is the same already stays as it is.
-
-    Attributes:
-        target: The same.
-    """
+    """Renders templates into the report; a page that is the same already stays as it is."""
 
     def __init__(self, target: Path) -> None:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
