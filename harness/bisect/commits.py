@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.sources.git import ask, git, refusal
+from harness.sources.committed import ask, git, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -44,8 +44,8 @@ def ls(
     as_json: opts.Json = False,
 ) -> None:
     """List what is in an image, in the order of the image."""
-    from harness.formats import listing
     from harness.formats.opened import open_image
+    from harness.formats.tree import described, ls_line
 
     with open_image(image) as opened:
         found = _selected(opened, pattern or [])
@@ -53,20 +53,20 @@ def ls(
             head = json.dumps({"image": str(image), "format": opened.format})
             sys.stdout.write(f'{head[:-1]}, "members": [')
             for number, member in enumerate(found):
-                sys.stdout.write((",\n" if number else "\n") + json.dumps(listing.value(member)))
+                sys.stdout.write((",\n" if number else "\n") + json.dumps(described(member)))
             sys.stdout.write("\n]}\n")
             return
         if long:
             _show(f"{image}: {opened.format}")
         for member in found:
-            _show(listing.line(member) if long else listing.name(member))
+            _show(ls_line(member) if long else member.path or ".")
 
 
 @app.command("cat")
 def cat(image: ImageArgument, path: Annotated[str, typer.Argument(help="Path of a file in it.")]) -> None:
     """Write a file of an image to the standard output; symbolic links are followed inside the image."""
-    from harness.formats.lookup import MemberTree
     from harness.formats.opened import open_image
+    from harness.formats.tree import MemberTree
 
     with open_image(image) as opened:
         tree = MemberTree(opened.members(), opened.roots)

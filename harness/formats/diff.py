@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.formats.lookup import by_path
 from harness.formats.names import plain
+from harness.formats.tree import by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from harness.core.errors import ConfigError
+from harness.formats.names import LINKS_MAX, followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +39,6 @@ _LIBRARY_DIRECTORIES = (
 # Where `#!/usr/bin/env name` finds its program.
 _PROGRAM_DIRECTORIES = ("usr/sbin", "usr/bin", "sbin", "bin")
 MAGIC = b"\x7fELF"
-# As the kernel (MAXSYMLINKS).
-_MAX_LINKS = 40
 # As the kernel (BINPRM_BUF_SIZE): a longer `#!` line is cut.
 _SCRIPT_LINE = 256
 
@@ -146,31 +145,15 @@ class _Search:
         return path in self._tree and self._tree[path].is_file
 
     def _resolve(self, path: str) -> tuple[str, list[str]]:
-        """Follow links as the kernel would if the tree were its root.
-
-        Returns:
-            Where the path leads, which need not exist, and the links on the way.
-        """
-        at = ""
-        links: list[str] = []
-        rest = path.split("/")[::-1]
-        while rest:
-            part = rest.pop()
-            if part in {"", "."}:
-                continue
-            here = posixpath.join(at, part)
-            entry = self._tree.get(here)
-            if part == "..":
-                at = posixpath.dirname(at)
-            elif entry and entry.is_symlink:
-                links.append(here)
-                if len(links) > _MAX_LINKS:
-                    raise ConfigError(f"{path} leads through more than {_MAX_LINKS} links, such as {here}")
-                rest += entry.target.split("/")[::-1]
-                at = "" if entry.target.startswith("/") else at
-            else:
-                at = here
+        """Where a path leads, and the links on the way."""
+        at, links = followed(path, self._target)
+        if len(links) > LINKS_MAX:
+            raise ConfigError(f"{path} leads through more than {LINKS_MAX} links, such as {links[-1]}")
         return at, links
+
+    def _target(self, path: str) -> str:
+        entry = self._tree.get(path)
+        return entry.target if entry and entry.is_symlink else ""
 
     def needs(self, file: str) -> _Needs:
         """Return what a file needs; each is read once."""

@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+LINKS_MAX = 40  # as the kernel (MAXSYMLINKS)
 
 
 def plain(path: str) -> str | None:
@@ -25,6 +27,30 @@ def plain(path: str) -> str | None:
     except UnicodeEncodeError:
         return None
     return "/".join(parts)
+
+
+def followed(path: str, target_of: Callable[[str], str]) -> tuple[str, list[str]]:
+    """Where a path leads in a tree that is the root, which need not exist, and the links on the way.
+
+    `target_of` gives the target of a symbolic link, and "" for all else. More than `LINKS_MAX` links are a
+    circle, and end it.
+    """
+    at: list[str] = []
+    links: list[str] = []
+    rest = path.split("/")[::-1]
+    while rest and len(links) <= LINKS_MAX:
+        part = rest.pop()
+        if part == "..":
+            at = at[:-1]
+        elif part not in {"", "."}:
+            here = "/".join([*at, part])
+            if target := target_of(here):
+                links.append(here)
+                rest += target.split("/")[::-1]
+                at = [] if target.startswith("/") else at
+            else:
+                at.append(part)
+    return "/".join(at), links
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Entries of a file tree: to write, as written, as read."""
+"""Entries of a file tree: to write, as written, as read, listed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.formats.names import LINKS_MAX, followed, plain
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -112,3 +114,86 @@ class Member(msgspec.Struct, Typed, frozen=True):
     # yields a regular file's content in pieces of bounded size, as often as it is called, until the image
     # is closed. Raises ConfigError where the image is damaged
     blocks: Callable[[], Iterator[bytes]] = _nothing
+
+
+def by_path(members: Iterable[Member]) -> dict[str, Member]:
+    """Members by their plain path, the last of each; a name that leads out of the image stays as it is."""
+    found = {}
+    for member in members:
+        path = plain(member.path)
+        found[member.path if path is None else path] = member
+    return found
+
+
+class MemberTree:
+    """All members of an image by path; content stays in the image.
+
+    Args:
+        members: The members, in the order of the image.
+        roots: Directories that are roots of their own: "" for most images, "p1", "p2", … for partitions.
+            Links below one of them never lead out of it.
+    """
+
+    def __init__(self, members: Iterable[Member], roots: Sequence[str] = ("",)) -> None:
+        self.members = by_path(members)
+        self._roots = roots
+
+    def find(self, path: str) -> Member | None:
+        """Return what a path leads to through all symbolic links; None for nothing, or a circle of links."""
+        at = self.resolve(path)
+        return None if at is None else self.members.get(at)
+
+    def resolve(self, path: str) -> str | None:
+        """Return where a path leads, which need not exist; None for a circle of links."""
+        parts = [part for part in path.split("/") if part not in {"", "."}]
+        root = f"{parts.pop(0)}/" if parts and parts[0] in self._roots else ""
+        at, links = followed("/".join(parts), lambda here: self._target(root + here))
+        return None if len(links) > LINKS_MAX else (root + at).rstrip("/")
+
+    def _target(self, path: str) -> str:
+        member = self.members.get(path)
+        return member.target if member and member.is_symlink else ""
+
+
+def ls_line(member: Member) -> str:
+    """Describe a member as `ls -l` does, with owners in numbers and the time in UTC.
+
+    Names are as they are in the image: a terminal wants them through `names.printable`.
+    """
+    owner = f"{member.uid}:{member.gid}"
+    size = "{}, {}".format(*member.device) if member.is_device else str(member.size)
+    described = (
+        f"{stat.filemode(member.mode)} {owner:>9} {size:>11} {_time(member.mtime)} {member.path or '.'}"
+    )
+    if member.is_symlink:
+        return f"{described} -> {member.target}"
+    return f"{described} link to {member.link}" if member.link else described
+
+
+def described(member: Member) -> dict[str, object]:
+    """Describe a member for JSON. Bytes of names that are no UTF-8 are surrogates, as in `os.fsdecode`."""
+    found: dict[str, object] = {
+        "path": member.path or ".",
+        "mode": stat.filemode(member.mode),
+        "permissions": f"{stat.S_IMODE(member.mode):04o}",
+        "uid": member.uid,
+        "gid": member.gid,
+        "size": member.size,
+        "mtime": member.mtime,
+    }
+    if member.is_symlink:
+        found["target"] = member.target
+    if member.link:
+        found["link"] = member.link
+    if member.is_device:
+        found["device"] = list(member.device)
+    return found
+
+
+def _time(seconds: int) -> str:
+    from datetime import UTC, datetime
+
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):  # no year that the calendar has
+        return f"@{seconds:<15}"

@@ -17,7 +17,7 @@ from harness.formats.names import matches
 from harness.formats.tree import Entry
 from harness.image import origins
 from harness.kernel import modules
-from harness.sources import links, unpacked
+from harness.sources import links, untar
 from harness.sources.downloads import WrongContentError
 
 if TYPE_CHECKING:
@@ -259,11 +259,11 @@ def _package_entries(content: r.Packages, given: Ingredients) -> Iterator[Entry]
 
 def _members(directory: Path, source: str) -> Iterator[Entry]:
     """What was unpacked into a directory."""
-    for member in unpacked.members(directory):
+    for member in untar.members(directory):
         yield Entry(
             os.fsdecode(member.name),
             member.mode,
-            content=unpacked.content(directory, member) if stat.S_ISREG(member.mode) else b"",
+            content=untar.content(directory, member) if stat.S_ISREG(member.mode) else b"",
             target=os.fsdecode(member.target),
             device=member.device,
             uid=member.uid,

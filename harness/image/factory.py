@@ -195,8 +195,7 @@ class Factory(msgspec.Struct):
         written: list[Written],
     ) -> None:
         from harness.image import manifest
-        from harness.image.inputs import inputs_of
-        from harness.image.tools import tools_of
+        from harness.image.inputs import inputs_of, tools_of
 
         document = manifest.Manifest(
             image=image.name,
@@ -223,7 +222,7 @@ class Factory(msgspec.Struct):
         }
         match image:
             case r.Initramfs():
-                from harness.image.tools import compressor
+                from harness.image.inputs import compressor
 
                 described["behind"] = [self.image(name).digest for name in image.behind]
                 described["compressor"] = compressor(image.compression)

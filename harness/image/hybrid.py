@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.formats.iso import isohybrid
+from harness.formats.iso import boot as iso_boot
 from harness.formats.merge import merge
 from harness.formats.tree import Entry, Written
 from harness.image import boot_loaders
@@ -61,10 +61,10 @@ def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, wo
         filesystem.boot_from(boot_loaders.ISOLINUX, boot_loaders.EFI_SYSTEM, catalog=_CATALOG)
         filesystem.write(path)
     with path.open("r+b") as image:
-        size = -(-image.seek(0, os.SEEK_END) // isohybrid.CYLINDER) * isohybrid.CYLINDER
+        size = -(-image.seek(0, os.SEEK_END) // iso_boot.CYLINDER) * iso_boot.CYLINDER
         image.truncate(size)
         isolinux, length = filesystem.extent(boot_loaders.ISOLINUX)
-        record = isohybrid.boot_record(
+        record = iso_boot.boot_record(
             loaders.mbr_code,
             isolinux=isolinux,
             number=number,

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.recipe import Checkout, Text, load_recipe
-from harness.sources.git import submodules_hint
+from harness.sources.committed import submodules_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.payload.era import load_eras
 from harness.sources.checkout import stray_files
-from harness.sources.git import submodules_hint
+from harness.sources.committed import submodules_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.sources.committed import CheckedOut, as_committed
-from harness.sources.git import ask, git, refusal, submodules_hint
+from harness.sources.committed import CheckedOut, as_committed, ask, git, refusal, submodules_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

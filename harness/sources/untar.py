@@ -20,11 +20,40 @@ import zstandard
 from harness.core.errors import ConfigError
 from harness.formats import compression
 from harness.formats.tar_reader import DAMAGE, KINDS, Header
-from harness.sources.unpacked import FILES, Unpacked, write_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+FILES, _MEMBERS = "files", "members"
+
+
+class Unpacked(msgspec.Struct, frozen=True, array_like=True):
+    """One member of an archive."""
+
+    name: bytes  # path below the archive's root, in bytes
+    mode: int  # full `st_mode`
+    uid: int = 0  # owner
+    gid: int = 0  # group
+    target: bytes = b""  # a symbolic link's target, in bytes
+    link: bytes = b""  # for a hard link, the name of the file with the content, which is no link itself
+    device: tuple[int, int] = (0, 0)  # major and minor number of a device node
+
+
+def write_members(directory: Path, members: Iterable[Unpacked]) -> None:
+    """Write the list."""
+    (directory / _MEMBERS).write_bytes(msgspec.msgpack.encode(list(members)))
+
+
+def members(directory: Path) -> list[Unpacked]:
+    """What was unpacked into a directory, in the order of the archive."""
+    return msgspec.msgpack.decode((directory / _MEMBERS).read_bytes(), type=list[Unpacked])
+
+
+def content(directory: Path, member: Unpacked) -> Path:
+    """Where the content of a regular file is that was unpacked into a directory."""
+    return directory / FILES / os.fsdecode(member.link or member.name)
+
 
 _BLOCK = 1 << 20
 # What the libraries raise for damaged archives. OSError too: gzip and bz2 raise it without an errno.

@@ -12,7 +12,7 @@ import pytest
 from harness.console.recorder import Recorder
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
-from harness.formats.iso import isohybrid
+from harness.formats.iso import boot as iso_boot
 from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
 from harness.machine.accelerator import choose
@@ -151,7 +151,7 @@ def test_uefi_finds_no_system_partition(
     relay: Build, verdict_of: Callable[..., Verdict], tmp_path: Path
 ) -> None:
     def damage(image: bytes) -> bytes:
-        start, length = isohybrid.PARTITION.unpack_from(image, isohybrid.TABLE + 16)[4:]
+        start, length = iso_boot.PARTITION.unpack_from(image, iso_boot.TABLE + 16)[4:]
         return image[: start * 512] + bytes(length * 512) + image[(start + length) * 512 :]
 
     verdict = verdict_of(

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.flash.discovery import Sources
-from harness.flash.udev import Database
+from harness.flash.discovery import Database, Sources
 
 if TYPE_CHECKING:
     from pathlib import Path

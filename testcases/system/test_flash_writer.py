@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, InfraError, Interrupted
 from harness.core.progress import Quiet
-from harness.flash import ranges, signatures, source, writer
+from harness.flash import discovery, ranges, source, writer
 from harness.flash.ranges import Range
 from harness.flash.target import BLOCK, Target
 from testcases.support.profiles import fewer
@@ -292,15 +292,15 @@ def test_members_are_recognised(tmp_path: Path, offset: int, data: bytes, kind: 
         file.seek(offset)
         file.write(data)
     assert _kinds(path) == [kind]
-    assert all(content.member for content in signatures.on_disk("sdb", str(path)))
+    assert all(content.member for content in discovery.on_disk("sdb", str(path)))
 
 
 def test_a_device_that_cannot_be_read_has_no_contents(tmp_path: Path) -> None:
-    assert signatures.on_disk("sdb", str(tmp_path / "none")) == []
+    assert discovery.on_disk("sdb", str(tmp_path / "none")) == []
 
 
 def _kinds(path: Path) -> list[str]:
-    return [content.kind for content in signatures.on_disk("sdb", str(path))]
+    return [content.kind for content in discovery.on_disk("sdb", str(path))]
 
 
 # The image, by its bytes.

@@ -21,8 +21,7 @@ from pycdlib import dates
 from harness.core.errors import ConfigError, InfraError
 from harness.core.progress import Quiet
 from harness.formats.iso.boot import describe
-from harness.formats.iso.filesystem import Filesystem, still_clock
-from harness.formats.iso.names import IsoNames
+from harness.formats.iso.filesystem import Filesystem, IsoNames, still_clock
 from harness.formats.iso.reader import members
 from harness.formats.tree import Entry
 from harness.image import boot_loaders, hybrid

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.formats.iso import isohybrid
+from harness.formats.iso import boot as iso_boot
 from harness.formats.iso.boot import describe
 from harness.formats.iso.reader import members
 from harness.image.checks.iso import WAYS, check_iso
@@ -138,7 +138,7 @@ def _content(marker: bytes, data: bytes) -> Callable[[bytes], bytes]:
     return lambda image: _put(image.index(marker), data)(image)
 
 
-PLACES = isohybrid.TABLE, isohybrid.TABLE + 16
+PLACES = iso_boot.TABLE, iso_boot.TABLE + 16
 HARM = {
     "it is cut off": lambda image: image[: len(image) // 2],
     "no El Torito boot catalog": _zero(17 * SECTOR, SECTOR - 1),

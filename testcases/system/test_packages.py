@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.errors import InfraError
 from harness.sources.debian import _extract
-from harness.sources.unpacked import Unpacked, content, members
+from harness.sources.untar import Unpacked, content, members
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from harness.sources.unpacked import content
+from harness.sources.untar import content
 from testcases.unit.test_unpacked import unpacked
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.formats.disk import partitions
-from harness.formats.disk.gpt import Gpt, read_gpt
+from harness.formats.disk.partitions import Table, read_gpt
 from harness.formats.opened import open_image
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def test_the_copy_at_the_end_counts_when_the_first_is_damaged(sector: int) -> No
     data = bytearray(disk(sector))
     data[sector + 16] ^= 1
     found = read_gpt(io.BytesIO(data))
-    assert isinstance(found, Gpt)
-    assert found.entries[0].offset == 40 * sector
+    assert isinstance(found, Table)
+    assert found.partitions[0].offset == 40 * sector
     assert found.problem == "the copy at the beginning does not match its checksum"
     data[-sector + 16] ^= 1
     assert read_gpt(io.BytesIO(data)) == "does not match its checksum"
@@ -95,5 +95,5 @@ def test_a_damaged_copy_never_wins(edits: list[tuple[int, int]]) -> None:
     for at, value in edits:
         data[at] = value
     found = read_gpt(io.BytesIO(data))
-    assert isinstance(found, Gpt)
-    assert [(entry.offset, entry.size) for entry in found.entries] == [(40 * 512, 100 * 512)]
+    assert isinstance(found, Table)
+    assert [(entry.offset, entry.size) for entry in found.partitions] == [(40 * 512, 100 * 512)]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.formats.lookup import MemberTree
 from harness.formats.names import matches, plain, printable
+from harness.formats.tree import MemberTree
 from testcases.unit.test_image_extract import directory, file, symlink
 
 

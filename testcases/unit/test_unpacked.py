@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.sources.unpacked import Unpacked, content, members
-from harness.sources.untar import unpack, unpack_file
+from harness.sources.untar import Unpacked, content, members, unpack, unpack_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

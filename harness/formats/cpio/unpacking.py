@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from harness.formats.cpio.reader import Segment, segments_and_archives
+from harness.formats.names import LINKS_MAX
 from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from harness.formats.cpio.records import ArchiveSource, Record
 
 _NAME_MAX = 255
-_LINKS_MAX = 40
+
 # What the kernel has before it unpacks anything (usr/default_cpio_list).
 _INITIAL = ("", "dev", "root")
 # What is taken out of the archive itself, before there are files (find_cpio_data).
@@ -170,7 +171,7 @@ class _Root:
                     raise _LeftOutError(f"there is no record of the directory {here} before it")
                 if stat.S_ISLNK(inode.mode):
                     links += 1
-                    if links > _LINKS_MAX:
+                    if links > LINKS_MAX:
                         raise _LeftOutError(f"{here} is a circle of links")
                     rest += inode.target.split("/")[::-1]
                     at = [] if inode.target.startswith("/") else at

@@ -1,23 +1,35 @@
-"""Partition tables: written by sfdisk, MBRs read by it, GPTs here."""
+"""Partition tables: written by sfdisk, MBRs read by it, GPTs here.
+
+GPTs have sectors of 512 or of 4096 bytes. Their format, and the order in which the two copies count: UEFI
+specification, 5.3; the checks are those of the kernel's block/partitions/efi.c.
+"""
 
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from typing import TYPE_CHECKING, BinaryIO, Literal
+from uuid import UUID
 
 import msgspec
 
 from harness.core import programs
 from harness.core.errors import ConfigError
-from harness.formats.disk.gpt import read_gpt
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Sequence
     from pathlib import Path
 
 SECTOR = 512
 _AGAIN = "fetch or build it again"
+SIGNATURE = b"EFI PART"
+SECTORS = (512, 4096)
+# Signature, revision, size, checksum; place, the other copy's, first and last usable sector, disk; entries.
+_HEADER = struct.Struct("<8sIII4xQQQQ16sQIII")
+_ENTRY = struct.Struct("<16s16sQQQ72s")
+_ENTRIES_MAX = 1 << 20  # bytes; 128 entries of 128 bytes are usual
+_BIOS_BOOTABLE = 1 << 2
 OPTIONS = ("--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never")  # of sfdisk, for a file
 
 # Types as sfdisk names them: MBR bytes in hex, GPT's UUIDs (Discoverable Partitions Specification).
@@ -48,6 +60,7 @@ class Table(msgspec.Struct, frozen=True):
     partitions: tuple[Partition, ...]  # in the order of their numbers
     sector: int = SECTOR  # bytes of a sector
     problem: str = ""  # what is wrong with it although it can be read; or ""
+    end: int = 0  # the byte behind the disk, as a GPT says
 
 
 class New(msgspec.Struct, frozen=True):
@@ -56,11 +69,11 @@ class New(msgspec.Struct, frozen=True):
     offset: int  # first byte, a multiple of 512
     size: int  # in bytes, a multiple of 512
     type: Literal["linux", "swap"]  # "linux" or "swap"
-    uuid: uuid.UUID  # its UUID in a GPT
+    uuid: UUID  # its UUID in a GPT
     bootable: bool = False  # whether it is marked for the BIOS
 
 
-def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) -> None:
+def write(path: Path, label: str, disk: UUID, partitions: Sequence[New]) -> None:
     """Write a partition table into a file that is as large as the disk.
 
     Args:
@@ -73,7 +86,7 @@ def write(path: Path, label: str, disk: uuid.UUID, partitions: Sequence[New]) ->
     programs.output(["sfdisk", *OPTIONS, str(path)], package="fdisk", text=text)
 
 
-def commands(label: str, disk: uuid.UUID, partitions: Sequence[New]) -> str:
+def commands(label: str, disk: UUID, partitions: Sequence[New]) -> str:
     """What sfdisk reads to write a partition table; arguments are those of `write`."""
     lines = [
         f"label: {'dos' if label == 'mbr' else label}",
@@ -135,6 +148,65 @@ def _first_sector(file: BinaryIO) -> bytes:
     return file.read(SECTOR)
 
 
+def read_gpt(file: BinaryIO) -> Table | str:
+    """Read the table of a disk: the copy at its beginning or, if that is damaged, the one at its end.
+
+    Returns:
+        The table, or why there is none, to follow "its GPT".
+    """
+    size = file.seek(0, os.SEEK_END)
+    problem = "is missing: neither the second sector nor the last one begins with EFI PART"
+    for sector in SECTORS:
+        first, last = _copy(file, sector, sector), _copy(file, size - sector, sector)
+        if isinstance(first, Table):
+            wrong = f"the copy at the end {last}" if isinstance(last, str) and first.end <= size else ""
+            return msgspec.structs.replace(first, problem=wrong)
+        if isinstance(last, Table):
+            return msgspec.structs.replace(last, problem=f"the copy at the beginning {first}")
+        if "no EFI PART" not in first:
+            problem = first
+    return problem
+
+
+def _copy(file: BinaryIO, offset: int, sector: int) -> Table | str:
+    """One copy of the table, or what is wrong with it."""
+    head = _read(file, offset, sector)
+    if not head.startswith(SIGNATURE) or len(head) < _HEADER.size:
+        return "is missing: there is no EFI PART"
+    _, _, length, checksum, own, other, _, last, disk, place, count, width, entries_sum = _HEADER.unpack_from(
+        head
+    )
+    if not _HEADER.size <= length <= sector or zlib.crc32(head[:16] + bytes(4) + head[20:length]) != checksum:
+        return "does not match its checksum"
+    if own * sector != offset:
+        return f"says that it is in sector {own}, and it is in sector {offset // sector}"
+    if width < _ENTRY.size or count * width > _ENTRIES_MAX:
+        return f"claims {count} entries of {width} bytes"
+    table = _read(file, place * sector, count * width)
+    if len(table) < count * width or zlib.crc32(table) != entries_sum:
+        return "has entries that do not match their checksum"
+    found = []
+    for number in range(count):
+        kind, uuid, start, end, attributes, _ = _ENTRY.unpack_from(table, number * width)
+        if kind != bytes(16):
+            extent = (start * sector, (end - start + 1) * sector)
+            bootable = bool(attributes & _BIOS_BOOTABLE)
+            found.append(Partition(number + 1, *extent, _uuid(kind).upper(), _uuid(uuid), bootable))
+    end = (max(own, other, last) + 1) * sector
+    return Table("gpt", _uuid(disk).upper(), tuple(found), sector, end=end)
+
+
+def _uuid(data: bytes) -> str:
+    return str(UUID(bytes_le=data))
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    if offset < 0:
+        return b""
+    file.seek(offset)
+    return file.read(size)
+
+
 def _gpt(path: Path, file: BinaryIO, size: int) -> Table:
     found = read_gpt(file)
     if isinstance(found, str):
@@ -143,8 +215,7 @@ def _gpt(path: Path, file: BinaryIO, size: int) -> Table:
         raise ConfigError(
             f"{path} is cut off: it has {size} bytes, and its GPT is for a disk of {found.end}", hint=_AGAIN
         )
-    entries = (Partition(e.number, e.offset, e.size, e.type, e.uuid, e.bootable) for e in found.entries)
-    return Table("gpt", found.id, tuple(entries), found.sector, found.problem)
+    return found
 
 
 def _mbr(path: Path) -> Table:

@@ -1,7 +1,11 @@
 """Boot structures of an ISO image: descriptors, El Torito, boot record.
 
 Formats: ECMA-119 (8.4) for volume descriptors; "El Torito" Bootable CD-ROM Format Specification 1.0 for the
-catalog, with the platform 0xEF of the UEFI specification (13.3.2.1); `isohybrid` for the boot record.
+catalog, with the platform 0xEF of the UEFI specification (13.3.2.1). A BIOS and UEFI start the image from a
+disk or stick by the boot record in front. Its layout is that of SYSLINUX (utils/isohybrid.c): 432 bytes of
+code, the place of ISOLINUX in sectors of 512 bytes, the disk's number, and a partition table as on every PC.
+The first partition is all of the image; the second is the EFI system partition, which lies inside it. UEFI
+refuses tables with partitions that overlap, except those of the type 0, so the first one has it.
 """
 
 from __future__ import annotations
@@ -13,17 +17,50 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.formats.iso import isohybrid
 from harness.formats.iso.records import BOOT_RECORD, PRIMARY, SECTOR, descriptors, volume_size
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+DISK_SECTOR = 512
+CODE_SIZE = 432
+EFI_SYSTEM_TYPE = 0xEF
+TABLE = 446  # where the partition table begins
+PARTITION = struct.Struct("<B3sB3sII")  # active, first sector (CHS), type, last sector (CHS), start, length
+SIGNATURE = b"\x55\xaa"
+
+_HEADS, _SECTORS = 64, 32  # of the made-up geometry: a cylinder is 1 MiB
+CYLINDER = _HEADS * _SECTORS * DISK_SECTOR
+_LAST_CYLINDER = 1023
+_BEYOND = b"\xfe\xff\xff"  # a place that has no form in cylinders, heads and sectors
+_WHOLE_IMAGE_TYPE = 0
+
 _EL_TORITO = b"EL TORITO SPECIFICATION"
 _CATALOG_MAX = 64 * 32  # bytes; catalogs of two to five entries of 32 bytes are all that is seen
 _PLATFORMS = {0: "BIOS", 1: "PowerPC", 2: "Mac", 0xEF: "UEFI"}
 _GPT = b"EFI PART"
+
+
+def boot_record(code: bytes, *, isolinux: int, number: int, size: int, efi: tuple[int, int]) -> bytes:
+    """The first sector of a hybrid image.
+
+    Args:
+        code: What the BIOS runs, 432 bytes: `isohdpfx.bin` of SYSLINUX.
+        isolinux: Where isolinux.bin begins, in bytes.
+        number: Number of the disk, 32 bits.
+        size: Size of the image in bytes, a multiple of a cylinder.
+        efi: Where the EFI system partition begins, and its size, in bytes.
+    """
+    last = min(size // CYLINDER, _LAST_CYLINDER + 1) - 1
+    end = bytes([_HEADS - 1, _SECTORS | last >> 2 & 0xC0, last & 0xFF])
+    partitions = [
+        PARTITION.pack(0x80, b"\0\1\0", _WHOLE_IMAGE_TYPE, end, 0, size // DISK_SECTOR),
+        PARTITION.pack(0, _BEYOND, EFI_SYSTEM_TYPE, _BEYOND, efi[0] // DISK_SECTOR, efi[1] // DISK_SECTOR),
+        bytes(2 * PARTITION.size),
+    ]
+    place = struct.pack("<IIIH", isolinux // DISK_SECTOR, 0, number, 0)
+    return code + place + b"".join(partitions) + SIGNATURE
 
 
 class CatalogEntry(msgspec.Struct, frozen=True):
@@ -79,7 +116,7 @@ def _describe(path: Path, file: BinaryIO) -> IsoBoot:
     if volume is None:
         raise ConfigError(f"{path} is no ISO 9660 image: it has no volume descriptor")
     table = b"" if catalog is None else _read(file, catalog, _CATALOG_MAX)
-    record = _read(file, 0, isohybrid.SECTOR)
+    record = _read(file, 0, DISK_SECTOR)
     return IsoBoot(
         size=size,
         volume=volume,
@@ -88,7 +125,7 @@ def _describe(path: Path, file: BinaryIO) -> IsoBoot:
         entries=_entries(table) if _is_sound(table) else (),
         record=record,
         slices=_slices(record),
-        gpt=_read(file, isohybrid.SECTOR, len(_GPT)) == _GPT,
+        gpt=_read(file, DISK_SECTOR, len(_GPT)) == _GPT,
     )
 
 
@@ -125,21 +162,19 @@ def _entry(entry: bytes, platform: int) -> CatalogEntry:
         bootable=entry[0] == 0x88,
         emulation=bool(entry[1] & 0xF),
         offset=start * SECTOR,
-        size=sectors * isohybrid.SECTOR,
+        size=sectors * DISK_SECTOR,
     )
 
 
 def _slices(record: bytes) -> tuple[BootExtent, ...]:
-    if not record.endswith(isohybrid.SIGNATURE):
+    if not record.endswith(SIGNATURE):
         return ()
     found = []
     for number in range(4):
-        entry = isohybrid.PARTITION.unpack_from(record, isohybrid.TABLE + 16 * number)
+        entry = PARTITION.unpack_from(record, TABLE + 16 * number)
         active, _, kind, _, start, length = entry
         if length:
-            found.append(
-                BootExtent(kind, active == 0x80, start * isohybrid.SECTOR, length * isohybrid.SECTOR)
-            )
+            found.append(BootExtent(kind, active == 0x80, start * DISK_SECTOR, length * DISK_SECTOR))
     return tuple(found)
 
 

@@ -17,8 +17,7 @@ from harness.image.checks.kernel_checks import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.formats.lookup import MemberTree
-    from harness.formats.tree import Member
+    from harness.formats.tree import Member, MemberTree
     from harness.image.checks.kernel_checks import Seed
 
 # e_machine (elf.h); an x86 kernel runs these.

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
-from harness.formats.iso import isohybrid
-from harness.formats.iso.boot import IsoBoot, describe
+from harness.formats.iso.boot import CODE_SIZE, DISK_SECTOR, EFI_SYSTEM_TYPE, SIGNATURE, IsoBoot, describe
 from harness.formats.iso.reader import members
-from harness.formats.lookup import MemberTree
+from harness.formats.tree import MemberTree
 from harness.image.checks.kernel_checks import Finding
 from harness.kernel.bzimage import inspect
 
@@ -50,7 +49,7 @@ def check_iso(path: Path, ways: Collection[str] = ()) -> Iterator[Finding]:
     boot = describe(path)
     if boot.size < boot.volume:
         yield _bad(f"it is cut off: it has {boot.size} bytes, and its volume descriptor says {boot.volume}")
-    if boot.record.endswith(isohybrid.SIGNATURE):
+    if boot.record.endswith(SIGNATURE):
         yield from _record(boot)
     lacking = _lacking(boot)
     for way, what in lacking.items():
@@ -78,14 +77,14 @@ def _lacking(boot: IsoBoot) -> dict[str, str]:
             lacking[f"from CD by {platform}"] = "it has no El Torito boot catalog"
         elif boot.sound and platform not in started:
             lacking[f"from CD by {platform}"] = f"its boot catalog has nothing for {platform}"
-    if not boot.record.endswith(isohybrid.SIGNATURE):
+    if not boot.record.endswith(SIGNATURE):
         what = "it has no boot record (isohybrid)"
         return lacking | {way: what for way in WAYS if "USB" in way}
-    if not boot.record[: isohybrid.CODE_SIZE].strip(b"\0"):
+    if not boot.record[:CODE_SIZE].strip(b"\0"):
         lacking[WAYS[2]] = "its boot record has no program"
     elif not boot.slices and not boot.gpt:
         lacking[WAYS[2]] = "its boot record has no partition"
-    if not boot.gpt and all(each.type != isohybrid.EFI_SYSTEM_TYPE for each in boot.slices):
+    if not boot.gpt and all(each.type != EFI_SYSTEM_TYPE for each in boot.slices):
         lacking[WAYS[3]] = "its boot record has no EFI system partition"
     return lacking
 
@@ -110,7 +109,7 @@ def _catalog(path: Path, boot: IsoBoot) -> Iterator[Finding]:
 def _loader(path: Path, platform: str, offset: int) -> str:
     with path.open("rb") as file:
         file.seek(offset)
-        head = file.read(isohybrid.SECTOR)
+        head = file.read(DISK_SECTOR)
     if platform == "UEFI" and not _is_fat(head):
         return f"its boot catalog has something for UEFI at byte {offset} that is no FAT filesystem"
     if not head.strip(b"\0"):
@@ -120,7 +119,7 @@ def _loader(path: Path, platform: str, offset: int) -> str:
 
 def _is_fat(sector: bytes) -> bool:
     """Whether a sector begins a FAT filesystem: its signature, and a jump over the table behind it."""
-    return sector.endswith(isohybrid.SIGNATURE) and sector[:1] in {b"\xeb", b"\xe9"}
+    return sector.endswith(SIGNATURE) and sector[:1] in {b"\xeb", b"\xe9"}
 
 
 def _record(boot: IsoBoot) -> Iterator[Finding]:
@@ -132,13 +131,13 @@ def _record(boot: IsoBoot) -> Iterator[Finding]:
         )
         yield Finding(None, what, _OTHER)
     for number, each in enumerate(boot.slices, start=1):
-        if each.type == isohybrid.EFI_SYSTEM_TYPE and each.offset + each.size > boot.size:
+        if each.type == EFI_SYSTEM_TYPE and each.offset + each.size > boot.size:
             yield _bad(f"partition {number} of its boot record, for UEFI, goes on after the image's end")
     bios = [entry.offset for entry in boot.entries if entry.platform == "BIOS"]
     if bios and _ISOLINUX_RECORD in boot.record:
         (sector,) = struct.unpack_from("<I", boot.record, _PLACE)
-        if sector * isohybrid.SECTOR != bios[0]:
-            looks = sector * isohybrid.SECTOR
+        if sector * DISK_SECTOR != bios[0]:
+            looks = sector * DISK_SECTOR
             yield _bad(f"its boot record looks for isolinux.bin at byte {looks}, and it is at {bios[0]}")
 
 

@@ -15,8 +15,7 @@ from harness.kernel import bzimage, config, features
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from harness.formats.lookup import MemberTree
-    from harness.formats.tree import Member
+    from harness.formats.tree import Member, MemberTree
     from harness.kernel.image import KernelImage
 
 # QEMU's models without long mode (target/i386/cpu.c); versions such as qemu32-v1 are the same.
