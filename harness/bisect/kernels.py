@@ -12,13 +12,12 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.kernel.bzimage import inspect
-from harness.kernel.catalogue import kernel_files, load_line, order
+from harness.kernel.catalogue import KernelLine, kernel_files, load_line, order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from harness.kernel.catalogue import KernelLine
     from harness.sources.debian import DebianSource
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from harness.bisect import kernels
 from harness.bisect.commits import Commits
-from harness.bisect.search import Grade, Line, search
-from harness.bisect.trial import Criterion, Finding, Trials
+from harness.bisect.search import Grade, Line, Suspects, search
+from harness.bisect.trial import Audience, Criterion, Finding, Trials
 from harness.core import paths
 from harness.core.errors import ConfigError, HarnessError, Interrupted
 from harness.matrix.local import Place, alone
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.bisect.search import Suspects
-    from harness.bisect.trial import Audience
     from harness.sources.debian import DebianSource
 
 

@@ -12,7 +12,7 @@ import os
 import select
 import shlex
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -22,7 +22,6 @@ from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     import socket
-    from typing import BinaryIO
 
     from harness.console.shell import Shell
 

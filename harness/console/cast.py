@@ -5,14 +5,13 @@ from __future__ import annotations
 import heapq
 import json
 from codecs import getincrementaldecoder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from harness.core.files import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
 _COLUMNS, _ROWS = 80, 25  # a PC's text screen
 _READ_LIMIT = 65536

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.console.keyboard import Phase
+from harness.console.keyboard import Keyboard, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from harness.console.keyboard import Keyboard
 
 _SETTLED = 0.5  # seconds without another change after which a window has its size
 # That which `Shell.restore` sets: bash's own without any settings, or that of other shells.

@@ -11,14 +11,13 @@ import msgspec
 from harness.console.transport import BULK_PORT
 from harness.machine.boot_medium import boot_words, firmware_words
 from harness.machine.network.qemu_args import answering_words, network_words
-from harness.machine.spec import Bus, option_value
+from harness.machine.spec import Bus, Drive, MachineSpec, option_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from harness.machine.protocol import Firmware
-    from harness.machine.spec import Drive, MachineSpec
 
 # What every machine has besides what its spec says.
 # The VGA device stays: it is the only witness of what decompressors and firmware say.

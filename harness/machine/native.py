@@ -11,18 +11,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from harness.console.transport import PtyTransport
 from harness.core.errors import ConfigError, InfraError
 from harness.machine import namespaces
 from harness.machine.process_tree import TreeMeter
-from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord
+from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord, ProcessorSample, Usage
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from harness.machine.protocol import ProcessorSample, Usage
     from harness.machine.spec import NativeCall, NativeSpec
 
 _SIGNALLED = 128  # exit statuses above it stand for signals

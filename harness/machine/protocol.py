@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
     from types import TracebackType
-    from typing import Self
 
     from harness.console.transport import Pace, Transport
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from harness.console.transport import pipes
 from harness.core.errors import ConfigError, HarnessError, InfraError
@@ -15,17 +15,15 @@ from harness.machine.command import CONSOLE, Ends, command_words, for_people
 from harness.machine.network.qemu_args import ANSWERER
 from harness.machine.program import PROGRAM, qemu_program
 from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord, Network
-from harness.machine.spec import DirectBoot
+from harness.machine.spec import DirectBoot, MachineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from io import FileIO
     from pathlib import Path
-    from typing import Self
 
     from harness.machine.network.dns import Connection, Names, Question
     from harness.machine.protocol import ProcessorSample, Usage
-    from harness.machine.spec import MachineSpec
 
 MEMORY = "memory.zst"  # in a directory that holds a saved machine
 DISK = "disk.qcow2"  # there, and in that of a run

@@ -13,22 +13,19 @@ from harness.core import toml
 from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
 from harness.machine.kinds import find_kind
-from harness.machine.kinds.kind import MachineRequest
+from harness.machine.kinds.kind import Kind, MachineRequest
 from harness.machine.protocol import Firmware, Medium
 from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
-from harness.matrix.document import Checkout, Include, MatrixDocument
+from harness.matrix.document import Checkout, Include, Match, MatrixDocument
 from harness.payload.chosen import PayloadRequest
-from harness.recipe import load_recipe
+from harness.recipe import Recipe, load_recipe
 from harness.record.index import cell_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from harness.machine.kinds.kind import Kind
-    from harness.matrix.document import Match
-    from harness.recipe import Recipe
     from harness.run.request import RunRequest
 
 _MATCHED = ("recipe", "kernel", "machine", "accelerator", "memory", "medium", "firmware")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
-from harness.machine.kinds.kind import DEFAULT_MEMORY
+from harness.machine.kinds.kind import DEFAULT_MEMORY, Kind
 from harness.payload import stage0
 from harness.payload.chosen import mode_of
 from harness.payload.tree import recognise
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from harness.machine.kinds.kind import Kind
     from harness.matrix.document import Checkout
 
 

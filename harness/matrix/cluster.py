@@ -21,14 +21,13 @@ from harness.core.outcome import Outcome
 from harness.core.sizes import format_size
 from harness.matrix import local
 from harness.matrix.queue import Job, Result
-from harness.matrix.transfer import Lacking, send, unload
+from harness.matrix.transfer import Cargo, Lacking, send, unload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from harness.matrix.cells import Cell
-    from harness.matrix.transfer import Cargo
     from harness.store import Store
 
 _PATIENCE = 15.0  # seconds for the scheduler to answer

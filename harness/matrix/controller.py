@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.matrix.backlog import Backlog, Task
-from harness.matrix.queue import Job, Result
+from harness.matrix.queue import Job, Queue, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from harness.matrix.queue import Queue
     from harness.record.history import PastRun
 
 _ATTEMPTS = 2  # at most; only INFRA is worth the second

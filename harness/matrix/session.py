@@ -11,15 +11,15 @@ from harness.core import paths
 from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupted
 from harness.image.build import BuildOptions, build
 from harness.machine import accelerator
-from harness.matrix.cells import asked, load_matrix, replace_cell
+from harness.matrix.cells import Cell, Matrix, asked, load_matrix, replace_cell
 from harness.matrix.cluster import ClusterWorkers
-from harness.matrix.controller import adopt, carry_out, expected
+from harness.matrix.controller import Audience, adopt, carry_out, expected
 from harness.matrix.local import LocalWorkers, Place, alone
-from harness.matrix.queue import Queue
+from harness.matrix.queue import Job, Queue
 from harness.matrix.selection import select
 from harness.matrix.transfer import Cargo
 from harness.recipe import load_recipe
-from harness.record.history import cell_seconds, runs_of_matrix
+from harness.record.history import PastRun, cell_seconds, runs_of_matrix
 from harness.run.prepare import to_build
 from harness.run.request import RunRequest
 from harness.store import Store
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.core.progress import Progress
-    from harness.matrix.cells import Cell, Matrix
-    from harness.matrix.controller import Audience
-    from harness.matrix.queue import Job
-    from harness.record.history import PastRun
 
     Watching = Callable[[LocalWorkers | ClusterWorkers, int, int], Audience]
 

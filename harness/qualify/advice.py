@@ -8,13 +8,12 @@ import msgspec
 
 from harness.core.sizes import parse_size
 from harness.kernel.features import lacking, load_features
-from harness.qualify.questions import Word, load_questions
+from harness.qualify.questions import Answer, Word, load_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.kernel.image import KernelImage
-    from harness.qualify.questions import Answer
     from harness.stages.needs import Needs
 
 # What a kernel must have had to answer at all.

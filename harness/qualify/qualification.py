@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,8 +15,8 @@ from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
 from harness.qualify.relay import Relay, relay_beside
-from harness.recipe import load_recipe
-from harness.run.execute import execute
+from harness.recipe import Recipe, load_recipe
+from harness.run.execute import Run, execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest  # noqa: TC001 - msgspec reads annotations at run time
 from harness.stages.plan_file import needs_files
@@ -24,13 +24,9 @@ from harness.stages.verdict import Verdict  # noqa: TC001 - msgspec reads annota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
-    from typing import Any
 
     from harness.core.progress import Progress
     from harness.kernel.catalogue import Kernel
-    from harness.recipe import Recipe
-    from harness.run.execute import Run
     from harness.stages.verdict import StageResult
 
 _RECIPES = {32: "qualify", 64: "qualify-x86_64"}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.core.outcome import Outcome
-from harness.qualify.questions import UNTESTED, Word, load_questions
+from harness.qualify.questions import UNTESTED, Answer, Word, load_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness.qualify.qualification import Qualification
-    from harness.qualify.questions import Answer
     from harness.qualify.relay import Relay
 
 _MARKS = {Word.YES: "✓", Word.MODULE: "✓ as a module", Word.NO: "✗", Word.UNTESTED: "?"}

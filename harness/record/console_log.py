@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from harness.console.lines import LineCleaner
+from harness.console.lines import Line, LineCleaner
 from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from typing import BinaryIO
 
-    from harness.console.lines import Line
 
 _BLOCK = 1 << 18
 

@@ -22,13 +22,12 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.machine.kinds.options import TAKES
 from harness.machine.protocol import MachineRecord
-from harness.record.reading import RunState, read_run
+from harness.record.reading import Reading, RunState, read_run
 from harness.store.locks import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from harness.record.reading import Reading
     from harness.record.record import RunDocument
 
 PLACE = Path(".index", "history.db")

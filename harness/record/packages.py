@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from harness.core.outcome import Outcome
 from harness.payload.packages import Packages, State
 from harness.record.record import PackageRecord
-from harness.stages.events import Packaged
+from harness.stages.events import Event, Listener, Packaged
 from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from harness.console.lines import Block
-    from harness.stages.events import Event, Listener
 
 _SHOWN = 3  # of packages that were not built, in the verdict
 

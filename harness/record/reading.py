@@ -12,14 +12,13 @@ import msgspec
 
 from harness.console.cast import arrivals
 from harness.core.errors import ConfigError
-from harness.record.console_log import ConsoleTail, opened
+from harness.record.console_log import ConsoleTail, TimedLine, opened
 from harness.record.record import RunDocument
 from harness.stages.events import StageBegan, TakenOver, Typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.record.console_log import TimedLine
 
 _KINDS = (b'"event":"StageBegan"', b'"event":"Typed"', b'"event":"TakenOver"')
 _MENTIONED = 5  # runs that an error names

@@ -9,13 +9,12 @@ import re
 from typing import TYPE_CHECKING
 
 from harness.core.sizes import format_size
-from harness.stages.verdict import StageStatus
+from harness.stages.verdict import StageResult, StageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.record.reading import Reading
-    from harness.stages.verdict import StageResult
 
 _STAMP = r"^(?:<\d>)?(?:\[ *\d+\.\d+\](?:\[ *[CT]\d+\])? )?"
 _LINUX = re.compile(_STAMP + r"Linux version (?P<value>.*)")

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.record.console_log import ConsoleTail
-from harness.record.reading import RunState, read_run
+from harness.record.console_log import ConsoleTail, TimedLine
+from harness.record.reading import Mark, Reading, RunState, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.record.console_log import TimedLine
-    from harness.record.reading import Mark, Reading
 
 # Select Graphic Rendition of ECMA-48: a colour for each stage in turn, then bold, inverse and none.
 _COLOURS = ("\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m")

@@ -10,26 +10,23 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import BarColumn, ProgressColumn, TextColumn
+from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from harness.core.sizes import format_size
 from harness.report.text import MARKS, say
-from harness.stages.events import CheckBegan, CheckEnded, Packaged, Saved, StageBegan, StageEnded
-from harness.stages.verdict import StageStatus
+from harness.stages.events import CheckBegan, CheckEnded, Event, Packaged, Saved, StageBegan, StageEnded
+from harness.stages.verdict import StageResult, StageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
     from rich.progress import Task as Bar
-    from rich.progress import TaskID
 
     from harness.console.lines import Block
-    from harness.stages.events import Event
-    from harness.stages.verdict import StageResult
 
 _NEVER_FULL = 0.99  # an estimate that was passed is not the end
 

@@ -11,7 +11,7 @@ from harness.core.outcome import Outcome
 from harness.core.sizes import format_size
 from harness.report import text
 from harness.report.text import say, table
-from harness.stages.verdict import StageStatus
+from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from harness.record.record import RunDocument
     from harness.stages.plan import Plan
-    from harness.stages.verdict import Verdict
 
 MARKS = {
     StageStatus.PASSED: Text("✓", "green"),

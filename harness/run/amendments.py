@@ -8,8 +8,8 @@ import msgspec
 
 from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
-from harness.stages.events import Ended
-from harness.stages.verdict import StageStatus, Verdict
+from harness.stages.events import Ended, Listener, TakenOver
+from harness.stages.verdict import RunResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from harness.record.packages import PackageWatch
     from harness.run.checkpoints import Checkpoint
-    from harness.stages.events import Listener, TakenOver
     from harness.stages.plan import Plan
-    from harness.stages.verdict import RunResult
 
 
 def amended(

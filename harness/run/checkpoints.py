@@ -16,10 +16,10 @@ from harness.core.sizes import format_size
 from harness.machine.command import device_words
 from harness.machine.program import qemu_version
 from harness.machine.protocol import Accelerator
-from harness.machine.spec import DirectBoot, MediumBoot
+from harness.machine.spec import DirectBoot, MachineSpec, MediumBoot
 from harness.record.record import processor
 from harness.stages.boundary import Boundary  # noqa: TC001 - msgspec reads annotations at run time
-from harness.store import seal
+from harness.store import Store, seal
 from harness.store.upkeep import contents
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.image.factory import Build
-    from harness.machine.spec import MachineSpec
     from harness.stages.plan import Plan
-    from harness.store import Store
 
 KIND = "checkpoint"
 CONSOLE = "console.raw"

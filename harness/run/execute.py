@@ -15,28 +15,26 @@ from harness.console.recorder import Recorder
 from harness.core.errors import Interrupted, explained
 from harness.core.files import write_atomically
 from harness.core.outcome import Outcome
-from harness.core.progress import Quiet
+from harness.core.progress import Progress, Quiet
 from harness.machine.admission import admitted
 from harness.machine.kinds.kind import Surroundings
 from harness.record.audience import Audience
 from harness.record.record import ImageRecord, KernelRecord, ProducedRecord, ResumedRecord, RunRecord
 from harness.run import checkpoints
 from harness.run.amendments import amended, announced, by_hand
-from harness.stages.events import Gap, Resumed, Saved
+from harness.stages.events import Gap, Listener, Resumed, Saved
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.core.progress import Progress
     from harness.machine.protocol import Machine
     from harness.machine.spec import MachineSpec
     from harness.record.packages import PackageWatch
     from harness.run.interactive import InteractiveRun
     from harness.run.prepare import PreparedRun
     from harness.stages.boundary import Boundary
-    from harness.stages.events import Listener
     from harness.stages.plan import Plan
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.console.keyboard import Keyboard, Phase
-from harness.console.window import window_of
+from harness.console.window import Window, window_of
 from harness.core.errors import ConfigError
-from harness.stages.events import CheckBegan, StageBegan, TakenOver
+from harness.stages.events import CheckBegan, Event, Listener, StageBegan, TakenOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from harness.console.lines import Block
     from harness.console.recorder import Recorder
     from harness.console.terminal import Terminal
-    from harness.console.window import Window
     from harness.report.progress import TerminalProgress
-    from harness.stages.events import Event, Listener
     from harness.stages.verdict import Verdict
 
 _CONTEXT = 2000  # bytes of a broken guest's console that are shown once more

@@ -12,7 +12,7 @@ from harness.core.errors import ConfigError
 from harness.core.paths import data_root
 from harness.core.sizes import format_size, parse_size
 from harness.machine.protocol import Firmware, Medium
-from harness.machine.spec import Bus, DiskBoot, MachineSpec, MediumBoot
+from harness.machine.spec import Bus, DirectBoot, DiskBoot, MachineSpec, MediumBoot, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from harness.image.checks.kernel_checks import Finding
     from harness.image.factory import Build
     from harness.kernel.image import KernelImage
-    from harness.machine.spec import DirectBoot, Spec
     from harness.stages.plan import Plan
     from harness.store import Store
 

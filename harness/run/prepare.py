@@ -8,25 +8,23 @@ import msgspec
 
 from harness.core import paths
 from harness.core.errors import ConfigError
-from harness.image.build import build
+from harness.image.build import BuildOptions, build
 from harness.machine.kinds import find_kind
 from harness.payload.chosen import Payload, chosen
 from harness.run import checkpoints
 from harness.run.preflight import check_images
-from harness.run.request import WHOLE
+from harness.run.request import WHOLE, RunRequest
 from harness.stages.kernelless import without_kernel
 from harness.stages.plan_file import load_plan
 from harness.store import Store
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
-    from harness.image.build import BuildOptions
     from harness.image.factory import Build
     from harness.machine.kinds.kind import Kind
     from harness.machine.spec import MachineSpec, Spec
     from harness.recipe import Recipe
     from harness.run.checkpoints import Checkpoint
-    from harness.run.request import RunRequest
     from harness.stages.plan import Plan
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.image.build import BuildOptions  # noqa: TC001 - msgspec reads annotations at run time
-from harness.machine.kinds.kind import MachineRequest
+from harness.machine.kinds.kind import Kind, MachineRequest
 from harness.machine.protocol import Firmware, Medium, Network
 from harness.payload.chosen import PayloadRequest
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.machine.kinds.kind import Kind
     from harness.stages.plan import Plan
 
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.console.lines import LineCleaner
+from harness.console.lines import Block, LineCleaner
 from harness.stages.verdict import StageResult  # noqa: TC001 - msgspec reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.console.lines import Block
     from harness.console.recorder import Console
 
 _PIECE = 65536  # bytes of a console that are read at once

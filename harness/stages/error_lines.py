@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.console.lines import LEVEL, STAMP
+from harness.console.lines import LEVEL, STAMP, Line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from harness.console.lines import Line
 
 _ERROR = re.compile(
     r"(?<![-/.\w])(?:error|fatal|panic|assertion|exception|traceback|abort(?:ed)?)\b(?!\.\w|[-=/])|\*\*\* "

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.console.lines import STAMP
+from harness.console.lines import STAMP, Line
 from harness.core import last_words
 from harness.core.outcome import Outcome
-from harness.machine.protocol import EndCause
+from harness.machine.protocol import End, EndCause, Observed
 from harness.stages.diagnosis import diagnose
 from harness.stages.error_lines import ERRORS_SHOWN, distance, last_errors, looks_like_error
 from harness.stages.verdict import Evidence, Verdict
@@ -18,10 +18,8 @@ from harness.stages.verdict import Evidence, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from harness.console.lines import Line
     from harness.console.shell import Reply
     from harness.console.watcher import MarkerMatch
-    from harness.machine.protocol import End, Observed
     from harness.stages.last_lines import LastLines
     from harness.stages.plan import Check, Failure, Plan, Stage
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.machine.protocol import EndCause
-from harness.stages.plan import Failure
-
-if TYPE_CHECKING:
-    from harness.stages.plan import Plan, Stage
-
+from harness.stages.plan import Failure, Plan, Stage
 
 # What bwrap says when it cannot go on; with chroot, what starts the payload tells us directly.
 _REFUSED = Failure(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from harness.console.lines import MAX_LINE, LineCleaner
+from harness.console.lines import MAX_LINE, Block, Line, LineCleaner
 from harness.stages.error_lines import last_errors
 
 if TYPE_CHECKING:
-    from harness.console.lines import Block, Line
     from harness.console.recorder import Console
 
 REACH = 65536  # bytes; what came so far before a failure does not explain it

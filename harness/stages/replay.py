@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from harness.console.watcher import Watcher
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.machine.protocol import End, EndCause, Usage, end_told_by
+from harness.machine.protocol import End, EndCause, ProcessorSample, Usage, end_told_by
 from harness.stages.judge import UNKNOWN
 from harness.stages.log_file import open_log
 from harness.stages.observer import Observer
-from harness.stages.prefixes import Unclear, find_prefix
+from harness.stages.prefixes import Prefix, Unclear, find_prefix
 from harness.stages.verdict import Decided, Evidence, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from typing import BinaryIO
 
     from harness.console.lines import Block, Line
-    from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
     from harness.stages.plan import Plan, Stage
-    from harness.stages.prefixes import Prefix
 
 _LAST_WORDS = 4096  # bytes at the end of a log in which a kernel's last words may stand
 _HEAD = 1 << 18  # bytes from which the lines' prefix is learned

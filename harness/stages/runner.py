@@ -14,7 +14,7 @@ from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
 from harness.stages import events, judge, silent
 from harness.stages.observer import Observer
-from harness.stages.operator import NoOperator
+from harness.stages.operator import NoOperator, Operator
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from harness.machine.protocol import Machine
     from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
-    from harness.stages.operator import Operator
     from harness.stages.plan import Check, Plan, Stage
 
 _CONSOLE_END_TIMEOUT = 0.2  # seconds that the end of the console may take to arrive after typing failed

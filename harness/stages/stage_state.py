@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.console.lines import STAMP
+from harness.console.lines import STAMP, Line
 from harness.stages.last_lines import REACH
 
 if TYPE_CHECKING:
-    from harness.console.lines import Line
     from harness.stages.judge import FailureMatch
     from harness.stages.plan import Stage
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from harness.console.transport import Pace
+from harness.console.transport import Pace, Transport
 from harness.core.errors import InfraError
 from harness.machine.board import baud_check
-from harness.machine.board.line import SerialLine
+from harness.machine.board.line import Gap, SerialLine
 from harness.machine.board.port import open_port
 from harness.machine.board.power import Switch
 from harness.machine.protocol import Accelerator, End, MachineKind, MachineRecord, Medium, Usage, end_told_by
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Self
 
-    from harness.console.transport import Transport
     from harness.machine.board.document import Board
-    from harness.machine.board.line import Gap
     from harness.machine.protocol import EndCause, ProcessorSample
 
 _TAIL = 64  # bytes that such words may be cut at

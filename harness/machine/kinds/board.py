@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.machine.board.document import find_board
+from harness.machine.board.document import Board, find_board
 from harness.machine.kinds.booting import boot_images, memory_of, start_of
-from harness.machine.kinds.kind import Kind, MachineRequest
-from harness.machine.protocol import Accelerator, Firmware, Medium
+from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings
+from harness.machine.protocol import Accelerator, Firmware, Machine, Medium
 from harness.machine.spec import MachineSpec
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from harness.core.progress import Progress
     from harness.image.factory import Build
-    from harness.machine.board.document import Board
-    from harness.machine.kinds.kind import Surroundings
-    from harness.machine.protocol import Machine
     from harness.recipe import Recipe
     from harness.store import Store
 

@@ -8,12 +8,11 @@ from harness.core.errors import ConfigError
 from harness.machine.admission import check_holds
 from harness.machine.protocol import Firmware, Medium
 from harness.machine.spec import DirectBoot, DiskBoot, MediumBoot
-from harness.recipe import Iso
+from harness.recipe import Iso, Recipe
 
 if TYPE_CHECKING:
     from harness.image.factory import Build
     from harness.machine.kinds.kind import MachineRequest
-    from harness.recipe import Recipe
 
 
 def boot_images(recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:

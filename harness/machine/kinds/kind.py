@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from harness.machine.admission import places_for
 from harness.machine.kinds.options import TAKES
-from harness.machine.protocol import Firmware, MachineKind, Medium, Network
+from harness.machine.protocol import Firmware, Machine, MachineKind, Medium, Network
 from harness.machine.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from harness.core.errors import ConfigError
     from harness.core.progress import Progress
     from harness.image.factory import Build
-    from harness.machine.protocol import Machine
     from harness.recipe import Recipe
     from harness.store import Store
 

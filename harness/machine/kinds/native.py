@@ -9,7 +9,7 @@ from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
 from harness.machine import native, rootfs
 from harness.machine.admission import check_fits
-from harness.machine.kinds.kind import DEFAULT_MEMORY, Kind, MachineRequest
+from harness.machine.kinds.kind import DEFAULT_MEMORY, Kind, MachineRequest, Surroundings
 from harness.machine.protocol import MachineKind
 from harness.machine.spec import NativeCall, NativeSpec
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.image.factory import Build
-    from harness.machine.kinds.kind import Surroundings
     from harness.recipe import Recipe
     from harness.store import Store
 

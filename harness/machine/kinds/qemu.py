@@ -11,7 +11,7 @@ from harness.machine import accelerator
 from harness.machine.admission import check_fits
 from harness.machine.boot_medium import find_ovmf
 from harness.machine.kinds.booting import boot_images, memory_of, start_of
-from harness.machine.kinds.kind import Kind, MachineRequest
+from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings
 from harness.machine.protocol import Accelerator, Firmware, Network
 from harness.machine.qemu import QemuMachine
 from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.image.factory import Build
-    from harness.machine.kinds.kind import Surroundings
     from harness.recipe import Recipe
     from harness.store import Store
 

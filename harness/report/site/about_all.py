@@ -14,17 +14,15 @@ from harness.core.files import write_atomically
 from harness.record.history import BISECTIONS
 from harness.record.reading import read_run
 from harness.report.site.chunks import LogIndex, lines_at, read_index
-from harness.report.site.divergence import Step, first_divergent, manifest_of, rows
-from harness.report.site.pages import cell_page
+from harness.report.site.divergence import FileRow, Step, first_divergent, manifest_of, rows
+from harness.report.site.pages import Pages, cell_page
 from harness.stages.products import SUMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harness.report.site.divergence import FileRow
     from harness.report.site.facts import Cell, Run
-    from harness.report.site.pages import Pages
 
 # Limits that keep pages below 200 kB; what does not fit is on further pages, or counted.
 _BOXES = 1000  # of the overview, on a page

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.record.reading import RunState
+from harness.record.reading import Mark, Reading, RunState
 from harness.report.site import chunks
 from harness.report.site.divergence import manifest_of
-from harness.report.site.facts import usual_stages
+from harness.report.site.facts import Run, usual_stages
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.record.reading import Mark, Reading
-    from harness.report.site.facts import Run
     from harness.report.site.pages import Pages
 
 _EVIDENCE = 60  # rows of each table; pages stay small, and the record has the rest

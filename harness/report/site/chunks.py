@@ -18,13 +18,12 @@ import msgspec
 
 from harness.console.lines import LineCleaner
 from harness.core.files import write_atomically
-from harness.record.console_log import ConsoleTail, opened
+from harness.record.console_log import ConsoleTail, TimedLine, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from harness.record.console_log import TimedLine
     from harness.record.reading import Reading
 
 FORMAT = 1  # of the pieces; another one has all of them written anew

@@ -10,12 +10,11 @@ import msgspec
 
 from harness.core.outcome import Outcome
 from harness.record import index
-from harness.record.history import Filter, cells
+from harness.record.history import CellHistory, Filter, cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.record.history import CellHistory
 
 _EARLIER = 20  # good runs that a run is compared with
 
