@@ -373,8 +373,8 @@ def with_harness(plan: Plan, how: str, size: int, log: str, on_event: Any = None
     from harness.console.recorder import Recorder
     from harness.console.transport import PtyTransport, pipes
     from harness.core.outcome import Outcome
-    from harness.record.audience import Audience
     from harness.record.record import RunRecord
+    from harness.stages.events import Audience
     from harness.stages.runner import Runner
 
     transport: Transport

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli import options as opts
-from harness.cli.printing import err, print_json, remark, say
+from harness.cli.printing import err, print_json, print_wide, remark, say
+from harness.core.sizes import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from harness.flash.device import Device
+    from harness.flash.guard import Refusal
     from harness.flash.source import FlashSource
+    from harness.flash.writer import Flashed
     from harness.image.build import BuildOptions
     from harness.report.progress import TerminalProgress
 
@@ -88,15 +93,14 @@ def flash(
             guard.check_same(first, found)
             with progress.stepped_aside():
                 if not as_json:
-                    _announce(found, source)
+                    for line in _announcement(found, source):
+                        remark(line)
                 session.confirm(found, expect_serial, lambda: _ask(found))
             done = session.write(found, source, progress, force=force, elsewhere=elsewhere, sources=sources)
     if as_json:
         print_json({"device": found, "image": str(source.path), "format": source.what, "flashed": done})
-        return
-    from harness.cli.flash_table import result_line
-
-    say(result_line(found, done))
+    else:
+        say(_result_line(found, done))
 
 
 def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgress) -> Path:
@@ -141,17 +145,8 @@ def _list(*, as_json: bool) -> None:
                 ]
             }
         )
-        return
-    from harness.cli.flash_table import show_list
-
-    show_list(judged)
-
-
-def _announce(device: Device, source: FlashSource) -> None:
-    from harness.cli.flash_table import announcement
-
-    for line in announcement(device, source):
-        remark(line)
+    else:
+        _show_list(judged)
 
 
 def _ask(device: Device) -> str:
@@ -162,3 +157,65 @@ def _ask(device: Device) -> str:
         return input()
     except EOFError:
         return ""
+
+
+def _show_list(judged: Sequence[tuple[Device, Sequence[Refusal]]]) -> None:
+    """Print the disks that may be written to as a table, and why each other one may not."""
+    from harness.report.text import table
+
+    candidates = [device for device, refusals in judged if not refusals]
+    if candidates:
+        listed = table("disk", "vendor", "model", "serial", ">size", "bus", "what is on it")
+        for device in candidates:
+            identity = device.identity
+            cells = [device.path, identity.vendor, identity.model, identity.serial]
+            cells += [format_size(identity.size), device.bus, _contents(device)]
+            listed.add_row(*cells)
+        print_wide(listed)
+    else:
+        say("no disk may be written to: plug in a stick")
+    others = [(device, refusals) for device, refusals in judged if refusals]
+    if others:
+        say("\nnot these:")
+    for device, refusals in others:
+        size = format_size(device.identity.size)
+        serial = f", serial number {device.identity.serial}" if device.identity.serial else ""
+        line = f"  {device.path}  {_what(device)}, {size}, {device.bus}{serial}"
+        say(line)
+        for refusal in refusals:
+            forced = " (--force overrides that)" if refusal.forceable else ""
+            say(f"    {refusal.reason}{forced}")
+    for device in candidates:
+        if not device.by_udev:
+            say(f"\nudev does not know {device.path}: what is said of it is from sysfs alone")
+
+
+def _announcement(device: Device, source: FlashSource) -> Iterator[str]:
+    """What is about to happen, for the person who is asked."""
+    identity = device.identity
+    yield f"{source.path} ({source.what}, {format_size(source.size)})"
+    yield f"goes onto {device.path}: {device.name}, {format_size(identity.size)}, {device.bus}"
+    yield f"  serial number  {identity.serial or 'none'}"
+    yield f"  on it now      {_contents(device)}"
+    if not device.by_udev:
+        yield "  udev does not know it: this is from sysfs alone"
+    yield "Everything on it will be lost."
+
+
+def _result_line(device: Device, done: Flashed) -> str:
+    """What was done, in a line."""
+    rate = done.written / max(done.write_seconds, 1e-3)
+    zeroed = f", {format_size(done.zeroed)} made zeros" if done.zeroed else ""
+    return (
+        f"{device.path} ({device.token}): {format_size(done.written)} written in {done.write_seconds:.1f} s "
+        f"({format_size(rate)}/s){zeroed}; "
+        f"read back in {done.verify_seconds:.1f} s, and all is as it should be"
+    )
+
+
+def _what(device: Device) -> str:
+    return device.name if device.kind == "disk" else device.kind
+
+
+def _contents(device: Device) -> str:
+    return ", ".join(map(str, device.contents)) or "nothing known"

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Self
 from harness.console.transport import PtyTransport
 from harness.core.errors import ConfigError, InfraError
 from harness.machine import namespaces
-from harness.machine.process_tree import TreeMeter
-from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord, ProcessorSample, Usage
+from harness.machine.process import TreeMeter
+from harness.machine.protocol import (
+    End,
+    EndCause,
+    Machine,
+    MachineKind,
+    MachineRecord,
+    ProcessorSample,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from harness.machine.spec import NativeCall, NativeSpec
@@ -97,7 +105,7 @@ def _program(name: str, package: str) -> str:
     return program
 
 
-class NativeMachine:
+class NativeMachine(Machine):
     """A payload that runs on the host's kernel, in namespaces of its own, with a terminal as its console.
 
     Args:
@@ -113,8 +121,6 @@ class NativeMachine:
         self._lock = lock
         self._directory = directory
         self._end: End | None = None
-        self.command: tuple[str, ...] = ()
-        self.bulk: socket.socket | None = None  # its files need no port: they are on this host
 
     def __enter__(self) -> Self:
         """Make the terminal, and the process that waits to become the payload."""
@@ -189,14 +195,6 @@ class NativeMachine:
                 self._end = End(EndCause.GAVE_UP, f"exit status {status}")
         return self._end
 
-    @property
-    def pace(self) -> None:
-        """Its terminal says when it is full."""
-
-    @property
-    def snapshots(self) -> None:
-        """Processes are not saved."""
-
     def describe(self) -> MachineRecord:
         """What it is, for the record."""
         spec = self._spec
@@ -219,14 +217,6 @@ class NativeMachine:
         """Whether its processes run."""
         return self._meter.sample()
 
-    def screen(self) -> list[str]:
-        """There is none."""
-        return []
-
-    def screenshot(self, path: Path) -> bool:  # noqa: ARG002 - the protocol's
-        """There is no screen."""
-        return False
-
     def _bwraps(self) -> list[list[str]]:
         """What bwrap is called with, for each call."""
         first, *others = self._spec.calls
@@ -238,17 +228,9 @@ class NativeMachine:
         ]
 
     def _bwrap_words(self, call: NativeCall) -> list[str]:
-        words = [
-            _program("bwrap", "bubblewrap"),
-            "--unshare-user",
-            "--uid",
-            "0",
-            "--gid",
-            "0",
-            "--unshare-ipc",
-            "--unshare-pid",
-        ]
-        words += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "bootstrap"]
+        words = [_program("bwrap", "bubblewrap"), "--unshare-user", "--uid", "0", "--gid", "0"]
+        words += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+        words += ["--unshare-cgroup-try", "--hostname", "bootstrap"]
         words += ["--die-with-parent", "--clearenv"]
         for name, value in call.environment.items():
             words += ["--setenv", name, value]

@@ -160,9 +160,11 @@ class Observed(Protocol):
         Raises:
             InfraError: The host has given the guest up, and it stands still.
         """
+        return None
 
     def screen(self) -> list[str]:
         """The lines of the text screen; empty when there is none."""
+        return []
 
 
 class Snapshots(Protocol):
@@ -183,10 +185,16 @@ class Snapshots(Protocol):
 
 
 class Machine(Observed, Protocol):
-    """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving."""
+    """A machine that boots, talks over a console, and ends. A context manager: it cleans up on leaving.
 
-    command: tuple[str, ...]  # what was started, for people
-    bulk: socket.socket | None  # our end of the port for files, if the machine has one; from `__enter__` on
+    What a kind of machine does not have it inherits as missing.
+    """
+
+    command: tuple[str, ...] = ()  # what was started, for people
+    transport: Transport  # the console, attached before the first instruction runs; from `__enter__` on
+    bulk: socket.socket | None = (
+        None  # our end of the port for files, if the machine has one; from `__enter__` on
+    )
 
     def __enter__(self) -> Self:
         """Prepare the machine; nothing runs yet."""
@@ -197,16 +205,14 @@ class Machine(Observed, Protocol):
         """Stop the machine in every case, and free what it held."""
 
     @property
-    def transport(self) -> Transport:
-        """The console, attached before the first instruction runs."""
-
-    @property
     def pace(self) -> Pace | None:
         """How fast it can be typed to; None where its console says itself when it is full."""
+        return None
 
     @property
     def snapshots(self) -> Snapshots | None:
         """What saves it; None where it cannot be saved."""
+        return None
 
     def describe(self) -> MachineRecord:
         """What it is, for the record; from `__enter__` on."""
@@ -214,5 +220,6 @@ class Machine(Observed, Protocol):
     def start(self) -> None:
         """Let the machine run."""
 
-    def screenshot(self, path: Path) -> bool:
+    def screenshot(self, _path: Path, /) -> bool:
         """Save the screen as PNG; whether that worked."""
+        return False

@@ -14,7 +14,7 @@ from harness.machine import inspection, memory, overlay, process
 from harness.machine.command import CONSOLE, Ends, command_words, for_people
 from harness.machine.network.qemu_args import ANSWERER
 from harness.machine.program import PROGRAM, qemu_program
-from harness.machine.protocol import End, EndCause, MachineKind, MachineRecord, Network
+from harness.machine.protocol import End, EndCause, Machine, MachineKind, MachineRecord, Network
 from harness.machine.spec import DirectBoot, MachineSpec
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _UNLIMITED = 1 << 40  # bytes per second: QEMU saves at 128 MiB/s unless it is t
 _POLL = 0.01  # seconds between looks at how far QEMU is with saving or loading
 
 
-class QemuMachine:
+class QemuMachine(Machine):
     """A guest in a QEMU process of its own.
 
     Monitor and bulk port are socket pairs that QEMU inherits, and the console two pipes: there is no path or
@@ -66,8 +66,6 @@ class QemuMachine:
         self._loading: memory.Loading | None = None
         self._overlay = directory / DISK
         self._program = qemu_program()
-        self.command: tuple[str, ...] = ()
-        self.bulk: socket.socket | None = None
         self._end: End | None = None
 
     def __enter__(self) -> Self:
@@ -202,10 +200,6 @@ class QemuMachine:
                 hint="free some space, or choose another directory with --runs DIR",
             )
         return self._end
-
-    @property
-    def pace(self) -> None:
-        """Its pipes say when they are full."""
 
     @property
     def snapshots(self) -> Self:

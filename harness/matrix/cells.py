@@ -15,9 +15,8 @@ from harness.core.sizes import parse_size
 from harness.machine.kinds import find_kind
 from harness.machine.kinds.kind import Kind, MachineRequest
 from harness.machine.protocol import Firmware, Medium
-from harness.matrix.check import check, kernel_notes
 from harness.matrix.checkouts import located, outline
-from harness.matrix.document import Checkout, Include, Match, MatrixDocument
+from harness.matrix.document import Checkout, Include, Match, MatrixDocument, check, kernel_notes
 from harness.payload.chosen import PayloadRequest
 from harness.recipe import Recipe, load_recipe
 from harness.record.index import cell_name

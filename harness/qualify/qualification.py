@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import time
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,24 +13,25 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.kernel import inspection
+from harness.matrix import local
 from harness.payload.chosen import Payload
 from harness.qualify.advice import Advice, Known, advise
 from harness.qualify.bisect import Bounds, smallest
 from harness.qualify.questions import Answer, Word, read_answers
-from harness.qualify.relay import Relay, relay_beside
 from harness.recipe import Recipe, load_recipe
+from harness.record.reading import read_run
 from harness.run.execute import Run, execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest  # noqa: TC001 - msgspec reads annotations at run time
 from harness.stages.plan_file import needs_files
-from harness.stages.verdict import Verdict  # noqa: TC001 - msgspec reads annotations at run time
+from harness.stages.verdict import StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.core.progress import Progress
     from harness.kernel.catalogue import Kernel
-    from harness.stages.verdict import StageResult
+    from harness.matrix.queue import Result
 
 _RECIPES = {32: "qualify", 64: "qualify-x86_64"}
 # Compressions that are asked for again where one before them is not known.
@@ -201,3 +205,59 @@ def _jump(answers: Mapping[str, Answer], verdict: Verdict) -> dict[str, Answer]:
 def exit_status(found: Sequence[Qualification]) -> int:
     """That of a command: whether every kernel came to its first process."""
     return (Outcome.PASS if all(each.boots for each in found) else Outcome.FAIL).exit_code
+
+
+_UP = b"relay: sysa: up under "
+
+
+class Relay(msgspec.Struct, frozen=True):
+    """How the relay went with the kernel as its seed."""
+
+    verdict: Verdict  # what came of it
+    to_init: float | None  # CPU seconds from power-on to the first line of sysa's init
+    to_prompt: float | None  # CPU seconds to the prompt of sysc, behind kexec; None if it never came
+    record: str  # the directory of its record; "" if it left none
+
+
+@contextmanager
+def relay_beside(
+    options: Sequence[str], runs: Path, cache: Path, progress: Progress
+) -> Iterator[Callable[[], Relay]]:
+    """Begin the relay in a process of its own; what is given waits for its end.
+
+    Args:
+        options: Further options of its `harness run`.
+        runs: Directory of the records.
+        cache: The cache directory.
+        progress: Where waiting for it is shown.
+    """
+    with TemporaryDirectory(prefix="relay-") as logs:
+        log = Path(logs, "relay.log")
+        began = time.monotonic()
+        place = local.Place(runs=runs, cache=cache, logs=Path(logs))
+        process = local.spawn(local.run_words(["relay"], options, place, {}), log)
+        try:
+
+            def ended() -> Relay:
+                with progress.task("the relay beside them"):
+                    process.wait()
+                return _relay(local.result_of(process.returncode, log, time.monotonic() - began), runs)
+
+            yield ended
+        finally:
+            local.stop(process)
+
+
+def _relay(result: Result, runs: Path) -> Relay:
+    if not result.run:
+        return Relay(Verdict(result.outcome, "start", result.reason), None, None, "")
+    reading = read_run(runs / result.run)
+    verdict = reading.document.verdict or Verdict(result.outcome, "start", result.reason)
+    done: dict[str, float] = {}
+    cpu = 0.0
+    for stage in reading.document.stages:
+        cpu += stage.cpu
+        if stage.status == StageStatus.PASSED:
+            done[stage.name] = cpu
+    up = _UP in reading.raw.read_bytes()
+    return Relay(verdict, done.get("sysa") if up else None, done.get("sysc"), str(reading.directory))

@@ -10,8 +10,7 @@ from harness.qualify.questions import UNTESTED, Answer, Word, load_questions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.qualify.qualification import Qualification
-    from harness.qualify.relay import Relay
+    from harness.qualify.qualification import Qualification, Relay
 
 _MARKS = {Word.YES: "✓", Word.MODULE: "✓ as a module", Word.NO: "✗", Word.UNTESTED: "?"}
 # Where the detail of a good answer is worth a place: it says what was on the other side.

@@ -9,6 +9,8 @@ import msgspec
 from harness.stages.verdict import CheckResult, StageResult, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.console.lines import Block
 
 
@@ -151,3 +153,20 @@ class Listener(Protocol):
 
     def heard(self, block: Block) -> None:
         """Take console lines that were completed together."""
+
+
+class Audience:
+    """Hands on all that is heard to each of its listeners, in order."""
+
+    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
+        self._listeners = listeners
+
+    def event(self, event: Event) -> None:
+        """Hand on an event."""
+        for listener in self._listeners:
+            listener.event(event)
+
+    def heard(self, block: Block) -> None:
+        """Hand on lines."""
+        for listener in self._listeners:
+            listener.heard(block)

@@ -15,7 +15,8 @@ import msgspec
 from harness.console.watcher import Watcher
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.machine.protocol import End, EndCause, ProcessorSample, Usage, end_told_by
+from harness.machine.protocol import End, EndCause, Observed, Usage, end_told_by
+from harness.stages.events import Audience
 from harness.stages.judge import UNKNOWN
 from harness.stages.log_file import open_log
 from harness.stages.observer import Observer
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from harness.console.lines import Block, Line
-    from harness.stages.events import Event
+    from harness.console.lines import Line
     from harness.stages.plan import Plan, Stage
 
 _LAST_WORDS = 4096  # bytes at the end of a log in which a kernel's last words may stand
@@ -112,7 +112,7 @@ def _sample(file: BinaryIO) -> bytes:
 
 
 def _follow(plan: Plan, tape: _Tape) -> RunResult:
-    observer = Observer(plan, tape, tape, scale=float("inf"), listener=_NoListener(), poll=0.0)
+    observer = Observer(plan, tape, tape, scale=float("inf"), listener=Audience(), poll=0.0)
     try:
         for stage in plan.stages:
             observer.enter(stage)
@@ -181,17 +181,7 @@ def _later(plan: Plan, stages: Sequence[Stage], tape: _Tape, start: int) -> tupl
     return None
 
 
-class _NoListener:
-    """Ignores everything."""
-
-    def event(self, event: Event) -> None:
-        """Ignore an event."""
-
-    def heard(self, block: Block) -> None:
-        """Ignore lines."""
-
-
-class _Tape:
+class _Tape(Observed):
     """A log as the console and the machine of a run that is over."""
 
     failure = None
@@ -236,11 +226,3 @@ class _Tape:
         """The time at which the log is, if that is known."""
         seconds = self._seconds_at(self._played) if self._seconds_at else 0.0
         return Usage(cpu=0.0, guest=seconds)
-
-    def sample(self) -> ProcessorSample | None:
-        """Nothing is known of the processor."""
-        return None
-
-    def screen(self) -> list[str]:
-        """Nothing is known of the screen."""
-        return []

@@ -21,7 +21,7 @@ import msgspec
 
 from harness.console.recorder import Recorder
 from harness.console.transport import SocketTransport
-from harness.machine.protocol import End, EndCause, MachineRecord, Usage
+from harness.machine.protocol import End, EndCause, Machine, MachineRecord, Usage
 from harness.stages.plan_file import load_plan
 from harness.stages.runner import Runner
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
     from harness.stages.events import Event
-    from harness.stages.operator import Operator
     from harness.stages.plan import Plan
+    from harness.stages.runner import Operator
     from harness.stages.verdict import RunResult
 
     Script = Callable[["Guest"], End | None]
@@ -229,7 +229,7 @@ class Looks(msgspec.Struct):
     screen: Sequence[str] = ()
 
 
-class FakeMachine:
+class FakeMachine(Machine):
     """A machine whose guest is a function in a thread.
 
     Args:
@@ -240,9 +240,6 @@ class FakeMachine:
     """
 
     command: tuple[str, ...] = ("fake-machine",)
-    bulk: socket.socket | None = None
-    pace = None
-    snapshots = None
 
     def __init__(
         self, script: Script, *, rate: float = 1.0, looks: Looks | None = None, seed: int = 0
@@ -252,6 +249,7 @@ class FakeMachine:
         self._sampled = 0
         self._end: End | None = None
         self._ours, self._theirs = socket.socketpair()
+        self.transport = SocketTransport(self._ours)
         self.clock = Clock(rate)
         self.guest = Guest(self._theirs, self.clock, seed)
         self._thread = Thread(target=self._live, name="fake-guest", daemon=True)
@@ -273,10 +271,6 @@ class FakeMachine:
         self.guest.close()
         if kind is None and self.errors:
             raise self.errors[0]
-
-    @property
-    def transport(self) -> SocketTransport:
-        return SocketTransport(self._ours)
 
     def describe(self) -> MachineRecord:
         return MachineRecord("fake", "native", "", 0, "", "")

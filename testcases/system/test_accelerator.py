@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.machine import accelerator, probe_guest
+from harness.machine import accelerator
 from harness.machine.accelerator import Probe, choose, probe
 from harness.machine.program import PROGRAM
 from harness.machine.protocol import Accelerator
@@ -45,14 +45,14 @@ def test_tcg_is_proved_by_a_guest_that_ran() -> None:
 def test_a_guest_that_does_nothing_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accelerator, "_PROBE_LIMIT", 1.0)
     halts_at_once = b"\xfa\xf4".ljust(0xFFF0, b"\xf4") + b"\xf4" * 16
-    monkeypatch.setattr(probe_guest, "rom", lambda: halts_at_once)
+    monkeypatch.setattr(accelerator, "rom", lambda: halts_at_once)
     found = probe(Accelerator.TCG)
     assert not found.works
     assert "did not come back" in found.reason
 
 
 def test_the_rom_is_mapped_where_the_processor_starts() -> None:
-    rom = probe_guest.rom()
+    rom = accelerator.rom()
     assert len(rom) == 64 << 10
     assert rom[0xFFF0] == 0xE9  # jmp with a 16-bit displacement from the next instruction
     assert (0xFFF3 + int.from_bytes(rom[0xFFF1:0xFFF3], "little")) & 0xFFFF == 0
@@ -60,13 +60,13 @@ def test_the_rom_is_mapped_where_the_processor_starts() -> None:
 
 
 def test_the_roms_parts_do_not_overlap_and_name_each_other() -> None:
-    rom = probe_guest.rom()
-    code, table = probe_guest._CODE, probe_guest._TABLE_OFFSET
+    rom = accelerator.rom()
+    code, table = accelerator._CODE, accelerator._TABLE_OFFSET
     assert len(code) <= table
     limit, address = int.from_bytes(rom[0x80:0x82], "little"), int.from_bytes(rom[0x82:0x86], "little")
     assert (limit, address) == (0x80 - table - 1, 0xF0000 + table)
     assert rom[code.index(b"\x66\x0f\x01\x16") + 4] == 0x80  # where lgdt finds both
-    reports = bytes([0xB0, probe_guest.REPORT, 0xE6, probe_guest.DEBUG_EXIT_PORT])  # mov, out
+    reports = bytes([0xB0, accelerator.REPORT, 0xE6, accelerator.DEBUG_EXIT_PORT])  # mov, out
     assert code.endswith(reports + b"\xf4\xeb\xfd")
 
 
@@ -94,7 +94,7 @@ def test_a_qemu_that_fails_is_quoted(fake_qemu: Callable[[str], None], script: s
 
 
 def test_only_the_guests_own_report_counts(fake_qemu: Callable[[str], None]) -> None:
-    fake_qemu(f"exit {probe_guest.EXIT_STATUS}")
+    fake_qemu(f"exit {accelerator.EXIT_STATUS}")
     assert probe(Accelerator.TCG).works
 
 
@@ -138,7 +138,7 @@ def test_an_accelerator_that_was_asked_for_and_does_not_work_is_the_users_affair
 def test_an_accelerator_that_was_asked_for_and_works_is_taken(
     tmp_path: Path, fake_qemu: Callable[[str], None]
 ) -> None:
-    fake_qemu(f"echo booted >>{tmp_path}/probes; exit {probe_guest.EXIT_STATUS}")
+    fake_qemu(f"echo booted >>{tmp_path}/probes; exit {accelerator.EXIT_STATUS}")
     for _ in range(2):
         assert choose("tcg", Store(tmp_path / "cache")) is Accelerator.TCG
     assert (tmp_path / "probes").read_text() == "booted\n"
@@ -148,7 +148,7 @@ def test_what_was_asked_for_and_did_not_work_is_tried_again(
     tmp_path: Path, fake_qemu: Callable[[str], None]
 ) -> None:
     switch = tmp_path / "mended"
-    fake_qemu(f"test -e {switch} && exit {probe_guest.EXIT_STATUS}; echo broken >&2; exit 1")
+    fake_qemu(f"test -e {switch} && exit {accelerator.EXIT_STATUS}; echo broken >&2; exit 1")
     with pytest.raises(ConfigError, match="broken"):
         choose("tcg", Store(tmp_path / "cache"))
     switch.touch()

@@ -17,7 +17,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from harness.console.recorder import Recorder
-from harness.record.audience import Audience
+from harness.stages.events import Audience
 from harness.record.record import RunRecord
 from harness.record.reading import read_run
 from harness.stages.runner import Runner

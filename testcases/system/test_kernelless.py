@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from harness.machine.process_tree import TreeMeter
+from harness.machine.process import TreeMeter
 
 
 def test_the_time_of_children_that_have_ended_counts() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
-from harness.qualify.relay import relay_beside
+from harness.qualify.qualification import relay_beside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
-from harness.machine import boot_medium
+from harness.machine import command
 from harness.machine.command import Ends, command_words, for_people
 from harness.machine.kinds.booting import start_of
 from harness.machine.kinds.kind import MachineRequest
@@ -52,7 +52,7 @@ def test_without_a_medium_the_machine_loads_the_kernel() -> None:
     direct = boot(built(), append="quiet")
     assert direct == DirectBoot(Path("/k"), Path("/first"), "console=ttyS0 panic=-1 quiet")
     assert direct.medium == "direct"
-    words = boot_medium.boot_words(direct)
+    words = command.boot_words(direct)
     assert words == ["-kernel", "/k", "-initrd", "/first", "-append", "console=ttyS0 panic=-1 quiet"]
 
 
@@ -60,7 +60,7 @@ def test_without_a_medium_the_machine_loads_the_kernel() -> None:
 def test_a_medium_starts_its_first_entry_and_nothing_else_is_tried(medium: Medium) -> None:
     chosen = boot(built(), medium=medium)
     assert chosen == MediumBoot(Path("/stick"), medium, "console=ttyS0")
-    words = boot_medium.boot_words(chosen)
+    words = command.boot_words(chosen)
     assert "-kernel" not in words
     assert words[:2] == ["-boot", "strict=on"]
     assert any("file=/stick" in word and "readonly=on" in word for word in words)
@@ -92,22 +92,22 @@ def test_uefi_gets_variables_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     code, variables = tmp_path / "a,code.fd", tmp_path / "variables.fd"
     code.write_bytes(b"code")
     variables.write_bytes(b"pristine")
-    monkeypatch.setattr(boot_medium, "_OVMF", (("/no/code", "/no/variables"), (str(code), str(variables))))
+    monkeypatch.setattr(command, "_OVMF", (("/no/code", "/no/variables"), (str(code), str(variables))))
     run = tmp_path / "run"
     run.mkdir()
-    words = boot_medium.firmware_words(Firmware.UEFI, run)
+    words = command.firmware_words(Firmware.UEFI, run)
     [copy] = run.iterdir()
     assert copy.read_bytes() == b"pristine"
     assert words[1].endswith("a,,code.fd")
     assert words[3].endswith(f"file={copy}")
-    assert boot_medium.firmware_words(Firmware.BIOS, run) == []
+    assert command.firmware_words(Firmware.BIOS, run) == []
 
 
 @pytest.mark.parametrize("firmware", Firmware)
 def test_the_disk_is_on_a_controller_that_the_firmware_leaves_switched_on(
     firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot_medium, "firmware_words", lambda *_: [])
+    monkeypatch.setattr(command, "firmware_words", lambda *_: [])
     start, disk, overlay = DirectBoot(Path("/k"), None, ""), tmp_path / "a,disk.img", tmp_path / "overlay"
     spec = MachineSpec(start, firmware, disk, 64 << 20, "", Accelerator.TCG)
     words = command_words("qemu", spec, Ends(3, 4, 5), tmp_path, overlay)
@@ -124,8 +124,8 @@ def test_the_disk_is_on_a_controller_that_the_firmware_leaves_switched_on(
 
 
 def test_without_ovmf_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(boot_medium, "_OVMF", (("/no/code", "/no/variables"),))
+    monkeypatch.setattr(command, "_OVMF", (("/no/code", "/no/variables"),))
     with pytest.raises(ConfigError, match=r"OVMF.* is not installed") as caught:
-        boot_medium.firmware_words(Firmware.UEFI, tmp_path)
+        command.firmware_words(Firmware.UEFI, tmp_path)
     assert "apt-get install ovmf" in caught.value.hint
     assert not list(tmp_path.iterdir())

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.console.keys import KeyReader, Meaning, Sent
-from harness.console.modes import Modes
+from harness.console.screen import Modes
+from harness.console.terminal import KeyReader, Meaning, Sent
 
 LEAVE = [
     b"\x1d",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from harness.machine.protocol import End
     from harness.stages.events import Event
     from harness.stages.verdict import RunResult
-    from testcases.support.machines import Guest
+    from testcases.support.machines import Guest, Script
 
 GOOD = recorded("good")
 WATCHED = relay_without_checks()
@@ -340,9 +340,9 @@ class SlowToEnd(SocketTransport):
 
 
 class SlowlyEndingMachine(FakeMachine):
-    @property
-    def transport(self) -> SocketTransport:
-        return SlowToEnd(self._ours)
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self.transport = SlowToEnd(self._ours)
 
 
 def test_end_while_we_type_is_the_machines_end(tmp_path: Path) -> None:

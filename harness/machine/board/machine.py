@@ -7,21 +7,28 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from harness.console.transport import Pace, Transport
+from harness.console.transport import Pace
 from harness.core.errors import InfraError
 from harness.machine.board import baud_check
 from harness.machine.board.line import Gap, SerialLine
 from harness.machine.board.port import open_port
 from harness.machine.board.power import Switch
-from harness.machine.protocol import Accelerator, End, MachineKind, MachineRecord, Medium, Usage, end_told_by
+from harness.machine.protocol import (
+    Accelerator,
+    End,
+    Machine,
+    MachineKind,
+    MachineRecord,
+    Medium,
+    Usage,
+    end_told_by,
+)
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
-    from pathlib import Path
 
     from harness.machine.board.document import Board
-    from harness.machine.protocol import EndCause, ProcessorSample
+    from harness.machine.protocol import EndCause
 
 _TAIL = 64  # bytes that such words may be cut at
 _FAREWELL = 1.0  # seconds for what follows them
@@ -30,7 +37,7 @@ _BITS = 10  # of a byte on the line: 8N1 has a start and a stop bit
 _ECHO = 0.5  # seconds that a system may take for an echo, besides the line
 
 
-class BoardMachine:
+class BoardMachine(Machine):
     """A board that boots, talks over its serial port, and ends.
 
     Args:
@@ -40,8 +47,6 @@ class BoardMachine:
         quiet: Seconds after power-on in which nothing comes over serial by design.
         command_line: That of the kernel that it boots, as far as it is known.
     """
-
-    bulk: socket.socket | None = None
 
     def __init__(
         self,
@@ -69,11 +74,11 @@ class BoardMachine:
         self._tail = b""
         self._cause: EndCause | None = None
         self._end: End | None = None
-        self.command: tuple[str, ...] = (board.port, str(self._serial.speed))
+        self.command = (board.port, str(self._serial.speed))
 
     def __enter__(self) -> Self:
         """Open the port, before there is power: no byte of a boot is missed."""
-        self._cleanup.enter_context(self._line)
+        self.transport = self._cleanup.enter_context(self._line).transport
         self._frames = self._framing_errors()
         return self
 
@@ -84,18 +89,9 @@ class BoardMachine:
                 self._switch.leave()
 
     @property
-    def transport(self) -> Transport:
-        """The console."""
-        return self._line.transport
-
-    @property
     def pace(self) -> Pace:
         """How fast it can be typed to."""
         return Pace(echo=_ECHO, speed=self._serial.speed / _BITS)
-
-    @property
-    def snapshots(self) -> None:
-        """A board is not saved."""
 
     def describe(self) -> MachineRecord:
         """What it is, for the record."""
@@ -146,18 +142,6 @@ class BoardMachine:
         wall = (self._heard if self._end else time.monotonic()) - self._since
         on_the_wire = self._line.received * _BITS / self._serial.speed
         return Usage(cpu=0.0, guest=max(0.0, wall - on_the_wire))
-
-    def sample(self) -> ProcessorSample | None:
-        """Nothing: its processor cannot be seen."""
-        return None
-
-    def screen(self) -> list[str]:
-        """Nothing: its screen cannot be seen."""
-        return []
-
-    def screenshot(self, path: Path) -> bool:  # noqa: ARG002 - the protocol's
-        """Nothing, likewise."""
-        return False
 
     def _hear(self, data: bytes) -> None:
         """Take what comes; in the line's thread."""

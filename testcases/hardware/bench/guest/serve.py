@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.cli import main
 
 for name in (
-    "harness.cli.flash_table",
+    "harness.cli.flash",
     "harness.flash.session",
     "harness.flash.source",
     "harness.report.progress",
