@@ -44,7 +44,7 @@ def script(
 ) -> None:
     """Write a shell script that makes a recipe's images with plain tools, to be read and run by sceptics."""
     from harness.core.sizes import format_size
-    from harness.image.script import build
+    from harness.image.script import INPUTS, write
     from harness.payload.chosen import PayloadRequest, chosen
     from harness.report.progress import TerminalProgress
 
@@ -68,7 +68,7 @@ def script(
             progress,
         )
         roots = {name: path for name, path in (("tree", tree), ("builder-hex0", builder)) if path}
-        found = build.write(payload.recipe, options, output, progress, roots=roots, with_inputs=inputs)
+        found = write(payload.recipe, options, output, progress, roots=roots, with_inputs=inputs)
     size = sum(each.size for each in found.inputs)
     if as_json:
         print_json(
@@ -81,6 +81,6 @@ def script(
         return
     for name, sha256 in found.images.items():
         say(f"{sha256}  {name}")
-    where = output.absolute().with_name(build.INPUTS)
+    where = output.absolute().with_name(INPUTS)
     what = "are in" if inputs else "have to lie in"
     say(f"{output} makes them; its {len(found.inputs)} inputs ({format_size(size)}) {what} {where}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.core.progress import Quiet
+from harness.image import script
 from harness.image.build import BuildOptions
-from harness.image.script import build
 from testcases.system.test_script import SBIN
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 )
 def test_the_relay_is_made_by_a_shell_script(relay: Build, harness_cache: Path, tmp_path: Path) -> None:
     options = BuildOptions(cache=harness_cache)
-    script = build.write(relay.recipe, options, tmp_path / "build.sh", Quiet(), roots={})
-    assert len(script.inputs) > 2000
+    written = script.write(relay.recipe, options, tmp_path / "build.sh", Quiet(), roots={})
+    assert len(written.inputs) > 2000
     command = ["dash", str(tmp_path / "build.sh"), str(tmp_path / "made")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

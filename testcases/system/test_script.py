@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
-from harness.image import builder_hex0
+from harness.image import builder_hex0, script
 from harness.image.build import BuildOptions
-from harness.image.script import build
 from harness.image.script.inputs import in_shell
 from harness.image.script.listing import Listing, around
 from harness.recipe import load_recipe
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
-FUNCTIONS = Path(build.__file__).with_name("functions.sh")
+FUNCTIONS = Path(script.__file__).with_name("functions.sh")
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(program, path=SBIN) for program in ("xxd", "sfdisk")),
@@ -151,7 +150,7 @@ def files(place: Path) -> None:
 
 def written(place: Path, *, with_inputs: bool = True) -> Script:
     options = BuildOptions(cache=place / "cache", kernels=False)
-    return build.write(
+    return script.write(
         load_recipe(str(place / "recipes/own.toml")),
         options,
         place / "out/build.sh",

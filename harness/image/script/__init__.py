@@ -7,25 +7,32 @@ and that of every image before it gives it its name.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness import recipe as r
-from harness.core.errors import ConfigError
-from harness.image import delivery, manifest
-from harness.image.script import archive, disk, hybrid
+from harness.core import paths
+from harness.core.errors import ConfigError, InfraError
+from harness.core.sizes import format_size
+from harness.image import build, delivery, manifest
+from harness.image.factory import Factory
+from harness.image.script.commands import commands
 from harness.image.script.inputs import Input, Inputs, release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from harness.core.progress import Progress
+    from harness.image.build import BuildOptions
     from harness.image.factory import Made
     from harness.recipe import Image, Recipe
 
-_FUNCTIONS = Path(__file__).with_name("functions.sh")
+INPUTS = "inputs"  # the directory beside the script
 _PROGRAMS = ("cat", "dd", "grep", "mkdir", "mv", "rm", "sed", "sfdisk", "sha256sum", "tr", "xxd")
 # Commands of a script for which alone it needs a program.
 _USERS = {
@@ -36,55 +43,6 @@ _USERS = {
     "xxd": "^(hex|hex0|numbers) ",
 }
 
-_HEAD = """\
-#!/bin/sh
-# Makes the images of {recipe}, without the harness, with nothing but a POSIX shell and plain tools.
-#
-#   sh build.sh [DIRECTORY]      writes them there; without a directory, to images/ beside this script
-#
-# What they are made from lies in inputs/ beside this script, or where the environment variable INPUTS
-# says. Each file has its sha256 below, which is checked before anything is made, and each image has to come
-# out with the sha256 that stands at its end. An image has its name only when that is so. Other programs can
-# say what is in it: `cpio -tv`, `e2fsck -fn`, `debugfs`, `bsdtar -tv`.
-#
-{origins}
-set -eu
-LC_ALL=C
-PATH=$PATH:/usr/sbin:/sbin
-export LC_ALL PATH
-umask 022
-exec 3>&1
-case $0 in
-*/*) here=${{0%/*}} ;;
-*) here=. ;;
-esac
-in=${{INPUTS:-$here/inputs}}
-out=${{1:-$here/images}}
-new=
-trap '[ -z "$new" ] || rm -f "$new"' EXIT
-trap 'exit 130' HUP INT TERM
-
-"""
-
-_CHECK = """\
-# --- all that goes in: sha256 and name of each file in inputs/ ---
-
-need {programs}
-[ -d "$in" ] || die "there is no $in; nothing was made"
-mkdir -p "$out" || die "cannot make the directory $out"
-{find_xxd}say "checking {count} files in $in"
-new=$out/.checked
-wrong=0
-(cd "$in" && exec sha256sum -c -) >"$new" 2>&1 <<'END' || wrong=$?
-{sums}
-END
-if [ "$wrong" != 0 ]; then
-    grep -v ': OK$' "$new" >&2 || :
-    die "these files in $in are missing or are not what they have to be; nothing was made"
-fi
-rm -f "$new"
-"""
-
 
 class Script(msgspec.Struct, frozen=True):
     """A script and what has to lie beside it."""
@@ -94,11 +52,50 @@ class Script(msgspec.Struct, frozen=True):
     images: Mapping[str, str]  # the names of the images that it makes, and their sha256
 
 
-def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
-    """The script that makes images again, each behind those that it is made from.
+def write(
+    recipe: Recipe,
+    options: BuildOptions,
+    path: Path,
+    progress: Progress,
+    *,
+    roots: Mapping[str, Path],
+    with_inputs: bool = True,
+) -> Script:
+    """Build a recipe's images, and write the script that makes them again, with its inputs beside it.
 
     `roots` are the user's directories, by the names that they have in inputs/.
     """
+    place, hint = path.absolute().parent, "choose another file with -o FILE"
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory", hint=f"name the script: -o {path / 'build.sh'}")
+    paths.check_writable(place, "output", hint)
+    for image in recipe.images:
+        if options.only in {None, image.__struct_config__.tag}:
+            _check(image, recipe)
+    factory = Factory(recipe, build.workshop(options, progress), options.kernel, options.second)
+    factory.build(options.only, options.names, wants_kernels=False)
+    with progress.task("writing the script"):
+        found = script_of(factory.made, roots)
+    paths.writable_directory(place, "output", hint)
+    if with_inputs:
+        needed = sum(each.size for each in found.inputs)
+        free = shutil.disk_usage(place).free
+        if needed > free and not (place / INPUTS).exists():
+            raise InfraError(
+                f"{place} has {format_size(free)} left, and the inputs take {format_size(needed)}",
+                hint="free some space there, or lay the inputs out yourself: --no-inputs",
+            )
+        with progress.task("laying out its inputs"):
+            for each in found.inputs:
+                delivery.put(each.content, place / INPUTS / each.name, each.sha256)
+    text = found.text.encode("utf-8", "surrogateescape")
+    delivery.put(text, path.absolute(), hashlib.sha256(text).hexdigest())
+    path.chmod(0o755)
+    return found
+
+
+def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
+    """The script that makes images again, each behind those that it is made from."""
     for each in made:
         _check(each.image, each.factory.recipe)
     inputs = Inputs(roots)
@@ -109,7 +106,7 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
         inputs.learn(r.contents_of(each.image), each.factory)
         artifact = each.artifact.with_sha256()
         body += ["", f"# --- {name}: {artifact.kind}, {artifact.size} bytes ---", "", f"begin {name}"]
-        body += _commands(each, inputs)
+        body += commands(each, inputs)
         body += [f"finish {name} {artifact.sha256}"]
         images[name] = artifact.sha256
         inputs.made(each, name)
@@ -117,23 +114,18 @@ def script_of(made: Sequence[Made], roots: Mapping[str, Path]) -> Script:
     programs = [
         name for name in _PROGRAMS if name not in _USERS or re.search(_USERS[name], lines, re.MULTILINE)
     ]
-    sums = "\n".join(f"{each.sha256}  {each.name}" for each in inputs.files)
-    text = _HEAD.format(recipe=made[-1].factory.recipe.name, origins=_origins(made, inputs))
-    text += _FUNCTIONS.read_text("ascii")
-    text += "\n" + _CHECK.format(
-        programs=" ".join(programs),
-        count=len(inputs.files),
-        sums=sums,
-        find_xxd="find_xxd\n" if "xxd" in programs else "",
-    )
+    words = {
+        "recipe": made[-1].factory.recipe.name,
+        "origins": _origins(made, inputs),
+        "programs": " ".join(programs),
+        "count": str(len(inputs.files)),
+        "sums": "\n".join(f"{each.sha256}  {each.name}" for each in inputs.files),
+        "find_xxd": "find_xxd\n" if "xxd" in programs else "",
+    }
+    parts = ("head.sh", "functions.sh", "check.sh")
+    text = "".join(Path(__file__).with_name(part).read_text("ascii") for part in parts)
+    text = re.sub("@([a-z_]+)@", lambda found: words[found[1]], text)
     return Script(text + lines, inputs.files, images)
-
-
-def check(recipe: Recipe, only: str | None) -> None:
-    """Make sure that a script can make the images of a recipe, before any is built."""
-    for image in recipe.images:
-        if only in {None, image.__struct_config__.tag}:
-            _check(image, recipe)
 
 
 def _check(image: Image, recipe: Recipe) -> None:
@@ -155,21 +147,6 @@ def _check(image: Image, recipe: Recipe) -> None:
                 "version of the program that does it",
                 hint='set compression = "none": the kernel unpacks it just the same',
             )
-
-
-def _commands(made: Made, inputs: Inputs) -> Iterator[str]:
-    image = made.image
-    match image:
-        case r.Initramfs():
-            yield from archive.commands(made, image, made.factory.tree(image.contents), inputs)
-        case r.Disk():
-            places = image.partition or (image,)
-            trees = [made.factory.tree(place.contents) for place in places]
-            yield from disk.commands(made, image, trees, inputs)
-        case r.Iso():
-            yield from hybrid.commands(made, image, made.factory.tree(image.contents), inputs)
-        case r.BuilderHex0():
-            yield from archive.boot_disk_commands(made, image, made.factory.tree(image.contents), inputs)
 
 
 def _file_name(made: Made, last: Made, taken: Mapping[str, str]) -> str:
@@ -209,9 +186,3 @@ def _origin(origin: manifest.Input, place: str) -> str:
         case _:
             text = place
     return f"{text} {'digest' if ':' in origin.sha256 else 'sha256'} {origin.sha256}"
-
-
-def lay_out(inputs: Iterable[Input], directory: Path) -> None:
-    """Put files where a script expects them; what is there and right is left alone."""
-    for each in inputs:
-        delivery.put(each.content, directory / each.name, each.sha256)

@@ -45,6 +45,10 @@ class Given(msgspec.Struct, frozen=True):
     content: Path | bytes  # where it is here, or its bytes
     size: int  # in bytes
 
+    def behind(self, command: str) -> str:
+        """A command with this as its last argument: the file's name, or "-" and the text behind it."""
+        return f"{command} - <<'END'\n{self.text}END" if self.text else f"{command} {self.word}"
+
 
 class Inputs:
     """All that a script needs, found out while its images are looked at.

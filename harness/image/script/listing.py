@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
     from harness.image.script.inputs import Given
 
+BLOCK = 4096
+_READ = 1 << 20
 _ROW = 32  # bytes of a line
+# Bytes of a file that its image may have changed: a boot loader's table of where it is.
+_CHANGED_MAX = 1 << 12
 _ONES = re.compile(rb"\xff{64,}")
 _COUNTED = 32  # numbers that make a run of numbers worth a command
 
@@ -48,12 +53,6 @@ class Listing:
                 else:
                     self._add(offset + start, data[start:end])
         yield from self._flush()
-
-    def changes(self, changed: Iterable[tuple[int, bytes]], what: str) -> Iterator[str]:
-        """The commands for what the image has changed in a file."""
-        rows = [f"{offset:08x}: {data.hex()}" for offset, data in changed]
-        if rows:
-            yield from ["hex <<'END'", f"# {what}", *rows, "END"]
 
     def _add(self, offset: int, data: bytes) -> None:
         start = 0
@@ -114,15 +113,6 @@ def _counted(offset: int, data: bytes) -> Iterator[tuple[int, int, str]]:
             start = index
 
 
-BLOCK = 4096
-_SECTOR = 512
-_READ = 1 << 20
-_ROW = 32  # bytes that are told as changed together
-_CHANGED_MAX = (
-    1 << 12
-)  # bytes of a file that its image may have changed: a boot loader's table of where it is
-
-
 class Piece(msgspec.Struct, frozen=True):
     """Bytes of a file in an image."""
 
@@ -130,11 +120,6 @@ class Piece(msgspec.Struct, frozen=True):
     size: int  # how many
     skip: int  # where they are in the file
     given: Given  # the file
-
-    @property
-    def end(self) -> int:
-        """Behind them in the image."""
-        return self.offset + self.size
 
 
 def around(file: BinaryIO, size: int, covered: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
@@ -158,28 +143,17 @@ def around(file: BinaryIO, size: int, covered: Sequence[tuple[int, int]]) -> Ite
 def changed(file: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
     """Where an image differs from the file that a piece of it comes from: offsets and bytes."""
     content = piece.given.content
-    source = content if isinstance(content, bytes) else None
-    handle = None if isinstance(content, bytes) else os.open(content, os.O_RDONLY)
     found = 0
-    try:
-        for at in range(0, piece.size, _READ):
-            count = min(_READ, piece.size - at)
-            there = os.pread(file.fileno(), count, piece.offset + at)
-            skip = piece.skip + at
-            here = source[skip : skip + count] if source is not None else b""
-            if handle is not None:
-                here = os.pread(handle, count, skip)
-            if here == there:
-                continue
-            for start in range(0, count, _ROW):
+    with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+        source.seek(piece.skip)
+        for at in range(piece.offset, piece.offset + piece.size, _READ):
+            count = min(_READ, piece.offset + piece.size - at)
+            here, there = source.read(count), os.pread(file.fileno(), count, at)
+            for start in range(0, count, _ROW) if here != there else ():
                 new = there[start : start + _ROW]
                 if new != here[start : start + _ROW]:
                     found += len(new)
                     if found > _CHANGED_MAX:
-                        raise HarnessError(
-                            f"{piece.given.word} is not what is at byte {piece.offset} of {file.name}"
-                        )
-                    yield piece.offset + at + start, new
-    finally:
-        if handle is not None:
-            os.close(handle)
+                        what = f"{piece.given.word} is not what is at byte {piece.offset} of {file.name}"
+                        raise HarnessError(what)
+                    yield at + start, new
