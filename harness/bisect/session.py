@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,13 +15,13 @@ from harness.bisect.search import Grade, Line, Suspects, search
 from harness.bisect.trial import Audience, Criterion, Finding, Trials
 from harness.core import paths
 from harness.core.errors import ConfigError, HarnessError, Interrupted
-from harness.matrix.local import Place, alone
+from harness.matrix.local import Place, alone, tidied
 from harness.recipe import load_recipe
 from harness.record.history import BISECTIONS
 from harness.stages.plan_file import load_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from harness.sources.debian import DebianSource
@@ -81,7 +79,7 @@ def run(wanted: BisectRequest, debian: DebianSource, audience: Audience) -> Ende
     _check_stages(wanted)
     home = wanted.runs / ".bisect" / wanted.key
     paths.writable_directory(home, "bisection", "choose another directory with --runs DIR")
-    with alone(home, "the same bisection"), _tidied(home / "tree"):
+    with alone(home, "the same bisection"), tidied(home / "tree"):
         candidates = (
             _commits(wanted, wanted.tree, home / "tree") if wanted.tree else _kernels(wanted, debian, home)
         )
@@ -208,12 +206,3 @@ def _begun(home: Path, *, resume: bool) -> str:
     name = f"{BISECTIONS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
     path.write_text(f"{name}\n", encoding="utf-8")
     return name
-
-
-@contextmanager
-def _tidied(place: Path) -> Iterator[None]:
-    """Leave no checkout behind: it is made again in a moment."""
-    try:
-        yield
-    finally:
-        shutil.rmtree(place, ignore_errors=True)

@@ -4,7 +4,7 @@ A task owns its `harness run`, and ends it when it is cancelled.
 
 The directory of records has to be the same on all hosts, by the same path; it is how records and what runs
 say come back. The cache may be shared or each host's own: its entries are named by content, and what one
-lacks it builds, or is sent through the scheduler.
+lacks it builds, or takes from where the controller left it beside the records.
 """
 
 from __future__ import annotations
@@ -16,24 +16,30 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from harness.core import paths
 from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.core.outcome import Outcome
 from harness.core.sizes import format_size
 from harness.matrix import local
 from harness.matrix.queue import Job, Result
-from harness.matrix.transfer import Cargo, Lacking, send, unload
+from harness.store import Store, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from harness.matrix.cells import Cell
-    from harness.store import Store
 
 _PATIENCE = 15.0  # seconds for the scheduler to answer
 _LOOK = 0.5  # seconds between looks at whether a task is still wanted
 _FRESH = 3.0  # seconds for which what is known of the workers counts
-_SENT = 5  # times that a cell's artifacts are sent before it is given up
+
+
+class Cargo(msgspec.Struct, frozen=True):
+    """What a cell needs that workers with caches of their own may lack."""
+
+    names: tuple[str, ...]  # entries of the store, such as "initramfs/0a1b…"
+    lock: Path  # file with the packages that they are of; the entries lie beside it
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -43,7 +49,6 @@ class Remote(msgspec.Struct, frozen=True):
     future: Any
     log: Path
     began: float
-    sent: int = 0  # how often artifacts were sent for it
 
     def says(self) -> str:
         """The last thing that it said, as far as its directory is shared."""
@@ -57,9 +62,8 @@ class ClusterWorkers:
         address: The scheduler's, such as "tcp://10.0.0.1:8786".
         place: Where records are, on every host.
         jobs: No more than so many at once; None for as many as there are threads.
-        cargo: Says what a cell needs, where workers are sent what they lack, into caches of their own; None
-            where they build it.
-        store: Where that lies here.
+        cargo: Says what a cell needs, where workers take what they lack into caches of their own; None where
+            they build it.
     """
 
     def __init__(
@@ -68,14 +72,12 @@ class ClusterWorkers:
         place: local.Place,
         jobs: int | None = None,
         *,
-        cargo: Callable[[Job], Cargo | None] | None = None,
-        store: Store | None = None,
+        cargo: Callable[[Job], Cargo | None] = lambda _: None,
     ) -> None:
         self._address = address
         self._place = place
         self._jobs = jobs
         self._cargo = cargo
-        self._store = store
         self._remotes: dict[str, Remote] = {}  # by key
         self._known: dict[str, Any] = {}
         self._when = 0.0
@@ -139,20 +141,14 @@ class ClusterWorkers:
     def start(self, job: Job) -> None:
         """Hand a cell to the cluster."""
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
-        self._submit(job, log, time.monotonic())
-
-    def _submit(self, job: Job, log: Path, began: float, sent: int = 0, worker: str = "") -> None:
-        key = f"{job.matrix}-{job.position}-{job.attempt}-{sent}"
-        words = local.command(job, self._place)
-        cargo = self._cargo(job) if self._cargo else None
+        key = f"{job.matrix}-{job.position}-{job.attempt}"
+        words, cargo = local.command(job, self._place), self._cargo(job)
         if cargo:
             words += ["--lock", str(cargo.lock)]
-        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
-        names = cargo.names if cargo else ()
         future = self._client.submit(
-            carry, job, words, log, names, key=key, pure=False, resources=needs(job.cell), **where
+            carry, job, words, log, cargo, key=key, pure=False, resources=needs(job.cell)
         )
-        self._remotes[key] = Remote(job, future, log, began, sent)
+        self._remotes[key] = Remote(job, future, log, time.monotonic())
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
         """Wait until a run ends, no longer than so many seconds, and return those that have."""
@@ -170,21 +166,7 @@ class ClusterWorkers:
         else:
             time.sleep(timeout)
         done = [key for key, remote in self._remotes.items() if remote.future.done()]
-        ended = []
-        for key in done:
-            remote = self._remotes.pop(key)
-            result = _result(remote)
-            if not isinstance(result, Lacking):
-                ended.append((remote.job, result))
-            elif remote.sent < _SENT:
-                if self._store:
-                    send(self._client, self._store, result)
-                self._submit(remote.job, remote.log, remote.began, remote.sent + 1, result.worker)
-            else:
-                why = result.why or "they vanish from its cache"
-                reason = f"artifacts do not get to the worker {result.worker}: {why}"
-                ended.append((remote.job, Result(Outcome.INFRA, reason)))
-        return ended
+        return [(remote.job, _result(remote)) for remote in map(self._remotes.pop, done)]
 
     def _check_scheduler(self) -> None:
         if self._client.status != "running":
@@ -209,14 +191,14 @@ def needs(cell: Cell) -> dict[str, float]:
     return found | cell.kind.resources
 
 
-def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) -> Result | Lacking:
+def carry(job: Job, words: Sequence[str], log: Path, cargo: Cargo | None = None) -> Result:
     """On a worker: do a cell's run, and stop it when it is cancelled.
 
     Args:
         job: The cell.
         words: The command line, with the Python of the controller.
         log: For what the run says, in a directory that all hosts share.
-        names: Entries that the worker's store has to have first.
+        cargo: What the worker's store has to have first.
     """
     from distributed import get_worker
 
@@ -227,8 +209,14 @@ def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) 
             Outcome.INFRA,
             f"worker {worker.name} does not see {log.parent}: the directory of records has to be shared",
         )
-    if lacking := unload(worker.address, names):
-        return lacking
+    try:
+        if cargo:
+            store = Store(paths.cache_root())
+            for name in cargo.names:
+                transfer.accept(store, name, cargo.lock.parent)
+    except HarnessError as error:
+        reason = f"artifacts do not get to the worker {worker.address}: {error.message}"
+        return Result(Outcome.INFRA, reason)
     process = local.spawn([sys.executable, *words[1:]], log)
     child = local.Child(job, process, log, time.monotonic(), 1)
     try:
@@ -241,7 +229,7 @@ def carry(job: Job, words: Sequence[str], log: Path, names: Sequence[str] = ()) 
     return child.result()
 
 
-def _result(remote: Remote) -> Result | Lacking:
+def _result(remote: Remote) -> Result:
     took = round(time.monotonic() - remote.began, 3)
     if remote.future.cancelled():
         return Result(Outcome.INFRA, "the cluster cancelled the run", "", took)
@@ -251,7 +239,7 @@ def _result(remote: Remote) -> Result | Lacking:
     if error is not None:
         return Result(Outcome.INFRA, f"the cluster lost the run: {type(error).__name__}: {error}", "", took)
     result = remote.future.result()
-    if not isinstance(result, Result | Lacking):
+    if not isinstance(result, Result):
         return Result(Outcome.BUG, f"a worker answered {result!r}", "", took)
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,15 @@ def alone(home: Path, what: str) -> Iterator[None]:
                 hint="wait for it, or choose another directory with --runs DIR",
             )
         yield
+
+
+@contextmanager
+def tidied(place: Path) -> Iterator[None]:
+    """Leave no such directory behind: what is in it is made again in a moment."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def places_for(cell: Cell) -> int:

@@ -12,17 +12,16 @@ from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupt
 from harness.image.build import BuildOptions, build
 from harness.machine import accelerator
 from harness.matrix.cells import Cell, Matrix, asked, load_matrix, replace_cell
-from harness.matrix.cluster import ClusterWorkers
+from harness.matrix.cluster import Cargo, ClusterWorkers
 from harness.matrix.controller import Audience, adopt, carry_out, expected
-from harness.matrix.local import LocalWorkers, Place, alone
+from harness.matrix.local import LocalWorkers, Place, alone, tidied
 from harness.matrix.queue import Job, Queue
 from harness.matrix.selection import select
-from harness.matrix.transfer import Cargo
 from harness.recipe import load_recipe
 from harness.record.history import PastRun, cell_seconds, runs_of_matrix
 from harness.run.prepare import to_build
 from harness.run.request import RunRequest
-from harness.store import Store
+from harness.store import Store, transfer
 from harness.store.uses import watched
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int | None = None  # no more than so many runs at once; None for as many as the host has places for
     resume: bool = False  # whether to go on with the newest matrix of this name
     scheduler: str = ""  # address of a Dask scheduler whose workers do the runs; "" for this host
-    send: bool = False  # whether those workers are sent what they boot, into caches of their own
+    send: bool = False  # whether those workers take what they boot from here, into caches of their own
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -100,8 +99,9 @@ def run(path: Path, options: Options, progress: Progress, watching: Watching) ->
             jobs = queue.jobs(matrix)
         logs = home / matrix
         paths.writable_directory(logs, "matrix", hint)
-        shared = Shared(options.cache, options.runs, progress, logs if options.send else None)
-        with _workers(logs, options, shared) as workers:
+        artifacts = logs / "artifacts"
+        shared = Shared(options.cache, options.runs, progress, artifacts if options.send else None)
+        with tidied(artifacts), _workers(logs, options, shared) as workers:
             done = sum(job.state == "done" for job in jobs)
             try:
                 carry_out(queue, jobs, workers, watching(workers, len(jobs), done), shared.build)
@@ -118,10 +118,7 @@ def _workers(logs: Path, options: Options, shared: Shared) -> LocalWorkers | Clu
     place = Place(runs=options.runs, cache=cache, logs=logs)
     if not options.scheduler:
         return LocalWorkers(place, options.jobs)
-    if not options.send:
-        return ClusterWorkers(options.scheduler, place, options.jobs)
-    store = Store(options.cache)
-    return ClusterWorkers(options.scheduler, place, options.jobs, cargo=shared.cargo, store=store)
+    return ClusterWorkers(options.scheduler, place, options.jobs, cargo=shared.cargo)
 
 
 def changes(path: Path, runs: Path) -> list[Change]:
@@ -177,8 +174,8 @@ class Shared(msgspec.Struct):
     cache: Path  # the cache directory
     runs: Path  # directory of the records
     progress: Progress  # where building is shown
-    # directory for files with the packages that went in; None where they are not wanted
-    locks: Path | None = None
+    # directory for what workers take, with the packages that went in; None where they have the same cache
+    artifacts: Path | None = None
     _built: dict[tuple[object, ...], HarnessError | None] = msgspec.field(default_factory=dict)
     _cargo: dict[tuple[object, ...], Cargo] = msgspec.field(default_factory=dict)
 
@@ -219,11 +216,14 @@ class Shared(msgspec.Struct):
         recipe = load_recipe(cell.recipe)
         options = to_build(request, recipe)
         built = build(recipe, options, self.progress)
-        if self.locks is not None:
-            lock = self.locks / f"{len(self._cargo):05}.lock.json"
+        if self.artifacts is not None:
+            self.artifacts.mkdir(exist_ok=True)
+            lock = self.artifacts / f"{len(self._cargo):05}.lock.json"
             lock.write_text(built.lock.to_json(), encoding="utf-8")
             with watched() as names:  # what it takes when all is there, with just these packages
                 build(recipe, msgspec.structs.replace(options, lock=lock), self.progress)
+            for name in sorted(names):
+                transfer.pack(Store(self.cache), name, self.artifacts)
             self._cargo[_key(cell)] = Cargo(tuple(sorted(names)), lock)
 
 

@@ -12,7 +12,7 @@ from harness import cli
 from harness.core.errors import ConfigError, InfraError
 from harness.matrix import local, session
 from harness.sources.packages import Lock
-from harness.store import Store, transfer
+from harness.store import Store
 
 if TYPE_CHECKING:
     from harness.image.build import BuildOptions
@@ -37,10 +37,10 @@ def stub() -> None:
                 raise InfraError("the archive does not answer")
             case "no-sense":
                 raise ZeroDivisionError
-        # Something to boot, so that it can be sent: larger than a piece, and not to be compressed.
-        store, size = Store(options.cache), transfer.PIECE + 5
-        store.get(
-            "initramfs", {"of": options.kernel}, lambda entry: _write(entry / "image", os.urandom(size))
+        # Something to boot, so that it can be sent.
+        content = os.urandom(1 << 20)
+        Store(options.cache).get(
+            "initramfs", {"of": options.kernel}, lambda entry: _write(entry / "image", content)
         )
         return SimpleNamespace(lock=Lock(resolutions=()))
 

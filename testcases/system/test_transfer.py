@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INPUTS = {"of": "a test"}
-LARGE = os.urandom(2 * transfer.PIECE + 77)
+LARGE = os.urandom((8 << 20) + 77)
 
 
 @pytest.fixture
@@ -49,20 +48,14 @@ def name(here: Store) -> str:
     return found
 
 
-def send(here: Store, there: Store, name: str, order: random.Random | None = None) -> None:
-    path, label = transfer.pack(here, name)
-    pieces = list(transfer.pieces(path))
-    if order:
-        pieces = order.choices(pieces, k=len(pieces)) + order.sample(pieces, len(pieces))
-    for place, piece in pieces:
-        transfer.put(there, name, place, piece)
-    transfer.put_label(there, name, label)
+def send(here: Store, there: Store, name: str, place: Path) -> None:
+    place.mkdir(exist_ok=True)
+    transfer.pack(here, name, place)
+    transfer.accept(there, name, place)
 
 
-def test_an_entry_arrives_as_it_was_in_any_order(here: Store, there: Store, name: str) -> None:
-    assert not transfer.accept(there, name)
-    send(here, there, name, random.Random(1))  # noqa: S311 - the same each time
-    assert transfer.accept(there, name)
+def test_an_entry_arrives_as_it_was(here: Store, there: Store, name: str, tmp_path: Path) -> None:
+    send(here, there, name, tmp_path / "shared")
     entry = there.place("initramfs", INPUTS)
     assert seal.damage(entry) == []
     assert there.has("initramfs", INPUTS)
@@ -71,50 +64,57 @@ def test_an_entry_arrives_as_it_was_in_any_order(here: Store, there: Store, name
     assert (entry / "below/deeper/the same").stat().st_nlink == 2
     assert (entry / "below/deeper/link").readlink().as_posix() == "/nowhere"
     assert (entry / "empty").is_dir()
-    assert list((there.cache / "incoming").iterdir()) == []
 
 
-def test_what_is_not_complete_is_waited_for(here: Store, there: Store, name: str) -> None:
-    path, _ = transfer.pack(here, name)
-    for place, piece in transfer.pieces(path):
-        transfer.put(there, name, place, piece)
-    assert not transfer.accept(there, name)
-    send(here, there, name)
-    assert transfer.accept(there, name)
+def test_what_the_store_has_is_not_taken_again(here: Store, there: Store, name: str, tmp_path: Path) -> None:
+    send(here, there, name, tmp_path / "shared")
+    [archive] = (tmp_path / "shared").iterdir()
+    archive.unlink()
+    transfer.accept(there, name, tmp_path / "shared")
+    with pytest.raises(InfraError, match=r"cannot take .*\.tar into the cache .*No such file"):
+        transfer.accept(Store(tmp_path / "another"), name, tmp_path / "shared")
 
 
-@pytest.mark.parametrize("place", [0, transfer.PIECE + 1, 10 * transfer.PIECE])
-def test_a_damaged_parcel_is_thrown_away_and_sent_again(
-    here: Store, there: Store, name: str, place: int
+@pytest.mark.parametrize(
+    ("cut", "damage", "problem"),
+    [
+        (len(LARGE) // 2, b"", r"cannot take .*unexpected end of data|came damaged"),
+        (len(LARGE) // 2, b"damage", "came damaged from another store: large"),
+        (0, b"damage", r"cannot take .*\.tar into the cache"),
+    ],
+)
+def test_a_damaged_archive_does_not_get_into_the_store(
+    here: Store, there: Store, name: str, tmp_path: Path, *, cut: int, damage: bytes, problem: str
 ) -> None:
-    send(here, there, name)
-    transfer.put(there, name, place, b"damage")
-    with pytest.raises(InfraError, match=r"arrived with .* not .* bytes"):
-        transfer.accept(there, name)
-    assert not transfer.accept(there, name)
-    assert list((there.cache / "incoming").iterdir()) == []
-    send(here, there, name)
-    assert transfer.accept(there, name)
+    transfer.pack(here, name, tmp_path)
+    [archive] = tmp_path.glob("*.tar")
+    content = archive.read_bytes()
+    archive.write_bytes(content[:cut] + damage + (content[cut + len(damage) :] if damage else b""))
+    with pytest.raises(InfraError, match=problem):
+        transfer.accept(there, name, tmp_path)
+    assert not there.has("initramfs", INPUTS)
+    archive.unlink()
+    send(here, there, name, tmp_path)
+    assert there.has("initramfs", INPUTS)
 
 
 def test_an_entry_that_is_not_as_it_was_sealed_does_not_get_into_the_store(
-    here: Store, there: Store, name: str
+    here: Store, there: Store, name: str, tmp_path: Path
 ) -> None:
     program = here.place("initramfs", INPUTS) / "below/deeper/program"
     program.write_text("#!/bin/no\n")
-    send(here, there, name)
     with pytest.raises(InfraError, match=r"came damaged from another store: below/deeper/program"):
-        transfer.accept(there, name)
+        send(here, there, name, tmp_path / "shared")
     assert not there.has("initramfs", INPUTS)
     assert list((there.entries / "initramfs").iterdir()) == []
 
 
-def test_an_entry_that_is_gone_is_said(here: Store) -> None:
+def test_an_entry_that_is_gone_is_said(here: Store, tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="vanished"):
-        transfer.pack(here, "initramfs/0123")
+        transfer.pack(here, "initramfs/0123", tmp_path)
 
 
-def test_holes_of_a_disk_are_neither_sent_nor_filled(here: Store, there: Store) -> None:
+def test_holes_of_a_disk_are_neither_sent_nor_filled(here: Store, there: Store, tmp_path: Path) -> None:
     size = 8 << 30
 
     def build(directory: Path) -> None:
@@ -126,9 +126,9 @@ def test_holes_of_a_disk_are_neither_sent_nor_filled(here: Store, there: Store) 
     with watched() as names:
         here.get("disk", INPUTS, build)
     [name] = names
-    assert transfer.pack(here, name)[0].stat().st_size < 1 << 20
-    send(here, there, name)
-    assert transfer.accept(there, name)
+    send(here, there, name, tmp_path / "shared")
+    [archive] = (tmp_path / "shared").iterdir()
+    assert archive.stat().st_size < 1 << 20
     entry = there.place("disk", INPUTS)
     assert seal.damage(entry) == []
     status = (entry / "disk.img").stat()
