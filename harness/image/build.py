@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.image import factory
+from harness.image.factory import Factory
 from harness.image.ingredients import Workshop
 from harness.sources.debian import DebianSource
 from harness.sources.downloads import Downloads
@@ -40,15 +40,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
     """Build all that a run of the recipe boots, or find it in the store."""
-    return factory.build(
-        recipe,
-        workshop(options, progress),
-        seed=options.kernel,
-        second=options.second,
-        only=options.only,
-        names=options.names,
-        kernels=options.kernels,
-    )
+    factory = Factory(recipe, workshop(options, progress), options.kernel, options.second)
+    return factory.build(options.only, options.names, wants_kernels=options.kernels)
 
 
 def workshop(options: BuildOptions, progress: Progress) -> Workshop:

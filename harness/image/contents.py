@@ -12,12 +12,12 @@ import msgspec
 from harness import recipe as r
 from harness.core.errors import ConfigError
 from harness.formats.elf import needed_files
-from harness.formats.merge import chosen, merge
 from harness.formats.names import matches
+from harness.formats.order import chosen, merge
 from harness.formats.tree import Entry
 from harness.image import origins
 from harness.kernel import modules
-from harness.sources import links, untar
+from harness.sources import committed, untar
 from harness.sources.downloads import WrongContentError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
     files = snapshot.files
     if content.follow:
         with origins.named(content, "follow", given):
-            files = links.followed(files)
+            files = committed.followed(files)
     for file in files:
         if origins.is_dropped(file.path, content.drop) or not matches(file.path, content.keep):
             continue

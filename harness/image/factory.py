@@ -51,30 +51,6 @@ class Build(msgspec.Struct, frozen=True):
     lock: Lock  # the exact packages that went in
 
 
-def build(
-    recipe: Recipe,
-    workshop: Workshop,
-    *,
-    seed: str | None = None,
-    second: str | None = None,
-    only: str | None = None,
-    names: tuple[str, ...] = (),
-    kernels: bool = True,
-) -> Build:
-    """Build the images of a recipe for a seed kernel, or find them in the store.
-
-    Args:
-        recipe: The recipe.
-        workshop: Where and what from.
-        seed: The seed kernel, named as `catalogue.obtain` takes it, instead of the recipe's.
-        second: The kernel behind kexec, likewise.
-        only: The kind of image that is wanted; others are built only where one of these needs them.
-        names: The images that are wanted, instead of all; as above.
-        kernels: Whether kernels are wanted that only boot them.
-    """
-    return Factory(recipe, workshop, seed, second).build(only, names, wants_kernels=kernels)
-
-
 class Made(msgspec.Struct, frozen=True):
     """An image that a recipe asks for, what came of it, and where it was made, with all it refers to."""
 
@@ -99,7 +75,13 @@ class Factory(msgspec.Struct):
     made: list[Made] = msgspec.field(default_factory=list)
 
     def build(self, only: str | None, names: tuple[str, ...] = (), *, wants_kernels: bool) -> Build:
-        """Build images; arguments and errors are those of `build`."""
+        """Build images for the seed kernel, or find them in the store.
+
+        Args:
+            only: The kind of image that is wanted; others are built only where one of these needs them.
+            names: The images that are wanted, instead of all; as above.
+            wants_kernels: Whether kernels are wanted that only boot them.
+        """
         wanted = [image for image in self.recipe.images if only in {None, _kind(image)}]
         if names:
             wanted = [image for image in wanted if image.name in names]

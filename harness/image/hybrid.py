@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.formats.iso import boot as iso_boot
-from harness.formats.merge import merge
+from harness.formats.order import merge
 from harness.formats.tree import Entry, Written
 from harness.image import boot_loaders
 

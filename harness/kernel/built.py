@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.core.files import remove
-from harness.kernel import configuring, fragments, source, toolchain
+from harness.kernel import fragments, source, toolchain
 from harness.kernel.bzimage import inspect
 from harness.kernel.making import Making
 
@@ -194,7 +194,7 @@ class _Work(msgspec.Struct, frozen=True):
             failed=log.with_suffix(".failed"),
         )
         with self.progress.task(f"configuring {order.name}"):
-            configuring.configure(making, order.wishes, order.name, order.bits)
+            fragments.configure(making, order.wishes, order.name, order.bits)
         expected = _expected(self.store, order.name)
         first = "" if expected else " (the first time: no estimate)"
         with self.progress.task(f"compiling {order.name}{first}") as task:

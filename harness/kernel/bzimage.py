@@ -9,25 +9,96 @@ part with the compressed kernel, the payload. Of the header are read:
     0x234 relocatable_kernel  0x236 xloadflags      0x238 cmdline_size
     0x248 payload_offset   0x24c payload_length     0x260 init_size
 
-A bzImage with an EFI stub begins with "MZ" and has a PE header where byte 0x3c says.
+A bzImage with an EFI stub begins with "MZ" and has a PE header where byte 0x3c says. A kernel may also be an
+ELF file (vmlinux). One with CONFIG_PVH has a note of the owner "Xen" and the type XEN_ELFNOTE_PHYS32_ENTRY
+(include/xen/interface/elfnote.h) with the address of a 32-bit entry point; QEMU's -kernel enters it there.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError
 from harness.formats import compression
+from harness.formats.elf import damage
 from harness.formats.magic import kind_of
-from harness.kernel import vmlinux
 from harness.kernel.image import KernelImage
 
 if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
+
+_ELF_MAGIC = b"\x7fELF"
+_X86 = {"EM_386": 32, "EM_X86_64": 64}
+_PHYS32_ENTRY = 18
+_BANNER = re.compile(rb"Linux version ([ -~]{1,1000})")
+
+
+def _inspect_elf(path: Path, file: BufferedReader, size: int) -> KernelImage:
+    """Read an ELF kernel's headers."""
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        file.seek(0)
+        elf: Any = ELFFile(file)
+        _check(path, elf, size)
+        pvh = any(
+            (note["n_name"], note["n_type"]) == ("Xen", _PHYS32_ENTRY)
+            for segment in elf.iter_segments("PT_NOTE")
+            for note in segment.iter_notes()
+        )
+    except damage() as error:
+        raise ConfigError(f"kernel {path} is a damaged ELF file: {error}", hint=_AGAIN) from error
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        banner = found[1].decode("ascii") if (found := _BANNER.search(data)) else ""
+    if not banner or elf["e_type"] not in {"ET_EXEC", "ET_DYN"}:
+        raise ConfigError(
+            f"{path} is no x86 kernel image but an ELF program or module",
+            hint="give a bzImage (/boot/vmlinuz-*), or a vmlinux",
+        )
+    return KernelImage(
+        path=path,
+        version=banner.partition(" ")[0],
+        banner=banner,
+        protocol=(0, 0),
+        bits=_X86[elf["e_machine"]],
+        relocatable=False,
+        payload="none",
+        size=size,
+        init_size=0,
+        initrd_max=0x7FFFFFFF,
+        sha256=sha256_of(path),
+        kind="vmlinux",
+        pvh=pvh,
+        command_line_max=2047,
+    )
+
+
+def _check(path: Path, elf: Any, size: int) -> None:
+    """Make sure that it is for x86, and that all that the headers promise is there."""
+    machine = elf["e_machine"]
+    if machine not in _X86 or not elf.little_endian:
+        name = str(machine).removeprefix("EM_").lower()
+        raise ConfigError(
+            f"{path} is no x86 kernel image but an ELF file for another architecture ({name})",
+            hint="give a kernel for x86",
+        )
+    segments = elf["e_phoff"] + elf["e_phentsize"] * elf["e_phnum"]
+    sections = elf["e_shoff"] + elf["e_shentsize"] * elf["e_shnum"]
+    promised = max(segments, sections)
+    if promised <= size:
+        ends = (segment["p_offset"] + segment["p_filesz"] for segment in elf.iter_segments())
+        promised = max(promised, *ends, 0)
+    if promised > size:
+        raise ConfigError(
+            f"kernel {path} is cut off: its headers promise {promised} bytes, it has {size}", hint=_AGAIN
+        )
+
 
 # setup_sects is one byte, so the real-mode part with its version string ends here at the latest.
 _HEAD_SIZE = (255 + 1) * 512
@@ -48,8 +119,8 @@ def inspect(path: Path) -> KernelImage:
             raise ConfigError(f"kernel {path} {what}", hint="give a bzImage, such as /boot/vmlinuz-*")
         with path.open("rb") as file:
             head = file.read(_HEAD_SIZE)
-            if head.startswith(vmlinux.MAGIC):
-                return vmlinux.inspect(path, file, file.seek(0, os.SEEK_END))
+            if head.startswith(_ELF_MAGIC):
+                return _inspect_elf(path, file, file.seek(0, os.SEEK_END))
             if sections(file):
                 raise ConfigError(
                     f"{path} is a unified kernel image, which only UEFI starts",

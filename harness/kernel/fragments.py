@@ -1,22 +1,30 @@
-"""Fragments of kernel configurations: read, composed and checked.
+"""Fragments of kernel configurations: read, composed, applied and checked.
 
 A fragment has the lines of a `.config` (Documentation/kbuild/kconfig.rst of the kernel): `CONFIG_X=value`, or
-`# CONFIG_X is not set` for what has to stay off. All other comments are for people.
+`# CONFIG_X is not set` for what has to stay off. All other comments are for people. What no
+fragment asks for is off.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core import paths
+from harness.core import paths, programs
 from harness.core.errors import ConfigError
+from harness.kernel import config
+from harness.kernel.making import WANTED
+from harness.kernel.source import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+
+    from harness.kernel.making import Making
 
 OFF = "n"
 _SET = re.compile(r'CONFIG_(\w+)=(y|n|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*")')
@@ -114,3 +122,71 @@ def _text(name: str, beside: Path) -> tuple[str, str]:
         raise ConfigError(f"cannot read the fragment {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the fragment {path} is no text: {error}") from error
+
+
+def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> Path:
+    """Write the `.config` of a build, and make sure that it has what was wished for.
+
+    `allnoconfig` takes the wishes and leaves everything else off, unlike `olddefconfig`, which takes the
+    default for what a wish makes visible. That one follows nevertheless: what it changes, any `make` would.
+
+    Returns:
+        The path of the `.config`.
+    """
+    wanted = making.objects / WANTED
+    wanted.write_text(text_of(wishes), "utf-8")
+    making.run("allnoconfig", f"KCONFIG_ALLCONFIG={wanted}")
+    making.run("olddefconfig")
+    found = making.objects / ".config"
+    ungranted = lost(wishes, config.parse(found.read_text("utf-8")))
+    if ungranted:
+        why = _reasons(making, found, [each.wish.symbol for each in ungranted], bits)
+        sentences = "; ".join(_sentence(each, why) for each in ungranted)
+        hint = "add what is missing to a fragment, or take the symbol out; `harness kernel build` tries again"
+        raise ConfigError(
+            f"the configuration of {what} lacks what its fragments ask for: {sentences}", hint=hint
+        )
+    return found
+
+
+def _sentence(lost: Lost, why: dict[str, str]) -> str:
+    wish = lost.wish
+    if lost.got == OFF:
+        became = "was not switched on"
+    elif wish.value == OFF:
+        became = "was not switched off"
+    else:
+        became = f"became {lost.got}, not {wish.value}"
+    reason = why.get(wish.symbol, "")
+    return f"{wish.symbol} ({wish.origin}) {became}" + (f": it {reason}" if reason else "")
+
+
+def _reasons(making: Making, configuration: Path, symbols: list[str], bits: int) -> dict[str, str]:
+    """What the symbols need, by symbol; nothing where kconfiglib does not understand these Kconfig files."""
+    environment = {
+        **making.environment,
+        # The top Makefile exports these to Kconfig.
+        "ARCH": "i386" if bits == 32 else "x86_64",
+        "SRCARCH": "x86",
+        "KERNELVERSION": version_of(making.source),
+        "CC": "gcc",
+        "LD": "ld",
+        "AR": "ar",
+        "NM": "nm",
+        "OBJCOPY": "objcopy",
+        "HOSTCC": "gcc",
+        "HOSTCXX": "g++",
+        "PAHOLE": "pahole",
+        "RUSTC": "rustc",
+        "BINDGEN": "bindgen",
+        "CLANG_FLAGS": "",
+        "CONFIG_SHELL": "sh",
+        "KCONFIG_CONFIG": ".config",
+    }
+    program = Path(__file__).with_name("kconfig_why.py")
+    command = [sys.executable, "-I", *map(str, (program, making.source, configuration)), *symbols]
+    asked = programs.call(command, environment=environment, cwd=making.source)
+    if asked.returncode != 0:
+        return {}
+    found: dict[str, str] = json.loads(asked.stdout)
+    return found

@@ -28,7 +28,7 @@ from harness.core.errors import ConfigError
 from harness.formats.names import matches
 from harness.payload import source_lists
 from harness.recipe import Recipe, RecipeDocument, problems
-from harness.sources import links
+from harness.sources import committed
 from harness.sources.checkout import look
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def _files(content: Mapping[str, Any]) -> Iterator[str]:
             return bool(drop) and matches(name, drop)
 
         found = look(Path(content["source"]), dirty=bool(content["dirty"]), partial=True, leave=left)
-        files = links.followed(found.files)
+        files = committed.followed(found.files)
         names = (file.path for file in files if not stat.S_ISDIR(file.mode) and not left(file.path))
         yield from (f"{path}/{name}".lstrip("/") for name in names)
     elif content["add"] != "directory":

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from harness.core import paths, toml
 from harness.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ModeName = Literal["qemu", "builder-hex0", "chroot", "bwrap", "board"]
 
@@ -72,40 +70,30 @@ class Mode(toml.Table, frozen=True):
 
 
 class _EraDocument(toml.Table, frozen=True):
-    summary: str
-    payload: str
+    """An era as it stands in its file."""
+
+    summary: str  # one line about it
+    payload: str  # what it is an era of, such as "live-bootstrap"
+    # shell patterns of paths that a tree of it has, each at least once
     present: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    mode: dict[ModeName, Mode]
-    like: str = ""
-    refused: dict[ModeName, str] = {}  # noqa: RUF012 - msgspec copies it
-    absent: tuple[str, ...] = ()
-    saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
-    lacking: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
-    manifest: str = ""
-    stale: tuple[str, ...] = ()
-    submodule: tuple[Submodule, ...] = ()
-    distfiles: tuple[Distfiles, ...] = ()
-    config: Config | None = None
+    mode: dict[ModeName, Mode]  # the ways to run it
+    like: str = ""  # the era whose keys it has where it leaves them out
+    refused: dict[ModeName, str] = {}  # noqa: RUF012 - msgspec copies it; why it has not a certain mode
+    absent: tuple[str, ...] = ()  # shell patterns of paths that it has not
+    saying: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it; words that its files have, by their paths
+    lacking: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it; words that its files have not
+    manifest: str = ""  # the file of `build: PACKAGE` lines that says what is built, in order
+    stale: tuple[str, ...] = ()  # shell patterns of what an earlier run by the tree's own scripts leaves
+    submodule: tuple[Submodule, ...] = ()  # what must be checked out
+    distfiles: tuple[Distfiles, ...] = ()  # what it downloads
+    config: Config | None = None  # the configuration that it reads, if any
 
 
-class Era(msgspec.Struct, frozen=True):
+class Era(_EraDocument, frozen=True, kw_only=True):
     """An era that has been read."""
 
     name: str  # the file's name without suffix
     path: Path  # the TOML file
-    summary: str  # one line about it
-    payload: str  # what it is an era of, such as "live-bootstrap"
-    present: tuple[str, ...]  # shell patterns of paths that a tree of it has, each at least once
-    absent: tuple[str, ...]  # shell patterns of paths that it has not
-    saying: dict[str, str]  # words that certain of its files have, by their paths
-    lacking: dict[str, str]  # words that certain of its files have not, by their paths
-    manifest: str  # the file of `build: PACKAGE` lines that says what is built, in order, if there is one
-    stale: tuple[str, ...]  # shell patterns of what an earlier run by the tree's own scripts leaves
-    submodules: tuple[Submodule, ...]  # what must be checked out
-    distfiles: tuple[Distfiles, ...]  # what it downloads
-    config: Config | None  # the configuration that it reads, if any
-    modes: dict[ModeName, Mode]  # the ways to run it
-    refused: dict[ModeName, str]  # why it has not a certain mode
 
 
 def era_files() -> dict[str, Path]:
@@ -116,23 +104,7 @@ def era_files() -> dict[str, Path]:
 def load_era(path: Path) -> Era:
     """Read an era; what it leaves out of the era that it is like is as there."""
     document = toml.typed(path, _whole(path), _EraDocument)
-    return Era(
-        name=path.stem,
-        path=path,
-        summary=document.summary,
-        payload=document.payload,
-        present=document.present,
-        absent=document.absent,
-        saying=document.saying,
-        lacking=document.lacking,
-        manifest=document.manifest,
-        stale=document.stale,
-        submodules=document.submodule,
-        distfiles=document.distfiles,
-        config=document.config,
-        modes=document.mode,
-        refused=document.refused,
-    )
+    return Era(**msgspec.structs.asdict(document), name=path.stem, path=path)
 
 
 def _whole(path: Path, behind: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def parse_line(text: str, package: str) -> Line | None:
 def calls(path: Path) -> tuple[Call, ...]:
     """The calls of `get_file` in a script, in order."""
     try:
-        module = ast.parse(path.read_text("utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        module = ast.parse(_text(path))
+    except SyntaxError as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     found = []
     for node in ast.walk(module):
@@ -120,11 +120,8 @@ def calls(path: Path) -> tuple[Call, ...]:
 
 def steps(path: Path) -> Iterator[str]:
     """The lines of a steps manifest that say something."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    return (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    lines = _text(path).splitlines()
+    return (line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 def built_package(line: str) -> str:
@@ -148,11 +145,7 @@ def _lists(tree: Path, wanted: Distfiles) -> list[Path]:
 
 
 def _listed(tree: Path, path: Path) -> Iterator[Line]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    for number, words in enumerate(text.splitlines(), start=1):
+    for number, words in enumerate(_text(path).splitlines(), start=1):
         try:
             line = parse_line(words, path.parent.name)
         except ValueError as error:
@@ -176,16 +169,20 @@ def _called(tree: Path, wanted: Distfiles) -> Iterator[Line]:
 
 def _sums(path: Path) -> Mapping[str, str]:
     found = {}
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        match = re.fullmatch(r"([0-9a-f]{64})\s+(\S+)", line.strip())
+        if match:
+            found[match[2]] = match[1]
+        elif line.strip():
+            raise ConfigError(f"{path}:{number}: {line!r} is no sha256 with a name")
+    return found
+
+
+def _text(path: Path) -> str:
     try:
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-            match = re.fullmatch(r"([0-9a-f]{64})\s+(\S+)", line.strip())
-            if match:
-                found[match[2]] = match[1]
-            elif line.strip():
-                raise ConfigError(f"{path}:{number}: {line!r} is no sha256 with a name")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    return found
 
 
 def _call(node: ast.Call) -> Call:

@@ -41,13 +41,13 @@ class SourceTree(msgspec.Struct, frozen=True):
     @property
     def modes(self) -> tuple[ModeName, ...]:
         """The ways of its era that this tree offers: some came later than the era."""
-        return tuple(name for name, mode in self.era.modes.items() if not [*_unsaid(self.path, mode.saying)])
+        return tuple(name for name, mode in self.era.mode.items() if not [*_unsaid(self.path, mode.saying)])
 
     def mode(self, name: ModeName) -> Mode:
         """How it is run in a mode."""
-        lacks = [] if name in self.era.modes else [self.era.refused.get(name, "its era has none")]
+        lacks = [] if name in self.era.mode else [self.era.refused.get(name, "its era has none")]
         if not lacks:
-            mode = self.era.modes[name]
+            mode = self.era.mode[name]
             lacks = [*_unsaid(self.path, mode.saying)]
         if lacks:
             offered = [f"{each} ({_ASKED[each]})" for each in self.modes]
@@ -72,7 +72,7 @@ def recognise(path: Path, eras: Sequence[Era] | None = None) -> SourceTree:
         names = " and ".join(era.name for era in fitting)
         raise ConfigError(f"{path} fits the eras {names}", hint="an era's file needs another key absent")
     era = fitting[0]
-    _check_submodules(path, era.submodules)
+    _check_submodules(path, era.submodule)
     stray = stray_files(path)
     if stray is None:
         _check_stale(path, era)

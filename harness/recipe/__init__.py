@@ -10,83 +10,45 @@ from typing import TYPE_CHECKING
 
 from harness.core import paths, toml
 from harness.core.errors import ConfigError
-from harness.recipe.check import problems
-from harness.recipe.contents import (
-    Checkout,
-    Content,
-    Device,
-    Directory,
-    Download,
-    File,
-    Files,
-    HardLink,
-    Hex,
-    ImageFile,
-    KernelFile,
-    Modules,
-    Packages,
-    SourcePackage,
-    Symlink,
-    Tarball,
-    Text,
-    Unpacked,
-)
-from harness.recipe.document import Boot, Debian, Drive, Kernels, Native, NativeCall, Recipe, RecipeDocument
-from harness.recipe.images import (
-    BuilderHex0,
-    Dib,
-    Disk,
-    Image,
-    Initramfs,
-    Iso,
-    MenuEntry,
-    Partition,
-    contents_of,
-)
+from harness.recipe.check import problems as problems
+from harness.recipe.contents import Checkout as Checkout
+from harness.recipe.contents import Content as Content
+from harness.recipe.contents import Device as Device
+from harness.recipe.contents import Directory as Directory
+from harness.recipe.contents import Download as Download
+from harness.recipe.contents import File as File
+from harness.recipe.contents import Files as Files
+from harness.recipe.contents import HardLink as HardLink
+from harness.recipe.contents import Hex as Hex
+from harness.recipe.contents import ImageFile as ImageFile
+from harness.recipe.contents import KernelFile as KernelFile
+from harness.recipe.contents import Modules as Modules
+from harness.recipe.contents import Packages as Packages
+from harness.recipe.contents import SourcePackage as SourcePackage
+from harness.recipe.contents import Symlink as Symlink
+from harness.recipe.contents import Tarball as Tarball
+from harness.recipe.contents import Text as Text
+from harness.recipe.contents import Unpacked as Unpacked
+from harness.recipe.document import Boot as Boot
+from harness.recipe.document import Debian as Debian
+from harness.recipe.document import Drive as Drive
+from harness.recipe.document import Kernels as Kernels
+from harness.recipe.document import Native as Native
+from harness.recipe.document import NativeCall as NativeCall
+from harness.recipe.document import Recipe as Recipe
+from harness.recipe.document import RecipeDocument as RecipeDocument
+from harness.recipe.images import BuilderHex0 as BuilderHex0
+from harness.recipe.images import Dib as Dib
+from harness.recipe.images import Disk as Disk
+from harness.recipe.images import Image as Image
+from harness.recipe.images import Initramfs as Initramfs
+from harness.recipe.images import Iso as Iso
+from harness.recipe.images import MenuEntry as MenuEntry
+from harness.recipe.images import Partition as Partition
+from harness.recipe.images import contents_of as contents_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-__all__ = [
-    "Boot",
-    "BuilderHex0",
-    "Checkout",
-    "Content",
-    "Debian",
-    "Device",
-    "Dib",
-    "Directory",
-    "Disk",
-    "Download",
-    "Drive",
-    "File",
-    "Files",
-    "HardLink",
-    "Hex",
-    "Image",
-    "ImageFile",
-    "Initramfs",
-    "Iso",
-    "KernelFile",
-    "Kernels",
-    "MenuEntry",
-    "Modules",
-    "Native",
-    "NativeCall",
-    "Packages",
-    "Partition",
-    "Recipe",
-    "RecipeDocument",
-    "SourcePackage",
-    "Symlink",
-    "Tarball",
-    "Text",
-    "Unpacked",
-    "contents_of",
-    "load_recipe",
-    "problems",
-    "recipe_files",
-]
 
 
 def recipe_files() -> dict[str, Path]:

@@ -17,7 +17,7 @@ from harness.core.errors import DISK_FULL, InfraError
 from harness.core.files import remove
 from harness.store import locks, seal
 from harness.store.seal import SealedFile
-from harness.store.uses import uses_of_this_process
+from harness.store.uses import uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +67,7 @@ class Store:
             build: Fills the empty directory that it is given. May return the SHA-256 of files directly in
                 it, by name, so that they are not read again.
         """
-        entry = self._entry(kind, inputs)
+        entry = self.place(kind, inputs)
         with self._explained():
             if not self._take(entry):
                 with self.lock(f"{kind}-{entry.name}"):
@@ -77,7 +77,7 @@ class Store:
 
     def has(self, kind: str, inputs: Mapping[str, object]) -> bool:
         """Whether `get` would find the entry; if so, it stays there for as long as this process lives."""
-        return self._take(self._entry(kind, inputs))
+        return self._take(self.place(kind, inputs))
 
     def holds(self, name: str) -> bool:
         """The same for an entry by its name, such as "initramfs/0a1b…"."""
@@ -107,7 +107,8 @@ class Store:
 
     def place(self, kind: str, inputs: Mapping[str, object]) -> Path:
         """The directory that `get` would return, whether or not it is there."""
-        return self._entry(kind, inputs)
+        digest = hashlib.sha256(_document(inputs).encode()).hexdigest()[:32]
+        return self.entries / kind / digest
 
     def file(self, entry: Path, name: str) -> SealedFile:
         """Size and hash of a file directly in an entry, as they were recorded when it was built."""
@@ -128,14 +129,10 @@ class Store:
         with locks.held(self.locks / "tidy.lock", shared=not alone):
             yield
 
-    def _entry(self, kind: str, inputs: Mapping[str, object]) -> Path:
-        digest = hashlib.sha256(_document(inputs).encode()).hexdigest()[:32]
-        return self.entries / kind / digest
-
     def _take(self, entry: Path) -> bool:
         """Note that the entry is used, and tell whether it is whole."""
         with self.tidying(alone=False):
-            uses_of_this_process(self.uses).note(f"{entry.parent.name}/{entry.name}")
+            uses_of(self.uses, os.getpid()).note(f"{entry.parent.name}/{entry.name}")
             if not seal.is_whole(entry):
                 return False
             last = (entry / seal.SEAL).stat().st_mtime

@@ -52,7 +52,8 @@ def seal(entry: Path, known: Mapping[str, str]) -> None:
     below, space = [], 0
     for path, name in _below(entry):
         status = path.lstat()
-        below.append(_record(path, name, status))
+        mode, size, digest = _facts(path, status)
+        below.append(b"%o %d %s %s\0" % (mode, size, digest.encode(), os.fsencode(name)))
         space += status.st_blocks * _BLOCK // max(1, status.st_nlink * stat.S_ISREG(status.st_mode))
     if below:
         (entry / BELOW).write_bytes(b"".join(below))
@@ -110,7 +111,8 @@ def damage(entry: Path) -> list[str]:
         if (problem := _problem(entry / name, None, file.size, file.digest))
     ]
     expected = set()
-    for record in _records(entry) if BELOW in sealed.files and not found else ():
+    listed = (entry / BELOW).read_bytes() if BELOW in sealed.files and not found else b""
+    for record in listed.split(b"\0")[:-1]:
         mode, size, digest, name = record.split(b" ", 3)
         path = entry / os.fsdecode(name)
         expected.add(path)
@@ -130,10 +132,6 @@ def _write(entry: Path, sealed: Seal) -> None:
     write_atomically(entry / SEAL, msgspec.json.encode(sealed).decode())
 
 
-def _records(entry: Path) -> list[bytes]:
-    return (entry / BELOW).read_bytes().split(b"\0")[:-1]
-
-
 def _below(entry: Path) -> Iterator[tuple[Path, str]]:
     """Everything in the directories of an entry, with its path in the entry."""
     for top, directories, files in os.walk(entry):
@@ -142,11 +140,6 @@ def _below(entry: Path) -> Iterator[tuple[Path, str]]:
             path = place / name
             yield path, str(path.relative_to(entry))
         directories.sort()
-
-
-def _record(path: Path, name: str, status: os.stat_result) -> bytes:
-    mode, size, digest = _facts(path, status)
-    return b"%o %d %s %s\0" % (mode, size, digest.encode(), os.fsencode(name))
 
 
 def _facts(path: Path, status: os.stat_result, known: str = "") -> tuple[int, int, str]:

@@ -52,7 +52,9 @@ class Tidied(msgspec.Struct, frozen=True):
 def contents(store: Store) -> list[Stored]:
     """All entries, the least recently used first."""
     in_use = names_in_use(store.uses)
-    found = (_stored(path, in_use) for path in store.entries.glob("*/*") if not _is_unfinished(path))
+    found = (
+        _stored(path, in_use) for path in store.entries.glob("*/*") if not path.name.endswith(UNFINISHED)
+    )
     return sorted((entry for entry in found if entry), key=lambda entry: entry.used)
 
 
@@ -148,10 +150,6 @@ def _name(entry: Path) -> str:
         case {"suite": suite, "architecture": architecture, "request": list(request)}:
             return f"{suite}/{architecture}: {' '.join(map(str, request))}"
     return entry.name
-
-
-def _is_unfinished(path: Path) -> bool:
-    return path.name.endswith(UNFINISHED)
 
 
 def _remove_entries(store: Store, entries: Iterable[Stored], *, although_used: bool = False) -> list[Stored]:

@@ -59,13 +59,9 @@ def watched() -> Iterator[set[str]]:
         _watching.remove(names)
 
 
-def uses_of_this_process(directory: Path) -> Uses:
-    """The one file of this process: what it was given stays in use when the store object is gone."""
-    return _uses(directory, os.getpid())
-
-
 @cache
-def _uses(directory: Path, _process: int) -> Uses:
+def uses_of(directory: Path, _process: int) -> Uses:
+    """The one file of a process: what it was given stays in use when the store object is gone."""
     return Uses(directory)
 
 

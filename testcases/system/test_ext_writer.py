@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError, InfraError
 from harness.formats.ext import reader as ext_reader
 from harness.formats.ext import writer as ext_writer
-from harness.formats.ext.blocks import Allocator, map_by_blocks, map_by_extents
+from harness.formats.ext.inode import Allocator, map_by_blocks, map_by_extents
 from harness.formats.ext.layout import BLOCK, GROUP, KINDS, lay_out
 from harness.formats.tree import Entry
 from testcases.support.filesystems import (

@@ -91,14 +91,11 @@ class Workshop:
         self.done = Titles()
 
     def build(self, only: str | None = None) -> factory.Build:
-        return factory.build(
-            load_recipe(str(self.recipe)),
-            ingredients.Workshop(
-                self.larder.store, self.larder.debian(), Downloads(self.larder.store, self.done), self.done
-            ),
-            seed=str(self.kernel),
-            only=only,
+        workshop = ingredients.Workshop(
+            self.larder.store, self.larder.debian(), Downloads(self.larder.store, self.done), self.done
         )
+        recipe = load_recipe(str(self.recipe))
+        return factory.Factory(recipe, workshop, str(self.kernel)).build(only, wants_kernels=True)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import pytest
 
 from harness.core.errors import ConfigError, InfraError
 from harness.kernel import config, kconfig_why, toolchain
-from harness.kernel.configuring import configure
-from harness.kernel.fragments import parse
+from harness.kernel.fragments import configure, parse
 from harness.kernel.making import Making
 from testcases.support import kernel_source
 
@@ -96,7 +95,7 @@ def test_kconfig_files_that_kconfiglib_does_not_know_cost_only_the_reason(
     broken = making.source.parent / "harness" / program.name
     broken.parent.mkdir()
     broken.write_text("raise SystemExit(1)\n")
-    monkeypatch.setattr("harness.kernel.configuring.__file__", str(broken.with_name("configuring.py")))
+    monkeypatch.setattr("harness.kernel.fragments.__file__", str(broken.with_name("configuring.py")))
     with pytest.raises(ConfigError, match=r"NETDEVICES \(my.config:1\) was not switched on$"):
         configured(making, "CONFIG_NETDEVICES=y\n")
 

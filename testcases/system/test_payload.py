@@ -88,7 +88,7 @@ def test_a_change_of_files_is_another_era(kernel: miniature.Miniature) -> None:
 
 @pytest.mark.parametrize("era", load_eras(), ids=lambda era: era.name)
 def test_the_marks_of_an_era_tell_it_from_all_others(era: Era, tmp_path: Path) -> None:
-    proofs = (f"{module.path}/{module.proof}" for module in era.submodules)
+    proofs = (f"{module.path}/{module.proof}" for module in era.submodule)
     for name in (*era.present, *proofs):
         path = tmp_path / name.replace("*", "x")
         if not path.is_dir():
@@ -104,7 +104,7 @@ def test_an_era_can_be_like_another_one(tmp_path: Path) -> None:
     own.write_text('summary = "own"\nlike = "base"\nabsent = ["x"]\n[mode.board]\nrecipe = { plan = "p" }\n')
     era, base = load_era(own), load_era(tmp_path / "base.toml")
     assert (era.summary, era.absent, era.present) == ("own", ("x",), base.present)
-    assert era.modes == {**base.modes, "board": Mode(recipe={"plan": "p"})}
+    assert era.mode == {**base.mode, "board": Mode(recipe={"plan": "p"})}
 
 
 @pytest.mark.parametrize("name", ["nowhere", "own", "other"])
@@ -499,9 +499,9 @@ def test_packages_are_known_by_name_and_occurrence() -> None:
 def test_all_eras_are_sound() -> None:
     for era in load_eras():
         assert {group.name for group in era.distfiles}
-        assert era.modes
-        for name, mode in era.modes.items():
+        assert era.mode
+        for name, mode in era.mode.items():
             assert mode.recipe.get("plan"), f"{era.name} has nothing to follow in mode {name}"
             assert ("native" in mode.recipe) == (name in {"chroot", "bwrap"})
-        missing = {"chroot", "bwrap"} - {*era.modes}
+        missing = {"chroot", "bwrap"} - {*era.mode}
         assert missing <= {*era.refused}, f"{era.name} does not say why it has no {missing}"

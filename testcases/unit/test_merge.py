@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.formats.merge import chosen, merge
+from harness.formats.order import chosen, merge
 from harness.formats.tree import Entry
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.formats.ext.checksum import START, crc32c
-from harness.formats.ext.layout import BLOCK, GROUP, HAS_JOURNAL, JOURNAL
+from harness.formats.ext.layout import BLOCK, GROUP, HAS_JOURNAL, JOURNAL, START, crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

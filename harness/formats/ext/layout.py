@@ -11,9 +11,25 @@ same on every host.
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
 
+import google_crc32c
 import msgspec
+
+_ALL = 0xFFFFFFFF
+START = _ALL  # what the checksum of something begins with
+
+
+def crc32c(seed: int, data: bytes) -> int:
+    """Continue a CRC-32C as the kernel does, without the usual inversions at both ends."""
+    return int(google_crc32c.extend(seed ^ _ALL, data)) ^ _ALL
+
+
+def seed_of(filesystem: int, number: int, generation: int = 0) -> int:
+    """What the checksums of a file begin with, from those of the filesystem and its inode."""
+    return crc32c(filesystem, struct.pack("<II", number, generation))
+
 
 BLOCK = 4096  # bytes; the page size of x86, and what every kernel mounts
 GROUP = 8 * BLOCK  # blocks in a group

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.formats.ext import superblock as ext_superblock
-from harness.formats.ext.blocks import EXTENT_MAGIC
-from harness.formats.ext.checksum import crc32c, seed_of
-from harness.formats.ext.inode import INODE
+from harness.formats.ext.inode import EXTENT_MAGIC, INODE
+from harness.formats.ext.layout import crc32c, seed_of
 from harness.formats.ext.superblock import ExtError
 
 if TYPE_CHECKING:

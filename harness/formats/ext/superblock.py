@@ -12,8 +12,7 @@ from uuid import UUID
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.formats.ext.checksum import START, crc32c
-from harness.formats.ext.layout import HAS_JOURNAL, METADATA_CSUM, SPARSE_SUPER, is_sparse
+from harness.formats.ext.layout import HAS_JOURNAL, METADATA_CSUM, SPARSE_SUPER, START, crc32c, is_sparse
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.formats.ext.checksum import seed_of
 from harness.formats.ext.inode import FAST_LINK, TYPES, Name, directory_blocks
-from harness.formats.ext.layout import BLOCK, DIR_NLINK, FIRST, LOST_FOUND, ROOT
+from harness.formats.ext.layout import BLOCK, DIR_NLINK, FIRST, LOST_FOUND, ROOT, seed_of
 from harness.formats.order import in_order, name
 from harness.formats.output import unreadable
 from harness.formats.tree import Entry

@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.formats.ext import groups as ext_groups
-from harness.formats.ext.blocks import DIRECT, Allocator, NoRoomError, map_by_blocks, map_by_extents
-from harness.formats.ext.checksum import seed_of
-from harness.formats.ext.inode import Inode, device_map
-from harness.formats.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, Layout, lay_out
+from harness.formats.ext.inode import (
+    DIRECT,
+    Allocator,
+    Inode,
+    NoRoomError,
+    device_map,
+    map_by_blocks,
+    map_by_extents,
+)
+from harness.formats.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, Layout, lay_out, seed_of
 from harness.formats.ext.tree import InodeTree, Node, plant
 from harness.formats.output import Output, open_content
 from harness.formats.tree import Written

@@ -18,9 +18,8 @@ from harness.formats.ext import reader as ext_reader
 from harness.formats.ext.layout import KINDS
 from harness.formats.ext.source import ExtSource
 from harness.formats.iso import reader as iso_reader
-from harness.formats.merge import merge
 from harness.formats.names import printable
-from harness.formats.order import in_order
+from harness.formats.order import in_order, merge
 from harness.image import boot_loaders, disk, hybrid
 from harness.image.builder_hex0 import starts_by_bios
 from harness.image.script.inputs import release
