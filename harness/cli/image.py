@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options as opts
+from harness.cli.printing import print_json
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 
@@ -50,11 +50,8 @@ def ls(
     with open_image(image) as opened:
         found = _selected(opened, pattern or [])
         if as_json:
-            head = json.dumps({"image": str(image), "format": opened.format})
-            sys.stdout.write(f'{head[:-1]}, "members": [')
-            for number, member in enumerate(found):
-                sys.stdout.write((",\n" if number else "\n") + json.dumps(described(member)))
-            sys.stdout.write("\n]}\n")
+            members = [described(member) for member in found]  # an image that is damaged has no list
+            print_json({"image": image, "format": opened.format, "members": members})
             return
         if long:
             _show(f"{image}: {opened.format}")
@@ -130,11 +127,9 @@ def diff(
         found = differences(first.members(), second.members(), times=times)
         of_files = file_difference(a, b, list(first.parts()) if first.raw == a else ()) if raw else None
         if as_json:
-            import msgspec
-
-            document = msgspec.to_builtins({"differences": list(found), "bytes": of_files})
+            document = {"differences": list(found), "bytes": of_files}
             different = any(document.values())
-            sys.stdout.write(json.dumps(document, indent=2) + "\n")
+            print_json(document)
         else:
             for line in chain(map(str, found), of_files.lines() if of_files else ()):
                 different = True
@@ -176,7 +171,7 @@ def verify(
             _show(f"{path}: {format_}")
             _show_findings(findings)
     if as_json:
-        sys.stdout.write(json.dumps({"images": document}, indent=2) + "\n")
+        print_json({"images": document})
     if bad:
         raise typer.Exit(Outcome.CONFIG.exit_code)
 

@@ -99,10 +99,13 @@ def remark(line: str | Text, style: str = "") -> None:
 
 def print_json(value: object) -> None:
     """Print a result for programs; what JSON has no word for is printed as text."""
+    import json
+
     import msgspec
 
-    document = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
-    sys.stdout.write(document + "\n")
+    # A name may have bytes that are no UTF-8, which only \u escapes can carry.
+    document = msgspec.to_builtins(value, str_keys=True, enc_hook=str)
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def print_wide(table: Table) -> None:

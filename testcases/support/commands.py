@@ -28,7 +28,10 @@ TIMEOUT = 60  # seconds for a command
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A command line, and what is wrong while it is run: "", "full", "closed", "pipe" or "gone"."""
+    """A command line, and what is wrong while it is run: "", "full", "closed", "pipe" or "gone".
+
+    Words are of Latin-1, so that they can have any byte.
+    """
 
     words: tuple[str, ...]
     wrong: str = ""
@@ -82,7 +85,7 @@ def carried_out(case: Case, place: Path) -> Ended:
             os.close(1)
             for name in ("stdout", "__stdout__"):  # as at a start
                 setattr(sys, name, None)
-        main(case.words)
+        main([os.fsdecode(word.encode("latin-1")) for word in case.words])
     _, status = os.waitpid(child, 0)
     said = [os.pread(each, 1 << 20, 0).decode("utf-8", "replace") for each in (stdout, stderr)]
     for descriptor in (stdout, stderr):

@@ -111,6 +111,14 @@ def test_ls_long(user: User) -> None:
     assert lines[5].endswith("12000 1970-01-01 00:00 etc/motd link to etc/copy")
 
 
+def test_ls_json_of_an_image_that_is_cut(user: User) -> None:
+    initramfs.write(TREE, user.home / "cut.cpio")
+    whole = (user.home / "cut.cpio").read_bytes()
+    (user.home / "cut.cpio").write_bytes(whole[: whole.index(b"hello") + 100])
+    document = json.loads(user.types("ls", "--json", "cut.cpio", status=2).stdout)
+    assert "cut off" in document["error"]
+
+
 def test_ls_json(user: User) -> None:
     document = json.loads(user.types("ls", "--json", "a.cpio").stdout)
     members = {member.pop("path"): member for member in document.pop("members")}

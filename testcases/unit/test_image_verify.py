@@ -110,10 +110,8 @@ def test_what_is_only_about_an_initramfs_is_none(
 @pytest.mark.parametrize(
     ("entries", "what"),
     [
-        (SOUND[1:], "there is no /init"),
         ([link("init", "sbin/init"), *SOUND[1:]], "a link to sbin/init, which leads nowhere"),
         ([link("init", "init"), *SOUND[1:]], "there is no /init"),
-        ([Entry("init", stat.S_IFDIR | 0o755), *SOUND[1:]], "/init is no file"),
         ([file("init", SHELL, 0o644), *SOUND[1:]], "/init is not executable (mode 0644)"),
         ([file("init", b"echo hello\n"), *SOUND[1:]], "/init is neither a program nor a script"),
         ([file("init"), *SOUND[1:]], "/init is neither a program nor a script"),
@@ -128,9 +126,8 @@ def test_what_is_only_about_an_initramfs_is_none(
         ),
         (
             [file("init", LOADED), file("lib/ld.so", WIDE), file("lib/libc.so.6", SHELL), CONSOLE],
-            "of different widths",
+            "for different processors: /init (i386), /lib/ld.so (x86-64), /lib/libc.so.6 (i386)",
         ),
-        ([file("init", AARCH64), CONSOLE], "is for aarch64"),
         ([file("init", SHELL[:60]), CONSOLE], "damaged ELF file"),
         ([*SOUND[:3], Entry("dev/console", stat.S_IFCHR | 0o600, device=(4, 1))], "/dev/console is not"),
         ([*SOUND[:3], file("dev/console")], "/dev/console is not"),
@@ -153,6 +150,40 @@ def test_each_fault_of_an_initramfs_is_told(tmp_path: Path, entries: list[Entry]
         assert all(finding.hint for finding in at_boot)
     else:
         assert told == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "what"),
+    [
+        (SOUND[1:], "there is no /init"),
+        ([file("data/numbers", b"1 2 3\n")], "there is no /init"),
+        ([Entry("init", stat.S_IFDIR | 0o755), *SOUND[1:]], "/init"),
+        ([file("init", AARCH64), CONSOLE], "/init is for aarch64"),
+    ],
+)
+def test_what_an_archive_is_not_made_for(tmp_path: Path, entries: list[Entry], what: str) -> None:
+    """It is a remark, unless a kernel is to boot with it."""
+    path, image = archive(tmp_path, entries), kernel_of(tmp_path, 64)
+    findings = found(path)
+    assert [finding.good for finding in findings if what in finding.what] == [None]
+    assert all(finding.good is not False for finding in findings)
+    (at_boot,) = problems_for_boot(path, image, command_line="", cpu="")
+    assert what in at_boot.what
+    assert at_boot.hint
+    assert at_boot.what in bad(path, kernel=seed(image))
+
+
+def test_an_init_that_is_asked_for(tmp_path: Path) -> None:
+    (told,) = bad(archive(tmp_path, SOUND), init="/sbin/init")
+    assert told == "there is no /sbin/init"
+
+
+def test_foreign_programs_that_do_not_fit_together(tmp_path: Path) -> None:
+    mixed = [file("init", b"#!/bin/sh\n"), file("bin/sh", AARCH64), CONSOLE]
+    assert bad(archive(tmp_path, mixed)) == []
+    foreign = elf(interpreter="/lib/ld.so", machine=(64, 183))
+    (told,) = bad(archive(tmp_path, [file("init", foreign), file("lib/ld.so", WIDE), CONSOLE]))
+    assert "for different processors" in told
 
 
 def test_a_missing_console_is_only_mentioned(tmp_path: Path) -> None:

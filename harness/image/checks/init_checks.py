@@ -30,19 +30,25 @@ _NESTED_MAX = 5  # scripts that run each other; the kernel gives up then (fs/exe
 _PROGRAM_TYPES = (b"\2\0", b"\3\0")  # ET_EXEC, ET_DYN
 
 
-def check_init(tree: MemberTree, kernel: Seed | None, init: str, *, root: str = "") -> Iterator[Finding]:
-    """Check that the kernel can start an init that must be there, with everything that it needs.
+def check_init(
+    tree: MemberTree, kernel: Seed | None, init: str, *, root: str = "", wanted: bool = True
+) -> Iterator[Finding]:
+    """Check that the kernel can start an init, with everything that it needs.
 
     Args:
         tree: The image.
         kernel: The kernel that starts it, if known.
         init: Path of the init below the root.
         root: Directory of the tree that is the root.
+        wanted: Whether it must be there; an image may be made for data only.
     """
     init = init.lstrip("/")
     shown = f"/{init} of {root}" if root else f"/{init}"
     entries = _Entries(tree, root)
     member = entries.find(init)
+    if not wanted and (member.is_directory if member else init not in entries):
+        yield Finding(None, f"there is no {shown}: a kernel starts nothing of it by itself")
+        return
     if member is None:
         there = tree.members.get(f"{root}/{init}" if root else init)
         leads = f" (it is a link to {there.target}, which leads nowhere)" if there and there.target else ""
@@ -135,8 +141,7 @@ def _check_machines(
     for path, (bits, machine) in machines.items():
         named = shown if shown == f"/{path}" else f"/{path}, which {shown} needs,"
         if machine not in _MACHINES:
-            name = _OTHER_MACHINES.get(machine, f"machine {machine}")
-            yield Finding(False, f"{named} is for {name}", "build it for x86")
+            yield Finding(False if kernel else None, f"{named} is for {_name(machine)}", "build it for x86")
         elif kernel and bits == 64 and kernel.image.bits == 32:
             yield Finding(
                 False,
@@ -151,10 +156,17 @@ def _check_machines(
             )
         else:
             continue
-        return  # the others have the same fault
+        if kernel:
+            return  # the others have the same fault
+        break
     if len(set(machines.values())) > 1:
-        words = ", ".join(f"/{path} ({bits}-bit)" for path, (bits, _) in machines.items())
-        yield Finding(False, f"what {shown} needs is of different widths: {words}", "take all from one width")
+        words = ", ".join(f"/{path} ({_name(machine)})" for path, (_, machine) in machines.items())
+        what = f"what {shown} needs is for different processors: {words}"
+        yield Finding(False, what, "take all of it for one")
+
+
+def _name(machine: int) -> str:
+    return _MACHINES.get(machine) or _OTHER_MACHINES.get(machine, f"machine {machine}")
 
 
 def _no_ia32(kernel: Seed) -> bool:

@@ -63,7 +63,8 @@ def verify(
     match image.kind:
         case "cpio":
             with _unpacking(image) as (unpacking, unpacked):
-                yield from _check_initramfs(unpacking, unpacked, kernel, init or _RAM_INIT)
+                wanted = kernel is not None or bool(init)
+                yield from _check_initramfs(unpacking, unpacked, kernel, init or _RAM_INIT, wanted=wanted)
         case "ext" | "disk":
             yield from _check_disk(image, tree, kernel, init)
         case "iso":
@@ -119,7 +120,7 @@ def _unpacking(image: OpenedImage) -> Iterator[tuple[Unpacking, MemberTree]]:
 
 
 def _check_initramfs(
-    unpacking: Unpacking, tree: MemberTree, kernel: Seed | None, init: str
+    unpacking: Unpacking, tree: MemberTree, kernel: Seed | None, init: str, *, wanted: bool = True
 ) -> Iterator[Finding]:
     for segment in unpacking.segments:
         if segment.objection:
@@ -131,8 +132,9 @@ def _check_initramfs(
     if unpacking.early and not files:
         yield Finding(None, "it only has what the kernel reads before there are files, such as microcode")
         return
-    yield from check_init(tree, kernel, init)
-    yield check_console(tree)
+    yield from check_init(tree, kernel, init, wanted=wanted)
+    if wanted or tree.find(init):
+        yield check_console(tree)
 
 
 def _check_unpacking(unpacking: Unpacking) -> Iterator[Finding]:
