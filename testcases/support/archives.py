@@ -157,4 +157,11 @@ ARCHIVES: dict[str, tuple[bool, Callable[[], bytes]]] = {
     "two bzip2 streams": (False, lambda: halves(bz2.compress)),
     "xz with crc64": (False, lambda: lzma.compress(PLAIN, check=lzma.CHECK_CRC64)),
     "two zstd frames": (False, lambda: halves(zstandard.compress)),
+    "xz with sha256": (False, lambda: lzma.compress(PLAIN, check=lzma.CHECK_SHA256)),
+    "xz in several blocks": (True, program("xz", "--check=crc32", "--block-size=16KiB")),
+    "xz with the filter for x86": (True, program("xz", "--check=crc32", "--x86", "--lzma2")),
+    "xz with the delta filter": (False, program("xz", "--check=crc32", "--delta=dist=4", "--lzma2")),
+    "xz with an option of a filter": (False, program("xz", "--check=crc32", "--x86=start=16", "--lzma2")),
+    "zstd with a large window": (False, program("zstd", "--long=28")),
+    "lzma with a dictionary of 32 MiB": (True, program("xz", "--format=lzma", "--lzma1=dict=32MiB")),
 }

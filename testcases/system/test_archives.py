@@ -8,6 +8,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.formats.opened import open_image
+from harness.image.checks.kernel_checks import seed
 from harness.image.checks.verify import problems_for_boot, verify
 from harness.kernel.bzimage import inspect
 from testcases.support.archives import ARCHIVES
@@ -33,13 +34,15 @@ CURES = {
 def test_the_checks_agree_with_the_kernel(tmp_path: Path, name: str) -> None:
     """testcases/boot/test_archives.py boots each of these."""
     sound, make = ARCHIVES[name]
-    image, seed = tmp_path / "initramfs", tmp_path / "vmlinuz"
+    image, vmlinuz = tmp_path / "initramfs", tmp_path / "vmlinuz"
     image.write_bytes(make())
-    seed.write_bytes(kernel())
+    vmlinuz.write_bytes(kernel())
     try:
-        found = problems_for_boot(image, inspect(seed), command_line="console=ttyS0", cpu="")
+        found = problems_for_boot(image, inspect(vmlinuz), command_line="console=ttyS0", cpu="")
         with open_image(image) as opened:
-            assert sum(each.good is False for each in verify(opened)) == len(found)
+            assert sum(each.good is False for each in verify(opened, kernel=seed(inspect(vmlinuz)))) == len(
+                found
+            )
         said = [(each.what, each.hint) for each in found]
     except ConfigError as error:
         said = [(error.message, error.hint)]

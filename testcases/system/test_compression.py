@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.formats import compression
 from testcases.support.profiles import fewer
-from testcases.unit.test_compression import SAMPLE, compress, sample_of, stream_of, unpack
+from testcases.unit.test_compression import SAMPLE, compress, objection, sample_of, stream_of, unpack
 
 # More than any window and block is for the night.
 SIZES = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.thorough)])
@@ -64,9 +63,9 @@ def test_unpacks_what_the_usual_program_made(program: list[str], whole: bool) ->
 def test_lzo_is_what_lzop_writes_with_one_checksum_for_a_block() -> None:
     """The kernel skips one, and looks at no flag that says how many there are (lib/decompress_unlzo.c)."""
     stream = stream_of("lzo")
-    assert compression.objection(stream) == ""
+    assert objection(stream) == ""
     with_none = subprocess.run(["lzop", "-F"], input=sample_of("lzo"), capture_output=True, check=True).stdout
-    assert "one checksum" in compression.objection(with_none)
+    assert "one checksum" in objection(with_none)
 
 
 @fewer(5)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import lzma
 import random
 import struct
 from contextlib import suppress
 from functools import cache
+from typing import TYPE_CHECKING
 
 import lz4.block
 import pytest
@@ -17,6 +19,9 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError
 from harness.formats import compression
 from testcases.support.profiles import fewer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KINDS = ["gzip", "xz", "zstd", "lz4", "bzip2", "lzma", "lzo"]
 _rng = random.Random(1)  # noqa: S311 - the same noise each time
@@ -36,6 +41,10 @@ def unpack(image: bytes, offset: int = 0, *, limit: int = 1 << 30) -> tuple[byte
     out = io.BytesIO()
     end = compression.unpack(io.BytesIO(image), offset, out, limit=limit)
     return out.getvalue(), end
+
+
+def objection(stream: bytes) -> str:
+    return compression.objection(io.BytesIO(stream), 0, len(stream))
 
 
 def sample_of(kind: str) -> bytes:
@@ -127,7 +136,7 @@ def test_damage_in_the_middle_is_seen(kind: str) -> None:
 
 def test_gzip_header_has_no_name_and_no_time() -> None:
     assert stream_of("gzip")[:10] == b"\x1f\x8b\x08\0" + bytes(4) + b"\0\x03"
-    assert compression.objection(stream_of("gzip")) == ""
+    assert objection(stream_of("gzip")) == ""
 
 
 def test_xz_has_a_crc32_and_a_small_dictionary() -> None:
@@ -135,7 +144,47 @@ def test_xz_has_a_crc32_and_a_small_dictionary() -> None:
     assert stream[:8] == b"\xfd7zXZ\0\0\x01"
     # Block header: size, flags, filter 0x21 (LZMA2) with 1 byte of properties: 22 is 8 MiB (xz format 5.3.1).
     assert stream[12:17] == b"\x02\0\x21\x01\x16"
-    assert compression.objection(stream) == ""
+    assert objection(stream) == ""
+
+
+DATA = bytes(range(256)) * 512
+LZMA2 = {"id": lzma.FILTER_LZMA2, "preset": 1}
+
+
+@pytest.mark.parametrize(
+    ("filters", "said", "needed"),
+    [
+        ([LZMA2], "", set()),
+        ([{"id": lzma.FILTER_X86}, LZMA2], "", {"XZ_DEC_X86"}),
+        ([{"id": lzma.FILTER_ARM}, LZMA2], "", {"XZ_DEC_ARM"}),
+        ([{"id": lzma.FILTER_X86, "start_offset": 16}, LZMA2], "filters", {"XZ_DEC_X86"}),
+        ([{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_ARM}, LZMA2], "filters", {"XZ_DEC_X86", "XZ_DEC_ARM"}),
+        ([{"id": lzma.FILTER_DELTA, "dist": 4}, LZMA2], "delta", set()),
+    ],
+)
+def test_filters_of_xz(filters: list[dict[str, int]], said: str, needed: set[str]) -> None:
+    stream = lzma.compress(DATA, check=lzma.CHECK_CRC32, filters=filters)
+    assert (said in objection(stream), bool(objection(stream))) == (True, bool(said))
+    assert compression.needs(io.BytesIO(stream), 0, len(stream)) == {"RD_XZ", *needed}
+
+
+def with_large_window() -> bytes:
+    sizes = zstandard.ZstdCompressionParameters(window_log=28, write_content_size=False)
+    packer = zstandard.ZstdCompressor(compression_params=sizes).compressobj()
+    return packer.compress(DATA) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lzma.compress(DATA, filters=[LZMA2 | {"dict_size": 1 << 29}]), "more than 256 MiB"),
+        (with_large_window, "window of more than 128 MiB"),
+    ],
+)
+def test_what_takes_too_much_memory_is_not_called_damaged(make: Callable[[], bytes], words: str) -> None:
+    with pytest.raises(compression.StreamError, match=words) as told:
+        unpack(make())
+    assert "damaged" not in told.value.what
 
 
 def test_zstd_window_is_small() -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import lz4.block
 import msgspec
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,7 +121,9 @@ def test_compressed(kind: str) -> None:
     assert described(image) == described(archive)
     assert [data(m) for m in unpack(image)] == [data(m) for m in unpack(archive)]
     assert cpio_reader.segments(io.BytesIO(image)) == [
-        cpio_reader.Segment(0, len(image), kind, "newc", len(archive), 4)
+        cpio_reader.Segment(
+            0, len(image), kind, "newc", len(archive), 4, needs=frozenset({f"RD_{kind.upper()}"})
+        )
     ]
 
 
@@ -404,13 +405,6 @@ def test_limit_counts_over_all_streams() -> None:
     assert len(unpack(stream * 3, limit=3 * size)) == 12
     with pytest.raises(cpio_reader.CpioError, match="more than"):
         unpack(stream * 3, limit=3 * size - 1)
-
-
-def test_window_that_the_kernel_has_no_memory_for() -> None:
-    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
-    image = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    with pytest.raises(cpio_reader.CpioError, match="the zstd stream is damaged"):
-        unpack(image.compress(bytes(1 << 20)) + image.flush())
 
 
 def test_no_room_to_unpack(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from harness.core.errors import ConfigError
-from harness.formats.compression import lz4_legacy, lzop
+from harness.formats.compression import lz4_legacy, lzop, xz_blocks
 from harness.formats.compression.stream import Sink, StreamError
 
-__all__ = ["MAGICS", "Sink", "StreamError", "detect", "objection", "unpack", "writer"]
+__all__ = ["MAGICS", "Sink", "StreamError", "detect", "needs", "objection", "unpack", "writer"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,16 +129,30 @@ def detect(start: bytes) -> str:
     return MAGICS.get(start[:2], "none")
 
 
-def objection(start: bytes) -> str:
-    """What the kernel has against a stream that starts with these 21 bytes and is good otherwise; or ""."""
+def objection(file: BinaryIO, offset: int, end: int) -> str:
+    """What the kernel has against a sound stream between two bytes of a file; or ""."""
+    file.seek(offset)
+    start = file.read(21)
     match detect(start):
         case "gzip" if start[3] & ~0x09:  # FTEXT and FNAME are all that it skips
             return "the gzip header has fields that the kernel does not skip"
         case "xz" if start[7] not in {0, lzma.CHECK_CRC32}:
             return "the kernel cannot check this xz stream; compress it with xz --check=crc32"
+        case "xz":
+            what = next(filter(None, map(xz_blocks.objection, xz_blocks.filters(file, offset, end))), "")
+            return what and f"{what}; compress it with xz --check=crc32"
         case "lzo" if not lzop.one_checksum(start):
             return "the kernel takes one checksum for a block of this lzo stream; compress it with lzop -9"
     return ""
+
+
+def needs(file: BinaryIO, offset: int, end: int) -> frozenset[str]:
+    """The symbols that a kernel's configuration must have for a sound stream."""
+    file.seek(offset)
+    kind = detect(file.read(2))
+    undone = xz_blocks.filters(file, offset, end) if kind == "xz" else ()
+    machines = {xz_blocks.MACHINES.get(number) for chain in undone for number, _ in chain}
+    return frozenset({f"RD_{kind.upper()}", *(f"XZ_DEC_{name}" for name in machines if name)})
 
 
 def unpack(file: BinaryIO, offset: int, out: Sink, *, limit: int) -> int:
@@ -173,10 +187,18 @@ def unpack(file: BinaryIO, offset: int, out: Sink, *, limit: int) -> int:
         try:
             unpacked = decoder.decompress(piece, _PIECE)
         except _damage() as error:
-            raise StreamError(at, f"the {compression} stream is damaged: {error}") from None
+            raise StreamError(at, _failure(compression, str(error))) from None
         at += len(piece)
         limited.write(unpacked)
     return at - len(decoder.unused_data)
+
+
+def _failure(compression: str, error: str) -> str:
+    if compression == "zstd" and "too much memory" in error:
+        return "the zstd stream has a window of more than 128 MiB, which the kernel refuses: leave out --long"
+    if "limit" in error:
+        return f"unpacking the {compression} stream takes more than 256 MiB of memory: pack it anew with -9"
+    return f"the {compression} stream is damaged: {error}"
 
 
 class _Limited:

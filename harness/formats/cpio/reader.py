@@ -49,6 +49,7 @@ class Segment(msgspec.Struct, frozen=True):
     unpacked: int  # bytes that it unpacks to
     members: int  # how many entries are in it
     objection: str = ""  # why the kernel would refuse it although it can be read here; or ""
+    needs: frozenset[str] = frozenset()  # symbols of a kernel's configuration without which it is not unpacked
 
 
 def segments(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> list[Segment]:
@@ -112,8 +113,7 @@ def segments_and_archives(
     if offset == source.size:
         raise source.error(offset, "there is no cpio archive, and so no trailer of one")
     while offset < source.size:
-        start = source.up_to(offset, 21)
-        kind = compression.detect(start)
+        kind = compression.detect(source.up_to(offset, 2))
         if kind == "none" or behind_plain:
             source.check_aligned(offset)
         if kind == "none":
@@ -126,7 +126,7 @@ def segments_and_archives(
             try:
                 found = _archives(inner)
             except CpioError as error:
-                if compression.detect(source.up_to(end, 21)) == kind:
+                if compression.detect(source.up_to(end, 2)) == kind:
                     raise _in_pieces(source, end, kind) from error
                 raise
             yield (
@@ -137,7 +137,8 @@ def segments_and_archives(
                     found[0].kind,
                     inner.size,
                     sum(archive.members for archive in found),
-                    compression.objection(start),
+                    compression.objection(source.file, offset, end),
+                    compression.needs(source.file, offset, end),
                 ),
                 found,
             )

@@ -112,15 +112,14 @@ def _is_narrow(cpu: str) -> bool:
     return base in _NARROW_CPUS or "-lm" in features or "lm=off" in features
 
 
-def check_compression(names: Iterable[str], kernel: Seed) -> Iterator[Finding]:
-    """Check that a kernel can unpack the compressions of an initramfs."""
-    for name in names:
-        if name != "none" and kernel.lacks(f"RD_{name.upper()}"):
-            yield Finding(
-                False,
-                f"kernel {kernel.image.path.name} is built without RD_{name.upper()}, and cannot unpack this",
-                "compress the archive in another way, or not at all",
-            )
+def check_compression(needs: Iterable[str], kernel: Seed) -> Iterator[Finding]:
+    """Check that a kernel has the symbols without which it cannot unpack an initramfs."""
+    for symbol in sorted(filter(kernel.lacks, needs)):
+        yield Finding(
+            False,
+            f"kernel {kernel.image.path.name} is built without {symbol}, and cannot unpack this",
+            "compress the archive in another way, or not at all",
+        )
 
 
 def check_carried(tree: MemberTree) -> Iterator[Finding]:

@@ -126,7 +126,9 @@ def _check_initramfs(
         if segment.objection:
             yield Finding(False, f"segment at byte {segment.offset}: {segment.objection}", "compress it anew")
     if kernel:
-        yield from check_compression({segment.compression for segment in unpacking.segments}, kernel)
+        yield from check_compression(
+            {need for segment in unpacking.segments for need in segment.needs}, kernel
+        )
     yield from _check_unpacking(unpacking)
     files = [path for path, member in tree.members.items() if not member.is_directory]
     if unpacking.early and not files:
