@@ -252,19 +252,24 @@ def test_kernel_unpacks_segments_of_all_kinds(base: Build, harness_cache: Path, 
     assert heard(boot(base, image, harness_cache, tmp_path / "runs")) == expected(list(entries.values()))
 
 
+SOCKET = stat.S_IFSOCK | 0o600
+
+
 def odd_records(seed: int) -> list[Row]:
-    """Records as no writer makes them: any order, names twice, links on the way, shared inode numbers."""
+    """Records as no writer makes them: any order, names twice, links and dots on the way, shared inodes."""
     chance = random.Random(seed)  # noqa: S311 - a test, not secrets
-    kinds = [(stat.S_IFREG | 0o644, 6), (stat.S_IFDIR | 0o755, 5), (stat.S_IFLNK | 0o777, 2)]
+    kinds = [(stat.S_IFREG | 0o644, 6), (stat.S_IFDIR | 0o755, 5), (stat.S_IFLNK | 0o777, 2), (SOCKET, 1)]
     rows = [Row("tree", stat.S_IFDIR | 0o755)]
     for number in range(400):
-        path = "tree/" + "/".join(chance.choices("abcde", k=chance.choice((1, 1, 2, 2, 3))))
+        parts = chance.choices("abcde", k=chance.choice((1, 1, 2, 2, 3)))
+        end = chance.choice(("/", "/.", "/..", "/" + "n" * 256)) if chance.random() < 0.1 else ""
+        path = "tree/" + chance.choice(("/", "/", "//", "/./", "/../")).join(parts) + end
         [mode] = chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
         if stat.S_ISLNK(mode):
             target = chance.choice(("a", "../a", "/tree/b", "c/d", ".", "nowhere", "/tree"))
             rows.append(Row(path, mode, target.encode()))
-        elif stat.S_ISREG(mode) and chance.random() < 0.4:
-            content = b"" if chance.random() < 0.4 else b"%d" % number
+        elif mode in {SOCKET, stat.S_IFREG | 0o644} and chance.random() < 0.4:
+            content = b"" if mode == SOCKET or chance.random() < 0.4 else b"%d" % number
             rows.append(Row(path, mode, content, 5000 + chance.randrange(8), chance.choice((2, 2, 3))))
         else:
             rows.append(Row(path, mode, b"%d" % number if stat.S_ISREG(mode) else b""))

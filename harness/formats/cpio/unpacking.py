@@ -111,10 +111,12 @@ class _Root:
             first = links.get(key)
             links.setdefault(key, record.path)
         try:
-            place = self._clear(record.path, 0 if stat.S_ISLNK(record.mode) else record.mode)
             if stat.S_ISDIR(record.mode):
-                self._put(place, _Inode(record.mode, record.path))
-            elif stat.S_ISLNK(record.mode):
+                self._put(self._directory(record), _Inode(record.mode, record.path))
+                return
+            self._check_name(record.path)
+            place = self._clear(record.path, 0 if stat.S_ISLNK(record.mode) else record.mode)
+            if stat.S_ISLNK(record.mode):
                 target = os.fsdecode(source.take(record.content, record.size, "a link's target"))
                 self._put(place, _Inode(record.mode, record.path, target=target.partition("\0")[0]))
             else:
@@ -143,11 +145,31 @@ class _Root:
                 self._put(place, inode)
         if not stat.S_ISREG(record.mode):
             return
+        if not stat.S_ISREG(inode.mode):
+            raise _LeftOutError(f"it is a hard link to {first}, which is no file by then")
         inode.mode, inode.first = record.mode, inode.first or record.path
         if record.size or first is None:
             if first is not None and not _same(inode, source, record):
                 self.mixed.append((first, record.path))
             inode.source, inode.content = source, record
+
+    def _directory(self, record: Record) -> str:
+        """Where a directory is, or can be made; only in its own name may a / stand at the end."""
+        name = record.path.rstrip("/")
+        if name == record.path:
+            return self._clear(name, record.mode)
+        inode = self.inodes.get(place := self._place(name))
+        return place if inode is None else self._place(record.path)
+
+    def _check_name(self, path: str) -> None:
+        """Leave out what is no directory and has the name of one."""
+        last = path.rpartition("/")[2]
+        if last in {"", ".", ".."}:
+            place = "" if last else self._place(path.rstrip("/"))
+            inode = self.inodes.get(place)
+            if place and inode and stat.S_ISDIR(inode.mode):
+                self._clear(place, 0)  # it is empty, and is removed before that fails
+            raise _LeftOutError("it is no directory, and its name ends like that of one")
 
     def _place(self, path: str, *, follow: bool = False) -> str:
         """Where a name leads, through links on the way; through one at its end only to `follow` it."""
@@ -165,8 +187,7 @@ class _Root:
                 raise _LeftOutError(f"no name has more than {_NAME_MAX} bytes")
             here = "/".join([*at, part])
             inode = self.inodes.get(here)
-            last = all(each in {"", "."} for each in rest)
-            if not last or (follow and inode is not None and stat.S_ISLNK(inode.mode)):
+            if rest or (follow and inode is not None and stat.S_ISLNK(inode.mode)):
                 if inode is None:
                     raise _LeftOutError(f"there is no record of the directory {here} before it")
                 if stat.S_ISLNK(inode.mode):
