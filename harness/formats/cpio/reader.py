@@ -49,7 +49,7 @@ class Segment(msgspec.Struct, frozen=True):
     unpacked: int  # bytes that it unpacks to
     members: int  # how many entries are in it
     objection: str = ""  # why the kernel would refuse it although it can be read here; or ""
-    needs: frozenset[str] = frozenset()  # symbols of a kernel's configuration without which it is not unpacked
+    needs: frozenset[str] = frozenset()  # symbols that a kernel must have for it
 
 
 def segments(file: BinaryIO, *, limit: int = UNPACKED_LIMIT) -> list[Segment]:
