@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import json
+import sys
 from codecs import getincrementaldecoder
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from harness.core.files import replaced
@@ -42,35 +44,33 @@ def write_cast(
         unfinished.open("w", encoding="utf-8") as film,
     ):
         film.write(json.dumps(header) + "\n")
-        output = ((seconds, "o", text) for seconds, text in _events(source, index))
+        output = ((seconds, "o", text) for seconds, text in texts(pieces(source, index)))
         keys = ((seconds, "i", text) for seconds, text in typed)
         for event in heapq.merge(output, keys, key=lambda event: event[0]):
             film.write(json.dumps(event, ensure_ascii=False) + "\n")
 
 
-def _events(source: BinaryIO, index: Path) -> Iterator[tuple[float, str]]:
+def texts(recorded: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str]]:
     """Yield when text arrived, and the text; a character that was cut by two reads belongs to the second."""
     decoder = getincrementaldecoder("utf-8")("replace")
-    seconds, position = 0.0, 0
-    for next_offset, next_seconds in arrivals(index):
-        for data in _pieces(source, next_offset - position):
-            if text := decoder.decode(data):
-                yield seconds, text
-        seconds, position = next_seconds, next_offset
-    while data := source.read(_READ_LIMIT):
+    seconds = 0.0
+    for seconds, data in recorded:
         if text := decoder.decode(data):
             yield seconds, text
     if text := decoder.decode(b"", final=True):
         yield seconds, text
 
 
-def _pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
-    while size > 0 and (data := source.read(min(size, _READ_LIMIT))):
-        size -= len(data)
-        yield data
+def pieces(source: BinaryIO, index: Path) -> Iterator[tuple[float, bytes]]:
+    """Yield the rest of a recorded console in small pieces, each with the time at which it came."""
+    seconds = 0.0
+    for offset, arrived in chain(_arrivals(index), [(sys.maxsize, 0.0)]):
+        while data := source.read(max(0, min(offset - source.tell(), _READ_LIMIT))):
+            yield seconds, data
+        seconds = arrived
 
 
-def arrivals(index: Path) -> Iterator[tuple[int, float]]:
+def _arrivals(index: Path) -> Iterator[tuple[int, float]]:
     """Yield the lines of a recorder's index: raw offset, seconds; one that was cut off is left out."""
     with index.open(encoding="ascii") as lines:
         for line in lines:

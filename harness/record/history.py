@@ -16,7 +16,7 @@ from harness.stages.verdict import StageStatus
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 BISECTIONS = "bisect-"  # how the label `matrix` of their runs begins
@@ -61,7 +61,7 @@ class CellHistory(msgspec.Struct, frozen=True):
 
 
 class PastRun(msgspec.Struct, frozen=True):
-    """A run in a line of the history."""
+    """A run in a line of the history; `seconds` of the host."""
 
     id: str
     cell: str
@@ -74,20 +74,26 @@ class PastRun(msgspec.Struct, frozen=True):
 
 def estimates(runs: Path, recipe: str, kernel: str, machine: str = "qemu") -> dict[str, float]:
     """Host seconds per stage: the median of the last good runs of the same kind; empty if there are none."""
-    query = """
-        SELECT name, wall FROM stage WHERE status = ? AND run IN (
-            SELECT id FROM run WHERE recipe = ? AND kernel = ? AND machine = ? AND outcome = 'PASS'
-            AND NOT taken_over ORDER BY id DESC LIMIT ?
-        ) ORDER BY position"""
-    found: dict[str, list[float]] = {}
+    kind = "recipe = ? AND kernel = ? AND machine = ?"
     try:
         with index.opened(runs) as connection:
-            # What passed here, and not in a run that this one resumed.
-            rows = connection.execute(query, (StageStatus.PASSED, recipe, kernel, machine, _ENOUGH))
-            for name, wall in rows:
-                found.setdefault(name, []).append(wall)
+            return stage_seconds(connection, kind, (recipe, kernel, machine), _ENOUGH)
     except ConfigError:  # a newer index: an estimate is not worth ending a run for
         return {}
+
+
+def stage_seconds(
+    connection: sqlite3.Connection, condition: str, parameters: Sequence[str], limit: int
+) -> dict[str, float]:
+    """Median host seconds of each stage in the newest good runs of which a condition holds, in order."""
+    # What passed there, and not in a run that it resumed.
+    query = f"""
+        SELECT name, wall FROM stage WHERE status = '{StageStatus.PASSED}' AND run IN (
+            SELECT id FROM run WHERE {condition} AND outcome = 'PASS' AND NOT taken_over
+            ORDER BY id DESC LIMIT ?) ORDER BY position"""  # noqa: S608 - conditions of our own
+    found: dict[str, list[float]] = {}
+    for name, wall in connection.execute(query, (*parameters, limit)):
+        found.setdefault(name, []).append(wall)
     return {stage: median(walls) for stage, walls in found.items()}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from harness.console.cast import arrivals
+from harness.console.cast import pieces
 from harness.core.errors import ConfigError
 from harness.record.console_log import ConsoleTail, TimedLine, opened
 from harness.record.record import RunDocument
@@ -135,13 +135,7 @@ class Reading(msgspec.Struct, frozen=True):
         """The console's bytes from a raw offset on, each piece with the time at which it came."""
         with opened(self.raw) as source:
             source.seek(start)
-            seconds = 0.0
-            for offset, arrived in arrivals(self.directory / "console.idx"):
-                if data := source.read(max(0, offset - source.tell())):
-                    yield seconds, data
-                seconds = arrived
-            if data := source.read():
-                yield seconds, data
+            yield from pieces(source, self.directory / "console.idx")
 
     def span(self, since: str | None, until: str | None) -> tuple[int, int | None]:
         """Raw offsets between which stage `since` begins and stage `until` ends."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.errors import ConfigError
 from harness.record.reading import Mark, Reading, RunState
 from harness.report.site import chunks
 from harness.report.site.divergence import manifest_of
 from harness.report.site.facts import Run, usual_stages
+from harness.sources.packages import Package, read_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,22 +47,6 @@ class StageRow(msgspec.Struct, frozen=True):
     left: float
     width: float
     line: int | None
-
-
-class _Package(msgspec.Struct, frozen=True):
-    name: str
-    version: str
-    architecture: str
-    sha256: str
-
-
-class _Resolution(msgspec.Struct, frozen=True):
-    suite: str
-    packages: tuple[_Package, ...] = ()
-
-
-class _Lock(msgspec.Struct, frozen=True):
-    resolutions: tuple[_Resolution, ...] = ()
 
 
 def run_pages(
@@ -169,11 +155,11 @@ def _last_lines(log: Path) -> list[str]:
     ]
 
 
-def _packages(directory: Path) -> list[_Package]:
+def _packages(directory: Path) -> list[Package]:
     """The packages that went into the images, each once."""
     try:
-        lock = msgspec.json.decode((directory / "inputs.lock.json").read_bytes(), type=_Lock)
-    except (OSError, msgspec.DecodeError):
+        lock = read_lock(directory / "inputs.lock.json")
+    except ConfigError:
         return []
     found = {package: None for resolution in lock.resolutions for package in resolution.packages}
     return sorted(found, key=lambda package: (package.name, package.architecture))

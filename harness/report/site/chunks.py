@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 import zlib
 from bisect import bisect_right
-from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from harness.console.cast import texts
 from harness.console.lines import LineCleaner
 from harness.core.files import write_atomically
 from harness.record.console_log import ConsoleTail, TimedLine, opened
@@ -30,7 +30,6 @@ FORMAT = 1  # of the pieces; another one has all of them written anew
 
 _CHUNK = 1 << 18  # bytes of text, before they are deflated
 _MOST_EVENTS = 20_000  # arrivals in a piece, each with a time of its own
-_READ = 1 << 16
 _PREFIX, _SUFFIX = b"harnessIndex(", b");\n"
 
 
@@ -118,20 +117,17 @@ def lines_at(raw: Path, index: LogIndex, offsets: Iterable[int]) -> dict[int, in
 def write_replay(reading: Reading, directory: Path) -> ReplayIndex:
     """Write what a run's console sent, with its times, in pieces into a directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    decoder = getincrementaldecoder("utf-8")("replace")
     starts: list[float] = []
     events: list[tuple[int, str]] = []
     room, last = _CHUNK, 0.0
-    for seconds, data in reading.pieces():
+    for seconds, text in texts(reading.pieces()):
         last = seconds
-        for begin in range(0, len(data), _READ):
-            if text := decoder.decode(data[begin : begin + _READ]):
-                events.append((round(seconds * 1000), text))
-                room -= len(text)
-            if events and (room <= 0 or len(events) >= _MOST_EVENTS):
-                _write(directory, "replay", len(starts), events)
-                starts.append(events[0][0] / 1000)
-                events, room = [], _CHUNK
+        events.append((round(seconds * 1000), text))
+        room -= len(text)
+        if room <= 0 or len(events) >= _MOST_EVENTS:
+            _write(directory, "replay", len(starts), events)
+            starts.append(events[0][0] / 1000)
+            events, room = [], _CHUNK
     if events:
         _write(directory, "replay", len(starts), events)
         starts.append(events[0][0] / 1000)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.core.outcome import Outcome
 from harness.record import index
-from harness.record.history import CellHistory, Filter, cells
+from harness.record.history import CellHistory, Filter, PastRun, cells, stage_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,18 +34,11 @@ LETTERS = {
 }
 
 
-class Run(msgspec.Struct, frozen=True):
-    """A run in a line; times in host seconds."""
+class Run(PastRun, frozen=True):
+    """A run in a line of the report."""
 
-    id: str
-    cell: str
     recipe: str
     kernel: str
-    state: str
-    outcome: str
-    stage: str
-    reason: str
-    seconds: float
     taken_over: int  # 0 or 1: SQLite has nothing else
     matrix: str
 
@@ -89,8 +81,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 def all_runs(runs: Path) -> list[Run]:
     """All runs, the oldest first."""
-    query = """SELECT id, cell, recipe, kernel, state, outcome, stage, reason, seconds, taken_over, matrix
-               FROM run ORDER BY id"""
+    query = f"SELECT {', '.join(Run.__struct_fields__)} FROM run ORDER BY id"  # noqa: S608 - our own words
     with index.opened(runs) as connection:
         return [Run(*row) for row in connection.execute(query)]
 
@@ -116,15 +107,8 @@ def by_cell(runs: Path, found: Iterable[Run]) -> list[Cell]:
 
 def usual_stages(runs: Path, run: Run) -> dict[str, float]:
     """Median host seconds of each stage in good runs of the same cell before this one."""
-    query = """
-        SELECT name, wall FROM stage WHERE status = 'passed' AND run IN (
-            SELECT id FROM run WHERE cell = ? AND id < ? AND outcome = 'PASS' AND NOT taken_over
-            ORDER BY id DESC LIMIT ?)"""
-    walls: dict[str, list[float]] = {}
     with index.opened(runs) as connection:
-        for name, wall in connection.execute(query, (run.cell, run.id, _EARLIER)):
-            walls.setdefault(name, []).append(wall)
-    return {name: median(those) for name, those in walls.items()}
+        return stage_seconds(connection, "cell = ? AND id < ?", (run.cell, run.id), _EARLIER)
 
 
 def _judges(run: Run) -> bool:
