@@ -69,12 +69,9 @@ class Commits(msgspec.Struct, frozen=True):
         return git(self.tree, *words).decode("utf-8", "replace").strip()
 
     def check_out(self, commit: str, place: Path) -> tuple[str, ...]:
-        """Lay out a commit with its submodules in a directory of its own.
+        """Lay out a commit with its submodules in a directory; what could not be: commits that are not there.
 
         Objects are shared with the checkout, so nothing is fetched and nothing written there.
-
-        Returns:
-            What could not be laid out: submodules whose commits the checkout does not have.
         """
         return tuple(_lay_out(commit, place, _object_stores(self.tree)))
 

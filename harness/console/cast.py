@@ -22,17 +22,10 @@ _READ_LIMIT = 65536
 def write_cast(
     raw: Path, index: Path, cast: Path, *, title: str, typed: Iterable[tuple[float, str]] = ()
 ) -> None:
-    """Write an asciicast v2 file, whole or not at all.
+    """Write an asciicast v2 file, whole or not at all, of a recorder's bytes and arrival times.
 
     The format is a JSON header and a JSON line [seconds, "o", text] for each output, "i" for each input
-    (https://docs.asciinema.org/manual/asciicast/v2/).
-
-    Args:
-        raw: The recorder's console bytes.
-        index: The recorder's arrival times; a last line that was cut off is left out.
-        cast: File to write; replaced if it exists.
-        title: Title of the film.
-        typed: When something was typed, in seconds, rising; and what.
+    (https://docs.asciinema.org/manual/asciicast/v2/); `typed` has seconds, rising, and what was typed then.
 
     Raises:
         OSError: A file cannot be read or written.

@@ -80,11 +80,7 @@ class Block:
         return self.text[start : self.text.index(b"\n", start)].decode("utf-8", "replace")
 
     def parts(self, offsets: Iterable[int]) -> list[bytes]:
-        """Cut `text` into one part more than there are raw offsets: a line is where its first byte is.
-
-        Args:
-            offsets: Inside the block, in order.
-        """
+        """Cut `text` at raw offsets inside the block, in order: a line is where its first byte is."""
         if self._cut:
             starts = [line.start for line in self.lines]
             numbers = [bisect_left(starts, offset) for offset in offsets]
@@ -130,12 +126,9 @@ class Block:
 
 
 class LineCleaner:
-    """Turns raw console bytes, cut anywhere, into lines.
+    """Turns raw console bytes, which begin at a raw offset and may be cut anywhere, into lines.
 
     Escapes never reach over a line end, so each raw line can be cleaned by itself once it is complete.
-
-    Args:
-        offset: Raw offset of the first byte that will be fed.
     """
 
     def __init__(self, offset: int = 0) -> None:

@@ -48,7 +48,7 @@ class MarkerMatch(msgspec.Struct, frozen=True):
 
 
 class Watcher:
-    """Cleans console bytes and matches markers.
+    """Cleans console bytes, from a raw offset on, and matches markers.
 
     The caller feeds bytes, asks `look` with the markers that are valid at that moment until everything was
     looked at (see `pending`), and when the console has paused, `match_tail`.
@@ -57,9 +57,6 @@ class Watcher:
     the rest has come, and what the whole says counts. Where only a part says something, that is not clear: it
     is a piece of a line, or the line before the message never got an end. Such sightings are not `certain`.
     A line may also quote a kernel message; its timestamp is then not later than that of the last message.
-
-    Args:
-        offset: Raw offset of the first byte that will be fed.
     """
 
     def __init__(self, offset: int = 0) -> None:

@@ -22,13 +22,10 @@ _RETRY = 0.2  # seconds between attempts; a holder's end cannot be waited for ac
 
 
 def check_holds(memory: int, kernel: int, initramfs: int, work: float) -> None:
-    """Find out whether an initramfs fits into a guest's memory.
+    """Find out whether an initramfs of so many bytes fits into a guest's memory.
 
-    Args:
-        memory: Of the guest, in bytes.
-        kernel: What the kernel needs before it unpacks anything, in bytes.
-        initramfs: Size of the archive, in bytes.
-        work: What the payload makes of it in the same root, in sizes of the archive.
+    The kernel needs `kernel` bytes before it unpacks anything; the payload makes `work` times the archive's
+    size of it in the same root.
     """
     # The archive and what is unpacked from it are in memory together, beside the kernel.
     needed = kernel + 2 * initramfs
@@ -69,15 +66,11 @@ def places_for(memory: int) -> int:
 
 @contextmanager
 def admitted(directory: Path, memory: int, *, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a place for one guest; wait for it if all are taken.
+    """Hold a place for one guest; tell once that it is waited for if all are taken.
 
-    A place is a lock that the kernel frees when its holder dies, so no clean-up is needed.
-    A guest takes one core's place and as many memory places as it needs.
-
-    Args:
-        directory: Where the locks are; shared by all who share the host.
-        memory: Memory of the guest in bytes.
-        waiting: Called once if there is no free place yet.
+    A place is a lock that the kernel frees when its holder dies, so no clean-up is needed. The directory of
+    locks is shared by all who share the host. A guest takes one core's place and as many memory places as it
+    needs.
     """
     wanted = places_for(memory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -59,11 +59,7 @@ def saving(path: Path) -> Iterator[int]:
 
 
 class Loading:
-    """A saved stream, written into a pipe by a thread until all of it is read.
-
-    Args:
-        path: What `saving` wrote.
-    """
+    """What `saving` wrote, written into a pipe by a thread until all of it is read."""
 
     def __init__(self, path: Path) -> None:
         self.pipe, self._ours = _pipe()  # QEMU inherits `pipe`; `close` it then

@@ -108,11 +108,7 @@ def _program(name: str, package: str) -> str:
 class NativeMachine(Machine):
     """A payload that runs on the host's kernel, in namespaces of its own, with a terminal as its console.
 
-    Args:
-        spec: What runs.
-        root: The directory that is its root; it is changed.
-        lock: A file descriptor that stays open until the payload is gone.
-        directory: Where the command is written.
+    It changes the directory that is its root; `lock` is a file descriptor that stays open until it is gone.
     """
 
     def __init__(self, spec: NativeSpec, root: Path, lock: int, directory: Path) -> None:

@@ -16,12 +16,7 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 
 
 class Meter:
-    """Measures a process whose guest runs in one of its threads.
-
-    Args:
-        pid: The process.
-        thread: The thread that executes the guest's first processor.
-    """
+    """Measures a process, one of whose threads executes the guest's first processor."""
 
     def __init__(self, pid: int, thread: int) -> None:
         self._process = Path(f"/proc/{pid}")

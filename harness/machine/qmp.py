@@ -21,11 +21,7 @@ _ANSWER_LIMIT = 30.0  # seconds; QEMU answers at once unless the host is stuck
 
 
 class Monitor:
-    """A QMP session, whose protocol runs in a thread of its own.
-
-    Args:
-        connection: Connected socket whose other end QEMU holds.
-    """
+    """A QMP session over a connected socket, whose protocol runs in a thread of its own."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._events = EventListener()

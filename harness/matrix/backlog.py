@@ -48,11 +48,7 @@ class Backlog(Generic[T]):
         self._count += 1
 
     def take(self, free: int, taken: Collection[str] = ()) -> Task[T] | None:
-        """Take the most expensive task that needs no more than so many places, and nothing that is taken.
-
-        Returns:
-            The task; None if none waits.
-        """
+        """Take the most expensive task that needs no more than so many places, and nothing that is taken."""
         heaps = [
             heap
             for (places, alone), heap in self._heaps.items()
@@ -62,12 +58,9 @@ class Backlog(Generic[T]):
 
 
 def simulate(tasks: Iterable[Task[T]], workers: Sequence[int], actual: dict[T, float] | None = None) -> float:
-    """How long workers are busy with tasks, in seconds, from the first one's begin to the last one's end.
+    """How long workers with so many places each are busy with tasks, in seconds from the first one's begin.
 
-    Args:
-        tasks: The tasks.
-        workers: How many places each worker has.
-        actual: How long tasks really take, where that is not what was thought before.
+    `actual` says how long tasks really take, where that is not what was thought before.
     """
     backlog = Backlog(tasks)
     free = list(workers)

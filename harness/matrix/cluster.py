@@ -194,11 +194,7 @@ def needs(cell: Cell) -> dict[str, float]:
 def carry(job: Job, words: Sequence[str], log: Path, cargo: Cargo | None = None) -> Result:
     """On a worker: do a cell's run, and stop it when it is cancelled.
 
-    Args:
-        job: The cell.
-        words: The command line, with the Python of the controller.
-        log: For what the run says, in a directory that all hosts share.
-        cargo: What the worker's store has to have first.
+    The words are those of the controller, with its Python; the log is in a directory that all hosts share.
     """
     from distributed import get_worker
 

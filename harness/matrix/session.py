@@ -82,11 +82,7 @@ def plan(path: Path, options: Options) -> Planned:
 
 
 def run(path: Path, options: Options, progress: Progress, watching: Watching) -> tuple[str, list[Job]]:
-    """Run a matrix, or what is left of one.
-
-    Returns:
-        The matrix's id, and all its cells with what came of them.
-    """
+    """Run a matrix, or what is left of one: its id, and all its cells with what came of them."""
     home = options.runs / ".matrix" / path.stem
     hint = "choose another directory with --runs DIR"
     paths.writable_directory(home, "matrix", hint)

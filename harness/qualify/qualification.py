@@ -223,14 +223,7 @@ class Relay(msgspec.Struct, frozen=True):
 def relay_beside(
     options: Sequence[str], runs: Path, cache: Path, progress: Progress
 ) -> Iterator[Callable[[], Relay]]:
-    """Begin the relay in a process of its own; what is given waits for its end.
-
-    Args:
-        options: Further options of its `harness run`.
-        runs: Directory of the records.
-        cache: The cache directory.
-        progress: Where waiting for it is shown.
-    """
+    """Begin the relay in a process of its own; what is given waits for its end."""
     with TemporaryDirectory(prefix="relay-") as logs:
         log = Path(logs, "relay.log")
         began = time.monotonic()

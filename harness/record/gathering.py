@@ -48,9 +48,7 @@ class Shown(msgspec.Struct, frozen=True):
 def shown(raw: Path, *, wraps: int = 0) -> Shown:
     """Read a recorded console for lines as sha256sum prints them, with sums and with `-c`.
 
-    Args:
-        raw: The bytes as they came.
-        wraps: Columns after which the console went on in a new line; 0: it did not.
+    After `wraps` columns the console went on in a new line; 0: it did not.
     """
     sums: dict[str, str] = {}
     approved: set[str] = set()

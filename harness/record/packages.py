@@ -23,9 +23,7 @@ _SHOWN = 3  # of packages that were not built, in the verdict
 class PackageWatch:
     """Learns packages from console lines, and tells others of them. A `Listener`.
 
-    Args:
-        audience: Told of every package that begins, moves on or is done with.
-        expected: What the tree says will be built, in order; empty where it does not say.
+    The tree says which packages are expected, in order; none where it does not say.
     """
 
     def __init__(self, audience: Listener, expected: Sequence[str] = ()) -> None:

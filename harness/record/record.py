@@ -173,10 +173,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
 class RunRecord:
     """Writes a run's record as the run goes on. A context manager and a `Listener`.
 
-    Args:
-        runs: The directory that holds all records.
-        name: What the run's name ends with: recipe and kernel.
-        document: Fields of `RunDocument` that are known from the start.
+    The run's name ends with `name`; `document` has fields of `RunDocument` that are known from the start.
     """
 
     def __init__(self, runs: Path, name: str, **document: Any) -> None:

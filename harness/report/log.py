@@ -56,10 +56,7 @@ def log_lines(reading: Reading, options: LogOptions) -> Iterator[str]:
 def follow(directory: Path, options: LogOptions, *, wait: Callable[[], object]) -> Iterator[str]:
     """Yield the lines of a run that goes on, as they come, until it is over.
 
-    Args:
-        directory: Its record.
-        options: How lines are shown; what is chosen among them counts for `log_lines` only.
-        wait: Waits for a moment.
+    What is chosen among lines counts for `log_lines` only; `wait` waits for a moment.
     """
     reading = read_run(directory)
     writer = LogWriter(reading, options)

@@ -23,17 +23,10 @@ _PAUSE, _LEAVE = b" ", b"q"
 def play(
     pieces: Iterable[tuple[float, bytes]], *, speed: float = 1.0, idle_limit: float | None = None
 ) -> bool:
-    """Write pieces of output to the terminal when their time has come.
+    """Write pieces of output to the terminal when their time has come; whether it played to the end.
 
-    The space bar pauses and goes on, q leaves; without a terminal as stdin it plays to the end.
-
-    Args:
-        pieces: When each came, in seconds, rising; and its bytes.
-        speed: How much faster than they came.
-        idle_limit: Longest silence, in seconds as they were; None for all of it.
-
-    Returns:
-        Whether it played to the end.
+    The space bar pauses and goes on, q leaves; without a terminal as stdin it plays to the end. Pieces have
+    seconds, rising; a silence lasts no longer than `idle_limit` of them.
     """
     with _keys() as keys:
         sys.stdout.flush()

@@ -34,8 +34,7 @@ _NEVER_FULL = 0.99  # an estimate that was passed is not the end
 class TerminalProgress:
     """Shows tasks and a run's stages. A context manager, a `Progress` and a `Listener`.
 
-    Args:
-        console: Where to; its being a terminal or not decides between bars and lines.
+    On a terminal there are bars, elsewhere lines.
     """
 
     def __init__(self, console: Console) -> None:

@@ -32,14 +32,8 @@ def amended(
 ) -> RunResult:
     """The result of a run whose machine has ended; only a PASS can become another outcome.
 
-    Args:
-        result: As the runner gives it.
-        directory: The run's record.
-        plan: What was followed.
-        expected: The sha256 that files must have in the end, by path.
-        packages: What was learned of the payload's packages.
-        start: The checkpoint that the run went on from.
-        taken: When a person took the run over.
+    Files must have the sha256 that is expected, and packages be as the tree says. The reason tells of a
+    checkpoint that the run went on from, and of a person who took it over.
     """
     wrong = _disproved(directory, plan, expected)
     passed = result.verdict.outcome == Outcome.PASS

@@ -93,13 +93,7 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
 def save(
     store: Store, known: Mapping[str, str | int], state: State, machine: Callable[[Path], None]
 ) -> Checkpoint:
-    """Save a machine, unless an equal one is there already.
-
-    Args:
-        store: Where.
-        known: Its `identity`.
-        state: What is known about the run.
-        machine: Saves it, with its console, into a directory.
+    """Save a machine with its console by calling `machine`, unless one of this identity is there already.
 
     Raises:
         InfraError: It cannot be saved; nothing is left of it.

@@ -50,13 +50,7 @@ def execute(
     progress: Progress | None = None,
     person: InteractiveRun | None = None,
 ) -> Run:
-    """Let the machine run, follow the plan to a verdict, and leave a record.
-
-    Args:
-        prepared: The run.
-        listeners: Told of everything that happens.
-        progress: Where waiting and cleaning up are shown.
-        person: The person who takes part; to be among the listeners, too.
+    """Let the machine run, follow the plan to a verdict, and leave a record. The person listens, too.
 
     Raises:
         ConfigError: The machine cannot be made as asked for.

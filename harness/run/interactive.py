@@ -50,12 +50,9 @@ class InteractiveRequest(msgspec.Struct, frozen=True):
 
 
 class InteractiveRun:
-    """A person at a run. An `Operator` and a `Listener`.
+    """A person at a run, who reads what we say on `console`. An `Operator` and a `Listener`.
 
-    Args:
-        wishes: What they want.
-        progress: Shows the run as long as its console is not shown.
-        console: Where they read what we say.
+    The progress shows the run as long as its console is not shown.
     """
 
     def __init__(self, wishes: InteractiveRequest, progress: TerminalProgress, console: Console) -> None:
@@ -70,12 +67,7 @@ class InteractiveRun:
 
     @contextmanager
     def at(self, recorder: Recorder, listener: Listener) -> Iterator[None]:
-        """Be there from the first byte to the last one.
-
-        Args:
-            recorder: The console, already recording.
-            listener: Told when the keyboard is taken over.
-        """
+        """Be there from the first byte to the last; the listener is told when they take the keyboard."""
         self._recorder, self._listener = recorder, listener
         self._keyboard = Keyboard(recorder, takeover=self._wishes.takeover, taken=self._take_over)
         if not self._wishes.attach:

@@ -31,15 +31,7 @@ def check_images(built: Build, plan: Plan, spec: Spec, store: Store) -> tuple[st
     """Find out what would keep the kernels from starting init without a word, or fail the plan for sure.
 
     That nothing would is kept in the store, and not found out again for the same kernels, images and plan.
-
-    Args:
-        built: What is booted.
-        plan: What is expected.
-        spec: The machine.
-        store: Where the answer is kept.
-
-    Returns:
-        Remarks, a sentence each: what is not as it should be, and fails nothing.
+    Gives remarks, a sentence each: what is not as it should be, and fails nothing.
     """
     boot = spec.boot
     if boot is None:

@@ -58,11 +58,7 @@ def prepare(
 ) -> PreparedRun:
     """Do all that comes before a run: find mistakes, build, and check what was built.
 
-    Args:
-        request: What the user said.
-        progress: Where the work is shown.
-        payload: What is run, where the caller has it already.
-        built: What was built of it, likewise.
+    The caller may have payload and build already.
     """
     kind = find_kind(request.machine)
     request.check(kind)

@@ -17,12 +17,7 @@ _READ_CHUNK = 1 << 17  # bytes that are looked at together, and at once where th
 
 
 class ConsoleReader:
-    """What was heard of a console so far.
-
-    Args:
-        recorder: Where it is recorded.
-        listener: Told of all lines.
-    """
+    """What was heard of a recorded console so far; the listener is told of all lines."""
 
     def __init__(self, recorder: Console, listener: Listener) -> None:
         self._recorder = recorder

@@ -30,12 +30,9 @@ class Doing(msgspec.Struct, frozen=True):
 
 
 def gets_on(machine: Observed, kinds: Collection[str], wait: Callable[[float], object]) -> bool:
-    """Whether a silent machine shows progress.
+    """Whether a silent machine, which goes on running, shows progress of these kinds.
 
-    Args:
-        machine: The machine; it goes on running.
-        kinds: What counts: "disk", bytes are read or written; "user", a program computes.
-        wait: Waits for this many seconds.
+    "disk": bytes are read or written; "user": a program computes. `wait` waits for so many seconds.
     """
     if not {"disk", "user"} & set(kinds):
         return False
@@ -55,15 +52,9 @@ def gets_on(machine: Observed, kinds: Collection[str], wait: Callable[[float], o
 def diagnose(
     machine: Observed, wait: Callable[[float], object], *, asked: bool
 ) -> tuple[Doing, tuple[Evidence, ...]]:
-    """Look at a silent machine and say what it is doing.
+    """Look at a silent machine, which goes on running: what it is doing, and what that rests on.
 
-    Args:
-        machine: The machine; it goes on running.
-        wait: Waits for this many seconds.
-        asked: Whether the console ends in the middle of a line, as a question does.
-
-    Returns:
-        What it is doing, and what that rests on.
+    `asked`: whether the console ends in the middle of a line, as a question does.
     """
     samples = _look(machine, wait)
     evidence = [

@@ -45,10 +45,7 @@ def last_errors(lines: Sequence[Line]) -> list[Line]:
 def distance(clue: int, lines: Sequence[Line], known: Collection[int]) -> int | None:
     """How many lines of other work follow a clue up to the failure; None where another error overrules it.
 
-    Args:
-        clue: Raw offset of the clue's line.
-        lines: Those before the failure.
-        known: Raw offsets of other clues, which are errors, too.
+    The clue, and other clues that are known, are raw offsets of lines.
     """
     between = 0
     for line in _spoken(lines):

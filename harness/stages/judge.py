@@ -152,17 +152,9 @@ def silent(
     seen: Sequence[FailureMatch],
     recent: LastLines,
 ) -> Verdict:
-    """A budget is used up: clues, the text screen, or what the processor does is the reason.
+    """A budget is used up, `what` in words: clues, the text screen, or what the processor does is the reason.
 
-    Args:
-        plan: What was expected.
-        stage: Where the run is.
-        outcome: HANG or TIMEOUT, unless the reason is of another kind.
-        what: Which budget, in words.
-        machine: The machine, still running.
-        wait: Waits for this many seconds.
-        seen: Failures and clues.
-        recent: What the console said.
+    The outcome is HANG or TIMEOUT, unless the reason is of another kind; the machine is still running.
     """
     if verdict := failed(plan, stage, seen, recent):
         return verdict

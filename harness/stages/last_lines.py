@@ -18,11 +18,7 @@ _SEARCHED = 1 << 20  # bytes of the console that are searched for what stands on
 
 
 class LastLines:
-    """The last lines of a console, and what came after them.
-
-    Args:
-        console: Where it is recorded.
-    """
+    """The last lines of a recorded console, and what came after them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

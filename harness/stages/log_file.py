@@ -27,8 +27,7 @@ _CHUNK = 1 << 20
 def open_log(path: Path) -> Iterator[BinaryIO]:
     """Give the plain bytes of a console log, as a file that can be read anywhere.
 
-    Args:
-        path: A file or pipe, compressed by gzip, xz, zstd, bzip2 or not at all; "-" is standard input.
+    It may be a pipe, or "-" for standard input, and compressed by gzip, xz, zstd or bzip2.
     """
     name = "standard input" if str(path) == "-" else str(path)
     with ExitStack() as stack:

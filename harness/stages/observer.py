@@ -33,15 +33,9 @@ _EXIT_GRACE = 5.0  # seconds that a machine may outlive its console
 
 
 class Observer:
-    """Watches one run of a machine; every method may raise `Decided`.
+    """Watches one run of a machine, which is not yet started; every method may raise `Decided`.
 
-    Args:
-        plan: What is expected.
-        machine: Prepared and not yet started.
-        recorder: Its console, already recording.
-        scale: What the plan's budgets are multiplied with.
-        listener: Told of everything that happens.
-        poll: Host seconds between looks at the machine and the clocks; `_POLL` unless given.
+    Budgets are multiplied with `scale`; machine and clocks are looked at every `poll` host seconds.
     """
 
     def __init__(

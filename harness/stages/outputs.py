@@ -132,12 +132,7 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
-    """Read what the guest's script left: modes and sizes, hashes, names; sorted by the names.
-
-    Args:
-        data: All three, one after the other.
-        lengths: Bytes of each.
-    """
+    """Read what the script left, in three parts: modes and sizes, hashes, names; sorted by name."""
     problem = InfraError(
         "the guest's list of its files contradicts itself",
         hint="its files change while they are listed: name other directories in the plan's key `produced`",

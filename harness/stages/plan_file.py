@@ -51,9 +51,8 @@ def _is_plan(text: str) -> bool:
 def needs_files() -> dict[str, tuple[str, Needs]]:
     """What every plan of the project needs of kernels, and every file of needs that no plan includes yet.
 
-    Returns:
-        Summary and needs, by name; a file of needs without a summary is a part of others. Plans that boot
-        without a kernel are not among them.
+    Summary and needs, by name; a file of needs without a summary is a part of others. Plans that boot without
+    a kernel are not among them.
     """
     plans = {name: _document(path) for name, path in plan_files().items()}
     found = {name: (document.summary, load_plan(find_plan(name)).needs) for name, document in plans.items()}

@@ -129,14 +129,7 @@ def _follow(plan: Plan, tape: _Tape) -> RunResult:
 
 
 def _as_a_log_tells(verdict: Verdict, plan: Plan, tape: _Tape, start: int) -> Verdict:
-    """Put what the end of a run would mean into what the end of a log means.
-
-    Args:
-        verdict: That of a run whose machine ended with the log.
-        plan: What was expected.
-        tape: The log.
-        start: Where the verdict's stage begins.
-    """
+    """Put what the end of a run would mean, decided in a stage that begins at `start`, into that of a log."""
     if verdict.outcome == Outcome.PASS:
         reason = "the log shows every stage that a log can show, and the right end"
         return msgspec.structs.replace(verdict, reason=reason)

@@ -182,8 +182,7 @@ class Runner:
     def restore_shell(self) -> int | None:
         """Give the shell of a guest that failed a check its prompt back.
 
-        Returns:
-            The raw offset after which the prompt comes; None when no shell waits for us.
+        Gives the raw offset after which the prompt comes; None when no shell waits for us.
         """
         if self._shell is None or self._asking:
             return None

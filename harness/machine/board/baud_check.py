@@ -20,12 +20,7 @@ _PLAIN = frozenset((*range(0x20, 0x7F), *b"\a\b\t\n\v\f\r\x1b"))
 
 
 def is_garbled(data: bytes, framing_errors: int = 0) -> bool:
-    """Whether bytes look like text at another speed.
-
-    Args:
-        data: What was heard.
-        framing_errors: How many the port has counted meanwhile.
-    """
+    """Whether bytes look like text at another speed, also by the framing errors that the port has counted."""
     if len(data) < ENOUGH:
         return False
     return framing_errors > _FRAMES * len(data) or strange(data) > _SHARE * len(data)

@@ -62,12 +62,7 @@ def acquired(place: Labgrid) -> Iterator[None]:
 
 
 def address(place: Labgrid, speed: int) -> str:
-    """Where an acquired place shares its serial port, for pyserial.
-
-    Args:
-        place: The place.
-        speed: Baud that the board speaks.
-    """
+    """Where an acquired place shares its serial port, for pyserial, if that has the board's speed in baud."""
     import yaml
 
     said = run(place.command("env"), place.limit, "client of labgrid", _hint(place))

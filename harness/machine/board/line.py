@@ -36,10 +36,7 @@ class Gap(msgspec.Struct, frozen=True):
 class SerialLine:
     """A port that is open, and opened again when its adapter comes back. A context manager.
 
-    Args:
-        open_port: Opens it.
-        reattach: Seconds within which it must be back.
-        heard: Told, in a thread of its own, what comes.
+    The adapter must be back within `reattach` seconds; `heard` is told, in a thread of its own, what comes.
     """
 
     def __init__(

@@ -43,16 +43,7 @@ def flash(
 ) -> bool:
     """Write an image to a board's stick or disk if it is attached here, and connect it to the board.
 
-    Args:
-        board: The board, leased and without power.
-        medium: The stick or disk.
-        image: What goes onto it.
-        what: What it is, in words ("medium").
-        progress: Shows the work.
-        sources: Where knowledge about disks comes from.
-
-    Returns:
-        Whether it was there, and is written and read back.
+    The board is leased and without power. Gives whether the medium was there, and is written and read back.
     """
     limit = board.document.power.limit
     if medium.to_host:

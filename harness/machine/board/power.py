@@ -18,12 +18,7 @@ _HINT = "try it by hand with `harness board power`; the key power of the board's
 
 
 class Switch:
-    """The power switch of a board.
-
-    Args:
-        board: The board.
-        ask: Asks a person to do something and returns when they say that it is done.
-    """
+    """The power switch of a board; `ask` has a person do something, and returns when it is done."""
 
     def __init__(self, board: Board, ask: Callable[[str], None]) -> None:
         self._board = board
@@ -67,17 +62,7 @@ class Switch:
 
 
 def run(command: Sequence[str], limit: float, what: str, hint: str = _HINT) -> str:
-    """Run a command of the lab.
-
-    Args:
-        command: Its words; no shell sees them.
-        limit: Seconds that it may take.
-        what: What it is, in words.
-        hint: What to do when it fails.
-
-    Returns:
-        What it said on its standard output.
-    """
+    """Run a command of the lab without a shell, `limit` seconds at most, and return what it prints."""
     try:
         done = subprocess.run(
             list(command),

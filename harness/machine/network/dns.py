@@ -58,15 +58,7 @@ def begun(frame: bytes) -> Connection | None:
 
 
 def answer(frame: bytes, address: str) -> tuple[bytes, Question] | None:
-    """The answer to a frame that asks for a name.
-
-    Args:
-        frame: An Ethernet frame.
-        address: What every name has.
-
-    Returns:
-        A frame and what was asked; None for every other frame.
-    """
+    """The answer to an Ethernet frame that asks for a name, and what was asked; else None."""
     held = _held(frame, _UDP)
     if held is None or len(held[2]) < _UDP_HEADER.size:
         return None
@@ -136,12 +128,9 @@ def _checksum(header: bytes) -> int:
 
 
 class Names:
-    """Answers what comes from QEMU, in a thread, until QEMU ends; a context manager.
+    """Answers what comes from QEMU on a line, which is closed in the end, in a thread; a context manager.
 
-    Args:
-        line: Our end of the line to QEMU; closed in the end.
-        address: What every name has.
-        told: Called with each question, and with each connection that is begun, in that thread.
+    Every name has the same address. `told` is called with each question and each connection that is begun.
     """
 
     def __init__(

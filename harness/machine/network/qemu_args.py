@@ -38,13 +38,7 @@ def network_words(network: Network) -> Sequence[str]:
 
 
 def answering_words(network: Network, names: int | None, port: int) -> Sequence[str]:
-    """The words that are about this run.
-
-    Args:
-        network: What the guest reaches.
-        names: QEMU's end of the line to the DNS thread.
-        port: Where on the host's loopback HTTP is answered; 0 for nowhere.
-    """
+    """The words about this run: the line to the DNS thread, and the port of HTTP on the host, or 0."""
     if network != Network.RESTRICTED or names is None:
         return []
     address = f"user,id=address,ipv6=off,restrict=on,{_NEIGHBOURS}"

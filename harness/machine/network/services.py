@@ -20,12 +20,7 @@ _KINDS = {1: "A", 28: "AAAA", 12: "PTR", 15: "MX", 16: "TXT"}
 
 
 class Answers:
-    """What is answered while a guest runs.
-
-    Args:
-        port: Where HTTP is, on the host's loopback.
-        log: Takes a line for each thing that was asked.
-    """
+    """What is answered while a guest runs: HTTP at a port of the host's loopback; each question is logged."""
 
     def __init__(self, port: int, log: _Log) -> None:
         self.port = port
@@ -54,10 +49,8 @@ class Answers:
 def answering(files: Mapping[str, Path], directory: Path) -> Iterator[Answers]:
     """Answer HTTP until the `with` block ends.
 
-    Args:
-        files: What can be fetched, by address without scheme, and by name at any address; / is a page for
-            connectivity checks.
-        directory: The run's record.
+    Files can be fetched by address without scheme, and by name at any address; / is a page for connectivity
+    checks.
     """
     from harness.machine.network.http import Mirror  # brings HTTP, which few runs need
 

@@ -39,13 +39,7 @@ def keep_up(runs: Path, ended: Event) -> None:
 
 @contextmanager
 def serving(runs: Path, host: str, port: int) -> Iterator[str]:
-    """Answer browsers in threads, as long as the context is open; gives the report's address.
-
-    Args:
-        runs: The directory of records; the report lies in `.report` there.
-        host: Address to listen at.
-        port: Port; 0 for any that is free.
-    """
+    """Answer browsers in threads, as long as the context is open; gives the report's address."""
     handler = partial(_Handler, directory=str(runs / PLACE))
     kind = _Server6 if ":" in host else _Server
     try:
