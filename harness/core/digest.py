@@ -21,11 +21,7 @@ _ZEROS = bytes(_BLOCK)
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a whole file, in hex. Holes of a large file are hashed as zeros without reading them.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """SHA-256 of a whole file, in hex. Holes of a large file are hashed as zeros without reading them."""
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size <= LARGE:
@@ -55,9 +51,6 @@ def digest_of(path: Path) -> str:
     A digest by extents is `extents:` and the SHA-256, in hex, over each block of 64 KiB that is not all
     zeros, each behind its number (8 bytes, little-endian), and over the file's size (8 bytes) at the end. Its
     cost grows with the data in the file, not with its size, and it is the same for a copy without holes.
-
-    Raises:
-        OSError: It cannot be read.
     """
     size = path.stat().st_size
     if size <= LARGE:
@@ -80,14 +73,7 @@ def digest_of(path: Path) -> str:
 
 
 def data_ranges(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range of a file that its filesystem stores, without holes (lseek(2), SEEK_DATA).
-
-    Yields:
-        First byte, and the one behind the last.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """The parts of a range of a file that are stored (SEEK_DATA of lseek(2)): first and end."""
     while start < end:
         try:
             first = os.lseek(descriptor, start, os.SEEK_DATA)

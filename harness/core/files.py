@@ -32,21 +32,13 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text so that a reader sees the old content or the new, never half of it.
-
-    Raises:
-        OSError: It cannot be written; nothing of it is left.
-    """
+    """Write a text so that a reader sees the old content or the new, never half of it."""
     with replaced(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory, if it is there, with all its content, directories without write permission too.
-
-    Raises:
-        OSError: It cannot be removed.
-    """
+    """Remove a directory, if it is there, with all its content, directories without write permission too."""
     try:
         shutil.rmtree(directory)
     except FileNotFoundError:

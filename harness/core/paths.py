@@ -34,11 +34,7 @@ def runtime_root() -> Path:
 
 
 def writable_directory(path: Path, what: str, hint: str) -> Path:
-    """Create a directory if needed, and make sure that we may write to it; `what` is its purpose ("cache").
-
-    Raises:
-        ConfigError: It cannot be created or written to.
-    """
+    """Create a directory if needed, and make sure that we may write to it; `what` is its purpose."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -165,8 +165,7 @@ def find(path: str, sources: Sources = REAL) -> Device:
     view = _View(sources)
     number = sources.number_of(path)
     if number is None:
-        message, hint = _no_device(path)
-        raise ConfigError(message, hint=hint)
+        raise _no_device(path)
     for node in view.nodes.values():
         if node.number == number:
             return view.device(node)
@@ -175,15 +174,15 @@ def find(path: str, sources: Sources = REAL) -> Device:
     )
 
 
-def _no_device(path: str) -> tuple[str, str]:
+def _no_device(path: str) -> ConfigError:
     """What a path is that is no block device, and what to do about it."""
     try:
         mode = Path(path).stat().st_mode
     except OSError as error:
-        return f"there is no device {path} ({error.strerror})", f"is it plugged in? {_LIST}"
+        return ConfigError(f"there is no device {path} ({error.strerror})", hint=f"is it plugged in? {_LIST}")
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFCHR: "a character device"}
     what = kinds.get(stat.S_IFMT(mode), "something else")
-    return f"{path} is {what} and no block device", _LIST
+    return ConfigError(f"{path} is {what} and no block device", hint=_LIST)
 
 
 class _View:

@@ -30,11 +30,9 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def refusals(device: Device, needed: int = 0) -> Iterator[Refusal]:
-    """All that speaks against writing to a device, the gravest first.
+    """All that speaks against writing to a device, as it was just seen, the gravest first.
 
-    Args:
-        device: As it was just seen.
-        needed: Bytes that the image takes; 0 if that is not known yet.
+    `needed` are the bytes that the image takes; 0 if that is not known yet.
     """
     if device.kind == "partition":
         yield Refusal(f"is a partition of {device.disk}", f"give the whole disk: {device.disk}")

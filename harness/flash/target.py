@@ -124,10 +124,7 @@ class Target(msgspec.Struct, frozen=True):
 def opened(device: Device, *, check: Callable[[], None], present: Callable[[], bool]) -> Iterator[Target]:
     """Open a disk for ourselves alone, and make sure that what was opened is what was looked at.
 
-    Args:
-        device: As it was looked at and confirmed.
-        check: Looks again, now that the disk is open; raises ConfigError when it must not be written to.
-        present: Whether the disk is still there.
+    `check` looks again, now that the disk is open, and raises ConfigError when it must not be written to.
     """
     # Without O_CREAT: where no such node is, none appears.
     flags = os.O_RDWR | os.O_EXCL | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW

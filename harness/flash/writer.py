@@ -22,7 +22,6 @@ from harness.flash.target import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
     from harness.core.progress import Progress, Task
     from harness.flash.target import Target
@@ -209,9 +208,7 @@ class _Buffers:
         self._thread = ThreadPoolExecutor(1, "flash")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
     def ahead(

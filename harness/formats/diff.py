@@ -107,25 +107,19 @@ class FileDifference(msgspec.Struct, frozen=True):
 
 
 def differences(a: Iterable[Member], b: Iterable[Member], *, times: bool = False) -> Iterator[Difference]:
-    """Compare the trees of two images, of any formats.
+    """Compare the trees of two images, of any formats, with their `times` if wanted; sorted by path.
 
     Of several members with the same name the last one counts, as in the kernel. Both images must stay open.
-
-    Args:
-        a: Members of the first image.
-        b: Members of the second image.
-        times: Whether modification times are compared too.
-
-    Yields:
-        Differences, sorted by path.
     """
     first, second = by_path(a), by_path(b)
     links = _links(first), _links(second)
     for path in sorted(first.keys() | second.keys()):
         shown = path or "."
         if path not in second or path not in first:
-            if path:  # archives may do without the root
-                yield _one_sided(path, first.get(path), second.get(path))
+            if path in first and path:  # archives may do without the root
+                yield Difference(path, "removed", a=_type(first[path]))
+            elif path:
+                yield Difference(path, "added", b=_type(second[path]))
             continue
         mine, other = first[path], second[path]
         if _type(mine) != _type(other):
@@ -152,15 +146,9 @@ def byte_ranges(a: Iterable[bytes], b: Iterable[bytes]) -> ByteDifference:
 
 
 def file_difference(a: Path, b: Path, parts: Sequence[Part]) -> FileDifference | None:
-    """Compare two files byte by byte.
+    """Compare two files byte by byte; None when they are equal.
 
-    Args:
-        a: The first file.
-        b: The second file.
-        parts: What the bytes of the first one are; may be nested, the smallest one counts.
-
-    Returns:
-        None when they are equal.
+    `parts` says what the bytes of the first one are; they may be nested, and the smallest one counts.
     """
     content = byte_ranges(_blocks(a), _blocks(b))
     if not content.count:
@@ -199,11 +187,6 @@ def _compare(path: str, a: Member, b: Member, *, link: tuple[str, str], times: b
             yield Difference(path, what, mine, other)
     if a.is_file and (content := byte_ranges(a.blocks(), b.blocks())).count:
         yield Difference(path, "content", content=content)
-
-
-def _one_sided(path: str, a: Member | None, b: Member | None) -> Difference:
-    what = "added" if a is None else "removed"
-    return Difference(path, what, a=_type(a) if a else "", b=_type(b) if b else "")
 
 
 def _type(member: Member) -> str:

@@ -22,7 +22,6 @@ from harness.formats.names import plain, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-    from types import TracebackType
 
     from harness.formats.tree import Member
 
@@ -124,9 +123,7 @@ class _Target:
     def __enter__(self) -> _Target:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._finish_directories()
         finally:

@@ -51,25 +51,16 @@ class Hashing:
             self._worker.end()
 
     def buffer(self) -> memoryview:
-        """The buffer to fill next, of `BUFFER` bytes; waits until there is one.
-
-        Raises:
-            HashingError: The process has ended.
-        """
+        """The buffer to fill next, of `BUFFER` bytes; waits until there is one."""
         if self._worker:
             self._take_back(self._worker.answers(wait=not self._free))
         return self._memory.buffers[self._free[-1]]
 
     def put(self, places: Sequence[int], names: Sequence[str], *, last: bool) -> None:
-        """Have the buffer hashed.
+        """Have the buffer hashed; with `last`, no other one follows.
 
-        Args:
-            places: At most `NUMBERS`: start and end of each piece, as in the table.
-            names: The names of the files that end there.
-            last: Whether no other buffer follows.
-
-        Raises:
-            HashingError: The process has ended.
+        `places` are at most `NUMBERS`: start and end of each piece, as in the table. `names` are of the
+        files that end there.
         """
         number = self._free.pop()
         self._memory.tables[number][: 1 + len(places)] = array("I", [len(places), *places])
@@ -82,11 +73,7 @@ class Hashing:
             self._worker.ask(number)
 
     def finish(self) -> None:
-        """Wait for all hashes.
-
-        Raises:
-            HashingError: The process has ended.
-        """
+        """Wait for all hashes."""
         while self._filled and self._worker:
             self._take_back(self._worker.answers(wait=True))
 

@@ -26,11 +26,7 @@ SIZE = BUFFERS * (BUFFER + _TABLE + _DIGESTS)
 
 
 class Shared:
-    """The memory, as it is divided up.
-
-    Args:
-        fd: A file of `SIZE` bytes.
-    """
+    """The memory, a file of `SIZE` bytes, as it is divided up."""
 
     def __init__(self, fd: int) -> None:
         whole = memoryview(mmap.mmap(fd, SIZE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -227,14 +228,8 @@ def _cpio(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImage:
 
     name = compression.detect(head)
     words = "cpio archive" + (f", {name}-compressed" if name != "none" else "")
-    return OpenedImage(
-        path,
-        "cpio",
-        words,
-        raw,
-        lambda: cpio_reader.members(file),
-        parts=lambda: parts.cpio_parts(file),
-    )
+    members, parts_of = cpio_reader.members, parts.cpio_parts
+    return OpenedImage(path, "cpio", words, raw, lambda: members(file), parts=lambda: parts_of(file))
 
 
 def _ext(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
@@ -243,9 +238,8 @@ def _ext(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
     known = ext_reader.identify(file, 0)
     words = "ext filesystem"
     if known:
-        words = (
-            " ".join(filter(None, [known.kind, "filesystem", known.label])) + f", {format_size(known.size)}"
-        )
+        words = " ".join(filter(None, [known.kind, "filesystem", known.label]))
+        words += f", {format_size(known.size)}"
     return OpenedImage(path, "ext", words, raw, lambda: ext_reader.members(file))
 
 
@@ -263,15 +257,8 @@ def _disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
         if known or ext_reader.begins(file, each.offset):  # one that is damaged says so when it is read
             readable[f"p{each.number}"] = each
     words = f"disk with {table.label.upper()}: " + ", ".join(part.name for part in parts)
-    return OpenedImage(
-        path,
-        "disk",
-        words,
-        raw,
-        lambda: _members_of(file, readable),
-        tuple(readable),
-        lambda: iter(parts),
-    )
+    members = partial(_members_of, file, readable)
+    return OpenedImage(path, "disk", words, raw, members, tuple(readable), lambda: iter(parts))
 
 
 def _hex0_disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage | None:

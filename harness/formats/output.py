@@ -19,7 +19,6 @@ from harness.formats.order import name
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from harness.formats.compression import Sink
@@ -59,9 +58,7 @@ class Output:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._hashing:
             if kind is None:
                 self._flush(last=True)
@@ -89,11 +86,7 @@ class Output:
         self._end_file(path)
 
     def copy_file(self, entry: Entry, fd: int, size: int) -> None:
-        """Append the content of an entry, an open file.
-
-        Raises:
-            OSError: The stream cannot be written.
-        """
+        """Append the content of an entry, an open file."""
         left = size
         while left >= 0:
             start = self._used

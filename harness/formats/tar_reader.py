@@ -51,14 +51,7 @@ def open_tar(path: Path) -> tarfile.TarFile:
 
 
 def members(path: Path) -> Iterator[Member]:
-    """Read an uncompressed tar archive.
-
-    Yields:
-        Members in the order of the archive. A hard link whose file does not stand before it is empty.
-
-    Raises:
-        TarError: The archive is damaged.
-    """
+    """Read an uncompressed tar archive. A hard link whose file does not stand before it is empty."""
     files: dict[str, tarfile.TarInfo] = {}
     try:
         with open_tar(path) as tar:

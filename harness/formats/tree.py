@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -91,10 +92,6 @@ class Written(msgspec.Struct, frozen=True):
         )
 
 
-def _nothing() -> Iterator[bytes]:
-    return iter(())
-
-
 class Member(msgspec.Struct, Typed, frozen=True):
     """One entry of an image as it was read."""
 
@@ -113,7 +110,7 @@ class Member(msgspec.Struct, Typed, frozen=True):
     device: tuple[int, int] = (0, 0)  # major and minor number of a device node
     # yields a regular file's content in pieces of bounded size, as often as it is called, until the image
     # is closed. Raises ConfigError where the image is damaged
-    blocks: Callable[[], Iterator[bytes]] = _nothing
+    blocks: Callable[[], Iterator[bytes]] = partial(iter, ())
 
 
 def by_path(members: Iterable[Member]) -> dict[str, Member]:

@@ -57,11 +57,6 @@ class Loaders(msgspec.Struct, frozen=True):
     roots: dict[str, Path]  # directories with the packages' files, by package name
     packages: dict[str, Package]  # the packages, by name
 
-    @property
-    def mbr_code(self) -> bytes:
-        """The 432 bytes that a BIOS runs when the image is a disk."""
-        return self.mbr_code_file.read_bytes()
-
     def bios(self) -> list[Entry]:
         """The files of ISOLINUX, without its menu."""
         return [self._entry(place, *origin) for place, origin in _BIOS_FILES.items()]
@@ -79,7 +74,7 @@ class Loaders(msgspec.Struct, frozen=True):
 
     @property
     def mbr_code_file(self) -> Path:
-        """The file that is nothing but the code in front of the image."""
+        """The file that is nothing but the 432 bytes that a BIOS runs when the image is a disk."""
         return self._file(*_MBR_CODE)
 
     def efi_system(self, work: Path, *, serial: int) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -93,23 +94,19 @@ def tree(added: Sequence[Content], given: Ingredients) -> list[Entry]:
 
 def _stated_entry(content: r.Text | r.Directory | r.Symlink | r.HardLink | r.Device) -> Entry:
     """What stands in the recipe itself."""
-    said = Entry(content.path, 0, source="the recipe")
+    said = partial(Entry, content.path, source="the recipe")
     match content:
         case r.Text():
-            return msgspec.structs.replace(
-                said, mode=stat.S_IFREG | content.mode, content=content.text.encode()
-            )
+            return said(stat.S_IFREG | content.mode, content=content.text.encode())
         case r.Directory():
-            return msgspec.structs.replace(said, mode=stat.S_IFDIR | content.mode)
+            return said(stat.S_IFDIR | content.mode)
         case r.Symlink():
-            return msgspec.structs.replace(said, mode=stat.S_IFLNK | 0o777, target=content.target)
+            return said(stat.S_IFLNK | 0o777, target=content.target)
         case r.HardLink():
-            return msgspec.structs.replace(said, mode=stat.S_IFREG | 0o644, link=content.target)
+            return said(stat.S_IFREG | 0o644, link=content.target)
         case r.Device():
             kind = stat.S_IFCHR if content.type == "char" else stat.S_IFBLK
-            return msgspec.structs.replace(
-                said, mode=kind | content.mode, device=(content.major, content.minor)
-            )
+            return said(kind | content.mode, device=(content.major, content.minor))
 
 
 def _file_entry(content: r.File | r.Download | r.KernelFile | r.ImageFile, given: Ingredients) -> Entry:

@@ -62,10 +62,9 @@ def deliver(artifact: Artifact, directory: Path) -> Delivered:
 
 
 def put(content: Path | bytes, path: Path, sha256: str) -> bool:
-    """Put a file where the user wants it, whole or not at all; one that is there and right stays.
+    """Put a file where the user wants it, whole or not at all; whether it was written.
 
-    Returns:
-        Whether it was written.
+    One that is there and right stays.
     """
     paths.writable_directory(path.parent, "output", _HINT)
     try:

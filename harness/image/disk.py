@@ -72,18 +72,15 @@ def write(
         if raw != path:
             qcow2.write_qcow2(raw, path)
             raw.unlink()
-    except OSError as error:
-        _remove(raw, path)
-        raise InfraError(f"cannot write {path}: {error.strerror}", hint="free some space there") from error
-    except BaseException:
-        _remove(raw, path)
+    except BaseException as error:
+        for place in (raw, path):
+            place.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InfraError(
+                f"cannot write {path}: {error.strerror}", hint="free some space there"
+            ) from error
         raise
     return written
-
-
-def _remove(*paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 def _write_raw(

@@ -279,17 +279,12 @@ def _kind(image: Image) -> str:
 
 
 def _file_name(image: Image) -> str:
-    match image:
-        case r.Initramfs():
-            return f"{image.name}.cpio{_SUFFIXES[image.compression]}"
-        case r.Disk():
-            return f"{image.name}.{'img' if image.format == 'raw' else image.format}"
-        case r.Iso():
-            return f"{image.name}.iso"
-        case r.BuilderHex0():
-            return f"{image.name}.img"
-        case r.Dib():
-            return f"{image.name}.tar"
+    ending = {"initramfs": "cpio", "iso": "iso", "dib": "tar"}.get(_kind(image), "img")
+    if isinstance(image, r.Initramfs):
+        ending += _SUFFIXES[image.compression]
+    elif isinstance(image, r.Disk) and image.format != "raw":
+        ending = image.format
+    return f"{image.name}.{ending}"
 
 
 def _size(entry: Entry) -> int:

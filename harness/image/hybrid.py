@@ -42,18 +42,11 @@ def describe(iso: Iso, given: Ingredients) -> dict[str, object]:
 
 
 def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, work: Path) -> list[Written]:
-    """Write a hybrid image: what the recipe adds, what its menu starts, and the boot loaders.
-
-    Returns:
-        What was written, sorted by path.
-
-    Raises:
-        OSError: The disk is full.
-    """
+    """Write a hybrid image: what the recipe adds, what its menu starts, the boot loaders; sorted by path."""
     from harness.formats.iso.filesystem import Filesystem, still_clock
 
     loaders = boot_loaders.unpack(given)
-    number = _number(iso)
+    number = int.from_bytes(hashlib.sha256(iso.name.encode()).digest()[:4], "big")
     efi_system = loaders.efi_system(work, serial=number)
     with still_clock(given.workshop.mtime):
         filesystem = Filesystem(iso.label or _label(iso.name))
@@ -65,7 +58,7 @@ def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, wo
         image.truncate(size)
         isolinux, length = filesystem.extent(boot_loaders.ISOLINUX)
         record = iso_boot.boot_record(
-            loaders.mbr_code,
+            loaders.mbr_code_file.read_bytes(),
             isolinux=isolinux,
             number=number,
             size=size,
@@ -91,10 +84,6 @@ def files(iso: Iso, given: Ingredients, loaders: boot_loaders.Loaders) -> list[E
             Entry(disk.path.name, stat.S_IFREG | 0o644, content=disk.path, source=f"image {disk.name}")
         )
     return added
-
-
-def _number(iso: Iso) -> int:
-    return int.from_bytes(hashlib.sha256(iso.name.encode()).digest()[:4], "big")
 
 
 def _label(name: str) -> str:

@@ -61,9 +61,5 @@ class Artifact(msgspec.Struct, frozen=True):
     sha256: str = ""
 
     def with_sha256(self) -> Artifact:
-        """The same with the SHA-256 of the whole file, which takes a second for each 2 GiB.
-
-        Raises:
-            OSError: It cannot be read.
-        """
+        """The same with the SHA-256 of the whole file, which takes a second for each 2 GiB."""
         return self if self.sha256 else msgspec.structs.replace(self, sha256=sha256_of(self.path))

@@ -25,17 +25,10 @@ def write(
     behind: Sequence[Path] = (),
     mtime: int = 0,
 ) -> list[Written]:
-    """Write an initramfs image; when that fails, nothing is left of it.
+    """Write an initramfs image, and return what became of `entries`; when that fails, nothing is left of it.
 
-    Args:
-        entries: What goes in.
-        path: The file to write.
-        compression: "none", or one of `compression.MAGICS`, for what `entries` become.
-        behind: Archives that stand in front, as they are.
-        mtime: Time of what is in it, in seconds since 1970.
-
-    Returns:
-        What was written of `entries`.
+    The compression is "none", or one of `compression.MAGICS`; archives `behind` stand in front, as they are.
+    `mtime` is the time of what is in it, in seconds since 1970.
     """
     try:
         with path.open("wb") as file:
@@ -43,12 +36,11 @@ def write(
                 _copy(archive, file)
             with streams.writer(file, compression) as stream:
                 return cpio.write(entries, stream, mtime=mtime)
-    except OSError as error:
+    except BaseException as error:
         path.unlink(missing_ok=True)
-        hint = "make room, and build again"
-        raise InfraError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
-    except BaseException:
-        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            hint = "make room, and build again"
+            raise InfraError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
         raise
 
 

@@ -83,11 +83,7 @@ def files(content: r.Files, given: Ingredients) -> dict[str, Path]:
 
 
 def spelled_out(content: r.Hex, given: Ingredients) -> bytes:
-    """The bytes of a hexadecimal listing: pairs of digits, with comments from `#` to the end of a line.
-
-    Raises:
-        ConfigError: It cannot be read, or a line has something else than pairs of digits.
-    """
+    """The bytes of a hexadecimal listing: pairs of digits, with comments from `#` to the end of a line."""
     place = given.recipe.base / content.source
     try:
         lines = place.read_text("ascii").splitlines()

@@ -119,10 +119,7 @@ class Comparison(msgspec.Struct, frozen=True):
 def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> BuiltKernel:
     """Build a kernel, or find it in the store. Several that ask at once wait for one of them.
 
-    Args:
-        order: What to build.
-        debian: Where the source comes from, with the store and the place that progress is shown.
-        jobs: How many processes at once; by default as many as there are cores.
+    By default there are as many jobs as cores.
     """
     tools = toolchain.look()
     store, progress = debian.store, debian.progress

@@ -108,11 +108,7 @@ _AGAIN = "fetch or build it again"
 
 
 def inspect(path: Path) -> KernelImage:
-    """Read a kernel's headers.
-
-    Raises:
-        ConfigError: The file is missing, unreadable, no x86 kernel, or shorter than its header says.
-    """
+    """Read a kernel's headers."""
     try:
         if not path.is_file():
             what = "is no regular file" if path.exists() else "does not exist"
@@ -232,10 +228,8 @@ def signature_end(head: bytes) -> int:
 def sections(file: BinaryIO) -> dict[str, tuple[int, int]]:
     """Offset and size of each section of a unified kernel image; empty for everything else.
 
-    A bzImage with an EFI stub is a PE file as well, but has no section that is named `.linux`.
-
-    Args:
-        file: A seekable file; sections may claim to lie behind its end.
+    A bzImage with an EFI stub is a PE file as well, but has no section that is named `.linux`. Sections may
+    claim to lie behind the end of the file.
     """
     file.seek(0)
     head = file.read(0x40)

@@ -125,13 +125,10 @@ def _text(name: str, beside: Path) -> tuple[str, str]:
 
 
 def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> Path:
-    """Write the `.config` of a build, and make sure that it has what was wished for.
+    """Write the `.config` of a build, make sure that it has what was wished for, and return its path.
 
     `allnoconfig` takes the wishes and leaves everything else off, unlike `olddefconfig`, which takes the
     default for what a wish makes visible. That one follows nevertheless: what it changes, any `make` would.
-
-    Returns:
-        The path of the `.config`.
     """
     wanted = making.objects / WANTED
     wanted.write_text(text_of(wishes), "utf-8")

@@ -30,12 +30,7 @@ _NAME = "vmlinux"
 
 
 def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
-    """Write the kernel that is packed in a bzImage.
-
-    Raises:
-        ConfigError: The payload is damaged, larger than that, or packed in a way that cannot be read here.
-        OSError: `out` takes no more.
-    """
+    """Write the kernel that is packed in a bzImage."""
     name = f"kernel {image.path}"
     if not image.payload_size:
         raise ConfigError(

@@ -57,17 +57,15 @@ def _assembled(
     place: DebianKernel, packages: tuple[Package, ...], debian: DebianSource, store: Store
 ) -> tuple[Package, ...]:
     """Put a kernel together, and return what it consists of, which may be its successor's packages."""
-    try:
-        roots = debian.unpack(place.suite, place.architecture, packages)
-    except GoneError as error:
-        if debian.locked:
-            raise _gone(place, packages, debian) from error
-        # What the index named has been replaced since: the fresh index names its successor.
-        packages = debian.kernel(place.suite, place.architecture, place.package, anew=True)
+    for last in (debian.locked, True):
         try:
             roots = debian.unpack(place.suite, place.architecture, packages)
-        except GoneError as again:
-            raise _gone(place, packages, debian) from again
+            break
+        except GoneError as error:
+            if last:
+                raise _gone(place, packages, debian) from error
+            # What the index named has been replaced since: the fresh index names its successor.
+            packages = debian.kernel(place.suite, place.architecture, place.package, anew=True)
     image = packages[0]
     release = image.name.removeprefix("linux-image-")
 
@@ -93,7 +91,8 @@ def _gone(place: DebianKernel, packages: tuple[Package, ...], debian: DebianSour
 
 def _assemble(roots: list[Path], release: str, directory: Path, image: Package) -> None:
     """Link a kernel's files into one place; their names differ between releases of Debian."""
-    modules = [path for root in roots for path in _places(root, release)]
+    places = (root / top / "modules" / release for root in roots for top in ("lib", "usr/lib"))
+    modules = [path for path in places if path.is_dir()]
     vmlinuz = _first([root / f"boot/vmlinuz-{release}" for root in roots] + [m / "vmlinuz" for m in modules])
     config = _first([root / f"boot/config-{release}" for root in roots] + [m / "config" for m in modules])
     if vmlinuz is None:
@@ -114,10 +113,6 @@ def _assemble(roots: list[Path], release: str, directory: Path, image: Package) 
             dirs_exist_ok=True,
         )
     (directory / "lib/modules" / release).mkdir(parents=True, exist_ok=True)
-
-
-def _places(root: Path, release: str) -> list[Path]:
-    return [path for top in ("lib", "usr/lib") if (path := root / top / "modules" / release).is_dir()]
 
 
 def _first(candidates: list[Path]) -> Path | None:

@@ -225,12 +225,10 @@ def config_text(era: Era, filling: _Filling) -> str:
     lines = text.strip().splitlines()
     if era.config.keys_from:
         known = (filling.tree.path / era.config.keys_from).read_text("utf-8", errors="replace")
-        lines = [line for line in lines if (key := _KEY.match(line)) and _writes(known, key[0])]
+        lines = [
+            line for line in lines if (key := _KEY.match(line)) and re.search(rf"""["']{key[0]}=""", known)
+        ]
     return "\n".join(lines) + ("\n" if era.config.newline and lines else "")
-
-
-def _writes(script: str, key: str) -> bool:
-    return re.search(rf"""["']{key}=""", script) is not None
 
 
 def _group(era: Era, item: Mapping[str, Any]) -> Distfiles:

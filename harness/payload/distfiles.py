@@ -70,9 +70,7 @@ def directories(tree: SourceTree) -> tuple[Path, ...]:
 def addresses(distfile: Distfile, places: Sequence[str]) -> tuple[str, ...]:
     """Where a distfile may be, nearest first: directories, mirrors in their order, and its own addresses.
 
-    Args:
-        distfile: Which.
-        places: Directories and addresses of mirrors, which have all files side by side under their names.
+    `places`, directories and mirrors, have all files side by side under their names.
     """
     near = []
     far = []

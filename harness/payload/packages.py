@@ -74,14 +74,9 @@ class Packages:
         return self.all[-1] if self.all and self.all[-1].state == State.BUILDING else None
 
     def heard(self, line: str, clock: Callable[[], float]) -> Package | None:
-        """Take a console line.
+        """Take a console line, cleaned and without its end; return the package that moved on with it, if any.
 
-        Args:
-            line: Cleaned, without its end.
-            clock: Says when it came, in seconds of the run; asked only for lines about packages.
-
-        Returns:
-            The package that began, moved on or was done with it, if any.
+        `clock` says when it came, in seconds of the run, and is asked only for lines about packages.
         """
         if match := _KAEM.fullmatch(line):
             return self._begin(match["name"], "kaem script", clock())

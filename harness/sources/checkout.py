@@ -184,14 +184,7 @@ def _plain(directory: Path) -> Iterator[CheckedOut]:
 
 
 def _file(directory: Path, path: str, *, executable: bool | None = None, blob: str = "") -> CheckedOut:
-    """Look at a file.
-
-    Args:
-        directory: Where `path` begins.
-        path: Which one.
-        executable: What git says; None to ask the file.
-        blob: Hash of the content, where git knows it.
-    """
+    """Look at a file; git says whether it is `executable` (None: ask the file), and maybe its hash."""
     place = directory / path
     try:
         status = place.lstat()

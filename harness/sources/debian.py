@@ -140,12 +140,7 @@ class DebianSource:
 
         def build(directory: Path) -> None:
             with self._apt(suite, SOURCE) as apt:
-                apt.refresh(self.progress)
-                try:
-                    apt.fetch_source(package, self.progress)
-                except GoneError:  # a lock file may be newer than our index
-                    apt.refresh(self.progress, force=True)
-                    apt.fetch_source(package, self.progress)
+                self._fetched(apt, lambda: apt.fetch_source(package, self.progress))
                 for file in package.files:
                     place = apt.root / "archives" / file.name
                     _check(place, file.sha256)
@@ -169,18 +164,21 @@ class DebianSource:
         missing = [package for package in packages if not self.store.has("deb", _inputs(package))]
         if missing:
             with self._apt(suite, architecture) as apt:
-                apt.refresh(self.progress)  # with a lock file, nothing else asked for the index
-                try:
-                    apt.fetch(missing, self.progress)
-                except GoneError:  # a lock file may be newer than our index
-                    apt.refresh(self.progress, force=True)
-                    apt.fetch(missing, self.progress)
+                self._fetched(apt, lambda: apt.fetch(missing, self.progress))
                 from concurrent.futures import ThreadPoolExecutor
 
                 with self.progress.task("unpacking packages") as task, ThreadPoolExecutor() as pool:
                     for count, _ in enumerate(pool.map(lambda p: self._unpack(apt, p), missing), start=1):
                         task.update(count / len(missing))
         return {package.name: self.store.place("deb", _inputs(package)) / "files" for package in packages}
+
+    def _fetched(self, apt: AptRoot, fetch: Callable[[], None]) -> None:
+        apt.refresh(self.progress)  # with a lock file, nothing else asked for the index
+        try:
+            fetch()
+        except GoneError:  # a lock file may be newer than our index
+            apt.refresh(self.progress, force=True)
+            fetch()
 
     def _answer(
         self,

@@ -64,11 +64,7 @@ _NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def unpack(tar: IO[bytes], directory: Path, what: str) -> None:
-    """Unpack an uncompressed tar archive (ustar, pax or GNU), which is read once from its beginning.
-
-    Raises:
-        ConfigError: The archive is damaged, or has names that lead out of its root or through a file.
-    """
+    """Unpack an uncompressed tar archive (ustar, pax or GNU), which is read once from its beginning."""
     members: dict[bytes, Unpacked] = {}
     files = directory / FILES
     files.mkdir()

@@ -38,9 +38,6 @@ class Store:
     Safe for any number of processes: one builds, the others wait and share. An entry appears by an
     atomic rename, so a crash leaves nothing that looks finished, and what it leaves is removed by the next
     process that builds something of the kind. An entry that was damaged is built anew.
-
-    Raises:
-        ConfigError: The cache directory cannot be created or written to.
     """
 
     def __init__(self, cache: Path) -> None:

@@ -69,9 +69,6 @@ def tidy(
         keep: Remove until no more than so many bytes are left.
         everything: Remove all entries and apt's indexes.
         dry_run: Only say what would be removed.
-
-    Raises:
-        OSError: Something cannot be removed.
     """
     entries = contents(store)
     left = sum(entry.size for entry in entries)

@@ -73,11 +73,9 @@ _BLOCKWISE: dict[str, _Format] = {"lz4": lz4_legacy, "lzo": lzop}
 
 @contextmanager
 def writer(out: Sink, compression: str) -> Iterator[Sink]:
-    """What is written to the result goes to `out` as one stream, which ends with the `with` block.
+    """Compress what is written to the result into `out`, as one stream that ends with the `with` block.
 
-    Args:
-        out: Takes the compressed bytes.
-        compression: "none", or one of `MAGICS`.
+    The compression is "none", or one of `MAGICS`.
     """
     if compression == "none":
         yield out

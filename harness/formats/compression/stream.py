@@ -16,27 +16,18 @@ class Sink(Protocol):
 
 
 class StreamError(Exception):
-    """A compressed stream is damaged or cut off.
-
-    Args:
-        offset: Byte of the file near which it was found.
-        what: What is wrong, to follow a colon.
-    """
+    """A compressed stream is damaged or cut off."""
 
     def __init__(self, offset: int, what: str) -> None:
         super().__init__(what)
-        self.offset = offset
-        self.what = what
+        self.offset = offset  # byte of the file near which it was found
+        self.what = what  # to follow a colon
 
 
 class Blocks:
-    """Cuts what is written into blocks of equal size.
+    """Cuts what is written into blocks of equal size, between what a stream begins and ends with.
 
-    Args:
-        start: What the stream begins with.
-        size: Bytes of a block; the last one has what is left.
-        pack: Makes of a block what stands in the stream.
-        end: What the stream ends with.
+    `pack` makes of a block what stands in the stream; the last block has what is left.
     """
 
     def __init__(self, start: bytes, size: int, pack: Callable[[bytes], bytes], end: bytes = b"") -> None:

@@ -111,7 +111,10 @@ def _put(output: Output, path: bytes, entry: Entry, *, inode: int, links: int, m
     if entry.is_file and isinstance(entry.content, Path):
         fd = open_content(entry, entry.content)
         try:
-            size = _size(entry, os.fstat(fd))
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{entry.content!s}, content of {name(entry)}, is no regular file")
+            size = _checked_size(entry, status.st_size)
             _put_header(output, path, entry, inode=inode, links=links, size=size, mtime=mtime)
             output.copy_file(entry, fd, size)
         finally:
@@ -120,30 +123,23 @@ def _put(output: Output, path: bytes, entry: Entry, *, inode: int, links: int, m
     content = (
         bytes(entry.content) if entry.is_file else os.fsencode(entry.target) if entry.is_symlink else b""
     )
-    _check_size(entry, len(content))
-    _put_header(output, path, entry, inode=inode, links=links, size=len(content), mtime=mtime)
+    size = _checked_size(entry, len(content))
+    _put_header(output, path, entry, inode=inode, links=links, size=size, mtime=mtime)
     if entry.is_file:
         output.put_file(entry.path, content)
     else:
         output.put(content)
-    return len(content)
+    return size
 
 
-def _size(entry: Entry, status: os.stat_result) -> int:
-    """The size in bytes of an open file."""
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{entry.content!s}, content of {name(entry)}, is no regular file")
-    _check_size(entry, status.st_size)
-    return status.st_size
-
-
-def _check_size(entry: Entry, size: int) -> None:
+def _checked_size(entry: Entry, size: int) -> int:
     if size >= 1 << 32:
         what = entry.content if isinstance(entry.content, Path) else name(entry)
         raise ConfigError(
             f"{what} has {size} bytes; a cpio archive holds files of less than 4 GiB",
             hint="put it on a disk image",
         )
+    return size
 
 
 def _put_header(

@@ -73,11 +73,7 @@ class Archive(msgspec.Struct, frozen=True):
 
 
 def read_archive(source: ArchiveSource, offset: int) -> Archive:
-    """Read the headers of an archive up to its trailer.
-
-    Raises:
-        CpioError: It is damaged, cut off, or none.
-    """
+    """Read the headers of an archive up to its trailer."""
     count = 0
     shared: dict[tuple[int, int, int], Names] = {}
     first = record = source.record(offset)
@@ -93,12 +89,7 @@ def read_archive(source: ArchiveSource, offset: int) -> Archive:
 
 
 class ArchiveSource:
-    """A file with archives in it, read at any place with bounded memory.
-
-    Args:
-        file: Seekable; it is never closed here.
-        name: For messages.
-    """
+    """A file with archives in it, read at any place with bounded memory; it is never closed here."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file = file
@@ -207,11 +198,7 @@ class ArchiveSource:
             raise self.error(offset, f"{path!r} is no regular file and has {size} bytes of content")
 
     def blocks(self, record: Record) -> Iterator[bytes]:
-        """The content of a record in pieces.
-
-        Raises:
-            CpioError: It does not match its checksum.
-        """
+        """The content of a record in pieces."""
         total = 0
         for start in range(0, record.size, _BLOCK):
             size = min(_BLOCK, record.size - start)

@@ -63,11 +63,7 @@ class _Inode(msgspec.Struct):
 
 
 def unpack(file: BinaryIO) -> Unpacking:
-    """Unpack an initramfs as the kernel does, in thought.
-
-    Raises:
-        CpioError: It is damaged, or holds something that is no archive.
-    """
+    """Unpack an initramfs as the kernel does, in thought."""
     root = _Root()
     segments = []
     for segment, archives in segments_and_archives(file):

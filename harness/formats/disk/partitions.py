@@ -74,13 +74,9 @@ class New(msgspec.Struct, frozen=True):
 
 
 def write(path: Path, label: str, disk: UUID, partitions: Sequence[New]) -> None:
-    """Write a partition table into a file that is as large as the disk.
+    """Write a partition table, "mbr" or "gpt", into a file that is as large as the disk.
 
-    Args:
-        path: The file.
-        label: "mbr" or "gpt".
-        disk: The disk's UUID; an MBR takes the first 32 bits of it.
-        partitions: What is made, in the order of the numbers.
+    Partitions come in the order of their numbers. An MBR takes the first 32 bits of the disk's UUID.
     """
     text = commands(label, disk, partitions)
     programs.output(["sfdisk", *OPTIONS, str(path)], package="fdisk", text=text)
@@ -126,8 +122,8 @@ class _Dump(msgspec.Struct, frozen=True):
 def read(path: Path) -> Table:
     """Read the partition table of a disk image."""
     with path.open("rb") as file:
-        size, head = file.seek(0, os.SEEK_END), _first_sector(file)
-        table = _gpt(path, file, size) if is_protective(head) else _mbr(path)
+        size = file.seek(0, os.SEEK_END)
+        table = _gpt(path, file, size) if is_protective(_read(file, 0, SECTOR)) else _mbr(path)
     for each in table.partitions:
         if each.offset + each.size > size:
             raise ConfigError(
@@ -141,11 +137,6 @@ def read(path: Path) -> Table:
 def is_protective(sector: bytes) -> bool:
     """Whether an MBR has a partition that stands for a GPT, without which no kernel looks for one."""
     return sector[510:512] == b"\x55\xaa" and 0xEE in sector[446 + 4 : 510 : 16]
-
-
-def _first_sector(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read(SECTOR)
 
 
 def read_gpt(file: BinaryIO) -> Table | str:

@@ -76,14 +76,7 @@ class Allocator:
 def map_by_extents(
     runs: Sequence[range], blocks: Allocator, put: Callable[[bytes], None], seed: int
 ) -> tuple[bytes, int]:
-    """Map a file by extents.
-
-    Returns:
-        What goes into the inode, 60 bytes; how many blocks the map takes.
-
-    Raises:
-        NoRoomError: There are no blocks left.
-    """
+    """Map a file by extents: what goes into the inode, 60 bytes, and how many blocks the map takes."""
     entries = []
     first = used = depth = 0
     for run in runs:  # each lies in one group, and so is not too long for an extent

@@ -137,15 +137,9 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
 
 def lay_out(kind: Kind, size: int, inodes: int) -> Layout | None:
-    """Lay out a filesystem.
+    """Lay out a filesystem in so many bytes, for so many inodes, the reserved ones included.
 
-    Args:
-        kind: What kind of filesystem.
-        size: Bytes that there are for it.
-        inodes: How many inodes its content needs, the reserved ones included.
-
-    Returns:
-        The layout; None where there is no room for a filesystem at all, or for that many inodes.
+    None where there is no room for a filesystem at all, or for that many inodes.
     """
     blocks = size // BLOCK
     journal = _journal(blocks) if kind.has_journal else 0
@@ -172,13 +166,9 @@ def _journal(blocks: int) -> int:
     return max(_JOURNAL_LEAST, min(1 << (blocks // 32).bit_length() - 1, 16384))
 
 
+_SPARSE = {0, 1, *(base**power for base in (3, 5, 7) for power in range(1, 22))}
+
+
 def is_sparse(group: int) -> bool:
     """Whether a group begins with a superblock by sparse_super: 0, 1 and the powers of 3, 5 and 7 do."""
-    return group in {0, 1} or any(_is_power(group, base) for base in (3, 5, 7))
-
-
-def _is_power(number: int, base: int) -> bool:
-    power = base
-    while power < number:
-        power *= base
-    return power == number
+    return group in _SPARSE

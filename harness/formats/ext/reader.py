@@ -45,16 +45,8 @@ def begins(file: BinaryIO, offset: int) -> bool:
 def members(file: BinaryIO, offset: int = 0, room: int | None = None) -> Iterator[Member]:
     """All files of a filesystem, each directory before what is in it, the root first, with the path "".
 
-    Args:
-        file: The image.
-        offset: The byte at which the filesystem begins.
-        room: Bytes that there are for it; None for all up to the end of the file.
-
-    Yields:
-        Members; of a file with several names, the first that is found carries the content.
-
-    Raises:
-        ExtError: The image is damaged, cut off, or encrypted; with its name and the byte.
+    It begins at `offset`, and there are `room` bytes for it; None is all up to the end of the file. Of a file
+    with several names, the first that is found carries the content.
     """
     source = ExtSource(file, offset, room)
     first_names: dict[int, str] = {}
@@ -63,11 +55,7 @@ def members(file: BinaryIO, offset: int = 0, room: int | None = None) -> Iterato
 
 
 def walk(source: ExtSource) -> Iterator[tuple[bytes, FoundInode]]:
-    """All names of a filesystem with their inodes, in the order of `members`.
-
-    Raises:
-        ExtError: As `members`.
-    """
+    """All names of a filesystem with their inodes, in the order of `members`."""
     # Each directory has blocks of its own, so all together are not larger than the filesystem.
     left = source.superblock.blocks * source.superblock.block_size
     directories = set()
@@ -114,12 +102,8 @@ def _member(source: ExtSource, inode: FoundInode, path: bytes, first_names: dict
         target=os.fsdecode(_target(source, inode)) if kind == stat.S_IFLNK else "",
         link=link,
         device=_device(inode.map) if kind in {stat.S_IFCHR, stat.S_IFBLK} else (0, 0),
-        blocks=partial(source.content, inode) if regular else _nothing,
+        blocks=partial(source.content, inode) if regular else partial(iter, ()),
     )
-
-
-def _nothing() -> Iterator[bytes]:
-    return iter(())
 
 
 def _target(source: ExtSource, inode: FoundInode) -> bytes:

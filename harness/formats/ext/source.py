@@ -49,15 +49,9 @@ class FoundInode(msgspec.Struct, frozen=True):
 
 
 class ExtSource:
-    """A filesystem in a file, read only.
+    """A filesystem in a file, which is moved about in.
 
-    Args:
-        file: The image; it is moved about in.
-        offset: The byte at which the filesystem begins.
-        room: Bytes that there are for it; None for all up to the end of the file.
-
-    Raises:
-        ExtError: There is no filesystem, or the image is damaged or cut off; so do all methods.
+    It begins at `offset`, and there are `room` bytes for it; None is all up to the end of the file.
     """
 
     def __init__(self, file: BinaryIO, offset: int, room: int | None = None) -> None:

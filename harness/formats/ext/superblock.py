@@ -81,11 +81,7 @@ class Superblock(msgspec.Struct, frozen=True):
 
 
 def read(file: BinaryIO, offset: int) -> Superblock:
-    """Read the superblock of a filesystem that begins at a byte of a file.
-
-    Raises:
-        ExtError: There is none, it is damaged, or the filesystem has a form that is not known here.
-    """
+    """Read the superblock of a filesystem that begins at a byte of a file."""
     file.seek(offset + _START)
     data = file.read(_SIZE)
 

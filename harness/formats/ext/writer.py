@@ -43,11 +43,7 @@ _PROBE = 64  # bytes of a piece that are looked at before all of it is
 
 
 def write_at(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
-    """Write all of it.
-
-    Raises:
-        OSError: The file takes no more.
-    """
+    """Write all of it."""
     view = memoryview(data)
     while view:
         done = os.pwrite(fd, view, offset)
@@ -143,17 +139,9 @@ class Filesystem(msgspec.Struct, frozen=True):
     bytes: int  # how much of a disk it takes, holes aside
 
     def write(self, fd: int, offset: int) -> list[Written]:
-        """Write it.
+        """Write it into a file that holds nothing but zeros there, from `offset` on.
 
-        Args:
-            fd: A file that is large enough and holds nothing but zeros there.
-            offset: Where the filesystem begins, in bytes.
-
-        Returns:
-            What was written, in the order of the paths' bytes; lost+found is among it, the root is not.
-
-        Raises:
-            OSError: The image cannot be written.
+        Returns what was written, in the order of the paths' bytes; lost+found is among it, the root is not.
         """
         layout, identity = self.layout, self.identity
         blocks = Allocator(layout)

@@ -39,12 +39,9 @@ _clock = Lock()  # pycdlib's clock is one for the whole process
 
 
 class Filesystem:
-    """A filesystem that is put together and then written once.
+    """A filesystem that is put together and then written once, below `still_clock`, which gives it its time.
 
-    Use it below `still_clock`, which gives it its time.
-
-    Args:
-        label: Name of the volume: at most 32 of A-Z, 0-9 and _.
+    Its label has at most 32 of A-Z, 0-9 and _.
     """
 
     def __init__(self, label: str) -> None:
@@ -83,11 +80,7 @@ class Filesystem:
         self._iso.add_eltorito(self._names.of(efi), efi=True, platform_id=0xEF)
 
     def write(self, path: Path) -> None:
-        """Write the image.
-
-        Raises:
-            OSError: The disk is full.
-        """
+        """Write the image."""
         with _uncollected(), Output(path) as out:
             self._iso.write_fp(cast("BinaryIO", out), blocksize=_BLOCK)
         for content in self._contents.values():
@@ -219,14 +212,9 @@ class IsoNames:
         self._numbers: Counter[str] = Counter()
 
     def add(self, path: str, *, directory: bool) -> str:
-        """Give a path its place; parents come first, and the same order gives the same names.
+        """Give a path its place, such as "/BOOT/VMLINUZ.0;1" for "boot/vmlinuz-6.1.0".
 
-        Args:
-            path: Where it is in the tree, such as "boot/vmlinuz-6.1.0".
-            directory: Whether it is a directory, which has no extension and no version.
-
-        Returns:
-            Its absolute path, such as "/BOOT/VMLINUZ.0;1".
+        Parents come first, and the same order gives the same names. Directories have no extension.
         """
         parent, _, name = path.rpartition("/")
         above = self._paths[parent]

@@ -11,7 +11,6 @@ from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
     from typing import BinaryIO, Self
 
     from harness.formats.tree import Entry
@@ -37,9 +36,7 @@ class Output:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write what is left, and close the file."""
         self._file.close()
 
@@ -71,9 +68,6 @@ class Content:
     """A file that is read from its beginning to its end, once or several times.
 
     Many thousands of them wait at a time, so it is small, and open from its first byte to its last only.
-
-    Raises:
-        ConfigError: It cannot be read.
     """
 
     __slots__ = ("_entry", "_file", "_hash", "_left", "sha256", "size")

@@ -97,15 +97,7 @@ def volume_size(descriptor: bytes) -> int:
 
 
 class IsoSource:
-    """An image that is read, and the names that its files are known by.
-
-    Args:
-        path: For messages.
-        file: The image; it is moved about in.
-
-    Raises:
-        IsoError: It is no ISO image; so do all methods for one that is damaged or cut off.
-    """
+    """An image that is read, and the names that its files are known by; the file is moved about in."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path

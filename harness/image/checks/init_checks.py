@@ -35,12 +35,8 @@ def check_init(
 ) -> Iterator[Finding]:
     """Check that the kernel can start an init, with everything that it needs.
 
-    Args:
-        tree: The image.
-        kernel: The kernel that starts it, if known.
-        init: Path of the init below the root.
-        root: Directory of the tree that is the root.
-        wanted: Whether it must be there; an image may be made for data only.
+    `root` is the directory of the tree that is the root, and `init` a path below it. One that is not `wanted`
+    may be missing: an image may be made for data only.
     """
     init = init.lstrip("/")
     shown = f"/{init} of {root}" if root else f"/{init}"

@@ -35,16 +35,9 @@ WAYS = ("from CD by BIOS", "from CD by UEFI", "from USB by BIOS", "from USB by U
 
 
 def check_iso(path: Path, ways: Collection[str] = ()) -> Iterator[Finding]:
-    """Find what keeps an image from booting.
+    """Find what keeps an image from booting in those of `WAYS` in which it must.
 
     An image is not worse for what it was not made for: without a boot loader for UEFI, say, a remark is made.
-
-    Args:
-        path: The image.
-        ways: Those of `WAYS` in which it must boot.
-
-    Raises:
-        ConfigError: It cannot be read, or is no ISO image.
     """
     boot = describe(path)
     if boot.size < boot.volume:

@@ -65,15 +65,7 @@ def check_needs(
     memory: int = 0,
     command_line: str = "",
 ) -> Iterator[Finding]:
-    """Check that a kernel has the features that a plan needs.
-
-    Args:
-        kernel: The kernel.
-        built_in: Names of features that must be in the kernel itself.
-        modular: Names of those that may be modules.
-        memory: Bytes of memory of the machine; 0: not known.
-        command_line: The kernel's command line.
-    """
+    """Check that a kernel has the features that a plan needs; arguments are those of `features.lacking`."""
     lacks = features.lacking(
         kernel.image,
         kernel.config,

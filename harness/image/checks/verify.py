@@ -73,18 +73,10 @@ def verify(
 
 
 def problems_for_boot(initramfs: Path, kernel: KernelImage, *, command_line: str, cpu: str) -> list[Finding]:
-    """Find what would keep a kernel from starting init out of an initramfs.
+    """What would keep a kernel from starting init out of an initramfs; empty if nothing does.
 
-    Quick enough to be asked before every boot: contents are read only as far as init needs them.
-
-    Args:
-        initramfs: The archive.
-        kernel: The kernel that boots with it.
-        command_line: The kernel's command line; `rdinit=` names another init.
-        cpu: QEMU's processor model; "" for the default one.
-
-    Returns:
-        What is wrong; empty if nothing is.
+    Quick enough to be asked before every boot: contents are read only as far as init needs them. `rdinit=` on
+    the command line names another init; `cpu` is QEMU's processor model, "" for the default one.
     """
     known = seed(kernel)
     options = dict(word.split("=", 1) for word in command_line.split() if "=" in word)

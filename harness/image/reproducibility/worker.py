@@ -17,7 +17,6 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 _UMASK = 0o077
 
@@ -128,9 +127,7 @@ class _Backwards:
     def __enter__(self) -> _Backwards:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def close(self) -> None:

@@ -53,9 +53,8 @@ class Given(msgspec.Struct, frozen=True):
 class Inputs:
     """All that a script needs, found out while its images are looked at.
 
-    Args:
-        roots: Directories of the user's by the name that they have beside the script: what lies in them
-            keeps its place in them.
+    `roots` are directories of the user's, by the names that they have beside the script: what lies in them
+    keeps its place there.
     """
 
     def __init__(self, roots: Mapping[str, Path]) -> None:
