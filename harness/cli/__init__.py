@@ -37,6 +37,7 @@ _PANELS = {
         "image": "image.app",
         "lock": "build.lock",
         "distfiles": "distfiles.app",
+        "derivation": "derivation.app",
         "store": "store.app",
     },
     "Kernels": {

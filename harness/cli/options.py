@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from harness.derivation.payload import DerivationRequest
     from harness.image.build import BuildOptions
 
 
@@ -61,6 +62,39 @@ Cache = Annotated[
         help="Cache directory.  [default: $HARNESS_CACHE, or the user's cache directory]",
     ),
 ]
+DrvFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[X.drv]", help="With the recipe derivation: the file HASH-NAME.drv."),
+]
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="The derivation's store: a directory, or what --export wrote.  [default: where the file lies]  "
+        "With other recipes the same as --cache.",
+        show_default=False,
+    ),
+]
+Take = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--take",
+        help="Take this output, or the outputs of this derivation, instead of building it; repeatable.",
+    ),
+]
+Expect = Annotated[
+    Path | None, typer.Option(help="File with the hashes that a derivation's outputs should have: PATH HASH.")
+]
+Daemon = Annotated[
+    list[str] | None,
+    typer.Option("--daemon", metavar="KEY=VALUE", help="What a derivation's builders are given; repeatable."),
+]
+OnlyCache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", help="Cache directory.  [default: $HARNESS_CACHE, or the user's cache directory]"
+    ),
+]
 Lock = Annotated[Path | None, typer.Option(help="Repeat exactly the packages of this lock file.")]
 Mirror = Annotated[
     str | None, typer.Option(help="Base address of a Debian archive to use instead of the machine's own.")
@@ -100,6 +134,33 @@ def build_options(
         refresh=refresh,
         only="iso" if only == "usb" else only,
         dirty=dirty,
+    )
+
+
+def derivation_request(
+    path: Path | None,
+    store: Path | None,
+    take: list[str] | None = None,
+    expect: Path | None = None,
+    daemon: list[str] | None = None,
+) -> DerivationRequest | None:
+    """What the options say about a derivation; None where they name none."""
+    from harness.derivation.payload import DerivationRequest
+
+    if path is None:
+        if take or expect or daemon:
+            raise typer.BadParameter(
+                "they go with a derivation: harness run derivation X.drv",
+                param_hint="'--take', '--expect', '--daemon'",
+            )
+        return None
+    pairs = [each.partition("=") for each in daemon or ()]
+    return DerivationRequest(
+        path=path,
+        store=store,
+        take=tuple(take or ()),
+        expect=expect,
+        daemon={key: value for key, _, value in pairs},
     )
 
 

@@ -110,6 +110,11 @@ LabelOption = Annotated[
 def run(
     context: typer.Context,
     recipe: opts.Recipe = "relay",
+    drv: opts.DrvFile = None,
+    store: opts.Store = None,
+    take: opts.Take = None,
+    expect: opts.Expect = None,
+    daemon: opts.Daemon = None,
     tree: TreeOption = None,
     arch: ArchOption = "x86",
     builder_hex0: BuilderOption = None,
@@ -138,7 +143,7 @@ def run(
     patience: PatienceOption = 1.0,
     label: LabelOption = None,
     runs: opts.Runs = Path("runs"),
-    cache: opts.Cache = None,
+    cache: opts.OnlyCache = None,
     lock: opts.Lock = None,
     mirror: opts.Mirror = None,
     refresh: opts.Refresh = False,
@@ -165,8 +170,11 @@ def run(
             jobs=jobs,
             disk_size=disk_size,
             incomplete=incomplete,
+            derivation=opts.derivation_request(drv, store, take, expect, daemon),
         ),
-        build=opts.build_options(kernel, cache, lock, mirror, refresh=refresh, second=second),
+        build=opts.build_options(
+            kernel, cache or (store if drv is None else None), lock, mirror, refresh=refresh, second=second
+        ),
         runs=runs.absolute(),
         machine=machine,
         accelerator=accelerator,

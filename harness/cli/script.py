@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.cli import options as opts
 from harness.cli.printing import err, print_json, say
 
+if TYPE_CHECKING:
+    from harness.derivation.payload import DerivationRequest
+
 
 def script(
     recipe: opts.Recipe = "relay",
+    drv: opts.DrvFile = None,
+    store: opts.Store = None,
+    take: opts.Take = None,
+    daemon: opts.Daemon = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Script to write; inputs/ goes beside it.")
     ] = Path("build.sh"),
@@ -36,7 +43,7 @@ def script(
     kernel: opts.Kernel = None,
     second: opts.Second = None,
     dirty: opts.Dirty = False,
-    cache: opts.Cache = None,
+    cache: opts.OnlyCache = None,
     lock: opts.Lock = None,
     mirror: opts.Mirror = None,
     refresh: opts.Refresh = False,
@@ -49,8 +56,19 @@ def script(
     from harness.report.progress import TerminalProgress
 
     options = opts.build_options(
-        kernel, cache, lock, mirror, refresh=refresh, second=second, only=only, dirty=dirty
+        kernel,
+        cache or (store if drv is None else None),
+        lock,
+        mirror,
+        refresh=refresh,
+        second=second,
+        only=only,
+        dirty=dirty,
     )
+    about = opts.derivation_request(drv, store, take, None, daemon)
+    if about is not None and recipe == "derivation":
+        _write_replay(about, options.cache, output)
+        return
     with TerminalProgress(err()) as progress:
         payload = chosen(
             recipe,
@@ -63,6 +81,7 @@ def script(
                 jobs=jobs,
                 disk_size=disk_size,
                 incomplete=incomplete,
+                derivation=about,
             ),
             options.cache,
             progress,
@@ -84,3 +103,15 @@ def script(
     where = output.absolute().with_name(INPUTS)
     what = "are in" if inputs else "have to lie in"
     say(f"{output} makes them; its {len(found.inputs)} inputs ({format_size(size)}) {what} {where}")
+
+
+def _write_replay(about: DerivationRequest, cache: Path, output: Path) -> None:
+    """Write the script that builds a derivation in a root that has its inputs, as a run executes it."""
+    from harness.core.progress import Quiet
+    from harness.derivation import payload, script
+
+    found = payload.opened(about, cache, Quiet())
+    found.check()
+    text = script.script(found, script.daemon_of(found.graph.store, about.daemon))
+    output.write_bytes(text.encode("utf-8", "surrogateescape"))
+    say(f"{output} builds {found.graph.root}: {payload.described(found)}")

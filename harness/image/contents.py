@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import msgspec
 
 from harness import recipe as r
 from harness.core.errors import ConfigError
+from harness.formats import nar
 from harness.formats.elf import needed_files
 from harness.formats.names import matches
 from harness.formats.order import chosen, merge
@@ -23,7 +25,6 @@ from harness.sources.downloads import WrongContentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from harness.image.ingredients import Artifact, Ingredients
     from harness.kernel.catalogue import Kernel
@@ -48,14 +49,9 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
         case r.Checkout():
             yield from _checkout_entries(content, given)
         case r.Files():
-            with origins.named(content, "source", given):
-                for name, place in origins.files(content, given).items():
-                    yield Entry(
-                        _below(content.path, name),
-                        stat.S_IFREG | content.mode,
-                        content=place,
-                        source=f"{content.source}/{name}",
-                    )
+            yield from _files_entries(content, given)
+        case r.StorePath():
+            yield from _store_entries(content)
         case r.Hex():
             with origins.named(content, "source", given):
                 data = origins.spelled_out(content, given)
@@ -187,6 +183,28 @@ def _tarball_entries(content: r.Tarball, given: Ingredients) -> Iterator[Entry]:
     for entry in chosen(found, found):
         link = entry.link and _below(content.path, entry.link)
         yield msgspec.structs.replace(entry, path=_below(content.path, entry.path), link=link)
+
+
+def _files_entries(content: r.Files, given: Ingredients) -> Iterator[Entry]:
+    with origins.named(content, "source", given):
+        found = origins.files(content, given)
+    for name, place in found.items():
+        source = f"{content.source}/{name}"
+        yield Entry(_below(content.path, name), stat.S_IFREG | content.mode, content=place, source=source)
+
+
+def _store_entries(content: r.StorePath) -> Iterator[Entry]:
+    """A path of a store, with the modes that all files have there."""
+    top = Path(content.source)
+    for member in nar.of_path(top):
+        executable = member.is_directory or member.mode & stat.S_IXUSR
+        yield Entry(
+            f"{content.path}/{member.path}".rstrip("/"),
+            stat.S_IFMT(member.mode) | (0o555 if executable else 0o444),
+            content=top / member.path if member.is_file else b"",
+            target=member.target,
+            source=content.path,
+        )
 
 
 def _stripped_members(content: r.Tarball, directory: Path) -> dict[str, Entry]:

@@ -72,6 +72,8 @@ def _content(content: Content, given: Ingredients, described: Mapping[str, objec
         case r.Download() | r.Tarball():
             name = content.url.rstrip("/").rpartition("/")[2]
             yield Input("download", name, origin=content.url, sha256=content.sha256)
+        case r.StorePath():
+            yield Input("store path", f"/{content.path}", sha256=content.sha256)
         case r.Checkout():
             yield Input(
                 "checkout",

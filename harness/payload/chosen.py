@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from harness.core.errors import ConfigError
+from harness.derivation import payload as derivation
+from harness.derivation.payload import DerivationRequest, Prepared  # noqa: TC001 - msgspec reads annotations
 from harness.payload import stage0
 from harness.recipe import load_recipe, recipe_files
 
@@ -36,6 +38,7 @@ class PayloadRequest(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 1  # build jobs of a tree's guest
     disk_size: str = ""  # of a tree's disk, instead of its era's
     incomplete: bool = False  # whether distfiles may be missing
+    derivation: DerivationRequest | None = None  # the user's derivation, for the recipe of that name
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()  # what the record says about it
     # the distfiles that a guest on the restricted network can fetch, by name or address
     offered: Mapping[str, Path] = msgspec.field(default_factory=dict)
+    derivation: Prepared | None = None  # what is built of a derivation, and what its outputs should be
 
 
 def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:
@@ -62,8 +66,12 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
         "--incomplete": wanted.incomplete and (mine or tree is None),
         f"--kernel {WITHOUT_LINUX}": wanted.kernel == WITHOUT_LINUX and (mine or tree is None),
     }
+    if wanted.derivation is not None:
+        unfit |= {"--tree": tree is not None, str(wanted.derivation.path): name != derivation.RECIPE}
     for option in (option for option, given in unfit.items() if given):
         raise ConfigError(f"the recipe {name} has no use for {option}", hint=f"leave it out: {option}")
+    if name == derivation.RECIPE:
+        return _derivation(wanted, cache, progress)
     if mine:
         if tree is None:
             raise ConfigError(
@@ -84,6 +92,17 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
             )
         return Payload(recipe=load_recipe(name))
     return _prepared(tree, name, wanted, cache, progress)
+
+
+def _derivation(wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:
+    if wanted.derivation is None:
+        raise ConfigError(
+            "the recipe derivation builds a derivation of yours, and none is named",
+            hint="harness run derivation HASH-NAME.drv; docs/derivations.md says what can be built",
+        )
+    prepared = derivation.prepare(wanted.derivation, cache, progress)
+    taken = tuple(f"taken: {path}" for path in prepared.replay.taken)
+    return Payload(recipe=prepared.recipe, derivation=prepared, notes=taken)
 
 
 def _prepared(path: Path, name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:

@@ -25,6 +25,7 @@ from harness.recipe.contents import KernelFile as KernelFile
 from harness.recipe.contents import Modules as Modules
 from harness.recipe.contents import Packages as Packages
 from harness.recipe.contents import SourcePackage as SourcePackage
+from harness.recipe.contents import StorePath as StorePath
 from harness.recipe.contents import Symlink as Symlink
 from harness.recipe.contents import Tarball as Tarball
 from harness.recipe.contents import Text as Text

@@ -116,6 +116,14 @@ class Tarball(toml.Table, frozen=True, tag_field="add", tag="tarball"):
     drop: tuple[str, ...] = ()
 
 
+class StorePath(toml.Table, frozen=True, tag_field="add", tag="store-path"):
+    """A file, directory or link as a store of Nix or Guix has it, by the hash of its NAR."""
+
+    path: str
+    source: str
+    sha256: Sha256
+
+
 class Packages(toml.Table, frozen=True, tag_field="add", tag="packages"):
     """Debian packages with all that they depend on.
 
@@ -183,6 +191,7 @@ Content = (
     | Checkout
     | Download
     | Tarball
+    | StorePath
     | Packages
     | SourcePackage
     | Modules

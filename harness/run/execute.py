@@ -19,7 +19,7 @@ from harness.core.progress import Progress, Quiet
 from harness.machine.admission import admitted
 from harness.machine.kinds.kind import Surroundings
 from harness.record.record import ImageRecord, KernelRecord, ProducedRecord, ResumedRecord, RunRecord
-from harness.run import checkpoints
+from harness.run import checkpoints, store_outputs
 from harness.run.amendments import amended, announced, by_hand
 from harness.stages.events import Audience, Gap, Listener, Resumed, Saved
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
@@ -113,6 +113,8 @@ class _Session(msgspec.Struct, frozen=True):
             start=run.start,
             taken=self.person.taken_over if self.person else None,
         )
+        if run.payload.derivation is not None:
+            result = store_outputs.judged(result, run.payload.derivation, self.record.directory)
         return announced(result, self.listener)
 
     def _follow(self) -> RunResult:
@@ -232,6 +234,8 @@ class _Session(msgspec.Struct, frozen=True):
         before = gathering.look(root)
         yield
         directory, began = self.record.directory, time.monotonic()
+        if (derivation := self.run.payload.derivation) is not None:
+            store_outputs.of_root(derivation, root, directory)
         if (directory / products.SUMS).exists():
             return
         files = gathering.gathered(root, before)

@@ -67,6 +67,8 @@ def prepare(
         payload = chosen(request.recipe, asked, request.build.cache, progress)
     recipe = payload.recipe
     plan = load_plan(recipe.plan)
+    if payload.derivation is not None:
+        plan = plan.with_phases("build", payload.derivation.phases)
     request.part.check(plan)
     paths.check_writable(request.runs, "run record", "choose another directory with --runs DIR")
     store = Store(request.build.cache)

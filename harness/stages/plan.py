@@ -125,6 +125,16 @@ class Plan(msgspec.Struct, frozen=True):
     not_applicable: tuple[str, ...] = ()
     order: tuple[str, ...] = ()  # the names of all stages, those too; empty where there are no others
 
+    def with_phases(self, place: str, phases: Mapping[str, str]) -> Plan:
+        """The plan with a stage for each phase, by name and pattern, in place of one that they are like."""
+        like = self.stage(place)
+        own = (
+            msgspec.structs.replace(like, name=name, title=f"{name} is built", begins=begins)
+            for name, begins in phases.items()
+        )
+        at = self.stages.index(like)
+        return msgspec.structs.replace(self, stages=(*self.stages[:at], *own, *self.stages[at + 1 :]))
+
     @property
     def takes_out(self) -> bool:
         """Whether anything is taken out of the guest: a machine with a fast way for that is worth it then."""

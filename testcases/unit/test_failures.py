@@ -42,6 +42,7 @@ NAMES = (
     "live-bootstrap-sysa",
     "live-bootstrap-steps",
     "genesis-tcc",
+    "derivation",
 )
 PLANS = {name: load_plan(find_plan(name)) for name in NAMES}
 BANNER = "[    0.000000] Linux version 6.1.0-50-686 (debian-kernel@lists.debian.org)"
@@ -91,6 +92,11 @@ BEGINS: dict[str, dict[str, str]] = {
         "musl": "= genesis: unpack musl",
         "programs": "= genesis: programs that tcc compiles with musl",
     },
+    "derivation": {
+        "kernel": BANNER,
+        "build": "derivation: 1/1 rqw4c44ndl0fqx7gngl496lbamzzf5wd-all.drv",
+        "outputs": "derivation# ",
+    },
 }
 ENDS = {
     "qualify": "probe: end\r\n",
@@ -99,6 +105,7 @@ ENDS = {
     "live-bootstrap-sysabc": "Bootstrapping completed.\r\nbash: no job control in this shell\r\nbash-5.1# ",
     "live-bootstrap-sysa": "Bootstrapping completed.\r\nbash: no job control in this shell\r\n/image # ",
     "live-bootstrap-steps": "[  900.000000] sysrq: Power Off\r\n[  900.100000] reboot: Power down\r\n",
+    "derivation": "poweroff -f\r\n[    8.100000] reboot: Power down\r\n",
     "genesis-tcc": f"signals: right\r\n= genesis: the sums of all programs\r\n{PANIC}\r\n",
 }
 

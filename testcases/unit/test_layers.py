@@ -30,7 +30,7 @@ ORDER = [
     "store",
     "recipe",
     "sources console",
-    "kernel flash",
+    "kernel flash derivation",
     "payload",
     "image",
     "machine",

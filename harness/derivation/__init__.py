@@ -1,0 +1,1 @@
+"""Derivations of Nix and Guix, built without their daemons."""

@@ -1,0 +1,91 @@
+"""The hashes that outputs should have: a store's, or a list's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.core.digest import sha256_of_input
+from harness.core.errors import ConfigError
+from harness.formats import nar, store_path
+from harness.formats.extract import extract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.core.progress import Progress
+    from harness.derivation.replay import Replay
+    from harness.formats.extract import Skipped
+    from harness.store import Store
+
+
+def hashes(found: Replay, file: Path | None) -> dict[str, str]:
+    """The SHA-256 of the NARs of outputs, by path: what a file says, what is fixed, else what the store has.
+
+    Raises:
+        ConfigError: The file cannot be read, or a line of it is no path with a hash.
+    """
+    graph = found.graph
+    known = {path: nar.hashed(nar.of_path(graph.on_host(path))) for path in found.outputs if graph.has(path)}
+    for path in found.build:
+        for output in graph.derivations[path].outputs.values():
+            if output.algorithm == "r:sha256":
+                known[output.path] = output.hash
+    listed = _listed(file) if file is not None else {}
+    for path in found.taken:
+        if (wanted := listed.get(path)) and wanted != (have := nar.hashed(nar.of_path(graph.on_host(path)))):
+            raise ConfigError(f"{path} is taken with the NAR hash {have}, and {file} says {wanted}")
+    return known | {path: digest for path, digest in listed.items() if path in found.outputs}
+
+
+def _listed(file: Path) -> dict[str, str]:
+    """Paths and hashes of a file, a line each; empty lines and those with `#` in front do not count."""
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}") from error
+    known = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            path, digest = words
+            store_path.split(path)
+            known[path] = store_path.any_hash(digest)
+        except ValueError as error:
+            raise ConfigError(
+                f"{file}:{number}: {line.strip()!r} is no store path with the sha256 of its NAR",
+                hint="as `nix-store -q --hash` prints it, in hexadecimal, base32 or base64",
+            ) from error
+    return known
+
+
+def unpacked_export(file: Path, store: Store, progress: Progress) -> Path:
+    """The directory with the paths of an export, unpacked once.
+
+    Raises:
+        ConfigError: It is no export, or is damaged.
+    """
+
+    def refuse(skipped: Skipped) -> None:
+        raise ValueError(f"{skipped.path} cannot be unpacked: {skipped.why}")
+
+    def build(directory: Path) -> None:
+        with progress.task(f"unpacking {file.name}"), file.open("rb") as source:
+            for exported in nar.read_export(source):
+                store_path.split(exported.path)
+                here, name = source.tell(), exported.path.rpartition("/")[2]
+                named = (
+                    msgspec.structs.replace(member, path=f"{name}/{member.path}".rstrip("/"))
+                    for member in exported.members
+                )
+                extract(named, directory, note=refuse)
+                source.seek(here)
+
+    try:
+        return store.get("export", {"format": 1, "sha256": sha256_of_input(file)}, build)
+    except ValueError as error:
+        hint = "give the directory of a store, or what `nix-store --export` or `guix archive --export` wrote"
+        raise ConfigError(f"{file}: {error}", hint=hint) from error

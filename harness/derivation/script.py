@@ -1,0 +1,264 @@
+"""Writes the shell script that builds derivations, one after the other.
+
+What a daemon gives to a builder is written out in it. The manual of Nix describes that under "Derivations",
+Guix' under "Build Environment Setup".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from harness.core.errors import ConfigError
+from harness.formats import store_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.derivation.replay import Replay
+    from harness.formats.aterm import Derivation
+
+BUSYBOX = "/bin/busybox"
+_PLACEHOLDER = re.compile(r"/[0-9a-df-np-sv-z]{52}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
+class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a daemon would give to builders; `--daemon KEY=VALUE` changes it.
+
+    Attributes:
+        directory: Where they build; `{name}` is that of the derivation's file.
+        cores: NIX_BUILD_CORES.
+        uid: Their user, where the machine has others than root.
+        gid: Their group.
+        hostname: The machine's name.
+        umask: In octal.
+        shell: Whether there is a /bin/sh.
+    """
+
+    directory: Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9{][A-Za-z0-9._/{}+-]*$")] = "/build"
+    cores: _Number = 1
+    uid: _Number = 1000
+    gid: _Number = 100
+    hostname: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] = "localhost"
+    umask: Annotated[str, msgspec.Meta(pattern=r"^0[0-7]{3}$")] = "0022"
+    shell: bool = False
+
+
+def daemon_of(store: str, given: Mapping[str, str]) -> Daemon:
+    """The daemon of a store, with what the user says about it.
+
+    Raises:
+        ConfigError: There is no such key, or it has no such value.
+    """
+    guix = {"directory": "/tmp/guix-build-{name}-0", "uid": 30001, "gid": 30000}  # noqa: S108 - the guest's
+    try:
+        return msgspec.convert((guix if store.startswith("/gnu") else {}) | dict(given), Daemon, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"--daemon: {error}",
+            hint=f"the keys are {', '.join(Daemon.__struct_fields__)}; docs/derivations.md",
+        ) from error
+
+
+class Call(msgspec.Struct, frozen=True):
+    """How a builder is called.
+
+    Attributes:
+        directory: Where it begins.
+        environment: All of its environment.
+        program: What is executed.
+        arguments: Its arguments, behind its name.
+        files: Texts that lie in the directory, by name.
+    """
+
+    directory: str
+    environment: Mapping[str, str]
+    program: str
+    arguments: tuple[str, ...]
+    files: Mapping[str, str]
+
+
+def call(path: str, derivation: Derivation, daemon: Daemon) -> Call:
+    """What a daemon would execute for a derivation."""
+    store, _, name = path.rpartition("/")
+    label = name.partition("-")[2]
+    top = daemon.directory.replace("{name}", label)
+    places = {store_path.placeholder(output): each.path for output, each in derivation.outputs.items()}
+
+    def filled(text: str) -> str:
+        return _PLACEHOLDER.sub(lambda match: places.get(match[0], match[0]), text)
+
+    environment = {
+        "PATH": "/path-not-set",
+        "HOME": "/homeless-shelter",
+        "NIX_STORE": store,
+        "NIX_BUILD_CORES": str(daemon.cores),
+    }
+    files: dict[str, str] = {}
+    nix = store.startswith("/nix")
+    given = derivation.environment
+    if nix and "__json" in given:
+        files = {name: filled(text) for name, text in _structured(path, derivation).items()}
+        environment["NIX_ATTRS_JSON_FILE"] = f"{top}/.attrs.json"
+        environment["NIX_ATTRS_SH_FILE"] = f"{top}/.attrs.sh"
+    else:
+        as_files = given.get("passAsFile", "").split() if nix else []
+        for variable, value in given.items():
+            if variable in as_files:
+                file = store_path.attribute_file(variable)
+                files[file] = filled(value)
+                environment[f"{variable}Path"] = f"{top}/{file}"
+            else:
+                environment[variable] = filled(value)
+    environment |= dict.fromkeys(("NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"), top)
+    if any(output.hash for output in derivation.outputs.values()):
+        environment["NIX_OUTPUT_CHECKED"] = "1"
+    if nix:
+        environment |= {"NIX_LOG_FD": "2", "TERM": "xterm-256color"}
+    return Call(
+        top,
+        dict(sorted(environment.items())),
+        filled(derivation.builder),
+        tuple(map(filled, derivation.arguments)),
+        files,
+    )
+
+
+def _structured(path: str, derivation: Derivation) -> dict[str, str]:
+    """The files that hold structured attributes: as JSON, and as bash can read them."""
+    try:
+        known = json.loads(derivation.environment["__json"])
+    except ValueError as error:
+        raise ConfigError(f"{path} has structured attributes that are no JSON: {error}") from error
+    if not isinstance(known, dict):
+        raise ConfigError(f"{path} has structured attributes that are no table")
+    known["outputs"] = {name: output.path for name, output in derivation.outputs.items()}
+    text = json.dumps(known, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    lines = (_declared(name, value) for name, value in sorted(known.items()) if _VARIABLE.fullmatch(name))
+    return {".attrs.json": text, ".attrs.sh": "".join(lines)}
+
+
+def _declared(name: str, value: Any) -> str:
+    """A variable of bash; "" for what bash cannot hold."""
+    if isinstance(value, list):
+        words = [_word(each) for each in value]
+        return "" if None in words else f"declare -a {name}=({''.join(f'{word} ' for word in words)})\n"
+    if isinstance(value, dict):
+        pairs = [(_quoted(key), _word(each)) for key, each in sorted(value.items())]
+        if any(word is None for _, word in pairs):
+            return ""
+        return f"declare -A {name}=({''.join(f'[{key}]={word} ' for key, word in pairs)})\n"
+    word = _word(value)
+    return "" if word is None else f"declare {name}={word}\n"
+
+
+def _word(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "1" if value else ""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, int | float) and value == int(value):
+        return str(int(value))
+    return "''" if value is None else None
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", r"'\''") + "'"
+
+
+_HEAD = """\
+#!{busybox} sh
+# Builds {root}
+# {count} derivations, one after the other, as the daemon of {store} would. These have to be there before:
+{inputs}
+# Each is called with the environment, directory and files that stand here, and with nothing else; then its
+# outputs become read-only files of time 1 and user 0, as in any store. The one tool is a static busybox.
+
+PATH=/nowhere
+umask {umask}
+busybox() {{ {busybox} "$@"; }}
+fail() {{ echo "derivation: $name failed: $*"; exit 1; }}
+
+# begin NUMBER NAME DIRECTORY: an empty directory to build in
+begin() {{
+    name=$2 directory=$3
+    echo "derivation: $1/{count} $name"
+    busybox rm -rf "$directory"
+    busybox mkdir -p "$directory" && busybox chmod 700 "$directory" && cd "$directory" || fail "no $directory"
+}}
+# file NAME TEXT: a file in that directory
+file() {{ printf '%s' "$2" >"$1" && busybox chmod 600 "$1" || fail "no file $1"; }}
+# ours: gives the directory to the builder
+ours() {{ [ -z "$as" ] || busybox chown -R {uid}:{gid} "$directory"; }}
+# made OUTPUT...: what the builder has to have made
+made() {{
+    cd /
+    for output; do
+        [ -e "$output" ] || [ -L "$output" ] || fail "it made no $output"
+        [ -z "$as" ] || busybox chown -hR 0:0 "$output"
+        busybox find "$output" -type d -exec busybox chmod 555 {{}} +
+        busybox find "$output" -type f -perm -100 -exec busybox chmod 555 {{}} +
+        busybox find "$output" -type f ! -perm -100 -exec busybox chmod 444 {{}} +
+        busybox find "$output" -exec busybox touch -hd @1 {{}} +
+    done
+    busybox rm -rf "$directory"
+    busybox rm -rf /tmp/* /tmp/.[!.]*
+}}
+
+busybox hostname {hostname} 2>/dev/null
+# bwrap has no other user than root.
+as="-c {uid}:{gid}"
+builder="{busybox} start-stop-daemon -S -p /none"
+$builder $as -x {busybox} -a busybox -- true 2>/dev/null || as=
+"""
+
+
+def script(replay: Replay, daemon: Daemon) -> str:
+    """The script that builds all that is to be built."""
+    inputs = "\n".join(f"#   {path}" for path in replay.inputs) or "#   (nothing)"
+    words = msgspec.to_builtins(daemon)
+    head = _HEAD.format(
+        busybox=BUSYBOX,
+        root=replay.graph.root,
+        store=replay.graph.store,
+        count=len(replay.build),
+        inputs=inputs,
+        **words,
+    )
+    # Applets are found by busybox itself where find(1) executes them.
+    return head.replace("-exec busybox", f"-exec {BUSYBOX}") + "".join(
+        _build(number, path, replay, daemon) for number, path in enumerate(replay.build, start=1)
+    )
+
+
+def _build(number: int, path: str, replay: Replay, daemon: Daemon) -> str:
+    derivation = replay.graph.derivations[path]
+    wanted = call(path, derivation, daemon)
+    return "\n".join(_lines(number, path, derivation, wanted)) + "\n"
+
+
+def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iterator[str]:
+    yield f"\nbegin {number} {shlex.quote(label(path))} {shlex.quote(wanted.directory)}"
+    for name, text in wanted.files.items():
+        yield f"file {shlex.quote(name)} {_quoted(text)}"
+    yield "ours"
+    yield "busybox env -i \\"
+    for name, value in wanted.environment.items():
+        yield f"    {shlex.quote(name)}={_quoted(value)} \\"
+    program = wanted.program
+    yield f"    $builder $as -x {shlex.quote(program)} -a {shlex.quote(program.rpartition('/')[2])} -- \\"
+    yield from (f"    {_quoted(argument)} \\" for argument in wanted.arguments)
+    yield '    </dev/null || fail "exit status $?"'
+    outputs = (shlex.quote(output.path) for output in derivation.outputs.values())
+    yield f"made {' '.join(outputs)}"
+
+
+def label(path: str) -> str:
+    """A derivation's name for people, as its daemon says it."""
+    return path.rpartition("/")[2]

@@ -1,0 +1,144 @@
+"""Reads and writes derivations (.drv) of Nix and Guix.
+
+A derivation is one term, as the ATerm library prints it: `Derive([outputs],[inputs],[sources],"system",
+"builder",[arguments],[environment])`. The manual of Nix describes it under "Derivation ATerm format".
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED = {"\\": "\\", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
+
+
+def _listed(item: str) -> str:
+    return rf"\[(?:{item}(?:,{item})*)?\]"
+
+
+# What is left when each string is one "s".
+_STRINGS = _listed("s")
+_SKELETON = re.compile(
+    rf"Derive\(({_listed(r'[(]s,s,s,s[)]')}),({_listed(rf'[(]s,{_STRINGS}[)]')}),({_STRINGS}),s,s,({_STRINGS}),"
+    rf"({_listed(r'[(]s,s[)]')})\)"
+)
+_INPUT = re.compile(r"\(s,\[([s,]*)\]\)")
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What a derivation makes.
+
+    Attributes:
+        path: Where in the store; "" where the content decides that.
+        algorithm: Of a hash that is known beforehand, such as "sha256", with "r:" in front of that of a NAR.
+        hash: That hash, in hexadecimal; "" for an output that is not fixed.
+    """
+
+    path: str
+    algorithm: str = ""
+    hash: str = ""
+
+
+class Derivation(msgspec.Struct, frozen=True):
+    """What is built, from what and how.
+
+    Attributes:
+        outputs: By name; "out" is the main one.
+        inputs: Derivations that are built before, by path, and which of their outputs are needed.
+        sources: Paths in the store that no derivation makes.
+        system: Which machine can build it, such as "x86_64-linux".
+        builder: The program that builds it.
+        arguments: Its arguments.
+        environment: Its environment, and what is meant for the daemon.
+    """
+
+    outputs: Mapping[str, Output]
+    inputs: Mapping[str, tuple[str, ...]]
+    sources: tuple[str, ...]
+    system: str
+    builder: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def parse(data: bytes) -> Derivation:
+    """Read a derivation.
+
+    Raises:
+        ValueError: It is none, is cut off, or is of a kind that has no fixed plan; the message says which.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    if text.startswith("DrvWithVersion("):
+        raise ValueError("is a dynamic derivation, which only its daemon can build")
+    parts = _STRING.split(text)
+    skeleton, found = "s".join(parts[::2]), parts[1::2]
+    match = _SKELETON.fullmatch(skeleton)
+    if match is None or skeleton.count("s") != len(found):
+        what = "is cut off" if text.startswith("Derive(") else "is no derivation"
+        raise ValueError(f"{what}: it does not read Derive([outputs],[inputs],[sources],…)")
+    strings = iter(found if "\\" not in text else [_unescaped(string) for string in found])
+    outputs, inputs, sources, arguments, environment = match.groups()
+    return Derivation(
+        outputs={name: Output(*islice(strings, 3)) for name in islice(_first(strings), outputs.count("("))},
+        inputs={next(strings): tuple(islice(strings, names.count("s"))) for names in _INPUT.findall(inputs)},
+        sources=tuple(islice(strings, sources.count("s"))),
+        system=next(strings),
+        builder=next(strings),
+        arguments=tuple(islice(strings, arguments.count("s"))),
+        environment={name: next(strings) for name in islice(_first(strings), environment.count("("))},
+    )
+
+
+def _first(strings: Iterator[str]) -> Iterator[str]:
+    """The next string, whenever it is asked for."""
+    while True:
+        yield next(strings)
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    try:
+        return _ESCAPE.sub(lambda match: _ESCAPED[match[1]], text)
+    except KeyError as error:
+        raise ValueError(f"is no derivation: a string has the escape \\{error.args[0]}") from None
+
+
+def serialise(derivation: Derivation) -> bytes:
+    """The bytes of a derivation's file."""
+    outputs = (
+        f"({_quoted(name)},{_quoted(output.path)},{_quoted(output.algorithm)},{_quoted(output.hash)})"
+        for name, output in sorted(derivation.outputs.items())
+    )
+    inputs = (f"({_quoted(path)},{_row(sorted(names))})" for path, names in sorted(derivation.inputs.items()))
+    environment = (
+        f"({_quoted(name)},{_quoted(value)})"
+        for name, value in sorted(derivation.environment.items(), key=lambda pair: _bytes(pair[0]))
+    )
+    text = (
+        f"Derive([{','.join(outputs)}],[{','.join(inputs)}],{_row(sorted(derivation.sources))},"
+        f"{_quoted(derivation.system)},{_quoted(derivation.builder)},{_row(derivation.arguments)},"
+        f"[{','.join(environment)}])"
+    )
+    return _bytes(text)
+
+
+def _row(strings: Iterable[str]) -> str:
+    return f"[{','.join(map(_quoted, strings))}]"
+
+
+def _quoted(text: str) -> str:
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,256 @@
+"""Reads, writes and hashes NARs, the archives of Nix and Guix.
+
+A NAR has what a hash should depend on: contents, the executable bit, targets of links, and names in the order
+of their bytes. The manual of Nix describes it under "Nix Archive (NAR) format".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.formats.tree import Member
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
+
+    Sink = Callable[[bytes], object]
+
+_BLOCK = 1 << 18
+_DEEPEST = 400  # directories in each other; Linux' paths are not longer by much
+_NAME_MAX, _TARGET_MAX = 255, 4095  # bytes
+_EXPORTED = 0x4558494E  # "NIXE", behind each NAR of an export
+_PATH_MAX = 1 << 16  # bytes of a path or a signature in an export
+
+
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(8, "little") + data + bytes(-len(data) % 8)
+
+
+def _strings(*words: bytes) -> bytes:
+    return b"".join(map(_string, words))
+
+
+def write(members: Iterable[Member], sink: Sink) -> None:
+    """Write a NAR of members whose paths are relative to its root, which is "".
+
+    Raises:
+        ValueError: A member is neither file, directory nor link, or lies in none; or there is none.
+    """
+    tree: dict[tuple[bytes, ...], Member] = {}
+    children: dict[tuple[bytes, ...], list[tuple[bytes, ...]]] = {}
+    for member in members:
+        place = tuple(os.fsencode(member.path).split(b"/")) if member.path else ()
+        if place not in tree and place:
+            children.setdefault(place[:-1], []).append(place)
+        tree[place] = member
+    if () not in tree:
+        raise ValueError("there is nothing")
+    for place in children:
+        if place not in tree or not tree[place].is_directory:
+            raise ValueError(f"{os.fsdecode(b'/'.join(place)) or 'its root'} has files and is no directory")
+
+    def node(place: tuple[bytes, ...]) -> None:
+        member = tree[place]
+        if member.is_file:
+            executable = _strings(b"executable", b"") if member.mode & stat.S_IXUSR else b""
+            sink(_strings(b"(", b"type", b"regular") + executable + _string(b"contents"))
+            sink(member.size.to_bytes(8, "little"))
+            for block in member.blocks():
+                sink(block)
+            sink(bytes(-member.size % 8) + _string(b")"))
+        elif member.is_symlink:
+            sink(_strings(b"(", b"type", b"symlink", b"target", os.fsencode(member.target), b")"))
+        elif member.is_directory:
+            sink(_strings(b"(", b"type", b"directory"))
+            for child in sorted(children.get(place, ())):
+                sink(_strings(b"entry", b"(", b"name", child[-1], b"node"))
+                node(child)
+                sink(_string(b")"))
+            sink(_string(b")"))
+        else:
+            raise ValueError(f"{member.path} is neither file, directory nor link")
+
+    sink(_string(b"nix-archive-1"))
+    node(())
+
+
+def hashed(members: Iterable[Member]) -> str:
+    """The SHA-256 of the NAR of members, in hexadecimal."""
+    digest = hashlib.sha256()
+    write(members, digest.update)
+    return digest.hexdigest()
+
+
+def of_path(path: Path) -> list[Member]:
+    """A file, directory or link of this host, as members below "".
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found: list[Member] = []
+
+    def look(place: str, name: str, status: os.stat_result) -> None:
+        if stat.S_ISDIR(status.st_mode):
+            found.append(Member(name, status.st_mode))
+            with os.scandir(place) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    below = f"{name}/{entry.name}" if name else entry.name
+                    look(entry.path, below, entry.stat(follow_symlinks=False))
+        elif stat.S_ISLNK(status.st_mode):
+            found.append(Member(name, status.st_mode, target=os.fspath(Path(place).readlink())))
+        else:
+            found.append(Member(name, status.st_mode, size=status.st_size, blocks=lambda: _blocks_of(place)))
+
+    look(str(path), "", path.lstat())
+    return found
+
+
+def _blocks_of(place: str) -> Iterator[bytes]:
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """A path of an export."""
+
+    path: str  # in the store
+    references: tuple[str, ...]  # paths that it refers to
+    members: tuple[Member, ...]  # its content
+
+
+def read(file: BinaryIO) -> list[Member]:
+    """The members of a NAR, of which contents are read when they are asked for.
+
+    Args:
+        file: Seekable, and open for as long as contents are read; read from its position on.
+
+    Raises:
+        ValueError: It is no NAR, is cut off, or has what no NAR may have, such as a name with a slash.
+    """
+    reader = _Reader(file)
+    reader.expect(b"nix-archive-1")
+    reader.node("", 0)
+    return reader.members
+
+
+def read_export(file: BinaryIO) -> Iterator[Exported]:
+    """The paths of what `nix-store --export` or `guix archive --export` wrote.
+
+    Raises:
+        ValueError: It is no export, is cut off, or has what it may not have.
+    """
+    reader = _Reader(file)
+    while (more := reader.number()) == 1:
+        members = read(file)
+        if reader.number() != _EXPORTED:
+            raise ValueError("it is no export of a store: what stands behind a NAR is not NIXE")
+        path = os.fsdecode(reader.string(_PATH_MAX))
+        references = tuple(os.fsdecode(reader.string(_PATH_MAX)) for _ in range(reader.number()))
+        reader.string(_PATH_MAX)  # what made it
+        if reader.number():
+            reader.string(_PATH_MAX)  # a signature
+        yield Exported(path, references, tuple(members))
+    if more:
+        raise ValueError("it is no export of a store")
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        here = file.tell()
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(here)
+        self.members: list[Member] = []
+
+    def number(self) -> int:
+        data = self._file.read(8)
+        if len(data) < 8:
+            raise ValueError(f"it is cut off at byte {self._size}")
+        return int.from_bytes(data, "little")
+
+    def string(self, limit: int) -> bytes:
+        size = self.number()
+        if size > limit:
+            raise ValueError(f"at byte {self._file.tell() - 8} stands a length of {size}")
+        data = self._file.read(size)
+        if len(data) < size:
+            raise ValueError(f"it is cut off at byte {self._size}")
+        self._pad(size)
+        return data
+
+    def _pad(self, size: int) -> None:
+        if self._file.read(-size % 8) != bytes(-size % 8):
+            raise ValueError(f"it is cut off or damaged at byte {self._file.tell()}")
+
+    def expect(self, *words: bytes) -> None:
+        for word in words:
+            if (found := self.string(_NAME_MAX)) != word:
+                text, wanted = found.decode("latin-1"), word.decode()
+                raise ValueError(f"before byte {self._file.tell()} stands {text!r} instead of {wanted!r}")
+
+    def node(self, path: str, depth: int) -> None:
+        self.expect(b"(", b"type")
+        kind = self.string(_NAME_MAX)
+        if kind == b"regular":
+            self._regular(path)
+        elif kind == b"symlink":
+            self.expect(b"target")
+            target = self.string(_TARGET_MAX)
+            if not target or b"\0" in target:
+                raise ValueError(f"{path or 'its root'} is a link to what no path is")
+            self.members.append(Member(path, stat.S_IFLNK | 0o777, target=os.fsdecode(target)))
+            self.expect(b")")
+        elif kind == b"directory" and depth < _DEEPEST:
+            self.members.append(Member(path, stat.S_IFDIR | 0o755))
+            self._entries(path, depth)
+        else:
+            raise ValueError(f"{path or 'its root'} is of an unknown type, or too deep")
+
+    def _regular(self, path: str) -> None:
+        mode = 0o444
+        if (word := self.string(_NAME_MAX)) == b"executable":
+            self.expect(b"")
+            mode, word = 0o555, self.string(_NAME_MAX)
+        if word != b"contents":
+            raise ValueError(f"{path or 'its root'} has no contents")
+        size, offset = self.number(), self._file.tell()
+        if offset + size > self._size:
+            raise ValueError(f"it is cut off at byte {self._size}")
+        self._file.seek(size, os.SEEK_CUR)
+        self._pad(size)
+        self.members.append(
+            Member(path, stat.S_IFREG | mode, size=size, blocks=lambda: self._content(offset, size))
+        )
+        self.expect(b")")
+
+    def _content(self, offset: int, size: int) -> Iterator[bytes]:
+        while size:
+            self._file.seek(offset)
+            block = self._file.read(min(size, _BLOCK))
+            if not block:
+                raise ValueError(f"it is cut off at byte {offset}")
+            offset, size = offset + len(block), size - len(block)
+            yield block
+
+    def _entries(self, path: str, depth: int) -> None:
+        before = b""
+        while (word := self.string(_NAME_MAX)) == b"entry":
+            self.expect(b"(", b"name")
+            name = self.string(_NAME_MAX)
+            if name in {b"", b".", b".."} or b"/" in name or b"\0" in name or name <= before:
+                raise ValueError(f"{path or 'its root'} has the name {name.decode('latin-1')!r}, or it twice")
+            before = name
+            self.expect(b"node")
+            self.node(f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name), depth + 1)
+            self.expect(b")")
+        if word != b")":
+            raise ValueError(f"{path or 'its root'} does not end")

@@ -1,0 +1,119 @@
+"""Store paths of Nix and Guix: how they follow from hashes.
+
+A path is `STORE/HASH-NAME`, where HASH is the folded SHA-256 of `TYPE:sha256:HEX:STORE:NAME`. Nix' manual
+describes it under "Complete Store Path Calculation".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LETTERS = "0123456789abcdfghijklmnpqrsvwxyz"
+_VALUES = {letter: value for value, letter in enumerate(_LETTERS)}
+_FOLDED = 20  # bytes of a hash in a path
+HASH = 32  # letters of it
+_PATH = re.compile(rf"(?P<store>/.*)/(?P<hash>[{_LETTERS}]{{{HASH}}})-(?P<name>[0-9A-Za-z+?=._-]{{1,211}})")
+_SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+
+
+def base32(data: bytes) -> str:
+    """A hash in the letters of Nix, the last byte first."""
+    number = int.from_bytes(data, "little")
+    count = -(-len(data) * 8 // 5)
+    return "".join(_LETTERS[number >> 5 * place & 31] for place in reversed(range(count)))
+
+
+def from_base32(text: str, size: int) -> bytes:
+    """The bytes that letters stand for.
+
+    Raises:
+        ValueError: A letter is none of these, or they stand for another number of bytes.
+    """
+    if len(text) != -(-size * 8 // 5):
+        raise ValueError(f"{text!r} has not the length of {size} bytes")
+    number = 0
+    for letter in text:
+        if letter not in _VALUES:
+            raise ValueError(f"{text!r} has the letter {letter!r}")
+        number = number << 5 | _VALUES[letter]
+    if number >> 8 * size:
+        raise ValueError(f"{text!r} stands for more than {size} bytes")
+    return number.to_bytes(size, "little")
+
+
+def any_hash(text: str, algorithm: str = "sha256") -> str:
+    """A hash in hexadecimal, from hexadecimal, base32 or base64, with `sha256:` or `sha256-` in front or not.
+
+    Raises:
+        ValueError: It is none.
+    """
+    size = _SIZES[algorithm]
+    bare = text.removeprefix(f"{algorithm}:").removeprefix(f"{algorithm}-")
+    if len(bare) == 2 * size:
+        return bytes.fromhex(bare).hex()
+    if len(bare) == -(-size * 8 // 5):
+        return from_base32(bare, size).hex()
+    data = base64.b64decode(bare, validate=True)
+    if len(data) != size:
+        raise ValueError(f"{text!r} is no {algorithm}")
+    return data.hex()
+
+
+def split(path: str) -> tuple[str, str, str]:
+    """Store, hash and name of a path.
+
+    Raises:
+        ValueError: It is no store path.
+    """
+    match = _PATH.fullmatch(path)
+    if match is None or match["name"] in {".", ".."}:
+        raise ValueError(f"{path!r} is no path in a store: /STORE/HASH-NAME")
+    return match["store"], match["hash"], match["name"]
+
+
+def make(kind: str, digest: str, store: str, name: str) -> str:
+    """The path of what has a type and a SHA-256 (hexadecimal)."""
+    full = hashlib.sha256(f"{kind}:sha256:{digest}:{store}:{name}".encode()).digest()
+    folded = bytearray(_FOLDED)
+    for place, byte in enumerate(full):
+        folded[place % _FOLDED] ^= byte
+    return f"{store}/{base32(bytes(folded))}-{name}"
+
+
+def of_source(nar: str, store: str, name: str, references: Iterable[str] = ()) -> str:
+    """The path of a file or directory that was added, by the hash of its NAR."""
+    return make(":".join(["source", *sorted(references)]), nar, store, name)
+
+
+def of_text(content: bytes, store: str, name: str, references: Iterable[str] = ()) -> str:
+    """The path of a text, such as a derivation, that refers to other paths."""
+    return make(":".join(["text", *sorted(references)]), hashlib.sha256(content).hexdigest(), store, name)
+
+
+def of_fixed(algorithm: str, digest: str, store: str, name: str) -> str:
+    """The path of an output whose hash is known beforehand, with "r:" where that is the NAR's."""
+    if algorithm == "r:sha256":
+        return of_source(digest, store, name)
+    inner = hashlib.sha256(f"fixed:out:{algorithm}:{digest}:".encode()).hexdigest()
+    return make("output:out", inner, store, name)
+
+
+def of_output(digest: str, store: str, name: str, output: str) -> str:
+    """The path of an output of a derivation with this hash."""
+    return make(f"output:{output}", digest, store, name if output == "out" else f"{name}-{output}")
+
+
+def placeholder(output: str) -> str:
+    """What stands for an output's path in a derivation that does not know it."""
+    return "/" + base32(hashlib.sha256(f"nix-output:{output}".encode()).digest())
+
+
+def attribute_file(variable: str) -> str:
+    """The file that holds a variable's value where `passAsFile` names it."""
+    return f".attr-{base32(hashlib.sha256(variable.encode()).digest())}"

@@ -1,0 +1,167 @@
+"""Judges the outputs of derivations by the hashes of their NARs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.core.outcome import Outcome
+from harness.formats import nar
+from harness.formats.extract import extract
+from harness.formats.opened import open_image
+from harness.stages import products
+from harness.stages.verdict import StageStatus, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from harness.derivation.payload import Prepared
+    from harness.formats.tree import Member
+    from harness.stages.verdict import RunResult
+
+ARCHIVE = "files/harness/outputs.cpio"
+
+
+class Made(msgspec.Struct, frozen=True):
+    """An output that was built.
+
+    Attributes:
+        path: In the store.
+        sha256: Of its NAR, in hexadecimal.
+        expected: What that should be; "" where it is not known.
+        differs: The first file that is another one in the user's store; "" where that is not known.
+    """
+
+    path: str
+    sha256: str
+    expected: str = ""
+    differs: str = ""
+
+
+def of_root(prepared: Prepared, root: Path, directory: Path) -> None:
+    """Look at the outputs in a root directory of this host, and write down what they are."""
+    paths = prepared.replay.outputs
+    there = {path: place for path in paths if (place := root / path[1:]).exists() or place.is_symlink()}
+    _write(prepared, {path: nar.of_path(place) for path, place in there.items()}, directory)
+
+
+def _of_archive(prepared: Prepared, directory: Path) -> None:
+    """Do the same with the archive that came out of a guest."""
+    found: dict[str, list[Member]] = {}
+    outputs = {path[1:]: path for path in prepared.replay.outputs}
+    with open_image(directory / ARCHIVE) as image:
+        for member in image.members():
+            words = member.path.split("/")
+            if path := outputs.get("/".join(words[:3])):
+                found.setdefault(path, []).append(msgspec.structs.replace(member, path="/".join(words[3:])))
+        _write(prepared, found, directory)
+        products.write(_files(found), directory)
+
+
+def _files(found: Mapping[str, Sequence[Member]]) -> list[products.Produced]:
+    """The regular files of outputs, for the record's list of what was produced."""
+    return [
+        products.Produced(
+            f"{path}/{member.path}".rstrip("/").encode("utf-8", "surrogateescape"),
+            member.mode & 0o7777,
+            member.size,
+            _sha256(member),
+        )
+        for path, members in found.items()
+        for member in members
+        if member.is_file
+    ]
+
+
+def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> None:
+    made = []
+    for path, members in found.items():
+        digest, expected = nar.hashed(members), prepared.expected.get(path, "")
+        differs = ""
+        if expected and digest != expected:
+            extract(_below(path, members), directory / "files", note=lambda _: None)
+            if prepared.replay.graph.has(path):
+                differs = _difference(nar.of_path(prepared.replay.graph.on_host(path)), members)
+        made.append(Made(path, digest, expected, differs))
+    (directory / "outputs.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+    lines = (f"{each.path} sha256:{each.sha256}\n" for each in made)
+    (directory / "manifest.nar").write_text("".join(lines), "utf-8")
+
+
+def _below(path: str, members: Sequence[Member]) -> list[Member]:
+    return [
+        msgspec.structs.replace(member, path=f"{path[1:]}/{member.path}".rstrip("/"), link="")
+        for member in members
+    ]
+
+
+def _difference(one: Sequence[Member], other: Sequence[Member]) -> str:
+    """The first path at which two trees differ; "" for their root."""
+
+    def described(member: Member) -> tuple[str, int, int, str, str]:
+        executable = member.mode & 0o100 if member.is_file else 0
+        return member.path, member.mode >> 12, executable, member.target, _sha256(member)
+
+    rows = [sorted(map(described, members)) for members in (one, other)]
+    for first, second in zip_longest(*rows):
+        if first != second:
+            return min(row[0] for row in (first, second) if row)
+    return ""
+
+
+def _sha256(member: Member) -> str:
+    digest = hashlib.sha256()
+    for block in member.blocks():
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:
+    """The result of a run that built a derivation: it passes only with the outputs that are expected."""
+    if (directory / ARCHIVE).is_file():
+        _of_archive(prepared, directory)
+    if result.verdict.outcome != Outcome.PASS:
+        return result
+    made = msgspec.json.decode((directory / "outputs.json").read_bytes(), type=list[Made])
+    different = [each for each in made if each.expected not in {"", each.sha256}]
+    missing = [path for path in prepared.replay.outputs if path not in {each.path for each in made}]
+    verdict = result.verdict
+    if missing:
+        verdict = Verdict(Outcome.FAIL, verdict.stage, f"{missing[0]} was built and did not come out")
+    elif different:
+        verdict = _wrong(verdict.stage, different, prepared, directory)
+    else:
+        same = sum(bool(each.expected) for each in made)
+        text = f"{same} of {len(made)} outputs have the hashes that are expected"
+        if same < len(made):
+            text += f", and for {len(made) - same} there is nothing to compare with"
+        return msgspec.structs.replace(
+            result, verdict=msgspec.structs.replace(verdict, reason=f"{text}: {verdict.reason}")
+        )
+    stages = tuple(
+        msgspec.structs.replace(stage, status=StageStatus.FAILED) if stage.name == verdict.stage else stage
+        for stage in result.stages
+    )
+    return msgspec.structs.replace(result, verdict=verdict, stages=stages)
+
+
+def _wrong(stage: str, different: Sequence[Made], prepared: Prepared, directory: Path) -> Verdict:
+    first = different[0]
+    place = prepared.replay.graph.on_host(first.path)
+    also = f" (and {len(different) - 1} more outputs differ)" if different[1:] else ""
+    where = f"; the first file that differs is {first.differs}" if first.differs else ""
+    mine = directory / "files" / first.path[1:]
+    reason = f"{first.path} has the NAR hash {first.sha256} and should have {first.expected}{where}{also}"
+    hint = f"both are there: {mine} and {place}" if place.exists() else f"what was built is {mine}"
+    if place.exists() and (program := shutil.which("diffoscope")):
+        report = directory / "outputs.diffoscope"
+        command = [program, "--exclude-directory-metadata=yes", "--text", str(report), str(mine), str(place)]
+        subprocess.run(command, check=False, capture_output=True, timeout=600)
+        hint += f"; diffoscope's report is {report}"
+    return Verdict(Outcome.FAIL, stage, reason, hint)
