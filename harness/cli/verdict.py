@@ -85,6 +85,8 @@ def _show(shown: Replay, plan: Plan) -> None:
         say(f"  a log cannot show: {names} (a shell's answers prove them)")
     if shown.before:
         say(f"  the log begins behind: {', '.join(shown.before)}")
+    if not shown.placed:
+        say("  no kernel and no stage begins in the log: which stage it is from is not known")
     if shown.prefix:
         say(f"  left out before each line: {shown.prefix!r}")
     for name, fact in shown.result.facts.items():

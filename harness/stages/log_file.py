@@ -7,20 +7,22 @@ import os
 import stat
 import tempfile
 from contextlib import ExitStack, contextmanager
+from html import unescape
 from typing import TYPE_CHECKING, BinaryIO
 
 from harness.core.errors import ConfigError, InfraError
 from harness.formats.compression import StreamError, unpack
+from harness.formats.magic import HEAD, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 # Longer than what the kernel looks at: text may begin with two letters that look like a stream.
-_STREAMS = (b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh")
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell writes with `>`
+_STREAMS = (b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh", b"]\0\0")
 _MOST = 1 << 34  # bytes that a compressed log may unpack to
 _CHUNK = 1 << 20
+_SAMPLE = 1024
 
 
 @contextmanager
@@ -41,14 +43,37 @@ def open_log(path: Path) -> Iterator[BinaryIO]:
         if log.read(16).startswith(_STREAMS):
             log = _unpacked(log, name, stack)
         log.seek(0)
-        if log.read(2) in _UTF_16:
+        if encoding := _encoding(log.read(_SAMPLE)):
             log.seek(0)
-            decoder = codecs.getincrementaldecoder("utf-16")("replace")
+            decoder = codecs.getincrementaldecoder(encoding)("replace")
             log = _kept((decoder.decode(data).encode() for data in _chunks(log, name)), stack)
         log.seek(0)
-        if not log.read(_CHUNK).strip(b"\0 \t\r\n"):
+        head = log.read(_CHUNK)
+        if not head.strip(b"\0 \t\r\n"):
             raise ConfigError(f"{name} is empty", hint="was the console recorded, and to this file?")
+        kind = kind_of(head[:HEAD])
+        if kind.hint and b"\0" in head[:_SAMPLE]:
+            raise ConfigError(
+                f"{name} is no console log but {kind.words}", hint="give the text that is in it"
+            )
+        if b">" not in head and b"&gt;" in head:  # the source of a page that shows a log
+            log.seek(0)
+            log = _kept(
+                (unescape(line.decode("latin-1")).encode("latin-1", "replace") for line in log), stack
+            )
         yield log
+
+
+def _encoding(sample: bytes) -> str:
+    """How the characters of a log are encoded, if not as a console does; PowerShell's `>` writes UTF-16."""
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    high, low = (sample[at::2].count(b"\0") / max(len(sample), 1) for at in (0, 1))
+    if high > 0.4 and low < 0.1:  # of a text, one byte in two is 0
+        return "utf-16-be"
+    if low > 0.4 and high < 0.1:
+        return "utf-16-le"
+    return ""
 
 
 def _chunks(source: BinaryIO, name: str) -> Iterator[bytes]:

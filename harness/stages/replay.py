@@ -34,6 +34,7 @@ _LAST_WORDS = 4096  # bytes at the end of a log in which a kernel's last words m
 _HEAD = 1 << 18  # bytes from which the lines' prefix is learned
 _AROUND = 1 << 16  # and bytes on both sides of the first kernel's banner
 _LIMIT = 1 << 18
+_BANNER = b"Linux version "
 _PADDING = re.compile(rb"[ \t]{2,}(?=\r*\n)")  # behind lines that were copied off a terminal
 
 
@@ -44,6 +45,9 @@ class Replay(msgspec.Struct, frozen=True):
     unseen: tuple[str, ...]  # stages that no log can show: only a shell's answers prove them
     prefix: str = ""  # what other programs put before each line, that of one line; it was left out
     before: tuple[str, ...] = ()  # stages before the one in which the log begins
+    placed: bool = (
+        True  # whether a kernel or a stage begins in it, so that it is known which stages it is from
+    )
 
 
 def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None = None) -> Replay:
@@ -70,7 +74,10 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
         first = _later(plan, plan.stages[1:], tape, 0)
         number = max(0, plan.stages.index(first[0]) - 1) if first else 0
         begun, *others = plan.stages[number:]
-        begun = msgspec.structs.replace(begun, begins="") if number else begun
+        own = _later(plan, [begun], tape, 0, banners=True)
+        if number and (own is None or (first and own[1].start > first[1].start)):
+            begun = msgspec.structs.replace(begun, begins="")
+        placed = bool(first or own) or _BANNER in _sample(file)
         result = _follow(msgspec.structs.replace(plan, stages=(begun, *others)), tape)
     before = tuple(stage.name for stage in plan.stages[:number])
     if before and result.verdict.outcome == Outcome.PASS:
@@ -78,7 +85,7 @@ def replay(plan: Plan, log: Path, *, seconds_at: Callable[[int], float] | None =
         reason = f"the log shows the right end, but not the stages {names}: its beginning is missing"
         verdict = Verdict(Outcome.HANG, result.verdict.stage, reason, "judge the whole log")
         result = msgspec.structs.replace(result, verdict=verdict)
-    return Replay(result, unseen, prefix.example if prefix else "", before)
+    return Replay(result, unseen, prefix.example if prefix else "", before, placed)
 
 
 def _prefix(file: BinaryIO, plan: Plan, log: Path) -> Prefix | None:
@@ -99,15 +106,14 @@ def _prefix(file: BinaryIO, plan: Plan, log: Path) -> Prefix | None:
 
 def _sample(file: BinaryIO) -> bytes:
     """The first lines of a log, and those around the first banner of a kernel if it comes later."""
-    words = b"Linux version "
     file.seek(0)
     head = block = file.read(_HEAD)
-    while block and words not in block:
-        file.seek(-min(len(words), len(block) - 1), os.SEEK_CUR)
+    while block and _BANNER not in block:
+        file.seek(-min(len(_BANNER), len(block) - 1), os.SEEK_CUR)
         block = file.read(_HEAD) if len(block) == _HEAD else b""
     if block is head or not block:
         return head
-    file.seek(max(0, file.tell() - len(block) + block.index(words) - _AROUND))
+    file.seek(max(0, file.tell() - len(block) + block.index(_BANNER) - _AROUND))
     return head[: head.rfind(b"\n") + 1] + file.read(2 * _AROUND).partition(b"\n")[2]
 
 
@@ -157,11 +163,17 @@ def _as_a_log_tells(verdict: Verdict, plan: Plan, tape: _Tape, start: int) -> Ve
     return Verdict(Outcome.HANG, verdict.stage, reason, hint, evidence)
 
 
-def _later(plan: Plan, stages: Sequence[Stage], tape: _Tape, start: int) -> tuple[Stage, Line] | None:
+def _later(
+    plan: Plan, stages: Sequence[Stage], tape: _Tape, start: int, *, banners: bool = False
+) -> tuple[Stage, Line] | None:
     """One of these stages that begins somewhere after the start, and the line with which it does."""
     markers = {plan.begin_marker(stage): stage for stage in stages if not stage.prompt}
     # The banner of a kernel may be that of an earlier one.
-    begins = {mark: it for mark, it in markers.items() if mark and not mark.pattern.match("Linux version 1")}
+    begins = {
+        mark: it
+        for mark, it in markers.items()
+        if mark and (banners or not mark.pattern.match("Linux version 1"))
+    }
     watcher = Watcher(start)
     watcher.wraps = plan.stages[0].wraps
     while begins and (data := tape.read(start)):

@@ -68,10 +68,32 @@ def test_pipe_is_read_to_its_end(tmp_path: Path, data: bytes) -> None:
     writer.join()
 
 
-def test_utf_16_becomes_utf_8(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_becomes_utf_8(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "log"
-    path.write_bytes(LOG.decode().replace("\n", "\r\n").encode("utf-16"))
+    path.write_bytes(LOG.decode().replace("\n", "\r\n").encode(encoding))
     assert read(path) == LOG.replace(b"\n", b"\r\n")
+
+
+def test_source_of_a_page_that_shows_a_log(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"1 -&gt; 2 &amp;&amp; &quot;\xff&quot;\n&lt;6&gt;[    0.000000] Linux version 6.1\n")
+    assert read(path) == b'1 -> 2 && "\xff"\n<6>[    0.000000] Linux version 6.1\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PK\x03\x04\x14\0" + LOG, "a zip archive"),
+        (b"\x04\x22\x4d\x18\x64\x40\xa7\0" + LOG, "an lz4 frame"),
+        (b"\x7fELF\x02\x01\x01" + bytes(100), "an ELF program"),
+    ],
+)
+def test_what_is_no_log_is_named(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=f"{path} is no console log but {words}"):
+        read(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\n", gzip.compress(b"")])

@@ -17,6 +17,7 @@ from harness.stages.plan_file import find_plan, plan_files
 from harness.stages.replay import Replay, replay
 from testcases.support.machines import BEGINS, PROMPT, RELAY, recorded
 from testcases.support.profiles import fewer
+from testcases.support.typed import typed
 from testcases.unit.test_failures import ROWS, log_of
 from testcases.unit.test_failures import judged as judged_by_name
 from testcases.unit.test_replay import FAILURES
@@ -125,6 +126,21 @@ def test_log_without_its_head_is_judged_from_the_stage_in_which_it_begins() -> N
     verdict = judged(tail + OFF).result.verdict
     assert verdict.outcome == Outcome.HANG
     assert verdict.reason.startswith("the log shows the right end, but not the stages sysa, kexec")
+
+
+def test_log_that_begins_with_the_banner_of_a_later_kernel() -> None:
+    plan, log = ROWS["archive-of-another-name"]["plan"], log_of("archive-of-another-name")
+    tail = b"".join(log.splitlines(keepends=True)[-6:])
+    assert b"Linux version 4.9" in tail
+    assert judged_by_name(plan, tail).verdict.reason == judged_by_name(plan, log).verdict.reason
+
+
+def test_log_in_which_nothing_begins_says_so(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"tar: write error: No space left on device\n")
+    said = typed("verdict", "log", "--plan", "live-bootstrap-steps", cwd=tmp_path).stdout
+    assert "which stage it is from is not known" in said
+    (tmp_path / "log").write_bytes(GOOD)
+    assert "not known" not in typed("verdict", "log", "--plan", "relay", cwd=tmp_path).stdout
 
 
 def test_failure_in_a_tail_of_a_log_keeps_its_stage_and_reason() -> None:
