@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,10 +45,9 @@ def ls(
     as_json: opts.Json = False,
 ) -> None:
     """List what is in an image, in the order of the image."""
-    from harness.formats.opened import open_image
     from harness.formats.tree import described, ls_line
 
-    with open_image(image) as opened:
+    with _opened(image) as opened:
         found = _selected(opened, pattern or [])
         if as_json:
             members = [described(member) for member in found]  # an image that is damaged has no list
@@ -62,10 +62,9 @@ def ls(
 @app.command("cat")
 def cat(image: ImageArgument, path: Annotated[str, typer.Argument(help="Path of a file in it.")]) -> None:
     """Write a file of an image to the standard output; symbolic links are followed inside the image."""
-    from harness.formats.opened import open_image
     from harness.formats.tree import MemberTree
 
-    with open_image(image) as opened:
+    with _opened(image) as opened:
         tree = MemberTree(opened.members(), opened.roots)
         member = tree.find(path)
         if member is None:
@@ -86,7 +85,6 @@ def extract(
 ) -> None:
     """Write the files of an image into a directory, and nothing outside of it."""
     from harness.formats.extract import extract as write
-    from harness.formats.opened import open_image
 
     skipped: list[Skipped] = []
 
@@ -95,7 +93,7 @@ def extract(
         if not member.expected:
             _remark(f"left out {member.path}: {member.why}")
 
-    with open_image(image) as opened:
+    with _opened(image) as opened:
         found = _selected(opened, pattern or [])
         written = write(found, into, note=note, force=force, devices=devices)
     if expected := sum(member.expected for member in skipped):
@@ -120,10 +118,9 @@ def diff(
     from itertools import chain
 
     from harness.formats.diff import differences, file_difference
-    from harness.formats.opened import open_image
 
     different = False
-    with open_image(a) as first, open_image(b) as second:
+    with _opened(a) as first, _opened(b) as second:
         found = differences(first.members(), second.members(), times=times)
         of_files = file_difference(a, b, list(first.parts()) if first.raw == a else ()) if raw else None
         if as_json:
@@ -174,6 +171,19 @@ def verify(
         print_json({"images": document})
     if bad:
         raise typer.Exit(Outcome.CONFIG.exit_code)
+
+
+@contextmanager
+def _opened(image: Path) -> Iterator[OpenedImage]:
+    """An image, and afterwards the remarks about what was read of it."""
+    from harness.formats.opened import open_image
+
+    with open_image(image) as opened:
+        try:
+            yield opened
+        finally:
+            for remark in dict.fromkeys(opened.remarks):
+                _remark(f"{image}: {remark}")
 
 
 def _show(text: str) -> None:

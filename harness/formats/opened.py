@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.formats.disk.partitions import Partition
+    from harness.formats.ext.superblock import ExtFilesystem
     from harness.formats.magic import FileKind
     from harness.formats.tree import Member
 
@@ -53,6 +54,7 @@ class OpenedImage(msgspec.Struct, frozen=True):
     roots: tuple[str, ...] = ("",)
     # yields what the bytes of `raw` are, where that is known
     parts: Callable[[], Iterator[Part]] = iter(()).__iter__
+    remarks: list[str] = []  # why its contents may not be all, or not the newest; complete when it was read
 
 
 @contextmanager
@@ -181,7 +183,10 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
     if _starts_tar(head):
         from harness.formats import tar_reader
 
-        return OpenedImage(path, "tar", "tar archive", raw, lambda: tar_reader.members(raw))
+        remarks: list[str] = []
+        return OpenedImage(
+            path, "tar", "tar archive", raw, lambda: tar_reader.members(raw, remarks.append), remarks=remarks
+        )
     boots = head.startswith(b"\x55\xaa", 510) and not head.startswith(b"HdrS", 0x202)
     if boots and (disk := _hex0_disk(path, raw, file)):
         return disk
@@ -240,7 +245,15 @@ def _ext(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
     if known:
         words = " ".join(filter(None, [known.kind, "filesystem", known.label]))
         words += f", {format_size(known.size)}"
-    return OpenedImage(path, "ext", words, raw, lambda: ext_reader.members(file))
+    remarks = _stale("the filesystem", known)
+    return OpenedImage(path, "ext", words, raw, lambda: ext_reader.members(file), remarks=remarks)
+
+
+def _stale(name: str, known: ExtFilesystem | None) -> list[str]:
+    """A remark about a filesystem that a kernel would bring up to date from its journal when it mounts it."""
+    if known is None or "needs_recovery" not in known.features:
+        return []
+    return [f"the journal of {name} has changes that are not seen here: contents may be older or damaged"]
 
 
 def _disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
@@ -250,15 +263,17 @@ def _disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:
     table = partitions.read(raw)
     readable = {}
     parts: list[Part] = []
+    remarks: list[str] = []
     for each in table.partitions:
         known = ext_reader.identify(file, each.offset)
         what = known.kind if known else _TYPES.get(each.type, each.type)
         parts.append(Part(f"p{each.number} ({what})", each.offset, each.size))
+        remarks += _stale(f"p{each.number}", known)
         if known or ext_reader.begins(file, each.offset):  # one that is damaged says so when it is read
             readable[f"p{each.number}"] = each
     words = f"disk with {table.label.upper()}: " + ", ".join(part.name for part in parts)
     members = partial(_members_of, file, readable)
-    return OpenedImage(path, "disk", words, raw, members, tuple(readable), lambda: iter(parts))
+    return OpenedImage(path, "disk", words, raw, members, tuple(readable), lambda: iter(parts), remarks)
 
 
 def _hex0_disk(path: Path, raw: Path, file: BinaryIO) -> OpenedImage | None:

@@ -10,7 +10,7 @@ from harness.core.errors import ConfigError
 from harness.formats.tree import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _BLOCK = 1 << 20
@@ -24,11 +24,15 @@ KINDS: Final[Mapping[bytes, int]] = {
 }
 # What tarfile raises for archives that are damaged, beside its own.
 DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, KeyError, RecursionError)
-_NO_END = "it ends without the blocks of zeros that end a tar archive: it is cut off"
+_NO_END = "it ends without the blocks of zeros that end a tar archive"
 
 
 class TarError(ConfigError):
     """A tar archive that is damaged or cut off."""
+
+
+class NoEndError(tarfile.ReadError):
+    """The file ends behind a member: without the end of the archive, which GNU tar does not miss."""
 
 
 class Header(tarfile.TarInfo):
@@ -42,7 +46,11 @@ class Header(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined] # typeshed lacks it
                 raise
-            raise tarfile.ReadError(f"{_NO_END} or damaged ({error})") from None
+            # Behind a header that only says more of the next one, a file does not end.
+            behind_a_file = archive.fileobj.tell() == archive.offset
+            if isinstance(error, tarfile.EmptyHeaderError) and behind_a_file:  # type: ignore[attr-defined]
+                raise NoEndError(f"{_NO_END}: it is cut off") from None
+            raise tarfile.ReadError(f"{_NO_END}: it is cut off or damaged ({error})") from None
 
 
 def open_tar(path: Path) -> tarfile.TarFile:
@@ -50,8 +58,11 @@ def open_tar(path: Path) -> tarfile.TarFile:
     return tarfile.open(path, "r:", tarinfo=Header, encoding="utf-8", errors="surrogateescape")
 
 
-def members(path: Path) -> Iterator[Member]:
-    """Read an uncompressed tar archive. A hard link whose file does not stand before it is empty."""
+def members(path: Path, remark: Callable[[str], object]) -> Iterator[Member]:
+    """Read an uncompressed tar archive; `remark` is told if files may be missing at its end.
+
+    A hard link whose file does not stand before it is empty.
+    """
     files: dict[str, tarfile.TarInfo] = {}
     try:
         with open_tar(path) as tar:
@@ -62,6 +73,8 @@ def members(path: Path) -> Iterator[Member]:
                 if content is not None:
                     files[info.name] = content
                 yield _member(path, info, content)
+    except NoEndError:
+        remark(f"{_NO_END}: files may be missing")
     except DAMAGE as error:
         raise TarError(f"{path} is a damaged tar archive: {error}") from None
 

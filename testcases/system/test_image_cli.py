@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,23 @@ def test_ls_long(user: User) -> None:
     assert lines[3] == "-rw-r--r--       0:0       12000 1970-01-01 00:00 etc/copy"
     assert lines[4].endswith(" etc/greeting -> /etc/motd")
     assert lines[5].endswith("12000 1970-01-01 00:00 etc/motd link to etc/copy")
+
+
+def test_what_may_not_be_all_is_remarked(user: User) -> None:
+    with tarfile.open(user.home / "no-end.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a"))
+    os.truncate(user.home / "no-end.tar", 512)
+    done = user.types("ls", "no-end.tar")
+    assert done.stdout == b"a\n"
+    assert b"no-end.tar: it ends without the blocks of zeros" in done.stderr
+    mke2fs = shutil.which("mke2fs", path="/sbin:/usr/sbin:/usr/bin")
+    if mke2fs is None:
+        pytest.skip("e2fsprogs is not installed")
+    (user.home / "stale.img").write_bytes(bytes(8 << 20))
+    subprocess.run([mke2fs, "-q", "-t", "ext4", user.home / "stale.img"], check=True)
+    feature = [mke2fs.replace("mke2fs", "debugfs"), "-w", "-R", "feature needs_recovery"]
+    subprocess.run([*feature, user.home / "stale.img"], check=True, capture_output=True)
+    assert b"the journal of the filesystem has changes" in user.types("ls", "stale.img").stderr
 
 
 def test_ls_json_of_an_image_that_is_cut(user: User) -> None:

@@ -55,6 +55,13 @@ def test_a_filesystem_that_is_not_clean(tmp_path: Path) -> None:
         image.seek(int(_of_group(path, "Block bitmap at")) * 1024)
         image.write(b"\xf0\0")
     assert any("not cleanly unmounted, and is damaged: " in what for what in bad(path))
+    subprocess.run(
+        [program("debugfs"), "-w", "-R", "feature has_journal needs_recovery", str(path)],
+        check=True,
+        capture_output=True,
+    )
+    assert bad(path) == []  # what the journal has may mend it
+    assert any("its journal has changes that are not seen here, which may" in f.what for f in found(path))
 
 
 @pytest.mark.parametrize(
