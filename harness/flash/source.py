@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.formats.opened import open_image
+from harness.formats.opened import OpenedImage, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.formats.opened import OpenedImage
 
 _SIGNATURE = b"\x55\xaa"  # at the end of a boot sector
 _LINUX = b"HdrS"  # a kernel has the signature too

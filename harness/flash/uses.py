@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.flash.device import Use
-from harness.flash.sysfs import names, text
+from harness.flash.sysfs import Node, names, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from harness.flash.sysfs import Node
 
 # Without these the system that we run on would stop working, or not come up again.
 _SYSTEM = re.compile(r"/|/(bin|boot|efi|etc|home|lib|lib64|nix|opt|root|sbin|srv|usr|var)(/.*)?")

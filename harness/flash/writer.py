@@ -18,13 +18,12 @@ import msgspec
 from harness.core.errors import HarnessError, InfraError, Interrupted
 from harness.core.sizes import format_size
 from harness.flash.ranges import Range, aligned, between, data, pieces, within
-from harness.flash.target import BLOCK
+from harness.flash.target import BLOCK, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from harness.core.progress import Progress, Task
-    from harness.flash.target import Target
 
 Elsewhere = Literal["zero", "discard", "keep"]
 

@@ -11,14 +11,13 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.names import plain
-from harness.formats.tree import by_path
+from harness.formats.tree import Member, by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from harness.formats.parts import Part
-    from harness.formats.tree import Member
 
 # Differences with up to so many equal bytes between them are one range: a number that changed, for example.
 _GAP = 8

@@ -10,14 +10,13 @@ import os
 import sys
 from array import array
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from harness.formats import hashing_process
 from harness.formats.hashing_process import BUFFERS, DIGEST, SIZE, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
 
 
 class HashingError(Exception):

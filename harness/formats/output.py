@@ -10,7 +10,7 @@ a buffer while it is written and the next one is filled.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from harness.core.errors import ConfigError, InfraError
 from harness.formats.hashing import Hashing, HashingError
@@ -19,7 +19,6 @@ from harness.formats.order import name
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Self
 
     from harness.formats.compression import Sink
     from harness.formats.tree import Entry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.image.factory import Factory
+from harness.image.factory import Build, Factory
 from harness.image.ingredients import Workshop
 from harness.sources.debian import DebianSource
 from harness.sources.downloads import Downloads
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.core.progress import Progress
-    from harness.image.factory import Build
     from harness.recipe import Recipe
 
 

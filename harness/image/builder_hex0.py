@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.formats.order import in_order
-from harness.formats.tree import Written
+from harness.formats.tree import Entry, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from harness.formats.tree import Entry
     from harness.recipe import BuilderHex0, Recipe
 
 _SECTOR = 512

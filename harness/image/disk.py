@@ -15,14 +15,13 @@ from harness.formats.disk import partitions, qcow2
 from harness.formats.ext import writer as ext_writer
 from harness.formats.ext.groups import Identity
 from harness.formats.ext.layout import KINDS
-from harness.formats.ext.writer import write_at
+from harness.formats.ext.writer import Filesystem, write_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from uuid import UUID
 
-    from harness.formats.ext.writer import Filesystem
     from harness.formats.tree import Entry, Written
     from harness.recipe import Disk, Partition
 

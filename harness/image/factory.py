@@ -14,14 +14,13 @@ from harness.core.digest import EXTENTS, digest_of
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.image import origins
-from harness.image.ingredients import Artifact
+from harness.image.ingredients import Artifact, Workshop
 from harness.kernel import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from harness.formats.tree import Entry, Written
-    from harness.image.ingredients import Workshop
     from harness.kernel.catalogue import Kernel
     from harness.recipe import Content, Image, Recipe
     from harness.sources.packages import Lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from harness.core.errors import InfraError
 from harness.formats import compression as streams
@@ -12,7 +12,6 @@ from harness.formats import cpio
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-    from typing import BinaryIO
 
     from harness.formats.tree import Entry, Written
 

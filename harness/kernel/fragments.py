@@ -18,13 +18,12 @@ import msgspec
 from harness.core import paths, programs
 from harness.core.errors import ConfigError
 from harness.kernel import config
-from harness.kernel.making import WANTED
+from harness.kernel.making import WANTED, Making
 from harness.kernel.source import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from harness.kernel.making import Making
 
 OFF = "n"
 _SET = re.compile(r'CONFIG_(\w+)=(y|n|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*")')

@@ -16,13 +16,12 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import command_failed
+from harness.core.errors import InfraError, command_failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from harness.core.errors import InfraError
     from harness.core.progress import Task
 
 # What kbuild prints per object ("  CC      init/main.o"), marks such as [M] left out.

@@ -11,7 +11,7 @@ from harness.core.errors import ConfigError
 from harness.derivation import payload as derivation
 from harness.derivation.payload import DerivationRequest, Prepared  # noqa: TC001 - msgspec reads annotations
 from harness.payload import stage0
-from harness.recipe import load_recipe, recipe_files
+from harness.recipe import Recipe, load_recipe, recipe_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
     from harness.payload.tree import SourceTree
-    from harness.recipe import Recipe
 
 _SHOWN = 8  # stray files
 WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one

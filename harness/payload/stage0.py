@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.recipe import Checkout, Text, load_recipe
+from harness.recipe import Checkout, Content, Image, Recipe, Text, load_recipe
 from harness.sources.committed import submodules_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.recipe import Content, Image, Recipe
 
 _ANSWER = re.compile(r"(?P<sum>[0-9a-f]{64})  (?P<path>\S+)")
 RECIPES = ("stage0-posix", "builder-hex0")

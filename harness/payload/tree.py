@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.payload.era import load_eras
+from harness.payload.era import Era, Mode, ModeName, Submodule, load_eras
 from harness.sources.checkout import stray_files
 from harness.sources.committed import submodules_hint
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.payload.era import Era, Mode, ModeName, Submodule
 
 _NEAREST = 2  # eras that an error names
 _SHOWN = 3  # of what was looked for and not found, per era

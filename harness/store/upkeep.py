@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.files import remove
-from harness.store import UNFINISHED, seal
+from harness.store import UNFINISHED, Store, seal
 from harness.store.locks import held_if_free
 from harness.store.uses import names_in_use
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.core.progress import Progress
-    from harness.store import Store
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -7,12 +7,9 @@ file.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from harness.formats.compression.stream import Blocks, StreamError
-
-if TYPE_CHECKING:
-    from harness.formats.compression.stream import Sink
+from harness.formats.compression.stream import Blocks, Sink, StreamError
 
 _MAGIC = struct.pack("<I", 0x184C2102)
 _ARCHIVE = b"0707"  # how a plain cpio archive begins

@@ -21,12 +21,11 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.formats.compression.stream import Blocks, StreamError
+from harness.formats.compression.stream import Blocks, Sink, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.formats.compression.stream import Sink
 
 _MAGIC = b"\x89LZO\0\r\n\x1a\n"
 _BLOCK = 256 << 10

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.formats.ext.layout import BLOCK, GROUP, HAS_JOURNAL, JOURNAL, START, crc32c
+from harness.formats.ext.layout import BLOCK, GROUP, HAS_JOURNAL, JOURNAL, START, Layout, crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from harness.formats.ext.inode import Inode
-    from harness.formats.ext.layout import Layout
 
 _DESCRIPTOR = struct.Struct("<IIIHHHHIHHHH")  # lower halves, in the order of `_descriptor`, and a checksum
 _MASKS = (*[0xFFFFFFFF] * 3, *[0xFFFF] * 4, 0xFFFFFFFF, *[0xFFFF] * 3)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.formats.ext.layout import BLOCK, crc32c, seed_of
+from harness.formats.ext.layout import BLOCK, Kind, Layout, crc32c, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from harness.formats.ext.layout import Kind, Layout
 
 DIRECT = 12  # blocks that an inode names itself; as many always fit into its extents too
 _PER_BLOCK = BLOCK // 4  # numbers in an indirect block

@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from harness.formats.ext import superblock as ext_superblock
 from harness.formats.ext.inode import TYPES
@@ -20,7 +20,6 @@ from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
 __all__ = ["ExtError", "ExtFilesystem", "begins", "identify", "members", "names", "walk"]
 

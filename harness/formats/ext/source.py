@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -19,7 +19,6 @@ from harness.formats.ext.superblock import ExtError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
 PIECE = 1 << 20  # most bytes that are read at once
 _ZEROS = bytes(PIECE)

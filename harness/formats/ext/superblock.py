@@ -6,16 +6,13 @@ Format: the kernel's Documentation/filesystems/ext4/super.rst; names of features
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.ext.layout import HAS_JOURNAL, METADATA_CSUM, SPARSE_SUPER, START, crc32c, is_sparse
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 _START = 1024
 _SIZE = 1024

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.ext.inode import FAST_LINK, TYPES, Name, directory_blocks
-from harness.formats.ext.layout import BLOCK, DIR_NLINK, FIRST, LOST_FOUND, ROOT, seed_of
+from harness.formats.ext.layout import BLOCK, DIR_NLINK, FIRST, LOST_FOUND, ROOT, Kind, seed_of
 from harness.formats.order import in_order, name
 from harness.formats.output import unreadable
 from harness.formats.tree import Entry
@@ -19,7 +19,6 @@ from harness.formats.tree import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from harness.formats.ext.layout import Kind
 
 _NAME_MAX = 255
 _LOST_FOUND = b"lost+found"

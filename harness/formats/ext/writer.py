@@ -25,17 +25,15 @@ from harness.formats.ext.inode import (
     map_by_blocks,
     map_by_extents,
 )
-from harness.formats.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, Layout, lay_out, seed_of
+from harness.formats.ext.layout import BLOCK, FIRST, JOURNAL, LOST_FOUND, Kind, Layout, lay_out, seed_of
 from harness.formats.ext.tree import InodeTree, Node, plant
 from harness.formats.output import Output, open_content
-from harness.formats.tree import Written
+from harness.formats.tree import Entry, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.formats.ext.groups import Identity
-    from harness.formats.ext.layout import Kind, Layout
-    from harness.formats.tree import Entry
 
 _PIECE = 1 << 20
 _ZEROS = bytes(_PIECE)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -21,7 +21,6 @@ from harness.formats.iso.records import BOOT_RECORD, PRIMARY, SECTOR, descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
 DISK_SECTOR = 512
 CODE_SIZE = 432

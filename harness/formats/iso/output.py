@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from harness.core.errors import ConfigError, InfraError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO, Self
 
     from harness.formats.tree import Entry
 

@@ -6,19 +6,12 @@ The file, its interpreter, its libraries and their width are looked at.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.core.errors import ConfigError
 from harness.formats import elf
-from harness.formats.tree import Entry
-from harness.image.checks.kernel_checks import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from harness.formats.tree import Member, MemberTree
-    from harness.image.checks.kernel_checks import Seed
+from harness.formats.tree import Entry, Member, MemberTree
+from harness.image.checks.kernel_checks import Finding, Seed
 
 # e_machine (elf.h); an x86 kernel runs these.
 _MACHINES = {3: "i386", 62: "x86-64"}

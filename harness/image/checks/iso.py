@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from harness.core.errors import ConfigError
 from harness.formats.iso.boot import CODE_SIZE, DISK_SECTOR, EFI_SYSTEM_TYPE, SIGNATURE, IsoBoot, describe
 from harness.formats.iso.reader import members
-from harness.formats.tree import MemberTree
+from harness.formats.tree import Member, MemberTree
 from harness.image.checks.kernel_checks import Finding
 from harness.kernel.bzimage import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from harness.formats.tree import Member
 
 _MENUS = ("isolinux.cfg", "syslinux.cfg", "grub.cfg")
 _MENU_MAX = 1 << 16  # bytes of a menu that are read

@@ -11,22 +11,25 @@ from typing import TYPE_CHECKING
 
 from harness.core import programs
 from harness.core.errors import ConfigError
-from harness.formats.cpio.unpacking import unpack
+from harness.formats.cpio.unpacking import Unpacking, unpack
 from harness.formats.disk import partitions
-from harness.formats.opened import open_image
-from harness.formats.tree import MemberTree
+from harness.formats.opened import OpenedImage, open_image
+from harness.formats.tree import Member, MemberTree
 from harness.image.checks.init_checks import check_console, check_init
-from harness.image.checks.kernel_checks import Finding, check_carried, check_compression, check_kernel, seed
+from harness.image.checks.kernel_checks import (
+    Finding,
+    Seed,
+    check_carried,
+    check_compression,
+    check_kernel,
+    seed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from harness.formats.cpio.unpacking import Unpacking
     from harness.formats.ext.superblock import ExtFilesystem
-    from harness.formats.opened import OpenedImage
-    from harness.formats.tree import Member
-    from harness.image.checks.kernel_checks import Seed
     from harness.kernel.image import KernelImage
 
 _AGAIN = "build it or fetch it again"

@@ -13,7 +13,7 @@ import re
 import stat
 import tarfile
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 from debian.deb822 import Deb822
@@ -27,7 +27,6 @@ from harness.formats.tree import Written
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import IO
 
 _KEPT = {stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK}  # beside files
 MADE_HERE: Final = "scripts of packages and elements"

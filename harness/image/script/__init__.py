@@ -20,7 +20,7 @@ from harness.core import paths
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.image import build, delivery, manifest
-from harness.image.factory import Factory
+from harness.image.factory import Factory, Made
 from harness.image.script.commands import commands
 from harness.image.script.inputs import Input, Inputs, release
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from harness.core.progress import Progress
     from harness.image.build import BuildOptions
-    from harness.image.factory import Made
     from harness.recipe import Image, Recipe
 
 INPUTS = "inputs"  # the directory beside the script

@@ -12,28 +12,25 @@ import textwrap
 from typing import TYPE_CHECKING, BinaryIO
 
 from harness import recipe as r
-from harness.formats.cpio.records import ArchiveSource, read_archive
+from harness.formats.cpio.records import ArchiveSource, Record, read_archive
 from harness.formats.disk import partitions
 from harness.formats.ext import reader as ext_reader
 from harness.formats.ext.layout import KINDS
-from harness.formats.ext.source import ExtSource
+from harness.formats.ext.source import ExtSource, FoundInode
 from harness.formats.iso import reader as iso_reader
 from harness.formats.names import printable
 from harness.formats.order import in_order, merge
 from harness.image import boot_loaders, disk, hybrid
 from harness.image.builder_hex0 import starts_by_bios
-from harness.image.script.inputs import release
+from harness.image.script.inputs import Given, Inputs, release
 from harness.image.script.listing import Listing, Piece, around, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.formats.cpio.records import Record
-    from harness.formats.ext.source import FoundInode
     from harness.formats.tree import Entry
     from harness.image.factory import Made
-    from harness.image.script.inputs import Given, Inputs
 
 _SECTOR = 512
 _GPT = 34 * _SECTOR  # bytes of the table and the MBR in front of it; its copy at the end has one sector less
