@@ -239,13 +239,9 @@ class _Meter:
             return
         seconds = max(time.monotonic() - self._began, 1e-3)
         rate = self._done / seconds
-        left = (self._total - self._done) / rate
-        self._task.update(self._done / self._total, f"{format_size(rate)}/s, {_duration(left)} left")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        minutes, left = divmod(round((self._total - self._done) / rate), 60)
+        duration = f"{minutes} min {left} s" if minutes else f"{left} s"
+        self._task.update(self._done / self._total, f"{format_size(rate)}/s, {duration} left")
 
 
 def _total(ranges: Sequence[Range]) -> int:

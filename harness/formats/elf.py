@@ -21,7 +21,6 @@ from harness.formats.names import LINKS_MAX, followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from harness.formats.tree import Entry
 
@@ -64,10 +63,9 @@ def needed_files(tree: Mapping[str, Entry], programs: Sequence[str]) -> list[str
     return sorted(search.found)
 
 
-def elf_class(file: bytes | Path) -> int | None:
-    """Return 32 or 64 for an ELF file, given by path or by 5 or more first bytes; None for anything else."""
-    head = file[:5] if isinstance(file, bytes) else _read_head(file, 5)
-    return {b"\x7fELF\x01": 32, b"\x7fELF\x02": 64}.get(head)
+def elf_class(head: bytes) -> int | None:
+    """Return 32 or 64 for an ELF file, given by 5 or more first bytes; None for anything else."""
+    return {b"\x7fELF\x01": 32, b"\x7fELF\x02": 64}.get(head[:5])
 
 
 def loader(entry: Entry) -> str:
@@ -233,11 +231,3 @@ def _script_needs(head: bytes) -> _Needs:
     if posixpath.basename(words[0]) == "env":
         programs += [word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]
     return _Needs(programs=tuple(programs))
-
-
-def _read_head(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ def matches(path: str, patterns: Sequence[str]) -> bool:
         return True
     parts = [part for part in path.split("/") if part not in {"", "."}]
     above = ["/".join(parts[: end + 1]) for end in range(len(parts))] or [""]
-    return any(fnmatchcase(name, pattern) for pattern in map(_bare, patterns) for name in above)
+    bare = [re.sub(r"^(\.?/)+", "", pattern).rstrip("/") for pattern in patterns]
+    return any(fnmatchcase(name, pattern) for pattern in bare for name in above)
 
 
 def printable(text: str) -> str:
@@ -78,9 +80,3 @@ def _visible(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte that is no UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
-
-
-def _bare(pattern: str) -> str:
-    while pattern.startswith(("/", "./")):
-        pattern = pattern.removeprefix(".").removeprefix("/")
-    return pattern.rstrip("/")

@@ -128,7 +128,7 @@ def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> Bu
     def build(directory: Path) -> None:
         given = source.obtain(order.suite, order.package, debian)
         with tempfile.TemporaryDirectory(dir=directory, prefix="objects-") as objects:
-            work = _Work(order, given.path, Path(objects), tools, store, progress)
+            work = _Work(order, given, Path(objects), tools, store, progress)
             facts = work.make(directory, jobs or len(os.sched_getaffinity(0)))
         (directory / _FACTS).write_bytes(msgspec.json.encode(facts))
 
@@ -148,7 +148,7 @@ def check(order: Order, kernel: BuiltKernel, debian: DebianSource, *, jobs: int 
     try:
         copy, objects, result = work / "another" / "source", work / "o", work / "result"
         with debian.progress.task("copying the source"):
-            shutil.copytree(given.path, copy, symlinks=True)
+            shutil.copytree(given, copy, symlinks=True)
         objects.mkdir()
         result.mkdir()
         again = _Work(order, copy, objects, tools, debian.store, debian.progress)

@@ -90,20 +90,17 @@ def lacking(
         command_line: The kernel's command line.
     """
     found: list[Lack] = []
+    known = load_features()
+    for name in (*built_in, *modular):
+        if name not in known:
+            raise ConfigError(f"there is no kernel feature {name!r}", hint=f"features: {', '.join(known)}")
     for names, module in ((built_in, False), (modular, True)):
         for name in names:
-            found += _judge(_feature(name), image, symbols, module=module, command_line=command_line)
-    for feature in load_features().values():
+            found += _judge(known[name], image, symbols, module=module, command_line=command_line)
+    for feature in known.values():
         if feature.above and memory > parse_size(feature.above):
             found += _judge(feature, image, symbols, module=False, command_line=command_line)
     return found
-
-
-def _feature(name: str) -> Feature:
-    known = load_features()
-    if name not in known:
-        raise ConfigError(f"there is no kernel feature {name!r}", hint=f"features: {', '.join(known)}")
-    return known[name]
 
 
 def _judge(

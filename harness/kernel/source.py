@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from harness.core import programs
 from harness.core.errors import ConfigError
 from harness.kernel.toolchain import PLAIN
@@ -26,21 +24,13 @@ _INDEX = "amd64"
 _LEFT_OUT = ["arch/*/boot/dts", "drivers/gpu/drm/amd/include"]
 
 
-class KernelSource(msgspec.Struct, frozen=True):
-    """A kernel's source at hand."""
-
-    package: Package  # the Debian package that it is from
-    path: Path  # directory of the unpacked source, which is only read
-    version: str  # upstream version, such as "6.1.176"
-
-
 def resolve(suite: str, package: str, debian: DebianSource) -> Package:
     """The source package that a suite has by now, such as "linux-source-6.1"."""
     return debian.newest(suite, _INDEX, package)
 
 
-def obtain(suite: str, package: Package, debian: DebianSource) -> KernelSource:
-    """Download and unpack a source package, or find it in the store."""
+def obtain(suite: str, package: Package, debian: DebianSource) -> Path:
+    """Download and unpack a source package, or find it in the store; the directory is only read."""
 
     def build(directory: Path) -> None:
         root = debian.unpack(suite, _INDEX, [package])[package.name]
@@ -52,7 +42,8 @@ def obtain(suite: str, package: Package, debian: DebianSource) -> KernelSource:
             unpack(archives[0], directory / "linux")
 
     entry = debian.store.get("kernel-source", {"format": _FORMAT, "package": package.sha256}, build)
-    return KernelSource(package, entry / "linux", version_of(entry / "linux"))
+    version_of(entry / "linux")  # that it is one
+    return entry / "linux"
 
 
 def unpack(archive: Path, directory: Path) -> None:

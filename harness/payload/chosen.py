@@ -83,8 +83,10 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
         return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
     if tree is None:
         # All eras are read for what may be one of their payloads alone: that takes as long as all else here.
+        from harness.payload.era import load_eras
+
         stands = name.endswith(".toml") or name in recipe_files()
-        if not stands and _is_payload(name):
+        if not stands and name in {era.payload for era in load_eras()}:
             raise ConfigError(
                 f"{name} is a checkout of yours, and none is named",
                 hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
@@ -174,12 +176,6 @@ def _strays(tree: SourceTree, progress: Progress) -> list[str]:
     text = f"left out, as git does not track it: {shown}"
     progress.note(text)
     return [text]
-
-
-def _is_payload(name: str) -> bool:
-    from harness.payload.era import load_eras
-
-    return name in {era.payload for era in load_eras()}
 
 
 def mode_of(machine: ModeName, kernel: str | None) -> ModeName:

@@ -194,13 +194,9 @@ def _call(node: ast.Call) -> Call:
     outputs = [outputs] if isinstance(outputs, str) else outputs
     names = outputs or [url.rpartition("/")[2] for url in urls]
     files = tuple((name, url) for name, url in zip(names, urls, strict=True))
-    return Call(_stem(names[0]), files, build=bool(given.get("mkbuild")))
-
-
-def _stem(name: str) -> str:
-    """What the scripts of 2021 call a package: its file's name without suffix, and without .tar before it."""
-    first = name.rpartition(".")[0] or name
-    return first.removesuffix(".tar")
+    # What the scripts call a package: its file's name without suffix, and without .tar before it.
+    package = (names[0].rpartition(".")[0] or names[0]).removesuffix(".tar")
+    return Call(package, files, build=bool(given.get("mkbuild")))
 
 
 def _merged(tree: Path, lines: list[Line], group: str) -> tuple[Distfile, ...]:

@@ -118,7 +118,8 @@ def as_committed(
 def _filters(directory: Path, paths: Iterable[str]) -> dict[str, str]:
     """The filters of files that have one, and "" for files with another encoding in the work tree."""
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    said = _words(git(directory, "check-attr", "-z", "--stdin", "filter", _ENCODING, given=given))
+    output = git(directory, "check-attr", "-z", "--stdin", "filter", _ENCODING, given=given)
+    said = (os.fsdecode(word) for word in output.split(b"\0") if word)
     found: dict[str, str] = {}
     for path, attribute, value in zip(said, said, said, strict=True):
         if value not in {"unspecified", "unset", ""}:
@@ -139,10 +140,6 @@ def _blob_id(content: bytes, like: str) -> str:
     digest.update(b"blob %d\0" % len(content))
     digest.update(content)
     return digest.hexdigest()
-
-
-def _words(output: bytes) -> Iterator[str]:
-    return (os.fsdecode(word) for word in output.split(b"\0") if word)
 
 
 def followed(files: Sequence[CheckedOut]) -> tuple[CheckedOut, ...]:

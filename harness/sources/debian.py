@@ -115,7 +115,10 @@ class DebianSource:
             try:
                 package = apt.find(name)
             except ConfigError as error:
-                raise ConfigError(error.message, hint=_others(apt.names("linux-image-"))) from error
+                unfit = ("-unsigned", "-template", "-dbg")
+                others = [name for name in apt.names("linux-image-") if not name.endswith(unfit)]
+                hint = f"the suite has: {', '.join(others) or 'no kernels'}"
+                raise ConfigError(error.message, hint=hint) from error
             image = next((part for part in _exact(package) if _RELEASED.match(part)), None)
             image_package = apt.find(image) if image else package
             parts = [part for part in _exact(image_package) if _PART.match(part)]
@@ -251,11 +254,6 @@ def _check(archive: Path, sha256: str) -> None:
 def _exact(package: Package) -> list[str]:
     """Names of what a package depends on in exactly its own version."""
     return re.findall(rf"(\S+) \(= {re.escape(package.version)}\)", package.depends)
-
-
-def _others(names: Sequence[str]) -> str:
-    found = [name for name in names if not name.endswith(("-unsigned", "-template", "-dbg"))]
-    return f"the suite has: {', '.join(found) or 'no kernels'}"
 
 
 def _extract(archive: Path, directory: Path) -> None:

@@ -54,12 +54,7 @@ class Resolution(msgspec.Struct, frozen=True):
 
     def answers(self, other: Resolution) -> bool:
         """Whether this answers the same request as the other one."""
-        return (self.suite, self.architecture, self.request, self.closure) == (
-            other.suite,
-            other.architecture,
-            other.request,
-            other.closure,
-        )
+        return msgspec.structs.replace(self, packages=other.packages) == other
 
 
 class Lock(msgspec.Struct, frozen=True):

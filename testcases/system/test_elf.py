@@ -43,7 +43,7 @@ def ldd(program: str) -> list[str]:
 @pytest.mark.parametrize("name", ["bash", "cpio", "cat", "git", "python3"])
 def test_host_program_needs_what_ldd_says(name: str) -> None:
     program = shutil.which(name, path="/bin:/usr/bin")
-    if not program or not elf_class(Path(program).resolve()):
+    if not program or not elf_class(Path(program).read_bytes()):
         pytest.skip(f"no {name}")
     libraries = ldd(program)
     assert libraries

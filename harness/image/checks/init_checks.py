@@ -166,7 +166,7 @@ def _no_ia32(kernel: Seed) -> bool:
 
 def _machine(head: bytes) -> tuple[int, int] | None:
     """Width and e_machine of an ELF file."""
-    bits = elf.elf_class(head[:5])
+    bits = elf.elf_class(head)
     if bits is None or len(head) < 20:
         return None
     (machine,) = struct.unpack_from("<H", head, 18)

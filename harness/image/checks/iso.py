@@ -102,16 +102,12 @@ def _loader(path: Path, platform: str, offset: int) -> str:
     with path.open("rb") as file:
         file.seek(offset)
         head = file.read(DISK_SECTOR)
-    if platform == "UEFI" and not _is_fat(head):
+    # A FAT filesystem begins with a jump over the table behind it, and its sector ends with a signature.
+    if platform == "UEFI" and not (head.endswith(SIGNATURE) and head[:1] in {b"\xeb", b"\xe9"}):
         return f"its boot catalog has something for UEFI at byte {offset} that is no FAT filesystem"
     if not head.strip(b"\0"):
         return f"its boot loader for {platform} at byte {offset} is nothing but zeros"
     return ""
-
-
-def _is_fat(sector: bytes) -> bool:
-    """Whether a sector begins a FAT filesystem: its signature, and a jump over the table behind it."""
-    return sector.endswith(SIGNATURE) and sector[:1] in {b"\xeb", b"\xe9"}
 
 
 def _record(boot: IsoBoot) -> Iterator[Finding]:

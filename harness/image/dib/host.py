@@ -56,7 +56,8 @@ def require(where: str) -> None:
             hint='run as root; or take contents with add = "packages", which need no root',
         )
     wanted = tomllib.loads((paths.data_root() / "images/elements/programs.toml").read_text("utf-8"))
-    missing = {program: package for program, package in wanted.items() if _program(program) is None}
+    path = _environment({})["PATH"]
+    missing = {name: package for name, package in wanted.items() if shutil.which(name, path=path) is None}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise ConfigError(
@@ -144,10 +145,6 @@ def detach_loop_devices(place: Path) -> None:
             continue
         if file.startswith(f"{place.resolve()}/"):
             programs.call(["losetup", "--detach", f"/dev/{backing.parts[3]}"])
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=_environment({})["PATH"])
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

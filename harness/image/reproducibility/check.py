@@ -130,9 +130,12 @@ def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _
             (cache / "store" / kind.name).symlink_to(kind.absolute())
     lock = place / "inputs.lock.json"
     lock.write_text(built.lock.to_json(), encoding="utf-8")
+    kernel = options.kernel
+    if kernel and ("/" in kernel or Path(kernel).is_file()):  # it is found from another directory too
+        kernel = str(Path(kernel).absolute())
     request = Request(
         recipe=str(built.recipe.path),
-        kernel=_found_from_anywhere(options.kernel),
+        kernel=kernel,
         only=options.only,
         dirty=options.dirty,
         cache=str(cache),
@@ -218,12 +221,6 @@ def _faketime(options: BuildOptions, progress: Progress) -> Path:
     package = debian.newest(suite, architecture, "libfaketime")
     root = debian.unpack(suite, architecture, [package])[package.name]
     return next(root.glob("usr/lib/*/faketime/libfaketime.so.1"))
-
-
-def _found_from_anywhere(kernel: str | None) -> str | None:
-    if kernel and ("/" in kernel or Path(kernel).is_file()):
-        return str(Path(kernel).absolute())
-    return kernel
 
 
 def _filesystem(place: Path) -> str:

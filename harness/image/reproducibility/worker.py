@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _UMASK = 0o077
 
@@ -112,20 +111,14 @@ def _list_backwards() -> None:
     vars(os).update(listdir=listed, scandir=scanned)
 
 
-class _Backwards:
+class _Backwards(Iterator[os.DirEntry[str]], AbstractContextManager["_Backwards"]):
     """What `os.scandir` gives, with the entries that it is given."""
 
     def __init__(self, entries: list[os.DirEntry[str]]) -> None:
         self._entries = iter(entries)
 
-    def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        return self._entries
-
     def __next__(self) -> os.DirEntry[str]:
         return next(self._entries)
-
-    def __enter__(self) -> _Backwards:
-        return self
 
     def __exit__(self, *_: object) -> None:
         pass

@@ -96,7 +96,10 @@ class Inputs:
         if isinstance(content, bytes) and (text := _text(content)) is not None:
             return Given("", text, content, len(content))
         try:
-            size, sha256 = _sum(content)
+            if isinstance(content, bytes):
+                size, sha256 = len(content), hashlib.sha256(content).hexdigest()
+            else:
+                size, sha256 = content.stat().st_size, sha256_of(content)
         except OSError as error:
             raise ConfigError(f"cannot read {content!s}: {error.strerror}") from error
         name = self._wanted.get(key) or self._name_in_root(content) or f"made/{sha256[:16]}"
@@ -181,9 +184,3 @@ def _text(content: bytes) -> str | None:
         return None
     plain = all(letter.isprintable() or letter in "\n\t" for letter in text)
     return text if plain and "END" not in text.splitlines() else None
-
-
-def _sum(content: Path | bytes) -> tuple[int, str]:
-    if isinstance(content, bytes):
-        return len(content), hashlib.sha256(content).hexdigest()
-    return content.stat().st_size, sha256_of(content)
