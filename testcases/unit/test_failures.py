@@ -85,9 +85,9 @@ BEGINS: dict[str, dict[str, str]] = {
     "genesis-tcc": {
         "kernel": BANNER,
         "seed": "= genesis: the seed makes itself, its copy makes the assembler, the assembler makes mc",
-        "c0": "= genesis: mc makes the compiler of C0, which makes itself again and passes its test",
-        "tools": "= genesis: c0 makes the tools",
+        "c0": "= genesis: mc makes the compiler of C0, which makes itself again",
         "cc": "= genesis: c0 makes cc, cc makes itself",
+        "tools": "= genesis: cc makes the tools",
         "tcc": "= genesis: unpack tcc",
         "musl": "= genesis: unpack musl",
         "programs": "= genesis: programs that tcc compiles with musl",

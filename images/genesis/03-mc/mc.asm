@@ -108,7 +108,7 @@ cmp_[ebx+], calls %0 jne >fail
 :write mov_eax,edi sub_eax, out mov_[],eax program_size
 cmp_eax, %4194304 ja >too_large
 mov_eax,[] bss sub_eax, @image mov_[],eax program_memory
-mov_ebx,[] out_name mov_ecx, %493 mov_eax, %8 int_0x80      # creat, permissions 755
+mov_ebx,[] out_name mov_ecx, %577 mov_edx, %493 mov_eax, %5 int_0x80  # open to write, made anew, permissions 755
 mov_ebx,eax mov_ecx, out mov_edx,[] program_size
 mov_eax, %4 int_0x80                                        # write
 cmp_eax,edx mov_edx, @cannot_write jne >fail

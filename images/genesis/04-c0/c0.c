@@ -860,7 +860,7 @@ int variable(int n, int type) {
         symbol_kind[s] = ARRAY; size = 0;
         if (token != S_INDEX_END) {
             size = constant();
-            if (size <= 0 || size > 16777216) error("bad array size");
+            if (size <= 0 || size > 268435456) error("bad array size");
         }
         expect(S_INDEX_END, "expected ]"); size = elements(type, size);
     } else if (accept(S_SET)) initialise(type, bss);
@@ -1013,7 +1013,7 @@ int main(int argc, int *argv) {
     if (argc < 3) error("usage: c0 OUTPUT SOURCE ...");
     for (i = 2; i < argc; i++) compile(argv[i]);
     finish();
-    file = syscall(8, argv[1], 493, 0);         // creat, permissions 755
+    file = syscall(5, argv[1], 577, 493);       // open to write, made anew, permissions 755
     if (syscall(4, file, (int)out, here) == here) return 0;
     file_name = argv[1];
     return error("cannot write the file");

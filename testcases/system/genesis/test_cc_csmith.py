@@ -11,6 +11,8 @@ import pytest
 from testcases.system.genesis import toolchain
 
 RUNTIME = Path("/usr/include/csmith")
+# Before our library's headers: those that only these programs ask for.
+INCLUDE = Path(__file__).with_name("include")
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("gcc") and shutil.which("csmith") and (RUNTIME / "csmith.h").exists()),
@@ -33,13 +35,13 @@ def compare(seed: int, cc: Path, libc_by_gcc: Path, directory: Path) -> bool:
             check=True,
         )
     theirs, ours = directory / f"{seed}-gcc", directory / f"{seed}-cc"
-    headers = [*toolchain.HEADERS, f"-I{RUNTIME}"]
+    headers = [f"-I{INCLUDE}", *toolchain.HEADERS, f"-I{RUNTIME}"]
     subprocess.run([*toolchain.GCC, *headers, "-o", theirs, program, libc_by_gcc], check=True)
     try:
         expected = subprocess.run([theirs], capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return False
-    toolchain.cc(cc, ours, [program], f"-I{RUNTIME}")
+    toolchain.cc(cc, ours, [program], f"-I{RUNTIME}", f"-I{INCLUDE}")
     found = subprocess.run([ours], capture_output=True, timeout=PATIENCE * 20, check=False)
     assert (found.returncode, found.stdout) == (expected.returncode, expected.stdout), f"csmith --seed {seed}"
     return True

@@ -1,4 +1,4 @@
-"""The tools of images/genesis/05-tools against Python's own hashlib, gzip, bz2 and tarfile."""
+"""The tools of images/genesis/07-tools against Python's own hashlib, gzip, bz2 and tarfile."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testcases.unit.genesis.c0 import compile_sources
+from testcases.system.genesis import toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-PLACE = Path(__file__).parents[3] / "images/genesis/05-tools"
+PLACE = Path(__file__).parents[3] / "images/genesis/07-tools"
 NAMES = ("sha256", "gunzip", "bunzip2", "unxz", "untar", "edit", "cp", "mkdir")
 
 # One directory serves all examples: each writes the same files anew.
@@ -30,13 +30,11 @@ reuse = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tools, compiled by the C0 compiler of the tests."""
+def tools(cc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tools, compiled by cc with its library."""
     place = tmp_path_factory.mktemp("tools")
     for name in NAMES:
-        files = [PLACE / file for file in ("system.c", "streams.c", f"{name}.c")]
-        (place / name).write_bytes(compile_sources([(file.name, file.read_bytes()) for file in files]))
-        (place / name).chmod(0o755)
+        toolchain.cc(cc, place / name, [PLACE / f"{name}.c"])
     return place
 
 

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 GENESIS = Path(__file__).parents[3] / "images/genesis"
-CC = GENESIS / "06-cc"
-LIBC = GENESIS / "07-libc"
+CC = GENESIS / "05-cc"
+LIBC = GENESIS / "06-libc"
 # Files of cc in the order in which the first compiler reads them.
-PARTS = [GENESIS / "05-tools/system.c", *sorted(CC.glob("[0-9]*.c"))]
+PARTS = sorted(CC.glob("[0-9]*.c"))
 
 # What gcc needs beside a program of ours: the entry and the one function that cc and c0 have built in.
 SHIM = """
@@ -63,7 +63,7 @@ def gcc(output: Path, sources: list[Path], *options: str) -> None:
 def cc(compiler: Path, output: Path, sources: list[Path], *options: str) -> None:
     """Build a program with cc and our library."""
     files = [*sources, *sorted(LIBC.glob("*.c"))]
-    subprocess.run([compiler, f"-I{LIBC}/include", *options, "-o", output, *files], check=True, timeout=60)
+    subprocess.run([compiler, *options, f"-I{LIBC}/include", "-o", output, *files], check=True, timeout=60)
 
 
 def ran(program: Path, *arguments: str) -> tuple[int, bytes]:

@@ -27,10 +27,13 @@ SOURCES = {
     "tcc.tar.bz2": ("tcc", "0.9.27+git20200814.62c30a4a-1"),
     "musl.tar.gz": ("musl", "1.2.3-1"),
 }
-PARTS = ("05-tools", "06-cc", "08-tcc", "09-musl", "10-programs")
+PARTS = ("05-cc", "07-tools", "08-tcc", "09-musl", "10-programs")
 # What is made, by the file that has its sums.
 SUMS = {
-    "06-cc/sums": ("cc-1", "cc"),
+    "07-tools/sums": (
+        *("init", "seed", "run", "asm", "mc", "c0-first", "c0", "cc-1", "cc"),
+        *("sha256", "gunzip", "bunzip2", "unxz", "untar", "edit", "cp", "mkdir"),
+    ),
     "08-tcc/sums": ("tcc-1", "tcc-2"),
     "08-tcc/mended": ("tcc-4",),
     "09-musl/sums": tuple(

@@ -911,7 +911,7 @@ class Compiler:
         if self.accept("["):
             symbol.kind = "array"
             size = 0 if self.is_op("]") else self.constant()
-            if size < 0 or (size == 0 and not self.is_op("]")) or size > 0x1000000:
+            if size < 0 or (size == 0 and not self.is_op("]")) or size > 0x10000000:
                 self.error("bad array size")
             self.expect("]")
             size = self.elements(symbol, size)

@@ -212,13 +212,13 @@ class Machine:
             return self.read(b, c, d)
         if number == 4:
             return self.write(b, c, d)
+        if number == 5 and c == 0o1101:  # to write, made anew
+            return self.create(b, d)
         if number == 5:
             assert c == 0
             return self.descriptor(self.text(b)) if self.text(b) in self.files else -2
         if number == 6:
             return 0 if self.open.pop(b, None) else -9
-        if number == 8:
-            return self.create(b, c)
         assert number == 11
         return self.execute(b, c, d)
 

@@ -16,7 +16,7 @@ from testcases.unit.genesis import emulator, listing
 GENESIS = Path(__file__).resolve().parents[3] / "images/genesis"
 LISTING = (GENESIS / "00-seed/seed.hex").read_bytes()
 SEED = listing.binary(LISTING)
-BAD = b"bad listing?\n"
+BAD = b"bad hex\n"
 
 
 def start(files: dict[str, bytes], *arguments: str) -> tuple[emulator.Machine, emulator.Ended]:

@@ -6,7 +6,7 @@ static int sizes[] = { sizeof 1, sizeof 1L, sizeof 1LL, sizeof 2147483648, sizeo
     sizeof 'a', sizeof "abc", sizeof 1.0f, sizeof 1.0, sizeof 1.0L, sizeof(char[7]), sizeof(struct { char c; int i; }) };
 static long long folded[] = { 0x7fffffff + 1LL, -1LL >> 1, 1ULL << 63 >> 62, 123456789012345LL * 1000, -7LL / 2, -7LL % 2,
     10000000000LL / 7, 18446744073709551615ULL % 1000, ~0LL, !0LL, -1 > 0u, -1LL < 0u, (char)300, (unsigned char)-1, (short)0x18000,
-    3000000000u, -2147483647 - 1, INT_MIN, (5 & 3) | (8 ^ 2), 1 && 0 || 1, 7 / 2 * 2, (int)3.99, (int)-3.99, (long long)1e15 };
+    3000000000u, -2147483647 - 1, INT_MIN, (5 & 3) | (8 ^ 2), 1 && 0 || 1, 7 / 2 * 2, (int)3.9375, (int)-3.9375, (long long)1e15 };
 int main(void)
 {
     unsigned i;

@@ -1,6 +1,6 @@
 /* Functions with variable arguments, of all sizes */
 #include <stdarg.h>
-#include <stdio.h>
+#include "show.h"
 struct pair { int a, b; };
 static void all(const char *kinds, ...)
 {
@@ -12,8 +12,8 @@ static void all(const char *kinds, ...)
         switch (*kinds) {
         case 'i': printf("%d ", va_arg(list, int)); break;
         case 'l': printf("%lld ", va_arg(list, long long)); break;
-        case 'd': printf("%g ", va_arg(list, double)); break;
-        case 'L': printf("%Lg ", va_arg(list, long double)); break;
+        case 'd': show(va_arg(list, double)); break;
+        case 'L': show(va_arg(list, long double)); break;
         case 's': printf("%s ", va_arg(list, char *)); break;
         case 'p': { struct pair p = va_arg(list, struct pair); printf("%d,%d ", p.a, p.b); break; }
         }
@@ -29,7 +29,7 @@ int main(void)
     all("iiid", c, s, u, f);
     printf("%d %s\n", snprintf(buffer, sizeof buffer, "%s-%05d", "a long one", 42), buffer);
     printf("%d %s|\n", snprintf(buffer, 5, "%d", 123456), buffer);
-    printf("%-6s|%6s|%.2s|%c|%%|%5.1f|%-8.3e|%+d|% d|%#x|%#o|%08.3f\n", "ab", "cd", "efgh", 'x', 3.14159, 2.5, 5, 5, 255, 8, -3.14159);
-    printf("%hhd %hd %ld %lld %u %lu %llu %x %X %p\n", 300, 70000, -5L, -5LL, -1, -1L, -1LL, 0xabc, 0xabc, (void *)0x1234);
+    printf("%-6s|%6s|%.2s|%.*s|%c|%%|%-4d|%4d|%04d|%04d|%*d|%.3d|%08x|%X|%p\n", "ab", "cd", "efgh", 3, "ijkl", 'x', 7, -7, 7, -7, 5, 7, 7, 0xabcdef, 0xabcdef, (void *)0x1234);
+    printf("%ld %lld %u %lu %llu %x\n", -5L, -5LL, -1, -1L, -1LL, 0xabc);
     return 0;
 }

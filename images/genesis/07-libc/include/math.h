@@ -1,6 +1,0 @@
-#ifndef _MATH_H
-#define _MATH_H
-double ldexp(double value, int exponent);
-double fabs(double value);
-float fabsf(float value);
-#endif

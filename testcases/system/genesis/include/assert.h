@@ -1,0 +1,1 @@
+/* csmith's programs include it and assert nothing. */
