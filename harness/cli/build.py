@@ -101,7 +101,7 @@ def lock(
     refresh: opts.Refresh = False,
 ) -> None:
     """Write a lock file: the exact packages of a build, to be committed and repeated with --lock."""
-    from harness.core.errors import ConfigError
+    from harness.core.errors import ConfigError, explaining
     from harness.core.files import write_atomically
     from harness.image import build
     from harness.recipe import load_recipe
@@ -112,10 +112,8 @@ def lock(
     with TerminalProgress(err()) as progress:
         options = opts.build_options(kernel, cache, None, mirror, refresh=refresh, second=second)
         built = build.build(wanted, options, progress)
-    try:
+    with explaining(ConfigError, f"cannot write {path}", "choose another with -o"):
         write_atomically(path, built.lock.to_json())
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="choose another with -o") from error
     packages = sum(len(resolution.packages) for resolution in built.lock.resolutions)
     say(f"{path}: {packages} packages")
 

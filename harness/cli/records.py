@@ -97,18 +97,16 @@ def replay(
 ) -> None:
     """Play a run's console in this terminal, as it was; space pauses, q leaves."""
     from harness.console.cast import write_cast
-    from harness.core.errors import ConfigError
+    from harness.core.errors import ConfigError, explaining
     from harness.record.reading import find_run, read_run
     from harness.report.player import play, with_typed
 
     reading = read_run(find_run(run, runs))
     if cast is not None:
-        try:
-            keys = [(mark.seconds, mark.text) for mark in reading.typed()] if typed else []
-            title = reading.document.id
+        keys = [(mark.seconds, mark.text) for mark in reading.typed()] if typed else []
+        title = reading.document.id
+        with explaining(ConfigError, f"cannot write {cast}", "choose another file"):
             write_cast(reading.raw, reading.directory / "console.idx", cast, title=title, typed=keys)
-        except OSError as error:
-            raise ConfigError(f"cannot write {cast}: {error.strerror}", hint="choose another file") from error
         say(str(cast))
         return
     start, _ = reading.span(since, None)

@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Protocol, Self
 
-from harness.core.errors import InfraError
+from harness.core.errors import InfraError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,14 +109,8 @@ class Recorder:
 
     def __enter__(self) -> Self:
         """Create the files and start to record."""
-        try:
-            self._raw_fd = self._create(self.raw)
-            self._index_fd = self._create(self.index)
-        except OSError as error:
-            raise InfraError(
-                f"cannot record the console to {error.filename}: {error.strerror}",
-                hint="Record each run into a new directory.",
-            ) from error
+        self._raw_fd = self._create(self.raw)
+        self._index_fd = self._create(self.index)
         self._stop_read, self._stop_write = os.pipe()
         if self._earlier is not None:
             self._record_earlier(self._earlier)
@@ -125,15 +119,14 @@ class Recorder:
         return self
 
     def _record_earlier(self, path: Path) -> None:
-        try:
-            with path.open("rb") as earlier:
-                while data := earlier.read(_READ_LIMIT):
-                    self._record(data, 0.0)
-        except OSError as error:
-            raise InfraError(f"cannot copy the console of {path}: {error.strerror}") from error
+        with explaining(InfraError, f"cannot copy the console of {path}"), path.open("rb") as earlier:
+            while data := earlier.read(_READ_LIMIT):
+                self._record(data, 0.0)
 
     def _create(self, path: Path) -> int:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        hint = "record each run into a new directory"
+        with explaining(InfraError, f"cannot record the console to {path}", hint):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         # What was recorded stays readable after __exit__, as long as anybody holds the recorder.
         weakref.finalize(self, os.close, fd)
         return fd

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 _LITTLE = 1 << 20  # bytes; a disk with less is full
@@ -67,6 +68,15 @@ def command_failed(command: Sequence[str], returncode: int, stderr: str, *, hint
     tail = "\n".join(f"  {line}" for line in stderr.strip().splitlines()[-10:])
     message = f"`{shlex.join(command)}` ended with status {returncode}"
     return InfraError(f"{message}:\n{tail}" if tail else message, hint=hint)
+
+
+@contextmanager
+def explaining(kind: type[HarnessError], what: str, hint: str = "") -> Iterator[None]:
+    """Make an error for people of an OSError in the block: what failed, and why in the system's words."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}", hint=hint) from error
 
 
 def explained(error: BaseException) -> Ending:

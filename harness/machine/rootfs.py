@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,16 +43,13 @@ def prepared(image: Path, base: Path, note: Callable[[str], None]) -> Iterator[R
     from harness.formats.extract import extract
     from harness.formats.opened import open_image
 
-    try:
+    with explaining(ConfigError, f"cannot make a root below {base}", "choose another cache with --cache DIR"):
         base.mkdir(parents=True, exist_ok=True)
         with _gate(base):
             sweep(base, note)
             name = os.urandom(8).hex()
             lock = os.open(base / f"{name}.lock", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError as error:
-        hint = "choose another cache with --cache DIR"
-        raise ConfigError(f"cannot make a root below {base}: {error.strerror}", hint=hint) from error
     path = base / name
     try:
         path.mkdir(mode=0o755)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.outcome import Outcome
 from harness.machine import admission
 from harness.matrix.queue import Job, Result
@@ -184,15 +184,13 @@ def run_words(
 def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Start a `harness run`, which says to people in `log` what it does, and leaves its answer beside it."""
     with ExitStack() as stack:
-        try:
+        hint = "free some space, or choose another place with --runs DIR"
+        with explaining(InfraError, f"cannot start a run with {log} for what it says", hint):
             said = stack.enter_context(log.open("wb"))
             answer = stack.enter_context(log.with_suffix(".json").open("wb"))
-        except OSError as error:
-            raise InfraError(
-                f"cannot start a run with {log} for what it says: {error.strerror}",
-                hint="free some space, or choose another place with --runs DIR",
-            ) from error
-        try:
+        why = "cannot start a run: setpriv, which ends it with us, does not start"
+        hint = "install util-linux, and look whether its programs are on this process's PATH"
+        with explaining(InfraError, why, hint):
             return subprocess.Popen(
                 # It ends with us, however we end, and then stops its guest.
                 ["setpriv", "--pdeathsig", "TERM", "--", *words],
@@ -201,11 +199,6 @@ def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
                 stderr=said,
                 start_new_session=True,  # Ctrl-C is for us
             )
-        except OSError as error:
-            raise InfraError(
-                f"cannot start a run: setpriv, which ends it with us, does not start: {error.strerror}",
-                hint="install util-linux, and look whether its programs are on this process's PATH",
-            ) from error
 
 
 def ends(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from harness.console.lines import Line, LineCleaner
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +82,5 @@ class Arrivals:
 
 def opened(path: Path) -> BinaryIO:
     """Open a file of a record."""
-    try:
+    with explaining(ConfigError, f"cannot read {path}"):
         return path.open("rb")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import InfraError
+from harness.core.errors import InfraError, explaining
 from harness.core.files import remove
 from harness.core.outcome import Outcome
 from harness.record import index
@@ -44,11 +44,9 @@ def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:
         if left <= quota:
             break
         if not dry:
-            try:
+            hint = "look at its owner and permissions"
+            with explaining(InfraError, f"cannot remove {runs / name}", hint):
                 remove(runs / name)
-            except OSError as error:
-                hint = "look at its owner and permissions"
-                raise InfraError(f"cannot remove {runs / name}: {error.strerror}", hint=hint) from error
         gone.append(name)
         left -= sizes[name]
     return Pruned(tuple(gone), sum(sizes[name] for name in gone), left)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from harness.console.cast import pieces
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.record.console_log import ConsoleTail, TimedLine, opened
 from harness.record.record import RunDocument
 from harness.stages.events import StageBegan, TakenOver, Typed
@@ -183,16 +183,13 @@ def find_run(name: str, runs: Path) -> Path:
 def read_run(directory: Path) -> Reading:
     """Read a record."""
     # Before the document: a run that ends meanwhile has its verdict in it.
-    locked = _is_locked(directory)
+    locked, path = _is_locked(directory), directory / "run.json"
     try:
-        document = msgspec.json.decode((directory / "run.json").read_bytes(), type=RunDocument)
-    except OSError as error:
-        raise ConfigError(f"cannot read {directory / 'run.json'}: {error.strerror}") from error
+        with explaining(ConfigError, f"cannot read {path}"):
+            document = msgspec.json.decode(path.read_bytes(), type=RunDocument)
     except msgspec.DecodeError as error:
-        raise ConfigError(
-            f"{directory / 'run.json'} is no record that this version reads: {error}",
-            hint="take the version of the harness that wrote it",
-        ) from error
+        hint = "take the version of the harness that wrote it"
+        raise ConfigError(f"{path} is no record that this version reads: {error}", hint=hint) from error
     state = RunState.ENDED if document.ended else RunState.RUNNING if locked else RunState.KILLED
     return Reading(directory, document, state)
 

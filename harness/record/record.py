@@ -15,7 +15,7 @@ import msgspec
 
 import harness
 from harness.core import paths
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.core.files import write_atomically
 from harness.machine.protocol import MachineRecord  # noqa: TC001 - msgspec reads annotations at run time
 from harness.record.reserve import Room
@@ -183,10 +183,8 @@ class RunRecord:
         safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
         run = f"{started:%Y%m%d-%H%M%S}-{safe[-60:]}-{os.urandom(2).hex()}"
         self.directory = runs / run
-        try:
+        with explaining(ConfigError, f"cannot create {self.directory}", hint):
             self.directory.mkdir()
-        except OSError as error:
-            raise ConfigError(f"cannot create {self.directory}: {error.strerror}", hint=hint) from error
         self._room = Room(self.directory)
         self._recorder: Recorder | None = None
         self.stage = "start"  # the stage that the run is in

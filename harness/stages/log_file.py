@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from html import unescape
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 from harness.formats.compression import StreamError, unpack
 from harness.formats.magic import HEAD, kind_of
 
@@ -33,10 +33,8 @@ def open_log(path: Path) -> Iterator[BinaryIO]:
     """
     name = "standard input" if str(path) == "-" else str(path)
     with ExitStack() as stack:
-        try:
+        with explaining(ConfigError, f"cannot read {name}"):
             log: BinaryIO = stack.enter_context(open(0 if str(path) == "-" else path, "rb"))  # noqa: PTH123
-        except OSError as error:
-            raise ConfigError(f"cannot read {name}: {error.strerror}") from error
         if not stat.S_ISREG(os.fstat(log.fileno()).st_mode):
             log = _kept(_chunks(log, name), stack)
         log.seek(0)
@@ -77,37 +75,29 @@ def _encoding(sample: bytes) -> str:
 
 
 def _chunks(source: BinaryIO, name: str) -> Iterator[bytes]:
-    try:
+    with explaining(ConfigError, f"cannot read {name}"):
         while data := source.read(_CHUNK):
             yield data
-    except OSError as error:
-        raise ConfigError(f"cannot read {name}: {error.strerror}") from error
 
 
 def _kept(chunks: Iterable[bytes], stack: ExitStack) -> BinaryIO:
     """A file that holds the chunks until the stack is closed."""
-    try:
+    hint = "free some space there, or set TMPDIR"
+    with explaining(InfraError, f"cannot keep the log in {tempfile.gettempdir()}", hint):
         file: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         file.writelines(chunks)
         file.flush()
-    except OSError as error:
-        raise InfraError(
-            f"cannot keep the log in {tempfile.gettempdir()}: {error.strerror}",
-            hint="free some space there, or set TMPDIR",
-        ) from error
     return file
 
 
 def _unpacked(packed: BinaryIO, name: str, stack: ExitStack) -> BinaryIO:
     plain, size, offset = _kept((), stack), packed.seek(0, os.SEEK_END), 0
     try:
-        while offset < size:  # a log that was appended to consists of several streams
-            offset = unpack(packed, offset, plain, limit=_MOST)
-        plain.flush()
+        with explaining(InfraError, f"cannot unpack {name} in {tempfile.gettempdir()}"):
+            while offset < size:  # a log that was appended to consists of several streams
+                offset = unpack(packed, offset, plain, limit=_MOST)
+            plain.flush()
     except (StreamError, ValueError) as error:
-        raise ConfigError(
-            f"cannot unpack {name}: {error}", hint="fetch it again, or unpack by hand what is there"
-        ) from error
-    except OSError as error:
-        raise InfraError(f"cannot unpack {name} in {tempfile.gettempdir()}: {error.strerror}") from error
+        hint = "fetch it again, or unpack by hand what is there"
+        raise ConfigError(f"cannot unpack {name}: {error}", hint=hint) from error
     return plain

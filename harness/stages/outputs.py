@@ -6,13 +6,12 @@ import re
 import shlex
 import tempfile
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.console.bulk import Fetched, fetch
-from harness.core.errors import InfraError
+from harness.core.errors import InfraError, explaining
 from harness.core.outcome import Outcome
 from harness.stages import events, products
 from harness.stages.products import Produced
@@ -20,7 +19,8 @@ from harness.stages.verdict import Decided, Evidence, Verdict
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from harness.console.shell import Shell
@@ -85,13 +85,13 @@ class Outputs(msgspec.Struct, frozen=True):
                 "check the key `produced` of the stage in the plan, and what the guest has by then",
                 tuple(Evidence("console", line, reply.start) for line in lines[-20:]),
             )
-        with _storing(self.directory):
+        with self._storing():
             out = tempfile.TemporaryFile(dir=self.directory)  # noqa: SIM115 - so that only this is excused
         with out:
             fetched = fetch(self.shell, f"{own}/list", out, timeout=timeout, port=self.port)
             out.seek(0)
             files = listed(out.read(), [int(word) for word in reply.text.split()])
-        with _storing(self.directory):
+        with self._storing():
             products.write(files, self.directory)
         self.listener.event(
             events.Produced(
@@ -124,11 +124,15 @@ class Outputs(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
     def _store(self, path: str, file: Path, timeout: float) -> Fetched:
-        with _storing(self.directory):
+        with self._storing():
             file.parent.mkdir(parents=True, exist_ok=True)
             out = file.open("wb")
         with out:
             return fetch(self.shell, path, out, timeout=timeout, port=self.port)
+
+    def _storing(self) -> AbstractContextManager[None]:
+        hint = "free some space, or choose another directory with --runs DIR"
+        return explaining(InfraError, f"cannot write the run record {self.directory}", hint)
 
 
 def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
@@ -155,14 +159,3 @@ def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
 
 def _lacks(stage: Stage, reason: str, hint: str, evidence: tuple[Evidence, ...]) -> Decided:
     return Decided(Verdict(Outcome.FAIL, stage.name, reason, hint, evidence))
-
-
-@contextmanager
-def _storing(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InfraError(
-            f"cannot write the run record {directory}: {error.strerror}",
-            hint="free some space, or choose another directory with --runs DIR",
-        ) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,12 +60,10 @@ def write_sums(sums: Mapping[str, str], directory: Path) -> None:
 def read(directory: Path) -> dict[str, str] | None:
     """The SHA-256 of each file, by path, in the manifest's order; None for a record without one."""
     path = directory / SUMS
-    try:
-        text = path.read_text("utf-8", "surrogateescape")
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    with explaining(ConfigError, f"cannot read {path}"):
+        text = path.read_text("utf-8", "surrogateescape")
     files: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line:

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,12 +33,8 @@ class Mirror:
         self, files: Mapping[str, Path], port: int = 0, asked: Callable[[str, int], None] = lambda *_: None
     ) -> None:
         handler = type("_Handler", (_Handler,), {"files": dict(files), "asked": staticmethod(asked)})
-        try:
+        with explaining(ConfigError, f"cannot listen on port {port}", "choose another one with --port"):
             self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on port {port}: {error.strerror}", hint="choose another one with --port"
-            ) from error
         self._thread = Thread(target=self._server.serve_forever, name="mirror", daemon=True)
 
     @property

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.files import remove, write_atomically
 from harness.record.reading import RunState, read_run
 from harness.report.site import chunks, facts
@@ -72,14 +72,9 @@ def build(runs: Path, target: Path, *, progress: Progress) -> Built:
             f"there are no run records in {runs}", hint="another directory is chosen with --runs DIR"
         )
     _claim(target)
-    try:
-        with held(target / _MARK):
-            return _build(runs, target, progress)
-    except OSError as error:
-        raise InfraError(
-            f"cannot write the report in {target}: {error.strerror or error}",
-            hint="free some space, or choose another directory; what is written already is used again",
-        ) from error
+    hint = "free some space, or choose another directory; what is written already is used again"
+    with explaining(InfraError, f"cannot write the report in {target}", hint), held(target / _MARK):
+        return _build(runs, target, progress)
 
 
 def _build(runs: Path, target: Path, progress: Progress) -> Built:
@@ -184,16 +179,12 @@ def _bring(path: Path, other: Path, *, link: bool) -> None:
 def _claim(target: Path) -> None:
     """Make the directory ours; other files stay as they are."""
     hint = "choose a directory that is empty, or that holds a report already"
-    try:
+    with explaining(ConfigError, f"cannot make the report's directory {target}", hint):
         if not (target / _MARK).exists():
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise ConfigError(f"{target} is no report of ours, and not empty", hint=hint)
             target.mkdir(parents=True, exist_ok=True)
             (target / _MARK).touch()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot make the report's directory {target}: {error.strerror}", hint=hint
-        ) from error
 
 
 @cache

@@ -13,7 +13,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.core.progress import Quiet
 from harness.report.site.build import build
 
@@ -42,13 +42,9 @@ def serving(runs: Path, host: str, port: int) -> Iterator[str]:
     """Answer browsers in threads, as long as the context is open; gives the report's address."""
     handler = partial(_Handler, directory=str(runs / PLACE))
     kind = _Server6 if ":" in host else _Server
-    try:
+    hint = "choose another port with --port N, or --port 0 for any that is free"
+    with explaining(ConfigError, f"cannot listen at {host} port {port}", hint):
         server = kind((host, port), handler)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen at {host} port {port}: {error.strerror}",
-            hint="choose another port with --port N, or --port 0 for any that is free",
-        ) from error
     server.only_loopback = host in _LOOPBACK
     thread = Thread(target=server.serve_forever, name="report", daemon=True)
     thread.start()
