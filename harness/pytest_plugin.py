@@ -28,7 +28,7 @@ from harness.matrix.cells import Cell, asked, load_matrix
 from harness.matrix.checkouts import outline
 from harness.matrix.selection import KEYS, select
 from harness.recipe import Recipe, load_recipe
-from harness.report.excerpt import explain_check, explain_stage
+from harness.report.log import explain_check, explain_stage
 from harness.run import execute, prepare
 from harness.run.execute import Run
 from harness.run.request import RunRequest, StageRange

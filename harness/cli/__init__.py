@@ -29,7 +29,7 @@ _PANELS = {
         "shell": "run.run",
         "matrix": "matrix.app",
         "watch": "records.watch",
-        "checkpoint": "checkpoint.app",
+        "checkpoint": "store.checkpoint_app",
     },
     "Images": {
         "build": "build.build",
@@ -48,7 +48,7 @@ _PANELS = {
         "runs": "records.list_runs",
         "log": "records.log",
         "replay": "records.replay",
-        "verdict": "verdict.verdict",
+        "verdict": "records.verdict",
         "history": "history.history",
         "compare": "history.compare",
         "bisect": "bisect.bisect",

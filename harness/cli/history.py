@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.record.history import CellHistory, PastRun
-    from harness.record.produced import Difference
     from harness.report.compare import Comparison
+    from harness.stages.products import Difference
 
 _STYLES = {"PASS": "green", "": "yellow"}
 _SHOWN = 8  # lines of a console that are shown for each stage and run

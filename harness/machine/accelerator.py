@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.machine.program import qemu_program
+from harness.machine.command import qemu_program
 from harness.machine.protocol import Accelerator
 
 if TYPE_CHECKING:

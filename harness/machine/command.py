@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from harness.console.transport import BULK_PORT
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, InfraError
 from harness.machine.network.qemu_args import answering_words, network_words
 from harness.machine.protocol import Firmware, Medium
 from harness.machine.spec import Bus, DirectBoot, DiskBoot, Drive, MachineSpec, MediumBoot, option_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
 
 # What every machine has besides what its spec says.
 # The VGA device stays: it is the only witness of what decompressors and firmware say.
@@ -211,3 +212,30 @@ def _device(medium: Medium) -> list[str]:
         case Medium.DIRECT | Medium.DISK | Medium.BOARD:
             raise ValueError(medium)
     assert_never(medium)
+
+
+PROGRAM = "qemu-system-x86_64"
+
+
+def qemu_program() -> str:
+    """The path of QEMU."""
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise ConfigError(
+            f"{PROGRAM} is not installed",
+            hint="install it (Debian: apt-get install qemu-system-x86), then see `harness doctor`",
+        )
+    return program
+
+
+@cache
+def qemu_version() -> str:
+    """The version of QEMU and of its package, as it says them."""
+    command = [qemu_program(), "--version"]
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    version = re.match(r"QEMU emulator version (.+)", answer.stdout)
+    if version is None:
+        raise InfraError(
+            f"{command[0]} does not say its version: {answer.stderr.strip()}", hint="see `harness doctor`"
+        )
+    return version[1]

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from harness.console.transport import pipes
 from harness.core.errors import ConfigError, HarnessError, InfraError
-from harness.machine import inspection, memory, overlay, process
-from harness.machine.command import CONSOLE, Ends, command_words, for_people
+from harness.machine import inspection, process, snapshot
+from harness.machine.command import CONSOLE, PROGRAM, Ends, command_words, for_people, qemu_program
 from harness.machine.network.qemu_args import ANSWERER
-from harness.machine.program import PROGRAM, qemu_program
 from harness.machine.protocol import End, EndCause, Machine, MachineKind, MachineRecord, Network
 from harness.machine.spec import DirectBoot, MachineSpec
 
@@ -63,7 +62,7 @@ class QemuMachine(Machine):
         self._names: Names | None = None
         self._directory = directory
         self._saved = saved
-        self._loading: memory.Loading | None = None
+        self._loading: snapshot.Loading | None = None
         self._overlay = directory / DISK
         self._program = qemu_program()
         self._end: End | None = None
@@ -90,7 +89,7 @@ class QemuMachine(Machine):
         )
         inherited = [end.fileno() for end in theirs]
         if self._saved is not None:
-            self._loading = memory.Loading(self._saved / MEMORY)
+            self._loading = snapshot.Loading(self._saved / MEMORY)
             inherited.append(self._loading.pipe)
             self.command += ("-incoming", f"fd:{self._loading.pipe}")
         with ExitStack() as started:
@@ -161,7 +160,7 @@ class QemuMachine(Machine):
     def save(self, directory: Path) -> None:
         """Save memory, devices and what was written to the disk, while paused: they belong together."""
         self._monitor.execute("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED})
-        with memory.saving(directory / MEMORY) as pipe:
+        with snapshot.saving(directory / MEMORY) as pipe:
             try:
                 self._monitor.give(pipe, "memory")
                 self._monitor.execute("migrate", uri="fd:memory")
@@ -173,7 +172,7 @@ class QemuMachine(Machine):
                     self._monitor.execute("closefd", fdname="memory")
                 raise
         if self._spec.disk is not None:
-            overlay.copy(self._overlay, directory / DISK)
+            snapshot.copy_overlay(self._overlay, directory / DISK)
 
     def _await_saved(self) -> None:
         while (state := self._monitor.execute("query-migrate"))["status"] != "completed":
@@ -252,11 +251,11 @@ class QemuMachine(Machine):
     def _prepare_disk(self) -> None:
         disk = self._spec.disk
         if disk is not None and self._saved is not None:
-            overlay.adopt(self._saved / DISK, self._overlay, disk.absolute())
+            snapshot.adopt_overlay(self._saved / DISK, self._overlay, disk.absolute())
         elif disk is not None:
-            overlay.create(self._overlay, disk.absolute())
+            snapshot.create_overlay(self._overlay, disk.absolute())
 
-    def _await_loaded(self, loading: memory.Loading) -> None:
+    def _await_loaded(self, loading: snapshot.Loading) -> None:
         try:
             while self._monitor.execute("query-status")["status"] == "inmigrate":
                 time.sleep(_POLL)
@@ -294,7 +293,7 @@ class QemuMachine(Machine):
             return ConfigError(f"QEMU cannot make this machine: {reason}", hint=hint)
         return InfraError(f"QEMU did not start: {reason}", hint="see `harness doctor`")
 
-    def _not_loaded(self, loading: memory.Loading, error: InfraError) -> InfraError:
+    def _not_loaded(self, loading: snapshot.Loading, error: InfraError) -> InfraError:
         reason = loading.failure or self._last_words() or error.message
         hint = "remove the checkpoint with `harness checkpoint rm`, and save it anew"
         return InfraError(f"QEMU cannot go on from what was saved: {reason}", hint=hint)

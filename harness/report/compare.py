@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.record.produced import Difference, difference
 from harness.stages import products
+from harness.stages.products import Difference, difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

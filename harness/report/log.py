@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.console.lines import LineCleaner
 from harness.core.errors import ConfigError
 from harness.record.console_log import ConsoleTail, TimedLine
 from harness.record.reading import Mark, Reading, RunState, read_run
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from harness.stages.verdict import CheckResult, RunResult, StageResult
 
 # Select Graphic Rendition of ECMA-48: a colour for each stage in turn, then bold, inverse and none.
 _COLOURS = ("\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m")
@@ -171,3 +173,35 @@ class LogWriter:
 
     def _styled(self, text: str, style: str) -> str:
         return f"{style}{text}{_NONE}" if self._options.colour and style else text
+
+
+_LINES = 40
+_BYTES = 16384  # read back from the end of the excerpt
+
+
+def explain_stage(result: RunResult, stage: StageResult, directory: Path) -> str:
+    """The verdict, and the last console lines of the stage."""
+    return "\n".join(
+        [*_verdict(result), *console_lines(directory, stage.start, stage.end), f"record: {directory}"]
+    )
+
+
+def explain_check(result: RunResult, check: CheckResult, directory: Path) -> str:
+    """The verdict with its evidence, and what the check got."""
+    lines = [f"check {check.name} of stage {check.stage} got: {check.answer}", *_verdict(result)]
+    lines += [f"  {item.text}" for item in result.verdict.evidence]
+    return "\n".join([*lines, f"record: {directory}"])
+
+
+def console_lines(directory: Path, start: int, end: int) -> list[str]:
+    """The last cleaned console lines between two raw offsets of a record, indented."""
+    with (directory / "console.raw").open("rb") as raw:
+        raw.seek(max(start, end - _BYTES))
+        cleaner = LineCleaner()
+        lines = [*cleaner.feed(raw.read(max(0, end - raw.tell()))), *cleaner.flush()]
+    return [f"  {line.text}" for line in lines[-_LINES:]]
+
+
+def _verdict(result: RunResult) -> list[str]:
+    verdict = result.verdict
+    return [f"{verdict.outcome} in stage {verdict.stage}: {verdict.reason}", f"next: {verdict.hint}"]

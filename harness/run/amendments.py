@@ -80,7 +80,7 @@ def _failed(result: RunResult, verdict: Verdict) -> RunResult:
 
 def _disproved(directory: Path, plan: Plan, expected: Mapping[str, str]) -> str:
     """Which products are not as they should be; what a console showed of products becomes their list."""
-    from harness.record import gathering, produced
+    from harness.record import gathering
     from harness.stages import products
 
     wraps = max(stage.wraps for stage in plan.stages)
@@ -88,4 +88,4 @@ def _disproved(directory: Path, plan: Plan, expected: Mapping[str, str]) -> str:
     known = products.read(directory)
     if known is None and shown.sums:
         products.write_sums(known := dict(shown.sums), directory)
-    return produced.disproved(expected, known or {}, shown.approved)
+    return products.disproved(expected, known or {}, shown.approved)

@@ -13,12 +13,11 @@ import msgspec
 
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
-from harness.machine.command import device_words
-from harness.machine.program import qemu_version
+from harness.machine.command import device_words, qemu_version
 from harness.machine.protocol import Accelerator
 from harness.machine.spec import DirectBoot, MachineSpec, MediumBoot
 from harness.record.record import processor
-from harness.stages.boundary import Boundary  # noqa: TC001 - msgspec reads annotations at run time
+from harness.stages.verdict import Boundary  # noqa: TC001 - msgspec reads annotations at run time
 from harness.store import Store, seal
 from harness.store.upkeep import contents
 

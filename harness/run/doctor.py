@@ -14,7 +14,7 @@ from harness.core import paths, programs
 from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
 from harness.machine import accelerator, native
-from harness.machine.program import PROGRAM
+from harness.machine.command import PROGRAM
 from harness.machine.protocol import Accelerator, MachineKind
 from harness.sources.apt import machine_mirror
 

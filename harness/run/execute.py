@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from harness.record.packages import PackageWatch
     from harness.run.interactive import InteractiveRun
     from harness.run.prepare import PreparedRun
-    from harness.stages.boundary import Boundary
     from harness.stages.plan import Plan
+    from harness.stages.verdict import Boundary
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -211,15 +211,13 @@ class _Session(msgspec.Struct, frozen=True):
         return reached
 
     def _surroundings(self) -> Surroundings:
-        from harness.stages.silent import from_power_on
-
         run = self.run
         return Surroundings(
             directory=self.record.directory,
             cache=run.store.cache,
             saved=run.start.path if run.start else None,
             offered=run.payload.offered,
-            quiet=from_power_on(run.followed) * run.request.patience,
+            quiet=run.followed.unheard * run.request.patience,
             note=self.progress.note,
             gap=lambda seconds, offset: self.listener.event(Gap(seconds, offset)),
             watched=self._watched,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.console.shell import Reply
     from harness.console.watcher import MarkerMatch
-    from harness.stages.last_lines import LastLines
+    from harness.stages.console_reader import LastLines
     from harness.stages.plan import Check, Failure, Plan, Stage
 
 # What stands on the screen of a machine whose guest never writes there: words of SeaBIOS, of boot loaders, of

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from harness.console.lines import LineCleaner
 from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
 from harness.stages import diagnosis, events, judge
-from harness.stages.boundary import Boundary, recorded_before
-from harness.stages.clock import GuestClock
 from harness.stages.console_reader import BREATH, ConsoleReader
 from harness.stages.judge import FailureMatch
-from harness.stages.stage_state import StageState, Starts
-from harness.stages.verdict import Decided, StageResult, StageStatus, Verdict
+from harness.stages.stage_state import GuestClock, StageState, Starts
+from harness.stages.verdict import Boundary, Decided, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:
     from harness.console.recorder import Console
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from harness.stages.events import Listener
     from harness.stages.plan import Plan, Stage
 
+_PIECE = 65536  # bytes of an earlier run's console that are read at once
 _POLL = 0.2  # seconds between looks at the machine and the clocks
 _PAUSE = 0.02  # seconds after which what was said without an end may be the prompt that is waited for
 _LAST_WORDS = 3.0  # seconds of guest time that a failed guest may go on talking, for the particulars
@@ -82,8 +82,11 @@ class Observer:
 
     def resume(self, boundary: Boundary) -> None:
         """Go on where another run was, whose console is recorded already; before a stage is entered."""
-        for block in recorded_before(boundary, self._recorder):
-            self._listener.heard(block)
+        cleaner, offset = LineCleaner(), 0
+        while data := self._recorder.read(offset, min(_PIECE, boundary.offset - offset)):
+            offset += len(data)
+            if block := cleaner.feed(data):
+                self._listener.heard(block)
         for stage in boundary.stages:
             resumed = StageResult(stage.name, StageStatus.RESUMED, start=stage.start, end=stage.end)
             self.stages.append(resumed)

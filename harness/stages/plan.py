@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -17,8 +18,6 @@ from harness.stages.needs import NO_NEEDS, Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from harness.stages.native import Native
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 # Absolute and without detours: it is also the file's place in the record.
@@ -74,6 +73,19 @@ class Stage(toml.Table, frozen=True):
     def asks(self) -> bool:
         """Whether the shell is asked for something, so that a prompt is no news in it."""
         return bool(self.checks or self.produced or self.fetches)
+
+
+class Native(toml.Table, frozen=True):
+    """What of a plan holds on a machine without a kernel of its own; what is named here does not.
+
+    There the run ends when the first process does, with status 0; with `end_line`, when that line comes.
+    """
+
+    # stages, checks as "stage.check", and "stage.produced" where the root shows more than its shell would
+    # list
+    not_applicable: tuple[str, ...] = ()
+    last_words: str = ""  # typed to the shell when all is done
+    end_line: str = ""  # pattern of the line that is the right end, where the first process stays
 
 
 class Failure(toml.Table, frozen=True):
@@ -154,6 +166,16 @@ class Plan(msgspec.Struct, frozen=True):
     def last_at_shell(self) -> Stage | None:
         """The last stage that asks the shell or types to it, if any does."""
         return next((stage for stage in reversed(self.stages) if stage.checks or stage.types), None)
+
+    @property
+    def unheard(self) -> float:
+        """Seconds from power-on for which nothing comes by design, unscaled."""
+        return sum(stage.unheard for stage in takewhile(lambda stage: stage.unheard, self.stages))
+
+    def is_timed(self, stage: Stage) -> bool:
+        """Whether time ends a stage, because no line does: the next one begins without."""
+        later = self.stages[self.stages.index(stage) + 1 :]
+        return bool(stage.unheard) and not (later and later[0].begins)
 
     def begin_marker(self, stage: Stage) -> Marker | None:
         """The marker with which a stage begins, if it has one."""

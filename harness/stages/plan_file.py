@@ -12,9 +12,8 @@ import msgspec
 from harness.core import paths, toml
 from harness.core.errors import ConfigError
 from harness.machine.protocol import Accelerator
-from harness.stages.native import Native, native_problems
 from harness.stages.needs import Needs, joined
-from harness.stages.plan import Failure, Plan, Seconds, Stage
+from harness.stages.plan import Failure, Native, Plan, Seconds, Stage
 
 
 class _PlanDocument(toml.Table, frozen=True):
@@ -159,7 +158,11 @@ def _check_names(path: Path, document: _PlanDocument) -> None:
         )
     checks = [f"{stage.name}.{check.name}" for stage in document.stage for check in stage.checks]
     checks += [f"{stage.name}.produced" for stage in document.stage if stage.produced]
-    for problem in native_problems(document.native, names, checks):
+    left_out = document.native.not_applicable if document.native else ()
+    problems = [f"there is no stage or check {name!r}" for name in left_out if name not in {*names, *checks}]
+    if set(names) <= set(left_out):
+        problems.append("no stage is left")
+    for problem in problems:
         raise ConfigError(f"{path}: key native.not-applicable: {problem}")
     for index, failure in enumerate(document.failure):
         for name in failure.stages:

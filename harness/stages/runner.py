@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
-from harness.stages import events, judge, silent
+from harness.stages import events, judge
 from harness.stages.observer import Observer
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from harness.console.recorder import Recorder
     from harness.console.window import Window
     from harness.machine.protocol import Machine
-    from harness.stages.boundary import Boundary
     from harness.stages.events import Listener
     from harness.stages.plan import Check, Plan, Stage
+    from harness.stages.verdict import Boundary
 
+_POLL = 0.1  # host seconds between looks at the clock in a silent stage
 _CONSOLE_END_TIMEOUT = 0.2  # seconds that the end of the console may take to arrive after typing failed
 
 
@@ -146,8 +147,10 @@ class Runner:
 
     def _carry_out(self, stage: Stage) -> None:
         """Do what the stage asks of us; most only want to be watched."""
-        if silent.is_waited_for(self._plan, stage):
-            silent.wait(self._observer.advance, stage.unheard * self._scale)
+        if self._plan.is_timed(stage):
+            until = self._observer.advance() + stage.unheard * self._scale
+            while self._observer.advance() < until:
+                time.sleep(_POLL)
         if stage.checks:
             shell = self._enter_shell(stage)
             for check in stage.checks:

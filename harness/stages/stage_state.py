@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.console.lines import STAMP, Line
-from harness.stages.last_lines import REACH
+from harness.stages.console_reader import REACH
 
 if TYPE_CHECKING:
+    from harness.machine.protocol import Observed
     from harness.stages.judge import FailureMatch
     from harness.stages.plan import Stage
 
@@ -76,3 +78,27 @@ class StageState(msgspec.Struct):
         return [
             it for it in self.troubles if not it.clue or it.failure.lasting or it.sighting.line.start >= near
         ]
+
+
+_AWAY = 2.0  # host seconds between two readings; a run reads it several times a second
+_COUNTED = 0.2  # seconds of it that count all the same: on a host that is slow for ever, budgets end at last
+
+
+class GuestClock:
+    """Guest time without what goes by while we are stopped, as by Ctrl-Z.
+
+    The harness then reads nothing, and a guest whose pipe or port is full stands still.
+    """
+
+    def __init__(self, machine: Observed) -> None:
+        self._machine = machine
+        self._missed = 0.0
+        self._last = time.monotonic(), machine.usage().guest
+
+    def read(self) -> float:
+        """Seconds since the machine started."""
+        looked, before = self._last
+        self._last = now, guest = time.monotonic(), self._machine.usage().guest
+        if now - looked > _AWAY:
+            self._missed += max(0.0, guest - before - _COUNTED)
+        return guest - self._missed

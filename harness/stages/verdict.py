@@ -59,6 +59,17 @@ class StageResult(msgspec.Struct, frozen=True):
     end: int = 0  # where it ends there
 
 
+class Boundary(msgspec.Struct, frozen=True):
+    """The place in a run at which a stage has just begun."""
+
+    stage: str  # the stage that begins
+    # where its first line begins in `console.raw`, in bytes: who reads the console from there on sees all
+    # that the stage shows
+    offset: int
+    facts: dict[str, str]  # what was learned before
+    stages: tuple[StageResult, ...]  # the stages before, with what came of them
+
+
 class RunResult(msgspec.Struct, frozen=True):
     """All that came of following a plan."""
 

@@ -13,7 +13,7 @@ from harness.console.shell import Shell
 from harness.console.transport import BULK_PORT, pipes
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions, build
-from harness.machine.program import qemu_program
+from harness.machine.command import qemu_program
 from harness.recipe import load_recipe
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError, InfraError
 from harness.core.files import remove
 from harness.core.outcome import Outcome
 from harness.record.record import RunDocument
-from harness.report.excerpt import explain_stage
+from harness.report.log import explain_stage
 from harness.run import checkpoints
 from harness.run.request import StageRange
 from harness.stages.verdict import StageStatus

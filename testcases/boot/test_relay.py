@@ -8,7 +8,7 @@ import msgspec
 
 from harness.core.outcome import Outcome
 from harness.record.record import RunDocument
-from harness.report.excerpt import explain_stage
+from harness.report.log import explain_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

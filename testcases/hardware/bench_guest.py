@@ -23,8 +23,8 @@ from harness.core.progress import Quiet
 from harness.formats.tree import Entry
 from harness.image import disk
 from harness.image.build import BuildOptions, build
-from harness.machine import overlay
-from harness.machine.program import qemu_program
+from harness.machine import snapshot
+from harness.machine.command import qemu_program
 from harness.machine.qmp import Monitor
 from harness.recipe import Disk, load_recipe
 
@@ -216,7 +216,7 @@ def bench(cache: Path, directory: Path, files: dict[str, Path]) -> Iterator[Benc
     built = build(load_recipe(str(HERE / "recipes/flash.toml")), BuildOptions(cache=cache), Quiet())
     kernel, initramfs = built.kernels["seed"].image.path, built.images["initrd"].path
     root, tools, internal = (directory / name for name in ("root.qcow2", "tools.img", "internal.img"))
-    overlay.create(root, built.images["disk"].path)
+    snapshot.create_overlay(root, built.images["disk"].path)
     _write_tools(tools, directory, files)
     with internal.open("wb") as file:
         file.truncate(32 * _MIB)

@@ -14,7 +14,7 @@ from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
-from harness.machine.program import qemu_program
+from harness.machine.command import qemu_program
 from harness.machine.protocol import Firmware
 from harness.recipe import load_recipe
 from testcases.hardware import bench_guest

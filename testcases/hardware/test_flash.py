@@ -15,7 +15,7 @@ from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
-from harness.machine.program import qemu_program
+from harness.machine.command import qemu_program
 from harness.machine.protocol import Firmware, Medium
 from harness.recipe import load_recipe
 from testcases.boot.guests import with_image

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.machine.command import firmware_words
-from harness.machine.program import qemu_program
+from harness.machine.command import firmware_words, qemu_program
 from harness.machine.protocol import Firmware
 
 if TYPE_CHECKING:

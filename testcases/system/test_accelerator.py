@@ -11,7 +11,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.machine import accelerator
 from harness.machine.accelerator import Probe, choose, probe
-from harness.machine.program import PROGRAM
+from harness.machine.command import PROGRAM
 from harness.machine.protocol import Accelerator
 from harness.store import Store
 

@@ -20,7 +20,7 @@ from typer.main import get_command
 import harness
 from harness.cli import program
 from harness.kernel.catalogue import kernel_files
-from harness.machine.program import PROGRAM
+from harness.machine.command import PROGRAM
 from harness.payload.era import era_files
 from harness.recipe import recipe_files
 from harness.sources.packages import Lock

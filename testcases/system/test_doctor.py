@@ -11,7 +11,7 @@ import pytest
 
 from harness.machine import accelerator
 from harness.machine.accelerator import Probe
-from harness.machine.program import PROGRAM, qemu_program
+from harness.machine.command import PROGRAM, qemu_program
 from harness.run.doctor import examine
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.console.recorder import Recorder
 from harness.core.errors import InfraError, Interrupted
-from harness.machine import memory, overlay
+from harness.machine import snapshot
 from harness.machine.protocol import Accelerator, Firmware, Medium
 from harness.machine.qemu import QemuMachine
 from harness.machine.spec import MachineSpec, MediumBoot
@@ -24,13 +24,13 @@ from testcases.support.profiles import fewer
 
 
 def save(path: Path, *pieces: bytes) -> None:
-    with memory.saving(path) as pipe:
+    with snapshot.saving(path) as pipe:
         for piece in pieces:
             assert os.write(pipe, piece) == len(piece)
 
 
 def load(path: Path) -> tuple[bytes, str]:
-    loading = memory.Loading(path)
+    loading = snapshot.Loading(path)
     pieces = []
     while piece := os.read(loading.pipe, 1 << 16):
         pieces.append(piece)
@@ -66,7 +66,7 @@ def test_damaged_memory_says_so(tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_is_no_failure_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "memory.zst"
     save(path, *[os.urandom(1 << 20)] * 4)
-    loading = memory.Loading(path)
+    loading = snapshot.Loading(path)
     loading.close()
     assert loading.failure == ""
 
@@ -78,7 +78,7 @@ def test_no_space_for_the_memory() -> None:
 
     def saved() -> None:
         # The writer is not left waiting.
-        with memory.saving(Path("/dev/full")) as pipe, pytest.raises(BrokenPipeError):
+        with snapshot.saving(Path("/dev/full")) as pipe, pytest.raises(BrokenPipeError):
             write(pipe)
 
     with pytest.raises(InfraError, match=r"/dev/full: No space left") as caught:
@@ -100,15 +100,15 @@ def content(path: Path) -> bytes:
 def test_overlay_is_written_and_the_disk_is_not(tmp_path: Path) -> None:
     disk, first, saved = tmp_path / "a disk:,", tmp_path / "first", tmp_path / "saved"
     disk.write_bytes(b"d" * 65536)
-    overlay.create(first, disk)
+    snapshot.create_overlay(first, disk)
     written(first, 512, "x")
-    overlay.copy(first, saved)
+    snapshot.copy_overlay(first, saved)
     written(first, 1024, "y")  # what comes after is not in what was saved
     saved.chmod(0o444)
     moved = disk.rename(tmp_path / "elsewhere")
     resumed = [tmp_path / "second", tmp_path / "third"]
     for path in resumed:
-        overlay.adopt(saved, path, moved)
+        snapshot.adopt_overlay(saved, path, moved)
     written(resumed[0], 2048, "z")
     expected = b"d" * 512 + b"x" * 512 + b"d" * (65536 - 1024)
     assert content(resumed[1]) == expected
@@ -119,7 +119,7 @@ def test_overlay_is_written_and_the_disk_is_not(tmp_path: Path) -> None:
 def test_overlay_without_a_place(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(bytes(512))
     with pytest.raises(InfraError, match="missing/overlay cannot be made"):
-        overlay.create(tmp_path / "missing/overlay", tmp_path / "disk")
+        snapshot.create_overlay(tmp_path / "missing/overlay", tmp_path / "disk")
 
 
 # A guest in 21 bytes of a boot sector: says "a", waits for a byte on the serial port, says it, and so on.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError
 from harness.payload import stage0
 from harness.recipe import Checkout, Initramfs, Text
-from harness.record import gathering, produced
+from harness.record import gathering
 from harness.stages import products
 from testcases.support.mini_stage0 import builder, chosen, seed, tree
 
@@ -129,8 +129,8 @@ SUM, OTHER = "a" * 64, "b" * 64
 def test_what_the_harness_sees_counts_more_than_what_the_payload_says(
     sums: dict[str, str], approved: set[str], told: str
 ) -> None:
-    assert told in produced.disproved({"x": SUM}, sums, approved)
-    assert bool(told) == bool(produced.disproved({"x": SUM}, sums, approved))
+    assert told in products.disproved({"x": SUM}, sums, approved)
+    assert bool(told) == bool(products.disproved({"x": SUM}, sums, approved))
 
 
 @given(st.dictionaries(st.from_regex(r"x86/(bin|artifact)/[\w.+-]{1,60}", fullmatch=True), st.just(SUM)))

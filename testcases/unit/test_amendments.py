@@ -13,10 +13,9 @@ from harness.record.packages import PackageWatch
 from harness.run.amendments import amended, announced
 from harness.run.checkpoints import Checkpoint, State
 from harness.stages import products
-from harness.stages.boundary import Boundary
 from harness.stages.events import Ended, TakenOver
 from harness.stages.plan_file import find_plan, load_plan
-from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
+from harness.stages.verdict import Boundary, RunResult, StageResult, StageStatus, Verdict
 from testcases.support.machines import Audience
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.machine.board.baud_check import ENOUGH, WINDOW, is_garbled, strange
+from harness.machine.board.port import ENOUGH, WINDOW, is_garbled, strange
 
 LOGS = sorted(Path(__file__).parents[1].glob("logs/*.raw"))
 TEXT = (

@@ -13,8 +13,7 @@ from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.machine import command
 from harness.machine.command import Ends, command_words, for_people
-from harness.machine.kinds.booting import start_of
-from harness.machine.kinds.kind import MachineRequest
+from harness.machine.kinds.kind import MachineRequest, start_of
 from harness.machine.protocol import Accelerator, Firmware, Medium
 from harness.machine.spec import DirectBoot, DiskBoot, MachineSpec, MediumBoot
 from harness.recipe import Initramfs, Iso, MenuEntry

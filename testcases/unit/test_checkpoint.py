@@ -27,10 +27,9 @@ from harness.report.progress import TerminalProgress
 from harness.run import checkpoints
 from harness.run.checkpoints import State
 from harness.run.request import RunRequest, StageRange
-from harness.stages.boundary import Boundary
 from harness.stages.events import Saved, StageBegan, StageEnded
 from harness.stages.runner import Runner
-from harness.stages.verdict import StageResult, StageStatus
+from harness.stages.verdict import Boundary, StageResult, StageStatus
 from harness.store import Store
 from testcases.support.machines import (
     POWERED_OFF,

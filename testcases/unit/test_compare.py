@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
-from harness.record.produced import Difference, difference
 from harness.record.reading import read_run
 from harness.report.compare import compare, normalised
 from harness.stages import products
+from harness.stages.products import Difference, difference
 from harness.stages.verdict import CheckResult
 from testcases.support.records import leave_run
 from testcases.support.typed import typed

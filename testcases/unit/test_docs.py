@@ -26,7 +26,7 @@ from harness.payload import era
 from harness.qualify import questions
 from harness.record import record
 from harness.sources import packages
-from harness.stages import events, native, needs, plan, plan_file, products, verdict
+from harness.stages import events, needs, plan, plan_file, products, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
     ("plans", "## Top level", (plan_file._PlanDocument,)),
-    ("plans", "## `[native]`", (native.Native,)),
+    ("plans", "## `[native]`", (plan.Native,)),
     ("plans", "## `[[stage]]`", (plan.Stage,)),
     ("plans", "## `[[stage.checks]]`", (plan.Check,)),
     ("plans", "## `[[failure]]`", (plan.Failure,)),

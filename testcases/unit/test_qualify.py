@@ -19,8 +19,7 @@ from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec
 from harness.qualify import qualification as qualification_module
 from harness.qualify import questions
 from harness.qualify.advice import Known, advise
-from harness.qualify.bisect import LADDER, Bounds, smallest
-from harness.qualify.qualification import Qualification, Relay, exit_status
+from harness.qualify.qualification import LADDER, Bounds, Qualification, Relay, exit_status, smallest
 from harness.qualify.questions import Answer, Word, load_questions, read_answers
 from harness.qualify.table import advice_lines, table_rows
 from harness.recipe import load_recipe

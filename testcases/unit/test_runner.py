@@ -19,7 +19,6 @@ from harness.core.outcome import Outcome
 from harness.stages import events
 from harness.stages.plan import Check, Failure, Plan, Stage
 from harness.stages.runner import Runner
-from harness.stages.silent import from_power_on
 from harness.stages.verdict import Verdict
 from testcases.support.machines import (
     POWERED_OFF,
@@ -149,7 +148,7 @@ def test_time_in_which_we_are_stopped_is_nobodys_budget(
                 time.sleep(0.1)
 
     machine = FakeMachine(script, rate=0)
-    with patch("harness.stages.clock._AWAY", away):
+    with patch("harness.stages.stage_state._AWAY", away):
         verdict = follow(WATCHED, machine, tmp_path, listener=Stopped()).verdict
     assert verdict.outcome == outcome
 
@@ -495,7 +494,7 @@ def test_silence_by_design_is_no_hang(tmp_path: Path, unheard: float, outcome: O
 def test_silence_after_it_is_one(tmp_path: Path) -> None:
     stages = (stage("firmware", silence=0.3, unheard=0.5), stage("system", begins="^up$"))
     plan = Plan("dark", stages, (), "guest-shutdown", {})
-    assert from_power_on(plan) == 0.5
+    assert plan.unheard == 0.5
     verdict = follow(plan, FakeMachine(lambda _: None), tmp_path).verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.HANG, "firmware")
 

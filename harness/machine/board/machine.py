@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 from harness.console.transport import Pace
 from harness.core.errors import InfraError
-from harness.machine.board import baud_check
 from harness.machine.board.line import Gap, SerialLine
-from harness.machine.board.port import open_port
+from harness.machine.board.port import ENOUGH, WINDOW, framing_errors, is_garbled, open_port
 from harness.machine.board.power import Switch
 from harness.machine.protocol import (
     Accelerator,
@@ -147,17 +146,17 @@ class BoardMachine(Machine):
         """Take what comes; in the line's thread."""
         self._heard = time.monotonic()
         if not self._sane:
-            self._recent = (self._recent + data)[-baud_check.WINDOW :]
+            self._recent = (self._recent + data)[-WINDOW:]
         text = self._tail + data
         self._cause = end_told_by(text) or self._cause
         self._tail = text[-_TAIL:]
 
     def _check_speed(self, now: float) -> None:
-        if len(self._recent) < baud_check.ENOUGH:
+        if len(self._recent) < ENOUGH:
             return
-        if not baud_check.is_garbled(self._recent, self._framing_errors() - self._frames):
+        if not is_garbled(self._recent, self._framing_errors() - self._frames):
             self._garbled_since = None
-            self._sane = len(self._recent) == baud_check.WINDOW
+            self._sane = len(self._recent) == WINDOW
         elif self._garbled_since is None:
             self._garbled_since = now
         elif now - self._garbled_since > _GARBLED:
@@ -172,7 +171,7 @@ class BoardMachine(Machine):
         port = self._line.port
         if port is None or not self._serial.port.startswith("/"):
             return 0
-        return baud_check.framing_errors(port.fileno())
+        return framing_errors(port.fileno())
 
     def _deaf(self, seconds: float) -> InfraError:
         serial = self._serial

@@ -9,8 +9,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.machine.board.document import Board, find_board
-from harness.machine.kinds.booting import boot_images, memory_of, start_of
-from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings
+from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings, boot_images, memory_of, start_of
 from harness.machine.protocol import Accelerator, Firmware, Machine, Medium
 from harness.machine.spec import MachineSpec
 

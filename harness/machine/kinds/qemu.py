@@ -10,8 +10,7 @@ import msgspec
 from harness.machine import accelerator
 from harness.machine.admission import check_fits
 from harness.machine.command import find_ovmf
-from harness.machine.kinds.booting import boot_images, memory_of, start_of
-from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings
+from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings, boot_images, memory_of, start_of
 from harness.machine.protocol import Accelerator, Firmware, Network
 from harness.machine.qemu import QemuMachine
 from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec

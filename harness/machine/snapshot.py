@@ -1,4 +1,4 @@
-"""Saves and restores a guest's memory as a compressed file.
+"""Saves and restores a guest: its memory, compressed, and its disk's overlay.
 
 QEMU writes its migration stream into a pipe, or reads it from one; a thread has the other end. Zero pages are
 not in the stream. The file is a zstd frame (RFC 8878) with a checksum of the content.
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
+from harness.core import programs
 from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _PIECE = 1 << 20  # bytes: also what an unprivileged pipe may hold at most (pipe(7))
@@ -92,3 +93,33 @@ def _pipe() -> tuple[int, int]:
     with suppress(OSError):  # many pipes of one user may hold less
         fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIECE)
     return ends
+
+
+def create_overlay(overlay: Path, disk: Path) -> None:
+    """Make an overlay that shows what is on the disk; it takes some 200 KiB.
+
+    The disk image itself is never written. The overlay is a named file rather than QEMU's anonymous
+    `snapshot=on`, so that it can be saved with the memory.
+    """
+    _run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", "raw", str(overlay)])
+
+
+def copy_overlay(source: Path, target: Path) -> None:
+    """Copy an overlay; where the filesystem can, both share their blocks until one of them changes."""
+    _run(["cp", "--reflink=auto", "--", str(source), str(target)])
+
+
+def adopt_overlay(saved: Path, overlay: Path, disk: Path) -> None:
+    """Make an overlay that goes on from a saved one; the disk image may lie elsewhere today."""
+    copy_overlay(saved, overlay)
+    overlay.chmod(0o644)
+    _run(["qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", str(disk), "-F", "raw", str(overlay)])
+
+
+def _run(command: Sequence[str]) -> None:
+    done = programs.call(command, package="qemu-utils")
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise InfraError(
+            f"the run's disk {command[-1]} cannot be made: {words[-1]}", hint="look at the space on the disk"
+        )
