@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 
 
 def hashes(found: Replay, file: Path | None) -> dict[str, str]:
-    """The SHA-256 of the NARs of outputs, by path: what a file says, what is fixed, else what the store has.
+    """The SHA-256 of the NARs of outputs, by path: what a file says, else what the store has.
 
     Raises:
         ConfigError: The file cannot be read, or a line of it is no path with a hash.
     """
     graph = found.graph
     known = {path: nar.hashed(nar.of_path(graph.on_host(path))) for path in found.outputs if graph.has(path)}
-    for path in found.build:
-        for output in graph.derivations[path].outputs.values():
-            if output.algorithm == "r:sha256":
-                known[output.path] = output.hash
     listed = _listed(file) if file is not None else {}
     for path in found.taken:
         if (wanted := listed.get(path)) and wanted != (have := nar.hashed(nar.of_path(graph.on_host(path)))):

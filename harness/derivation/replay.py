@@ -71,18 +71,20 @@ def choose(graph: Graph, take: Sequence[str] = ()) -> Replay:
     Raises:
         ConfigError: The user wants to take what is not there.
     """
-    forced = _named(graph, take)
+    forced, referred = _named(graph, take), dict[str, str]()
     while True:
         build, taken, sources = _divided(graph, forced)
+        taken |= referred
         problems = [*_unfit(graph, build), *_absent(graph, taken, sources)]
         if problems:
             break
         # What a taken output refers to has to be there too, and cannot be built afterwards.
-        more, referred, problems = _references(graph, taken, sources)
-        if not more - forced:
-            sources |= referred
+        more, found, problems = _references(graph, taken, sources)
+        if not more:
+            sources |= found
             break
-        forced |= more
+        referred |= more
+        forced |= set(more.values())
     return Replay(
         graph=graph, build=tuple(build), taken=taken, sources=tuple(sources), problems=tuple(problems)
     )
@@ -164,11 +166,11 @@ def _absent(graph: Graph, taken: Mapping[str, str], sources: Iterable[str]) -> I
 
 def _references(
     graph: Graph, taken: Mapping[str, str], sources: set[str]
-) -> tuple[set[str], set[str], list[str]]:
-    """What taken outputs refer to: derivations to take as well, sources, and what is missing."""
+) -> tuple[dict[str, str], set[str], list[str]]:
+    """What taken outputs refer to: outputs with their derivations, sources, and what is missing."""
     makers = graph.makers()
     names = {path.rpartition("/")[2][: store_path.HASH]: path for path in {*makers, *graph.sources()}}
-    more, referred, problems = set[str](), set[str](), list[str]()
+    more, referred, problems = dict[str, str](), set[str](), list[str]()
     waiting, seen = list(taken), set(taken)
     while waiting:
         path = waiting.pop()
@@ -179,7 +181,7 @@ def _references(
             if not graph.has(found):
                 problems.append(f"{path} refers to {found}, which is missing in {graph.place}")
             elif found in makers:
-                more.add(makers[found])
+                more[found] = makers[found]
             else:
                 referred.add(found)
             waiting += [found] if graph.has(found) else []
@@ -212,7 +214,9 @@ def wrong_inputs(replay: Replay) -> Iterator[str]:
             yield f"the source {path} is not what its path stands for: it was changed or damaged"
     for path, maker in sorted(replay.taken.items()):
         output = next(each for each in graph.derivations[maker].outputs.values() if each.path == path)
-        if output.hash and (found := _fixed_hash(output.algorithm, graph, path)) != output.hash:
+        if not output.hash:
+            continue
+        if (found := fixed_hash(output.algorithm, nar.of_path(graph.on_host(path)))) != output.hash:
             yield f"{path} has the {output.algorithm} {found}, and {maker} says {output.hash}"
 
 
@@ -229,13 +233,12 @@ def _source_paths(graph: Graph, path: str, members: list[Member], known: Mapping
         yield store_path.of_fixed("sha256", hashlib.sha256(content).hexdigest(), store, name)
 
 
-def _fixed_hash(algorithm: str, graph: Graph, path: str) -> str:
-    kind = algorithm.removeprefix("r:")
-    digest = hashlib.new(kind, usedforsecurity=False)
-    members = nar.of_path(graph.on_host(path))
+def fixed_hash(algorithm: str, members: list[Member]) -> str:
+    """The hash of an output as a derivation gives it: of its NAR ("r:" in front), or of a file's content."""
+    digest = hashlib.new(algorithm.removeprefix("r:"), usedforsecurity=False)
     if algorithm.startswith("r:"):
         nar.write(members, digest.update)
-    else:
+    elif members[0].is_file:
         for block in members[0].blocks():
             digest.update(block)
     return digest.hexdigest()

@@ -56,7 +56,12 @@ def daemon_of(store: str, given: Mapping[str, str]) -> Daemon:
     Raises:
         ConfigError: There is no such key, or it has no such value.
     """
-    guix = {"directory": "/tmp/guix-build-{name}-0", "uid": 30001, "gid": 30000}  # noqa: S108 - the guest's
+    guix: dict[str, object] = {
+        "directory": "/tmp/guix-build-{name}-0",  # noqa: S108 - the guest's
+        "uid": 30001,
+        "gid": 30000,
+        "cores": 0,
+    }
     try:
         return msgspec.convert((guix if store.startswith("/gnu") else {}) | dict(given), Daemon, strict=False)
     except msgspec.ValidationError as error:
@@ -211,6 +216,7 @@ made() {{
     busybox rm -rf /tmp/* /tmp/.[!.]*
 }}
 
+busybox find {store} -mindepth 1 -exec busybox touch -hd @1 {{}} +
 busybox hostname {hostname} 2>/dev/null
 # bwrap has no other user than root.
 as="-c {uid}:{gid}"

@@ -68,14 +68,20 @@ let
     mixed = [ [ 1 ] 2 ];
     "not-a-variable" = "left out";
   };
+  # All that the daemon gives to a builder; how many cores that are is the host's.
+  environment = build { name = "environment"; } ''
+    busybox env | busybox grep -v NIX_BUILD_CORES | busybox sort > $out
+    busybox ls -A >> $out
+    umask >> $out
+  '';
 in
 # All of them; one output has the times and modes of its inputs, which the store makes equal.
 build {
   name = "all";
-  inherit structured two;
+  inherit environment structured two;
   lib = two.lib;
 } ''
-  busybox cat $two/words $lib/sum $lib/environment $structured/sh > $out
+  busybox cat $environment $two/words $lib/sum $lib/environment $structured/sh > $out
   busybox stat -c '%a %Y %F' $lib/sum $two $two/references >> $out
   busybox cat $lib/program $two/references >> $out
 ''

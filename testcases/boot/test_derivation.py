@@ -1,0 +1,100 @@
+"""Derivations of Nix and Guix, built by their daemons and again without: the same hashes on every machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from harness.core.outcome import Outcome
+from harness.core.progress import Quiet
+from harness.derivation.payload import DerivationRequest
+from harness.image.build import BuildOptions
+from harness.payload.chosen import PayloadRequest
+from harness.record.reading import read_run
+from harness.report.compare import compare
+from harness.run.execute import execute
+from harness.run.prepare import prepare
+from harness.run.request import RunRequest
+from testcases.support import stores
+from testcases.support.derivations import closure
+from testcases.support.stores import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness.run.execute import Run
+
+pytestmark = pytest.mark.xdist_group("derivation")
+
+# Machines, and the seed kernel of those that have one.
+MACHINES = [
+    ("bwrap", None),
+    pytest.param("chroot", None, marks=pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")),
+    ("qemu", "debian-6.1-x86_64-cloud"),
+    ("qemu", "debian-6.12-x86_64"),
+]
+
+
+def replayed(
+    drv: Path, place: Path, cache: Path, machine: str = "bwrap", kernel: str | None = None, **said: object
+) -> Run:
+    about = msgspec.structs.replace(DerivationRequest(path=drv), **said)
+    request = RunRequest(
+        recipe="derivation",
+        payload=PayloadRequest(derivation=about),
+        build=BuildOptions(cache=cache, kernel=kernel),
+        machine=machine,
+        runs=place / "runs",
+    )
+    return execute(prepare(request, Quiet()))
+
+
+@pytest.fixture(scope="module")
+def nix(tmp_path_factory: pytest.TempPathFactory, harness_cache: Path) -> Iterator[Path]:
+    tools = Tools("nix-bin", "/nix/store", tmp_path_factory.mktemp("nix"), harness_cache)
+    yield stores.nix_closure(tools)
+    tools.clean()
+
+
+@pytest.fixture(scope="module")
+def guix(tmp_path_factory: pytest.TempPathFactory, harness_cache: Path) -> Iterator[Path]:
+    tools = Tools("guix", "/gnu/store", tmp_path_factory.mktemp("guix"), harness_cache)
+    yield stores.guix_closure(tools)
+    tools.clean()
+
+
+@pytest.mark.parametrize(("machine", "kernel"), MACHINES)
+def test_what_nix_built_has_the_same_hashes(
+    nix: Path, machine: str, kernel: str | None, tmp_path: Path, harness_cache: Path
+) -> None:
+    done = replayed(nix, tmp_path, harness_cache, machine, kernel)
+    assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+    assert done.result.verdict.reason.startswith("6 of 6 outputs have the hashes")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("machine", "kernel"), MACHINES)
+def test_what_guix_built_has_the_same_hashes(
+    guix: Path, machine: str, kernel: str | None, tmp_path: Path, harness_cache: Path
+) -> None:
+    done = replayed(guix, tmp_path, harness_cache, machine, kernel)
+    assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+    assert done.result.verdict.reason.startswith("5 of 5 outputs have the hashes")
+
+
+def test_a_run_in_qemu_and_one_in_bwrap_made_the_same_files(tmp_path: Path, harness_cache: Path) -> None:
+    fake, second = closure(tmp_path / "store")
+    drv = fake.on_host(second)
+    first = replayed(drv, tmp_path, harness_cache, "qemu", "debian-6.1-x86_64-cloud")
+    other = replayed(drv, tmp_path, harness_cache, "bwrap")
+    for done in (first, other):
+        assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+        assert "for 3 there is nothing to compare with" in done.result.verdict.reason
+    assert (first.directory / "manifest.nar").read_bytes() == (other.directory / "manifest.nar").read_bytes()
+    produced = compare(read_run(first.directory), read_run(other.directory)).produced
+    assert produced is not None
+    assert (produced.same, produced.differing) == (2, ())
