@@ -99,7 +99,7 @@ def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory:
 
 
 def _fixed(output: Output, members: Sequence[Member], digest: str) -> str:
-    """The hash that a fixed output should have: its NAR's where the content is right; "" for other outputs."""
+    """The hash that a fixed output should have: its NAR's where its content is right; "" for others."""
     if not output.hash or fixed_hash(output.algorithm, list(members)) == output.hash:
         return digest if output.hash else ""
     return f"the {output.algorithm} {output.hash}"
