@@ -85,6 +85,7 @@ SAID_IN_PROSE: Structs = (
     plan_file._Included,
     features._FeatureDocument,
     questions._QuestionsDocument,
+    era.Era,  # the document, with where it lies
     matrix.Match,
 )
 
