@@ -83,30 +83,24 @@ class _Expected(msgspec.Struct, frozen=True):
     checksum: str
     kind: str
 
-    def arrival(self) -> _Arrived:
-        """Nothing yet."""
-        return _Arrived(self.kind)
 
+class _Arrived:
+    """What has arrived of a file, with the checksum that the guest's program prints."""
 
-class _Arrived(msgspec.Struct):
-    """What has arrived of a file."""
-
-    kind: str
-    size: int = 0
-    _md5: hashlib._Hash = msgspec.field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
-    _cksum: Cksum = msgspec.field(default_factory=Cksum)
+    def __init__(self, kind: str) -> None:
+        self.size = 0
+        self._summer: hashlib._Hash | Cksum | None = None
+        if kind:
+            self._summer = Cksum() if kind == "cksum" else hashlib.md5(usedforsecurity=False)
 
     def update(self, data: bytes) -> None:
         self.size += len(data)
-        if self.kind == "md5sum":
-            self._md5.update(data)
-        elif self.kind == "cksum":
-            self._cksum.update(data)
+        if self._summer:
+            self._summer.update(data)
 
     @property
     def checksum(self) -> str:
-        """As the guest's program prints it."""
-        return {"md5sum": self._md5.hexdigest(), "cksum": str(self._cksum.value), "": ""}[self.kind]
+        return self._summer.hexdigest() if self._summer else ""
 
 
 # Prints size, port, checksum and the program that made it, and then what little there may be of the file: a
@@ -149,7 +143,7 @@ def _described(shell: Shell, path: str, timeout: float) -> tuple[_Expected, byte
 def _over_console(
     shell: Shell, path: str, out: BinaryIO, expected: _Expected, timeout: float, *, content: bytes
 ) -> _Arrived:
-    arrived = expected.arrival()
+    arrived = _Arrived(expected.kind)
     for piece in range(-(-expected.size // _PIECE)):
         if expected.size > SMALL:
             command = f"dd if={shlex.quote(path)} bs={_PIECE} skip={piece} count=1 2>/dev/null"
@@ -188,7 +182,7 @@ class _Drain:
     """Copies what comes behind a word from a socket to a file, in a thread; a context manager."""
 
     def __init__(self, port: socket.socket, out: BinaryIO, word: bytes, expected: _Expected) -> None:
-        self.arrived = expected.arrival()
+        self.arrived = _Arrived(expected.kind)
         self._port = port
         self._out = out
         self._word = word

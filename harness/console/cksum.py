@@ -9,7 +9,7 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Cksum:
-    """Takes data piece by piece."""
+    """Takes data piece by piece, as the classes of hashlib do."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -21,15 +21,14 @@ class Cksum:
         self.size += len(data)
         self._crc = zlib.crc32(data.translate(_REVERSED_BITS), self._crc)
 
-    @property
-    def value(self) -> int:
+    def hexdigest(self) -> str:
         """The first number that `cksum` prints for all data so far (POSIX.1-2017, XCU, cksum)."""
         length = self.size.to_bytes((self.size.bit_length() + 7) // 8, "little")
-        return int(f"{zlib.crc32(length.translate(_REVERSED_BITS), self._crc):032b}"[::-1], 2)
+        return str(int(f"{zlib.crc32(length.translate(_REVERSED_BITS), self._crc):032b}"[::-1], 2))
 
 
-def posix_cksum(data: bytes) -> int:
+def posix_cksum(data: bytes) -> str:
     """Return the first number that `cksum` prints for `data`."""
     whole = Cksum()
     whole.update(data)
-    return whole.value
+    return whole.hexdigest()

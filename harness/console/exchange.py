@@ -21,22 +21,21 @@ _PROBES = 3
 _POLL_SECONDS = 0.1  # how often the clock is asked
 
 
-class ShellTimeout(Exception):  # noqa: N818 - what it means is for the plan to say
-    """The shell did not answer in time."""
+class _ShellFailed(Exception):  # noqa: N818
+    """The shell did not answer; what that means is for the plan to say."""
 
     def __init__(self, phase: str, offset: int) -> None:
-        super().__init__(f"the guest's shell did not answer in time ({phase})")
+        super().__init__(f"{self.__doc__} ({phase})")
         self.phase = phase  # what it was asked for: "handshake", "settings", "upload" or "run"
         self.offset = offset  # raw offset up to which the console was read
 
 
-class ShellGone(Exception):  # noqa: N818 - what it means is for the plan to say
-    """The console ended while the shell was at work."""
+class ShellTimeout(_ShellFailed):
+    """The guest's shell did not answer in time."""
 
-    def __init__(self, phase: str, offset: int) -> None:
-        super().__init__(f"the console ended while the guest's shell was at work ({phase})")
-        self.phase = phase
-        self.offset = offset
+
+class ShellGone(_ShellFailed):
+    """The console ended while the guest's shell was at work."""
 
 
 class Asker:

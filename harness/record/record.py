@@ -20,13 +20,17 @@ from harness.core.files import write_atomically
 from harness.machine.protocol import MachineRecord  # noqa: TC001 - msgspec reads annotations at run time
 from harness.record.reserve import Room
 from harness.stages.events import (
+    CheckpointRecord,
     Event,
     Fetched,
+    FetchedRecord,
     Produced,
+    ProducedRecord,
     Saved,
     StageBegan,
     StageEnded,
     TakenOver,
+    TakenOverRecord,
     Typed,
 )
 from harness.stages.verdict import CheckResult, StageResult, Verdict  # noqa: TC001 - msgspec reads annotations at run time
@@ -79,48 +83,6 @@ class ResumedRecord(msgspec.Struct, frozen=True):
     run: str
     stage: str
     saved: str
-
-
-class CheckpointRecord(msgspec.Struct, frozen=True):
-    """A checkpoint that a run saved, or found already there; `size` in bytes."""
-
-    checkpoint: str
-    stage: str
-    seconds: float
-    size: int
-    new: bool
-
-
-class TakenOverRecord(msgspec.Struct, frozen=True):
-    """A person typed while the plan only watched: first in this stage, then, and with so much heard."""
-
-    stage: str
-    seconds: float
-    offset: int
-
-
-class ProducedRecord(msgspec.Struct, frozen=True):
-    """What the guest had in the plan's directories when a stage listed them; `size` in bytes.
-
-    Without a stage it is what was new in the payload's root, which is a directory of the host's, in the end.
-    """
-
-    stage: str
-    files: int
-    size: int
-    seconds: float
-    fast: bool
-
-
-class FetchedRecord(msgspec.Struct, frozen=True):
-    """A file of the guest that is in the record; `size` in bytes."""
-
-    stage: str
-    path: str
-    file: str
-    size: int
-    seconds: float
-    fast: bool
 
 
 class PackageRecord(msgspec.Struct, frozen=True):
@@ -252,10 +214,10 @@ class RunRecord:
         elif isinstance(event, StageEnded):
             self.update(stages=(*self.document.stages, event.result))
         elif isinstance(event, Saved):
-            saved = CheckpointRecord(event.checkpoint, event.stage, event.seconds, event.size, event.new)
+            saved = msgspec.convert(event, CheckpointRecord, from_attributes=True)
             self.update(checkpoints=(*self.document.checkpoints, saved))
         elif isinstance(event, TakenOver):
-            self.update(taken_over=TakenOverRecord(event.stage, event.seconds, event.offset))
+            self.update(taken_over=msgspec.convert(event, TakenOverRecord, from_attributes=True))
         elif isinstance(event, Produced):
             self.update(produced=msgspec.convert(event, ProducedRecord, from_attributes=True))
         elif isinstance(event, Fetched):

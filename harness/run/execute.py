@@ -18,10 +18,10 @@ from harness.core.outcome import Outcome
 from harness.core.progress import Progress, Quiet
 from harness.machine.admission import admitted
 from harness.machine.kinds.kind import Surroundings
-from harness.record.record import ImageRecord, KernelRecord, ProducedRecord, ResumedRecord, RunRecord
+from harness.record.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
 from harness.run import checkpoints, store_outputs
 from harness.run.amendments import amended, announced, by_hand
-from harness.stages.events import Audience, Gap, Listener, Resumed, Saved
+from harness.stages.events import Audience, Gap, Listener, ProducedRecord, Resumed, Saved
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

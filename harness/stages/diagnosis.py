@@ -92,34 +92,53 @@ def _is_clear(samples: Sequence[ProcessorSample]) -> bool:
     return halted - busy >= _LEAD or (busy - halted >= _LEAD and abs(user - kernel) >= _LEAD)
 
 
+_DEAD = Doing(
+    "the processor has halted with interrupts off, and nothing can wake it",
+    "look at the screen and the last lines: a kernel or boot loader gave up on purpose",
+)
+# No Linux is running where nothing is paged: its kernels switch paging on before anything else.
+_FIRMWARE_WAITS = Doing(
+    "no kernel with paging runs: the firmware or a boot loader waits for a key, a device or a timer",
+    "look at the screen; a boot loader with a menu needs a timeout and its first entry as default",
+)
+_FIRMWARE_WORKS = Doing(
+    "no kernel with paging runs: the firmware, a boot loader or a simple kernel keeps the processor busy",
+    "look at the screen; the medium's boot code, or what it loads, does not come to an end",
+)
+_ASKS = Doing(
+    "the guest idles and waits for input",
+    "answer the question beforehand: in the image, or with a key of the plan",
+)
+_IDLES = Doing(
+    "the guest idles: it waits for input, a device or a timer",
+    "if it waits for an answer, give that beforehand: in the image, or with a key of the plan",
+)
+_PROGRAM_WORKS = Doing(
+    "a program in user space keeps the processor busy",
+    "if it works rather than spins, give it more time with --patience",
+)
+_KERNEL_WORKS = Doing(
+    "the kernel keeps the processor busy",
+    "the last lines and the screen may say what it tries again and again",
+)
+
+
 def conclude(samples: Sequence[ProcessorSample], *, asked: bool = False) -> Doing:
     """Say what a guest does that looks like these samples."""
     if not samples:
         return Doing("and the machine does not tell what it is doing")
     if all(sample.halted and not sample.interrupts for sample in samples):
-        return Doing(
-            "the processor has halted with interrupts off, and nothing can wake it",
-            "look at the screen and the last lines: a kernel or boot loader gave up on purpose",
-        )
-    return _disk_work(samples[0], samples[-1]) or _processor_work(samples, asked=asked)
-
-
-def _processor_work(samples: Sequence[ProcessorSample], *, asked: bool) -> Doing:
+        return _DEAD
+    if work := _disk_work(samples[0], samples[-1]):
+        return work
     busy = [sample for sample in samples if not sample.halted]
     idle = len(busy) * 2 <= len(samples)
     if not any(sample.paging for sample in samples):
-        return _without_paging(idle=idle)
+        return _FIRMWARE_WAITS if idle else _FIRMWARE_WORKS
     if idle:
-        return _idle(asked=asked)
-    if sum(sample.privilege == _USER for sample in busy) * 2 > len(busy):
-        return Doing(
-            "a program in user space keeps the processor busy",
-            "if it works rather than spins, give it more time with --patience",
-        )
-    return Doing(
-        "the kernel keeps the processor busy",
-        "the last lines and the screen may say what it tries again and again",
-    )
+        return _ASKS if asked else _IDLES
+    in_programs = sum(sample.privilege == _USER for sample in busy) * 2 > len(busy)
+    return _PROGRAM_WORKS if in_programs else _KERNEL_WORKS
 
 
 def _disk_work(first: ProcessorSample, last: ProcessorSample) -> Doing | None:
@@ -129,28 +148,3 @@ def _disk_work(first: ProcessorSample, last: ProcessorSample) -> Doing | None:
     does = "reading from and writing to" if writes and reads else "writing to" if writes else "reading from"
     counts = 'let that count (progress = ["disk"] in the plan\'s stage), or '
     return Doing(f"the guest is {does} its disk", f"it works: {counts}give it more time with --patience")
-
-
-def _idle(*, asked: bool) -> Doing:
-    if asked:
-        return Doing(
-            "the guest idles and waits for input",
-            "answer the question beforehand: in the image, or with a key of the plan",
-        )
-    return Doing(
-        "the guest idles: it waits for input, a device or a timer",
-        "if it waits for an answer, give that beforehand: in the image, or with a key of the plan",
-    )
-
-
-def _without_paging(*, idle: bool) -> Doing:
-    """No Linux is running: its kernels switch paging on before anything else."""
-    if idle:
-        return Doing(
-            "no kernel with paging runs: the firmware or a boot loader waits for a key, a device or a timer",
-            "look at the screen; a boot loader with a menu needs a timeout and its first entry as default",
-        )
-    return Doing(
-        "no kernel with paging runs: the firmware, a boot loader or a simple kernel keeps the processor busy",
-        "look at the screen; the medium's boot code, or what it loads, does not come to an end",
-    )

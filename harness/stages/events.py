@@ -79,12 +79,16 @@ class Typed(Event, frozen=True):
     bytes: str = ""
 
 
-class TakenOver(Event, frozen=True):
-    """A person began to type while the plan only watched; `seconds` since the console was attached."""
+class TakenOverRecord(msgspec.Struct, frozen=True):
+    """A person typed while the plan only watched: first in this stage, then, and with so much heard."""
 
     stage: str
-    seconds: float
+    seconds: float  # since the console was attached
     offset: int
+
+
+class TakenOver(TakenOverRecord, Event, frozen=True):
+    """A person began to type while the plan only watched."""
 
 
 class Resumed(Event, frozen=True):
@@ -95,17 +99,18 @@ class Resumed(Event, frozen=True):
     stage: str
 
 
-class Saved(Event, frozen=True):
-    """The machine was saved when a stage began; `new` is false where an equal checkpoint was there.
-
-    `seconds` is how long the guest was kept waiting, `size` what the checkpoint takes, in bytes.
-    """
+class CheckpointRecord(msgspec.Struct, frozen=True):
+    """A checkpoint that a run saved, or found already there."""
 
     checkpoint: str
     stage: str
-    seconds: float
-    size: int
-    new: bool
+    seconds: float  # how long the guest was kept waiting
+    size: int  # what it takes, in bytes
+    new: bool  # false where an equal checkpoint was there
+
+
+class Saved(CheckpointRecord, Event, frozen=True):
+    """The machine was saved when a stage began."""
 
 
 class Gap(Event, frozen=True):
@@ -115,21 +120,25 @@ class Gap(Event, frozen=True):
     offset: int
 
 
-class Produced(Event, frozen=True):
-    """The guest's files were listed: so many, of so many bytes in all.
+class ProducedRecord(msgspec.Struct, frozen=True):
+    """What the guest had in the plan's directories when a stage listed them.
 
-    `seconds` is what that took; `fast`, whether the list came through the virtio port.
+    Without a stage it is what was new in the payload's root, which is a directory of the host's, in the end.
     """
 
     stage: str
     files: int
-    size: int
-    seconds: float
-    fast: bool
+    size: int  # of all, in bytes
+    seconds: float  # what listing took
+    fast: bool  # whether the list came through the virtio port
 
 
-class Fetched(Event, frozen=True):
-    """A file of the guest was copied into the record, where it is `file`; `size` in bytes."""
+class Produced(ProducedRecord, Event, frozen=True):
+    """The guest's files were listed."""
+
+
+class FetchedRecord(msgspec.Struct, frozen=True):
+    """A file of the guest that is in the record, where it is `file`; `size` in bytes."""
 
     stage: str
     path: str
@@ -137,6 +146,10 @@ class Fetched(Event, frozen=True):
     size: int
     seconds: float
     fast: bool
+
+
+class Fetched(FetchedRecord, Event, frozen=True):
+    """A file of the guest was copied into the record."""
 
 
 class Ended(Event, frozen=True):

@@ -8,7 +8,8 @@ import msgspec
 
 from harness.core.outcome import Outcome
 from harness.machine.protocol import MachineRecord
-from harness.record.record import HostRecord, KernelRecord, RunDocument, TakenOverRecord
+from harness.record.record import HostRecord, KernelRecord, RunDocument
+from harness.stages.events import TakenOverRecord
 from harness.stages.verdict import CheckResult, StageResult, StageStatus, Verdict
 
 if TYPE_CHECKING:

@@ -12,14 +12,9 @@ from rich.console import Console
 from harness.core.outcome import Outcome
 from harness.machine.protocol import MachineRecord
 from harness.recipe import load_recipe
-from harness.record.record import (
-    FetchedRecord,
-    HostRecord,
-    KernelRecord,
-    ProducedRecord,
-    RunDocument,
-)
+from harness.record.record import HostRecord, KernelRecord, RunDocument
 from harness.report.summary import show_run, show_verdict
+from harness.stages.events import FetchedRecord, ProducedRecord
 from harness.stages.plan_file import load_plan
 from harness.stages.verdict import CheckResult, Evidence, StageResult, StageStatus, Verdict
 
