@@ -5,6 +5,8 @@ The magic numbers are those of the formats' own specifications, and of file(1).
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 HEAD = 0x10048  # bytes that recognising takes: btrfs has its magic furthest behind
@@ -92,6 +94,11 @@ _KINDS = (
 )
 
 
+UNKNOWN = FileKind("something unknown")
+ZEROS = FileKind("nothing but zeros where one begins")
+_NO_TEXT = re.compile(rb"[\0-\x06\x0e-\x1a\x1c-\x1f\xff]")
+
+
 def kind_of(head: bytes) -> FileKind:
     """What a file is, by its first `HEAD` bytes."""
     if not head:
@@ -100,7 +107,5 @@ def kind_of(head: bytes) -> FileKind:
         if head.startswith(magic, offset):
             return FileKind(words, hint)
     if not head.strip(b"\0"):
-        return FileKind("nothing but zeros where one begins")
-    if b"\0" not in head[:512]:
-        return FileKind("a text")
-    return FileKind("something unknown")
+        return ZEROS
+    return UNKNOWN if _NO_TEXT.search(head, 0, 512) else FileKind("a text")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from harness.core import programs
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.formats import compression, magic
@@ -193,7 +194,7 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
     if head.startswith(_GPT, 512) or head.startswith(_GPT, 4096) or (boots and _has_table(head)):
         return _disk(path, raw, file)
     file.seek(len(head))
-    kind = _stranger(head + file.read(magic.HEAD - len(head)))
+    kind = _stranger(raw, head + file.read(magic.HEAD - len(head)))
     raise ConfigError(
         f"{path} is no image but {kind.words}",
         hint=kind.hint
@@ -219,11 +220,17 @@ def _has_table(head: bytes) -> bool:
     return complete and all(e[0] in {0, 0x80} for e in entries) and any(e[4] for e in entries)
 
 
-def _stranger(head: bytes) -> FileKind:
+def _stranger(path: Path, head: bytes) -> FileKind:
     kind = magic.kind_of(head)
-    if kind.words == "something unknown" and _has_table(head):
+    if kind not in {magic.UNKNOWN, magic.ZEROS}:
+        return kind
+    if _has_table(head):
         what = "a disk whose first sector does not end with the signature 55 aa: no BIOS boots it"
         return magic.FileKind(what, "make its partition table anew")
+    if programs.find("file"):
+        said = programs.output(["file", "-bL", str(path)]).strip()
+        if said != "data":
+            return magic.FileKind(f"what file(1) calls {said!r}")
     return kind
 
 

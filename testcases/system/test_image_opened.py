@@ -151,3 +151,14 @@ def test_damaged_disks_do_no_harm(
     read_and_extract(directory / "image", directory / "into")
     assert_alone(directory)
     shutil.rmtree(directory)
+
+
+def test_what_is_not_known_here_is_named_by_file(tmp_path: Path) -> None:
+    program("file")
+    path = tmp_path / "image"
+    path.write_bytes(bytes(0x8000) + b"JFS1" + bytes(1 << 20))
+    with (
+        pytest.raises(ConfigError, match=r"image is no image but what file\(1\) calls 'JFS"),
+        open_image(path),
+    ):
+        pytest.fail("it is not read")

@@ -36,6 +36,12 @@ TREE = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _no_other_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not known here is not shown to file(1)."""
+    monkeypatch.setattr("harness.core.programs.find", lambda _: None)
+
+
 def program(name: str) -> str:
     found = shutil.which(name, path=ADMINISTRATION)
     if found is None:
