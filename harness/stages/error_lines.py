@@ -15,7 +15,8 @@ _ERROR = re.compile(
     r"(?<![-/.\w])(?:error|fatal|panic|assertion|exception|traceback|abort(?:ed)?)\b(?!\.\w|[-=/])|\*\*\* "
     r"|\b(?:cannot|can't|could not|couldn't|unable to|failed|failure|not found|undefined reference|undeclared"
     r"|no such file|no rule to make|permission denied|not permitted|read-only file system|no space left"
-    r"|segmentation fault|core dumped|killed|illegal instruction|bus error|bad address|out of memory)\b",
+    r"|segmentation fault|core dumped|killed|illegal instruction|bus error|bad address|out of memory"
+    r"|not recognized|unexpected (?:end|eof)|no code for module)\b",
     re.IGNORECASE,
 )
 # What programs say of errors of others: not the cause, and often long after it.
