@@ -197,10 +197,8 @@ class _View:
             swaps_file = sources.proc / "swaps"
             swaps = swaps_file.read_text("utf-8", "surrogateescape") if swaps_file.exists() else ""
         except OSError as error:
-            raise InfraError(
-                f"cannot see who uses which disk: {error.filename}: {error.strerror}",
-                hint="mount /proc; without it no disk is safe",
-            ) from error
+            message = f"cannot see who uses which disk: {error.filename}: {error.strerror}"
+            raise InfraError(message, hint="mount /proc; without it no disk is safe") from error
         self._tables = uses.Tables(
             sources.sys, self.nodes, uses.mounts(mounts), uses.swaps(swaps), sources.number_of
         )

@@ -72,30 +72,21 @@ _RELEASE = {
 def _unsure(device: Device) -> Iterator[Refusal]:
     """What keeps us from knowing which disk this is."""
     for disagreement in device.disagreements:
-        yield Refusal(
-            f"is not surely the one that it seems: {disagreement}",
-            "unplug it, plug it in again, and wait a moment",
-        )
+        what = f"is not surely the one that it seems: {disagreement}"
+        yield Refusal(what, "unplug it, plug it in again, and wait a moment")
     if device.pending:
-        yield Refusal(
-            "is not known to udev, which is running",
-            "if it is new, try again in a moment; otherwise, is libudev1 installed?",
-        )
+        what = "is not known to udev, which is running"
+        yield Refusal(what, "if it is new, try again in a moment; otherwise, is libudev1 installed?")
     if not device.by_udev and not device.identity.serial and device.kind == "disk":
-        yield Refusal(
-            "has no serial number in sysfs, and udev does not know it",
-            "start udev (systemd-udevd), so that the disk can be told from others",
-        )
+        what = "has no serial number in sysfs, and udev does not know it"
+        yield Refusal(what, "start udev (systemd-udevd), so that the disk can be told from others")
 
 
 def _unlikely(device: Device, needed: int) -> Iterator[Refusal]:
     size = device.identity.size
     if not device.removable and not device.usb:
-        yield Refusal(
-            f"is neither removable nor on USB but on {device.bus}",
-            "--force writes to it all the same",
-            forceable=True,
-        )
+        what = f"is neither removable nor on USB but on {device.bus}"
+        yield Refusal(what, "--force writes to it all the same", forceable=True)
     if size and needed > size:
         yield Refusal(
             f"is too small: the image takes {format_size(needed)} ({needed} bytes) "
@@ -103,11 +94,8 @@ def _unlikely(device: Device, needed: int) -> Iterator[Refusal]:
             "take a larger one",
         )
     if size > LARGEST:
-        yield Refusal(
-            f"is implausibly large for a boot medium: {format_size(size)}",
-            "--force writes to it all the same",
-            forceable=True,
-        )
+        what = f"is implausibly large for a boot medium: {format_size(size)}"
+        yield Refusal(what, "--force writes to it all the same", forceable=True)
 
 
 def check(device: Device, needed: int = 0, *, force: bool = False) -> None:

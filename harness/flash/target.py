@@ -174,10 +174,8 @@ def _check_descriptor(device: Device, descriptor: int) -> None:
 
 
 def _exchanged(device: Device, how: str) -> ConfigError:
-    return ConfigError(
-        f"{device.path} is no longer the disk that was confirmed: {how}; nothing was written",
-        hint="it was exchanged; look again with `harness flash --list`",
-    )
+    message = f"{device.path} is no longer the disk that was confirmed: {how}; nothing was written"
+    return ConfigError(message, hint="it was exchanged; look again with `harness flash --list`")
 
 
 def _not_opened(device: Device, error: OSError) -> ConfigError | InfraError:

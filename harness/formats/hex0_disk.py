@@ -41,10 +41,8 @@ def members(file: BinaryIO, start: int) -> Iterator[Member]:
     size = file.seek(0, os.SEEK_END)
 
     def cut_off() -> ConfigError:
-        return ConfigError(
-            f"{name} is cut off: its script goes on after its end at byte {size}",
-            hint="build or fetch it again",
-        )
+        message = f"{name} is cut off: its script goes on after its end at byte {size}"
+        return ConfigError(message, hint="build or fetch it again")
 
     at = start
     while True:

@@ -125,10 +125,8 @@ def merge(added: Iterable[Entry]) -> list[Entry]:
     for entry in added:
         earlier = tree.get(entry.path)
         if earlier is not None and not (earlier.is_directory and entry.is_directory):
-            raise ConfigError(
-                f"two contents add {entry.path}: {earlier.source} and {entry.source}",
-                hint="leave one of them out of the recipe",
-            )
+            message = f"two contents add {entry.path}: {earlier.source} and {entry.source}"
+            raise ConfigError(message, hint="leave one of them out of the recipe")
         tree[entry.path] = entry
     _check_parents(tree)
     ordered = sorted(tree, key=os.fsencode)

@@ -64,10 +64,8 @@ def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Pa
                 )
             if file.tell() >= image.size_bytes:
                 needed, has = format_size(file.tell()), format_size(image.size_bytes)
-                raise ConfigError(
-                    f"the disk {image.name} has {has}, and its files take {needed}",
-                    hint="raise the key size of the image",
-                )
+                message = f"the disk {image.name} has {has}, and its files take {needed}"
+                raise ConfigError(message, hint="raise the key size of the image")
             file.truncate(image.size_bytes)
     except OSError as error:
         raise InfraError(f"cannot write {path}: {error.strerror}", hint="free some space there") from error
@@ -81,10 +79,8 @@ def _stages(image: BuilderHex0, recipe: Recipe) -> bytes:
         first = binary(first, image.stage1)
     if not starts_by_bios(first) or (len(first) != _SECTOR if image.stage2 else len(first) % _SECTOR):
         what = f"boot sector of {_SECTOR}" if image.stage2 else "whole sectors with a boot sector first,"
-        raise ConfigError(
-            f"{image.stage1} makes {len(first)} bytes, and no {what} that ends in 55 aa",
-            hint="give builder-hex0's stage 1, as hex0 or as it is",
-        )
+        message = f"{image.stage1} makes {len(first)} bytes, and no {what} that ends in 55 aa"
+        raise ConfigError(message, hint="give builder-hex0's stage 1, as hex0 or as it is")
     return first + (_read(recipe, "stage2", image.stage2) if image.stage2 else b"")
 
 
@@ -111,10 +107,8 @@ def _content(entry: Entry) -> bytes:
     if entry.is_directory:
         return b""
     if not entry.is_file or entry.link:
-        raise ConfigError(
-            f"builder-hex0 knows files and directories only, and {entry.path} is neither",
-            hint="leave it out with drop",
-        )
+        message = f"builder-hex0 knows files and directories only, and {entry.path} is neither"
+        raise ConfigError(message, hint="leave it out with drop")
     if isinstance(entry.content, bytes):
         data = entry.content
     else:

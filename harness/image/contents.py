@@ -139,10 +139,8 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
         if origins.is_dropped(file.path, content.drop) or not matches(file.path, content.keep):
             continue
         if file.is_pointer:
-            raise ConfigError(
-                f"{file.place} only names a content that Git LFS keeps, and that is not here",
-                hint="`git lfs pull` fetches it; or leave the file out with drop",
-            )
+            message = f"{file.place} only names a content that Git LFS keeps, and that is not here"
+            raise ConfigError(message, hint="`git lfs pull` fetches it; or leave the file out with drop")
         version = ", modified" if file.path in differing else f" at {snapshot.commit[:12]}"
         yield Entry(
             _below(content.path, file.path),

@@ -134,10 +134,8 @@ def _places(disk: Disk, mtime: int) -> list[_Place]:
         identity = Identity(_label(disk, "", label), _uuid(disk.uuid, label), mtime)
         return [_Place("size", 0, disk.size_bytes, disk, identity)]
     if disk.table == "mbr" and disk.size_bytes > _MBR_MAX:
-        raise ConfigError(
-            f"the disk image {disk.name} (key size) has more than the 2T that an MBR can address",
-            hint='choose a smaller size, or table = "gpt"',
-        )
+        message = f"the disk image {disk.name} (key size) has more than the 2T that an MBR can address"
+        raise ConfigError(message, hint='choose a smaller size, or table = "gpt"')
     end = disk.size_bytes // _ALIGNMENT * _ALIGNMENT
     if disk.table == "gpt":
         end -= _ALIGNMENT  # for its copy at the end of the disk
@@ -217,10 +215,8 @@ def _check_space(disk: Disk, directory: Path, needed: int) -> None:
         needed *= 2  # the raw image on the way
     free = shutil.disk_usage(directory).free
     if free < needed:
-        raise ConfigError(
-            f"{directory} has {format_size(free)} left, and {disk.name} takes {format_size(needed)}",
-            hint="free some space, or choose another cache with --cache DIR",
-        )
+        message = f"{directory} has {format_size(free)} left, and {disk.name} takes {format_size(needed)}"
+        raise ConfigError(message, hint="free some space, or choose another cache with --cache DIR")
 
 
 _PAGE = 4096

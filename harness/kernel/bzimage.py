@@ -57,10 +57,8 @@ def _inspect_elf(path: Path, file: BufferedReader, size: int) -> KernelImage:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         banner = found[1].decode("ascii") if (found := _BANNER.search(data)) else ""
     if not banner or elf["e_type"] not in {"ET_EXEC", "ET_DYN"}:
-        raise ConfigError(
-            f"{path} is no x86 kernel image but an ELF program or module",
-            hint="give a bzImage (/boot/vmlinuz-*), or a vmlinux",
-        )
+        message = f"{path} is no x86 kernel image but an ELF program or module"
+        raise ConfigError(message, hint="give a bzImage (/boot/vmlinuz-*), or a vmlinux")
     return KernelImage(
         path=path,
         version=banner.partition(" ")[0],
@@ -84,10 +82,8 @@ def _check(path: Path, elf: Any, size: int) -> None:
     machine = elf["e_machine"]
     if machine not in _X86 or not elf.little_endian:
         name = str(machine).removeprefix("EM_").lower()
-        raise ConfigError(
-            f"{path} is no x86 kernel image but an ELF file for another architecture ({name})",
-            hint="give a kernel for x86",
-        )
+        message = f"{path} is no x86 kernel image but an ELF file for another architecture ({name})"
+        raise ConfigError(message, hint="give a kernel for x86")
     segments = elf["e_phoff"] + elf["e_phentsize"] * elf["e_phnum"]
     sections = elf["e_shoff"] + elf["e_shentsize"] * elf["e_shnum"]
     promised = max(segments, sections)
@@ -136,10 +132,8 @@ def _check_magic(path: Path, head: bytes) -> None:
     if not head:
         raise ConfigError(f"kernel {path} is empty", hint=_AGAIN)
     kind = kind_of(head)
-    raise ConfigError(
-        f"{path} is no x86 kernel image but {kind.words}",
-        hint=kind.hint or "give a bzImage, such as /boot/vmlinuz-*",
-    )
+    message = f"{path} is no x86 kernel image but {kind.words}"
+    raise ConfigError(message, hint=kind.hint or "give a bzImage, such as /boot/vmlinuz-*")
 
 
 def _parse(path: Path, head: bytes, file: BufferedReader) -> KernelImage:

@@ -166,10 +166,8 @@ def _own(name: str, path: Path, directory: Path | None) -> Kernel:
 
     release = modules.release(directory)
     if image.version and release != image.version:
-        raise ConfigError(
-            f"the modules in {directory} are of Linux {release}, and {path} is Linux {image.version}",
-            hint="give the kernel's own lib/modules/<release> directory",
-        )
+        message = f"the modules in {directory} are of Linux {release}, and {path} is Linux {image.version}"
+        raise ConfigError(message, hint="give the kernel's own lib/modules/<release> directory")
     return Kernel(name, image, directory)
 
 
@@ -188,10 +186,8 @@ def order(name: str, debian: DebianSource) -> Order:
         raise ConfigError(f"{path.name} is no name for a kernel", hint=hint)
     package = source.resolve(line.build.suite, line.build.package, debian)
     if not fnmatchcase(package.version, f"{line.version}.*"):
-        raise ConfigError(
-            f"{path} promises Linux {line.version}, and {line.build.suite} has {package}",
-            hint="name another suite or package, or correct the file",
-        )
+        what = f"{path} promises Linux {line.version}, and {line.build.suite} has {package}"
+        raise ConfigError(what, hint="name another suite or package, or correct the file")
     # `uname -r` tells kernels apart that are built from one source: 6.1.176-tiny-i686-disk.
     release = f'"-{path.stem.replace(f"-{line.version}", "", 1)}"'
     wishes = (

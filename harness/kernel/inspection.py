@@ -90,10 +90,8 @@ def _kernel(path: Path) -> Iterator[tuple[Path, dict[str, int], dict[str, str]]]
         signature = bzimage.signature_end(file.read(4096))
     for name, (offset, length) in [*sections.items(), ("its signature", (signature, 0))]:
         if offset + length > size:
-            raise ConfigError(
-                f"{name} ends at byte {offset + length} of {size}: the file is cut off",
-                hint="fetch or build it again",
-            )
+            message = f"{name} ends at byte {offset + length} of {size}: the file is cut off"
+            raise ConfigError(message, hint="fetch or build it again")
     with path.open("rb") as file, tempfile.TemporaryDirectory() as directory:
         texts = {}
         for name in _TEXTS:

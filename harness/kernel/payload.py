@@ -33,10 +33,8 @@ def unpack(image: KernelImage, out: Sink, *, limit: int = LIMIT) -> None:
     """Write the kernel that is packed in a bzImage."""
     name = f"kernel {image.path}"
     if not image.payload_size:
-        raise ConfigError(
-            f"{name} does not say where its payload is (boot protocol 2.{image.protocol[1]})",
-            hint="only kernels since Linux 2.6.26 do; boot it as it is",
-        )
+        message = f"{name} does not say where its payload is (boot protocol 2.{image.protocol[1]})"
+        raise ConfigError(message, hint="only kernels since Linux 2.6.26 do; boot it as it is")
     if image.payload not in compression.MAGICS.values():
         raise ConfigError(
             f"the payload of {name} is packed in a way that cannot be read here ({image.payload})",

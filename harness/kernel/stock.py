@@ -96,10 +96,8 @@ def _assemble(roots: list[Path], release: str, directory: Path, image: Package) 
     vmlinuz = _first([root / f"boot/vmlinuz-{release}" for root in roots] + [m / "vmlinuz" for m in modules])
     config = _first([root / f"boot/config-{release}" for root in roots] + [m / "config" for m in modules])
     if vmlinuz is None:
-        raise ConfigError(
-            f"{image} holds no kernel",
-            hint="name a linux-image package in the kernel line's key debian.package",
-        )
+        message = f"{image} holds no kernel"
+        raise ConfigError(message, hint="name a linux-image package in the kernel line's key debian.package")
     _link(str(vmlinuz), str(directory / f"vmlinuz-{release}"))
     if config is not None:
         _link(str(config), str(directory / f"config-{release}"))

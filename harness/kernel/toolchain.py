@@ -61,10 +61,8 @@ def look() -> Toolchain:
         )
     target = _first_line("gcc", "-dumpmachine")
     if not re.match(r"(x86_64|i[3-6]86)-", target):
-        raise ConfigError(
-            f"the compiler of this host compiles for {target}, and kernels here are for x86",
-            hint="build it on an x86 host; the store's entry can be copied",
-        )
+        message = f"the compiler of this host compiles for {target}, and kernels here are for x86"
+        raise ConfigError(message, hint="build it on an x86 host; the store's entry can be copied")
     return Toolchain(
         compiler=_first_line("gcc", "--version"),
         linker=_first_line("ld", "--version"),

@@ -71,10 +71,8 @@ def assemble(tree: SourceTree, mode: ModeName, choices: Choices | None = None) -
         ) from error
     recipe = Recipe(era.name, era.path, document)
     for key, problem in problems(recipe):
-        raise ConfigError(
-            f"{era.path}: key mode.{mode}.recipe.{key}: {problem}",
-            hint=f"{tree.path} may be damaged; see docs/live-bootstrap.md",
-        )
+        message = f"{era.path}: key mode.{mode}.recipe.{key}: {problem}"
+        raise ConfigError(message, hint=f"{tree.path} may be damaged; see docs/live-bootstrap.md")
     return recipe
 
 
@@ -90,10 +88,8 @@ def hook(tree: SourceTree, mode: ModeName) -> Instrument:
     for name, word in wanted.instrument.needs.items():
         file = tree.path / name
         if not file.is_file() or word not in file.read_text("utf-8", errors="replace"):
-            raise ConfigError(
-                f"{tree.path} has no hook for a script of --instrument: {name} says nothing of {word}",
-                hint=hint,
-            )
+            message = f"{tree.path} has no hook for a script of --instrument: {name} says nothing of {word}"
+            raise ConfigError(message, hint=hint)
     return wanted.instrument
 
 

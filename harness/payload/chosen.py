@@ -152,10 +152,8 @@ def _prepared(path: Path, name: str, wanted: PayloadRequest, cache: Path, progre
 
 def _check_payload(tree: SourceTree, name: str) -> None:
     if name not in {tree.era.payload, tree.era.name, "relay"}:  # relay: no name was given
-        raise ConfigError(
-            f"{tree.path} is {tree.era.payload} ({tree.era.name}), and not {name}",
-            hint=f"harness run {tree.era.payload} --tree {tree.path}",
-        )
+        message = f"{tree.path} is {tree.era.payload} ({tree.era.name}), and not {name}"
+        raise ConfigError(message, hint=f"harness run {tree.era.payload} --tree {tree.path}")
 
 
 def _offered(found: Sequence[Found]) -> Iterator[tuple[str, Path]]:
@@ -183,8 +181,6 @@ def mode_of(machine: ModeName, kernel: str | None) -> ModeName:
     if kernel != WITHOUT_LINUX:
         return machine
     if machine != "qemu":
-        raise ConfigError(
-            f"--kernel {WITHOUT_LINUX} is for --machine qemu, and {machine} was asked for",
-            hint="leave out one of the two",
-        )
+        message = f"--kernel {WITHOUT_LINUX} is for --machine qemu, and {machine} was asked for"
+        raise ConfigError(message, hint="leave out one of the two")
     return WITHOUT_LINUX

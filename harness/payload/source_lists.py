@@ -204,10 +204,8 @@ def _merged(tree: Path, lines: list[Line], group: str) -> tuple[Distfile, ...]:
     for line in lines:
         known = found.get(line.name)
         if known is not None and known.sha256 != line.sha256:
-            raise ConfigError(
-                f"{tree}: {line.package} and {known.packages[0]} want different files {line.name}",
-                hint="the lists of the tree contradict each other",
-            )
+            message = f"{tree}: {line.package} and {known.packages[0]} want different files {line.name}"
+            raise ConfigError(message, hint="the lists of the tree contradict each other")
         urls = known.urls if known else ()
         packages = known.packages if known else ()
         found[line.name] = Distfile(

@@ -73,10 +73,8 @@ def check(tree: Path, arch: str) -> None:
     absent = [name for name in needed if not (tree / name).is_dir() or not any((tree / name).iterdir())]
     if absent:
         which = "submodule is" if len(absent) == 1 else "submodules are"
-        raise ConfigError(
-            f"in {tree} the {which} not checked out: {', '.join(absent)}",
-            hint=submodules_hint(tree, *absent),
-        )
+        message = f"in {tree} the {which} not checked out: {', '.join(absent)}"
+        raise ConfigError(message, hint=submodules_hint(tree, *absent))
 
 
 def expected(tree: Path, arch: str) -> dict[str, str]:
@@ -90,10 +88,8 @@ def expected(tree: Path, arch: str) -> dict[str, str]:
         if match is not None:
             found[f"/{match['path']}"] = match["sum"]
     if not found:
-        raise ConfigError(
-            f"{path} has no answers: nothing would be checked",
-            hint="take the file anew from where the tree is from",
-        )
+        message = f"{path} has no answers: nothing would be checked"
+        raise ConfigError(message, hint="take the file anew from where the tree is from")
     return found
 
 

@@ -50,10 +50,8 @@ class SourceTree(msgspec.Struct, frozen=True):
             lacks = [*_unsaid(self.path, mode.saying)]
         if lacks:
             offered = [f"{each} ({_ASKED[each]})" for each in self.modes]
-            raise ConfigError(
-                f"{self.path} ({self.era.name}) does not offer the mode {name}: {', '.join(lacks)}",
-                hint=f"its modes: {', '.join(offered) or 'none'}",
-            )
+            message = f"{self.path} ({self.era.name}) does not offer the mode {name}: {', '.join(lacks)}"
+            raise ConfigError(message, hint=f"its modes: {', '.join(offered) or 'none'}")
         _check_submodules(self.path, mode.submodule)
         return mode
 
@@ -129,10 +127,8 @@ def _check_submodules(path: Path, modules: Sequence[Submodule]) -> None:
     if missing:
         names = ", ".join(module.path for module in missing)
         what = "submodule is" if len(missing) == 1 else "submodules are"
-        raise ConfigError(
-            f"{path}: {len(missing)} {what} not checked out: {names}",
-            hint=submodules_hint(path),
-        )
+        message = f"{path}: {len(missing)} {what} not checked out: {names}"
+        raise ConfigError(message, hint=submodules_hint(path))
 
 
 def _check_stale(path: Path, era: Era) -> None:

@@ -121,10 +121,8 @@ class AptRoot:
         """
         found = self._show([name])
         if not found:
-            raise ConfigError(
-                f"{self.suite}/{self.architecture} cannot give {name}: other packages provide it",
-                hint="name one of them",
-            )
+            message = f"{self.suite}/{self.architecture} cannot give {name}: other packages provide it"
+            raise ConfigError(message, hint="name one of them")
         return found[0]
 
     def names(self, start: str) -> tuple[str, ...]:
@@ -212,10 +210,8 @@ class AptRoot:
         result = programs.call(self._with_root(command))
         if result.returncode != 0:
             problem = _first_problem(result.stderr)
-            raise ConfigError(
-                f"{self.suite}/{self.architecture} cannot give {' '.join(names)}: {problem}",
-                hint="check the names, or fetch the newest index with --refresh",
-            )
+            message = f"{self.suite}/{self.architecture} cannot give {' '.join(names)}: {problem}"
+            raise ConfigError(message, hint="check the names, or fetch the newest index with --refresh")
         return result.stdout
 
     def _acquire(
@@ -247,10 +243,8 @@ class AptRoot:
                     raise
             if process.returncode != 0:
                 if "was not found" in stderr or "404  Not Found" in stderr:
-                    raise GoneError(
-                        f"the archive no longer has what was asked for: {_first_problem(stderr)}",
-                        hint="resolve again with --refresh (and without --lock)",
-                    )
+                    message = f"the archive no longer has what was asked for: {_first_problem(stderr)}"
+                    raise GoneError(message, hint="resolve again with --refresh (and without --lock)")
                 hint = "check the network and the machine's apt sources"
                 if "does not have a Release file" in stderr:
                     hint = (

@@ -156,10 +156,8 @@ def _submodule(directory: Path, path: str, differing: list[str], wanted: _Wanted
         if wanted.partial:
             yield CheckedOut(path, directory / path, stat.S_IFDIR | 0o755)
             return
-        raise ConfigError(
-            f"the submodule {directory / path} is not checked out",
-            hint=submodules_hint(directory),
-        )
+        message = f"the submodule {directory / path} is not checked out"
+        raise ConfigError(message, hint=submodules_hint(directory))
     yield from _within(directory, path, differing, wanted)
 
 
@@ -210,10 +208,8 @@ def _missing(place: Path, *, sparse: bool = False) -> ConfigError:
     if sparse:
         hint = "`git sparse-checkout disable` takes all files out"
         return ConfigError(f"{place} is tracked by git, and left out by a sparse checkout", hint=hint)
-    return ConfigError(
-        f"{place} is tracked by git and missing from the work tree",
-        hint="`git restore` brings it back, `git rm` has git forget it",
-    )
+    message = f"{place} is tracked by git and missing from the work tree"
+    return ConfigError(message, hint="`git restore` brings it back, `git rm` has git forget it")
 
 
 def _sha256(place: Path, size: int) -> str:

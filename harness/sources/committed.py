@@ -55,10 +55,8 @@ def refusal(directory: Path, result: subprocess.CompletedProcess[bytes]) -> Harn
     """The error for people when git ended with one."""
     stderr = os.fsdecode(result.stderr)
     if "dubious ownership" in stderr:
-        return ConfigError(
-            f"git does not trust the checkout {directory}, because it belongs to another user",
-            hint=f"if you do: git config --global --add safe.directory {directory}",
-        )
+        message = f"git does not trust the checkout {directory}, because it belongs to another user"
+        return ConfigError(message, hint=f"if you do: git config --global --add safe.directory {directory}")
     return command_failed(result.args, result.returncode, stderr)
 
 

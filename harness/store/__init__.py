@@ -93,10 +93,8 @@ class Store:
         def checked(directory: Path) -> None:
             fill(directory)
             if problems := seal.damage(directory):
-                raise InfraError(
-                    f"{name} came damaged from another store: {'; '.join(problems[:_NAMED])}",
-                    hint="look at it there with `harness store verify`",
-                )
+                message = f"{name} came damaged from another store: {'; '.join(problems[:_NAMED])}"
+                raise InfraError(message, hint="look at it there with `harness store verify`")
 
         with self._explained(), self.lock(f"{kind}-{digest}"):
             if not self._take(entry):
@@ -190,10 +188,8 @@ class Store:
 
     def _full(self) -> InfraError:
         free = shutil.disk_usage(self.cache).free
-        return InfraError(
-            f"the disk of the cache {self.cache} is full ({free >> 20} MiB left)",
-            hint=f"`harness store gc` removes what is not needed any more; or {_HINT}",
-        )
+        message = f"the disk of the cache {self.cache} is full ({free >> 20} MiB left)"
+        return InfraError(message, hint=f"`harness store gc` removes what is not needed any more; or {_HINT}")
 
 
 def _document(inputs: Mapping[str, object]) -> str:

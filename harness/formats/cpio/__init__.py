@@ -135,10 +135,8 @@ def _put(output: Output, path: bytes, entry: Entry, *, inode: int, links: int, m
 def _checked_size(entry: Entry, size: int) -> int:
     if size >= 1 << 32:
         what = entry.content if isinstance(entry.content, Path) else name(entry)
-        raise ConfigError(
-            f"{what} has {size} bytes; a cpio archive holds files of less than 4 GiB",
-            hint="put it on a disk image",
-        )
+        message = f"{what} has {size} bytes; a cpio archive holds files of less than 4 GiB"
+        raise ConfigError(message, hint="put it on a disk image")
     return size
 
 

@@ -69,10 +69,8 @@ def raw_of_qcow2(path: Path) -> Iterator[Path]:
 
 
 def _cut_off(path: Path, size: int, end: int) -> ConfigError:
-    return ConfigError(
-        f"{path} is cut off: it has {size} bytes, and its tables name some up to byte {end}",
-        hint="fetch or build it again",
-    )
+    message = f"{path} is cut off: it has {size} bytes, and its tables name some up to byte {end}"
+    return ConfigError(message, hint="fetch or build it again")
 
 
 def _end(path: Path, file: BinaryIO) -> int:

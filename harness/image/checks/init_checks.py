@@ -81,11 +81,8 @@ def _check_script(entries: _Entries, shown: str, init: str, kernel: Seed | None)
         return
     if kernel and kernel.lacks("BINFMT_SCRIPT"):
         name = kernel.image.path.name
-        yield Finding(
-            False,
-            f"{shown} is a script, and kernel {name} is built without BINFMT_SCRIPT",
-            "use a program as init",
-        )
+        message = f"{shown} is a script, and kernel {name} is built without BINFMT_SCRIPT"
+        yield Finding(False, message, "use a program as init")
     at, name = init, shown
     for _ in range(_NESTED_MAX):
         path = elf.script_line(entries.head(at))[0]

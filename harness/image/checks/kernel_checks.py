@@ -83,11 +83,8 @@ def check_kernel(kernel: Seed, cpu: str, *, archives: bool = True) -> Iterator[F
     image = kernel.image
     name = f"kernel {image.path.name} ({image.version or 'of no version'}, {image.bits}-bit)"
     if image.bits == 64 and _is_narrow(cpu):
-        yield Finding(
-            False,
-            f"{name} needs an x86-64 processor, and QEMU's {cpu.partition(',')[0]} is none",
-            "choose another --cpu, or a 32-bit kernel",
-        )
+        what = f"{name} needs an x86-64 processor, and QEMU's {cpu.partition(',')[0]} is none"
+        yield Finding(False, what, "choose another --cpu, or a 32-bit kernel")
     else:
         yield Finding(True, name)
     if archives and kernel.lacks("BLK_DEV_INITRD"):
@@ -107,11 +104,8 @@ def _is_narrow(cpu: str) -> bool:
 def check_compression(needs: Iterable[str], kernel: Seed) -> Iterator[Finding]:
     """Check that a kernel has the symbols without which it cannot unpack an initramfs."""
     for symbol in sorted(filter(kernel.lacks, needs)):
-        yield Finding(
-            False,
-            f"kernel {kernel.image.path.name} is built without {symbol}, and cannot unpack this",
-            "compress the archive in another way, or not at all",
-        )
+        what = f"kernel {kernel.image.path.name} is built without {symbol}, and cannot unpack this"
+        yield Finding(False, what, "compress the archive in another way, or not at all")
 
 
 def check_carried(tree: MemberTree) -> Iterator[Finding]:

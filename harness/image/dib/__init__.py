@@ -42,10 +42,8 @@ def require_host(recipe: Recipe, image: Dib, store: Path) -> None:
     dib_host.require(where)
     hint = "diskimage-builder takes the parts of such a path for several"
     if len(str(store).split()) > 1:
-        raise ConfigError(
-            f"{where} cannot be built below {store}, which has a space in it",
-            hint=f"{hint}; choose another cache with --cache DIR",
-        )
+        message = f"{where} cannot be built below {store}, which has a space in it"
+        raise ConfigError(message, hint=f"{hint}; choose another cache with --cache DIR")
     for place in _element_places(recipe):
         if place.is_dir() and len(str(place).split()) > 1:
             raise ConfigError(

@@ -60,10 +60,8 @@ def require(where: str) -> None:
     missing = {name: package for name, package in wanted.items() if shutil.which(name, path=path) is None}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
-        raise ConfigError(
-            f"{where} needs programs that are not installed: {', '.join(missing)}",
-            hint=f"apt-get install --no-install-recommends {packages}",
-        )
+        message = f"{where} needs programs that are not installed: {', '.join(missing)}"
+        raise ConfigError(message, hint=f"apt-get install --no-install-recommends {packages}")
     hint = "a container needs to be privileged for this; a host may need `modprobe loop`"
     for command, what in (
         ([*_NAMESPACES, "true"], "does not let root mount filesystems"),

@@ -136,10 +136,8 @@ def _check(image: Image, recipe: Recipe) -> None:
                 hint="choose a recipe whose images are made of packages and files: `harness list`",
             )
         case r.Disk(format="qcow2"):
-            raise ConfigError(
-                f"{what} has the format qcow2, which no tool of a plain system writes",
-                hint='set format = "raw": QEMU boots it just the same',
-            )
+            message = f"{what} has the format qcow2, which no tool of a plain system writes"
+            raise ConfigError(message, hint='set format = "raw": QEMU boots it just the same')
         case r.Initramfs() if image.compression != "none":
             raise ConfigError(
                 f"{what} is compressed ({image.compression}), and which bits come of that depends on the "
