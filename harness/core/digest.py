@@ -7,7 +7,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,8 @@ def sha256_of(path: Path) -> str:
 
 def sha256_of_input(path: Path) -> str:
     """SHA-256 of a file that the user gave, in hex."""
-    try:
+    with explaining(ConfigError, f"cannot read {path}"):
         return sha256_of(path)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 def digest_of(path: Path) -> str:

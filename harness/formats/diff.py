@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.formats.names import plain
 from harness.formats.tree import Member, by_path
 
@@ -156,11 +156,8 @@ def file_difference(a: Path, b: Path, parts: Sequence[Part]) -> FileDifference |
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            yield from iter(partial(file.read, _BLOCK), b"")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    with explaining(ConfigError, f"cannot read {path}"), path.open("rb") as file:
+        yield from iter(partial(file.read, _BLOCK), b"")
 
 
 def _place(differs: ByteRange, parts: Sequence[Part]) -> str:

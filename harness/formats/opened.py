@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from harness.core import programs
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.sizes import format_size
 from harness.formats import compression, magic
 from harness.formats.parts import Part
@@ -87,13 +87,11 @@ def open_image(path: Path) -> Iterator[OpenedImage]:
 
 
 def _open(path: Path) -> BinaryIO:
-    try:
+    with explaining(ConfigError, f"cannot read {path}"):
         if not path.is_file() and not path.is_block_device():
             what = "is no regular file" if path.exists() else "does not exist"
             raise ConfigError(f"{path} {what}", hint="give an image: cpio, ext2/3/4, disk, qcow2 or ISO")
         return path.open("rb")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _read_head(file: BinaryIO) -> bytes:

@@ -16,7 +16,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.sizes import format_size
 from harness.formats.order import in_order
 from harness.formats.tree import Entry, Written
@@ -56,7 +56,9 @@ def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Pa
             for entry in in_order(entries).values():
                 data = _content(entry)
                 file.write(b"src %d ./%s\n" % (len(data), os.fsencode(entry.path)) + data)
-                written.append(_written(entry, data))
+                sha256 = hashlib.sha256(data).hexdigest() if entry.is_file else ""
+                # There are no owners there.
+                written.append(Written.of(entry, Entry(entry.path, entry.mode), len(data), sha256))
             file.write("".join(f"{command}\n" for command in image.commands).encode())
             if len(written) > _MOST_FILES:
                 raise ConfigError(
@@ -112,23 +114,9 @@ def _content(entry: Entry) -> bytes:
     if isinstance(entry.content, bytes):
         data = entry.content
     else:
-        try:
+        with explaining(ConfigError, f"cannot read {entry.content}"):
             data = entry.content.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"cannot read {entry.content}: {error.strerror}") from error
     return data
-
-
-def _written(entry: Entry, data: bytes) -> Written:
-    return Written(
-        path=entry.path,
-        mode=entry.mode,
-        uid=0,
-        gid=0,
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest() if entry.is_file else "",
-        source=entry.source,
-    )
 
 
 def _read(recipe: Recipe, key: str, path: str) -> bytes:

@@ -23,7 +23,7 @@ import struct
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from harness.core.digest import sha256_of
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.formats import compression
 from harness.formats.elf import damage
 from harness.formats.magic import kind_of
@@ -105,7 +105,7 @@ _AGAIN = "fetch or build it again"
 
 def inspect(path: Path) -> KernelImage:
     """Read a kernel's headers."""
-    try:
+    with explaining(ConfigError, f"cannot read kernel {path}"):
         if not path.is_file():
             what = "is no regular file" if path.exists() else "does not exist"
             raise ConfigError(f"kernel {path} {what}", hint="give a bzImage, such as /boot/vmlinuz-*")
@@ -120,8 +120,6 @@ def inspect(path: Path) -> KernelImage:
                 )
             _check_magic(path, head)
             return _parse(path, head, file)
-    except OSError as error:
-        raise ConfigError(f"cannot read kernel {path}: {error.strerror}") from error
 
 
 def _check_magic(path: Path, head: bytes) -> None:

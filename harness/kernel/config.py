@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +61,8 @@ def path_beside(image: KernelImage) -> Path | None:
 
 def read(path: Path) -> Config:
     """Read a configuration file."""
-    try:
+    with explaining(ConfigError, f"cannot read {path}"):
         return Config(parse(path.read_text("utf-8", "replace")), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 def embedded(image: KernelImage) -> Config | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.formats.iso.records import BOOT_RECORD, PRIMARY, SECTOR, descriptors, volume_size
 
 if TYPE_CHECKING:
@@ -96,11 +96,8 @@ class IsoBoot(msgspec.Struct, frozen=True):
 
 def describe(path: Path) -> IsoBoot:
     """Read what firmware finds on an ISO image."""
-    try:
-        with path.open("rb") as file:
-            return _describe(path, file)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    with explaining(ConfigError, f"cannot read {path}"), path.open("rb") as file:
+        return _describe(path, file)
 
 
 def _describe(path: Path, file: BinaryIO) -> IsoBoot:

@@ -13,7 +13,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.formats.iso.records import DirectoryRecord, IsoError, IsoSource, Zisofs
 from harness.formats.tree import Member
 
@@ -51,11 +51,8 @@ def places(path: Path) -> dict[str, Extents]:
 
 
 def _walk(path: Path, places: dict[str, Extents]) -> Iterator[Member]:
-    try:
-        with path.open("rb") as file:
-            yield from _Walk(IsoSource(path, file), places).members()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    with explaining(ConfigError, f"cannot read {path}"), path.open("rb") as file:
+        yield from _Walk(IsoSource(path, file), places).members()
 
 
 class _Walk:

@@ -12,7 +12,7 @@ import msgspec
 
 from harness import recipe as r
 from harness.core.digest import sha256_of
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.image import contents
 
 if TYPE_CHECKING:
@@ -95,13 +95,11 @@ class Inputs:
     def _found(self, content: Path | bytes, key: Path | str) -> Given:
         if isinstance(content, bytes) and (text := _text(content)) is not None:
             return Given("", text, content, len(content))
-        try:
-            if isinstance(content, bytes):
-                size, sha256 = len(content), hashlib.sha256(content).hexdigest()
-            else:
+        if isinstance(content, bytes):
+            size, sha256 = len(content), hashlib.sha256(content).hexdigest()
+        else:
+            with explaining(ConfigError, f"cannot read {content}"):
                 size, sha256 = content.stat().st_size, sha256_of(content)
-        except OSError as error:
-            raise ConfigError(f"cannot read {content!s}: {error.strerror}") from error
         name = self._wanted.get(key) or self._name_in_root(content) or f"made/{sha256[:16]}"
         if name in self._by_name and self._by_name[name].sha256 != sha256:
             name += f"-{sha256[:8]}"
