@@ -67,7 +67,6 @@ class CatalogEntry(msgspec.Struct, frozen=True):
 
     platform: str  # "BIOS", "UEFI", "PowerPC", "Mac" or a number
     bootable: bool  # whether the firmware may start it
-    emulation: bool  # whether it is run as a floppy or hard disk
     offset: int  # where it lies in the image, in bytes
     size: int  # bytes that the firmware loads
 
@@ -76,7 +75,6 @@ class BootExtent(msgspec.Struct, frozen=True):
     """A partition of the boot record."""
 
     type: int  # its type byte
-    active: bool  # whether the BIOS may start it
     offset: int  # in bytes
     size: int  # in bytes
 
@@ -156,7 +154,6 @@ def _entry(entry: bytes, platform: int) -> CatalogEntry:
     return CatalogEntry(
         platform=_PLATFORMS.get(platform, f"{platform:#x}"),
         bootable=entry[0] == 0x88,
-        emulation=bool(entry[1] & 0xF),
         offset=start * SECTOR,
         size=sectors * DISK_SECTOR,
     )
@@ -167,10 +164,9 @@ def _slices(record: bytes) -> tuple[BootExtent, ...]:
         return ()
     found = []
     for number in range(4):
-        entry = PARTITION.unpack_from(record, TABLE + 16 * number)
-        active, _, kind, _, start, length = entry
+        _, _, kind, _, start, length = PARTITION.unpack_from(record, TABLE + 16 * number)
         if length:
-            found.append(BootExtent(kind, active == 0x80, start * DISK_SECTOR, length * DISK_SECTOR))
+            found.append(BootExtent(kind, start * DISK_SECTOR, length * DISK_SECTOR))
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from harness.sources.debian import DebianSource
 from harness.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.core.progress import Progress
     from harness.image.build import BuildOptions
@@ -65,64 +65,60 @@ def recheck(built: Build, options: BuildOptions, progress: Progress) -> Recheck:
     Packages, kernels and downloads are those of the first build; nothing is downloaded twice.
     """
     kept_from = {} if _MEMORY.is_dir() else {"file system": f"there is no {_MEMORY}"}
-    surrounded = _Surroundings.prepare(built, options, progress)
+    wrapper, environment = _other_surroundings(built, options, progress, kept_from)
     with _place(built, options.cache) as place:
         if not place.is_relative_to(_MEMORY):
             kept_from.setdefault("file system", "the images do not fit into memory")
         with progress.task("building again in other surroundings"):
-            answer = _build_again(built, options, place, surrounded)
+            answer = _build_again(built, options, place, wrapper, environment)
         first = surroundings(options.cache) | {"file system": _filesystem(options.cache)}
         second = answer.surroundings | {"file system": _filesystem(place)}
         with progress.task("comparing"):
             comparisons = tuple(
-                _compared(image, Path(answer.images[name].path), answer.images[name].digest)
-                for name, image in built.images.items()
+                _compared(image, *answer.images[name]) for name, image in built.images.items()
             )
     varied = {what: (first[what], second[what]) for what in first if first[what] != second[what]}
-    reasons = surrounded.kept_from | kept_from
-    same = {what: reasons.get(what, "it is the same already") for what in first if what not in varied}
+    same = {what: kept_from.get(what, "it is the same already") for what in first if what not in varied}
     return Recheck(comparisons, varied, same)
 
 
-class _Surroundings(msgspec.Struct, frozen=True):
-    """How the second process is started."""
+def _other_surroundings(
+    built: Build, options: BuildOptions, progress: Progress, kept_from: dict[str, str]
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The command that the second process is started through, and its environment.
 
-    wrapper: tuple[str, ...]  # command that the second process is started through
-    environment: Mapping[str, str]  # its environment, without what depends on its directory
-    kept_from: dict[str, str]  # what cannot be varied here, and why
-
-    @classmethod
-    def prepare(cls, built: Build, options: BuildOptions, progress: Progress) -> _Surroundings:
-        """Find out what can be varied on this host."""
-        kept_from = {}
-        environment = {
-            **os.environ,
-            "TZ": _ZONE,
-            "LC_ALL": _locale(),
-            "LANG": "",
-            "PYTHONHASHSEED": "4711",
-            "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path if place),
-            "USER": "another",
-            "LOGNAME": "another",
-        }
-        wrapper: tuple[str, ...] = ()
-        if any(isinstance(image, r.Dib) for image in built.recipe.images):
-            kept_from["user"] = "diskimage-builder needs root"
-        else:
-            wrapper, problem = _as_another_user()
-            kept_from |= {"user": problem} if problem else {}
-        try:
-            clock = _faketime(options, progress)
-            # File times stay true, and waiting takes as long as it does.
-            environment |= {"FAKETIME": _LATER, "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            # The first program that loads it cleans up behind it, which a wrapper would not do.
-            wrapper += ("env", f"LD_PRELOAD={clock}")
-        except HarnessError as error:
-            kept_from["clock"] = f"libfaketime cannot be had: {error.message.splitlines()[0]}"
-        return cls(wrapper, environment, kept_from)
+    `kept_from` is told what cannot be varied on this host, and why.
+    """
+    environment = {
+        **os.environ,
+        "TZ": _ZONE,
+        "LC_ALL": _locale(),
+        "LANG": "",
+        "PYTHONHASHSEED": "4711",
+        "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path if place),
+        "USER": "another",
+        "LOGNAME": "another",
+    }
+    wrapper: tuple[str, ...] = ()
+    if any(isinstance(image, r.Dib) for image in built.recipe.images):
+        kept_from["user"] = "diskimage-builder needs root"
+    else:
+        wrapper, problem = _as_another_user()
+        kept_from |= {"user": problem} if problem else {}
+    try:
+        clock = _faketime(options, progress)
+        # File times stay true, and waiting takes as long as it does.
+        environment |= {"FAKETIME": _LATER, "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        # The first program that loads it cleans up behind it, which a wrapper would not do.
+        wrapper += ("env", f"LD_PRELOAD={clock}")
+    except HarnessError as error:
+        kept_from["clock"] = f"libfaketime cannot be had: {error.message.splitlines()[0]}"
+    return wrapper, environment
 
 
-def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _Surroundings) -> Answer:
+def _build_again(
+    built: Build, options: BuildOptions, place: Path, wrapper: Sequence[str], environment: Mapping[str, str]
+) -> Answer:
     cache = place / "another-cache"  # without a space: diskimage-builder cannot work below one
     cache.joinpath("store").mkdir(parents=True)
     for kind in (options.cache / "store").iterdir():
@@ -141,11 +137,11 @@ def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _
         cache=str(cache),
         lock=str(lock),
     )
-    command = [*surrounded.wrapper, sys.executable, "-m", "harness.image.reproducibility.worker"]
+    command = [*wrapper, sys.executable, "-m", "harness.image.reproducibility.worker"]
     result = subprocess.run(
         command,
         input=msgspec.json.encode(request),
-        env={**surrounded.environment, "HOME": str(place)},
+        env={**environment, "HOME": str(place)},
         cwd=place,
         capture_output=True,
         check=False,
@@ -161,16 +157,16 @@ def _build_again(built: Build, options: BuildOptions, place: Path, surrounded: _
     return answer
 
 
-def _compared(first: Artifact, path: Path, digest: str) -> Comparison:
+def _compared(first: Artifact, path: str, digest: str) -> Comparison:
     if first.digest == digest:
         return Comparison(first.name, digest, digest)
     from harness.formats.diff import differences, file_difference
     from harness.formats.opened import open_image
 
-    with open_image(first.path) as mine, open_image(path) as other:
+    with open_image(first.path) as mine, open_image(Path(path)) as other:
         found = [str(difference) for difference in differences(mine.members(), other.members(), times=True)]
         parts = list(mine.parts()) if mine.raw == first.path else []
-    of_bytes = file_difference(first.path, path, parts)
+    of_bytes = file_difference(first.path, Path(path), parts)
     if of_bytes is not None:
         found += of_bytes.lines()
     return Comparison(first.name, first.digest, digest, tuple(found))

@@ -31,17 +31,10 @@ class Request(msgspec.Struct, frozen=True):
     lock: str  # lock file with the packages of the first build
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
-    """One image of the second build."""
-
-    path: str  # the file
-    digest: str  # what identifies its content (`core.digest.digest_of`)
-
-
 class Answer(msgspec.Struct, frozen=True):
     """What came of a second build."""
 
-    images: dict[str, Rebuilt] = {}  # what was built, by name
+    images: dict[str, tuple[str, str]] = {}  # by name: the file, and its digest (`core.digest.digest_of`)
     surroundings: dict[str, str] = {}  # what `surroundings` says about the process that built it
     error: str = ""  # why nothing was built, in a sentence
 
@@ -93,7 +86,7 @@ def _rebuilt(request: Request) -> Answer:
         built = build(load_recipe(request.recipe), options, Quiet())
     except HarnessError as error:
         return Answer(error=error.message)
-    images = {name: Rebuilt(str(image.path), image.digest) for name, image in built.images.items()}
+    images = {name: (str(image.path), image.digest) for name, image in built.images.items()}
     return Answer(images, surroundings(options.cache))
 
 
