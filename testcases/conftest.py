@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 _BYTES_IN_A_NAME = 16
 
 profiles.register()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers for each core: half of their time, tests wait for guests and programs."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:

@@ -21,6 +21,7 @@ from harness.image import dib
 from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
 from harness.recipe import Dib, load_recipe
+from testcases.support.profiles import by_night
 from testcases.support.runs import run_built
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_another_build_of_the_same_day_is_the_same(built: Build, tmp_path: Path)
     assert found[0].read_bytes() == built.images["root"].path.read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [by_night(signal.SIGTERM), signal.SIGKILL])
 def test_a_builder_that_is_stopped_leaves_nothing_that_stays(tmp_path: Path, number: signal.Signals) -> None:
     cache = tmp_path / "cache"
     builder = build(cache, ["--only", "dib"])

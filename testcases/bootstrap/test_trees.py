@@ -22,6 +22,7 @@ from harness.payload.assembly import assemble
 from harness.payload.tree import recognise
 from harness.stages import products
 from testcases.bootstrap import miniature
+from testcases.support.profiles import by_night
 from testcases.system.test_native import unavailable
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def check_that_it_downloaded(record: Path) -> None:
     assert [line for line in log if line in wanted] == wanted
 
 
-@pytest.mark.parametrize("machine", ["qemu", "chroot", "bwrap"])
+@pytest.mark.parametrize("machine", [by_night("qemu"), "chroot", "bwrap"])
 def test_an_instrumented_tree_has_its_bash_and_gcc_checked(
     machine: str, built_parts: dict[str, bytes], harness_cache: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from harness.machine.protocol import Firmware
 from harness.recipe import load_recipe
 from testcases.hardware import bench_guest
 from testcases.hardware.uart import emulated_board
+from testcases.support.profiles import by_night
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,13 +112,13 @@ def run_on_board(
         return harness(place, cache, *words), min(board.uart.output.count, board.uart.typed.count)
 
 
-# Each kernel and each firmware once; by night all pairs.
+# One pair by day, as boots by UEFI are tested with media; by night all.
 @pytest.mark.parametrize(
     ("kernel", "firmware"),
     [
         (kernel, firmware)
-        if (kernel == KERNELS[0]) == (firmware == Firmware.BIOS)
-        else pytest.param(kernel, firmware, marks=pytest.mark.thorough)
+        if (kernel, firmware) == (KERNELS[0], Firmware.BIOS)
+        else by_night(kernel, firmware)
         for kernel in KERNELS
         for firmware in Firmware
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,13 @@ SOURCES = {
     for path in FILES
     if "_data" not in path.parts
 }
-NODES = {module: list(ast.walk(ast.parse(source))) for module, source in SOURCES.items()}
+
+
+@cache
+def parsed() -> dict[str, list[ast.AST]]:
+    """The nodes of each module, read by the tests that ask for them: every worker imports this file."""
+    return {module: list(ast.walk(ast.parse(source))) for module, source in SOURCES.items()}
+
 
 # The packages from the lowest to the highest. Each imports from the lines above its own, and from itself;
 # imports for types count like all others.
@@ -92,7 +99,7 @@ def problems(module: str, nodes: list[ast.AST]) -> list[str]:
 
 
 def test_imports_go_down() -> None:
-    assert [problem for module, nodes in NODES.items() for problem in problems(module, nodes)] == []
+    assert [problem for module, nodes in parsed().items() for problem in problems(module, nodes)] == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +128,7 @@ def test_every_package_has_its_place_in_the_order() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
         module: {name for name in imports(nodes) if name in SOURCES and name != module}
-        for module, nodes in NODES.items()
+        for module, nodes in parsed().items()
     }
     try:
         TopologicalSorter(graph).prepare()
@@ -133,7 +140,7 @@ def test_names_say_something() -> None:
     empty = re.compile(r"\b(utils?|helpers?|common|misc|manager)$")
     classes = [
         f"{module}.{node.name}"
-        for module, nodes in NODES.items()
+        for module, nodes in parsed().items()
         for node in nodes
         if isinstance(node, ast.ClassDef) and node.name.endswith("Manager")
     ]
@@ -160,7 +167,7 @@ def oversized(module: str, nodes: list[ast.AST]) -> Iterator[str]:
 
 
 def test_functions_are_of_a_size_to_be_read() -> None:
-    assert [each for module, nodes in NODES.items() for each in oversized(module, nodes)] == []
+    assert [each for module, nodes in parsed().items() for each in oversized(module, nodes)] == []
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_an_oversized_function_is_seen(module: str, source: str, found: int) -> 
 
 def test_nothing_goes_through_a_shell_or_asks_for_root() -> None:
     found = [module for module, source in SOURCES.items() if re.search(r"\bsudo\b", source)]
-    for module, nodes in NODES.items():
+    for module, nodes in parsed().items():
         for node in nodes:
             if isinstance(node, ast.keyword) and node.arg == "shell":
                 found.append(f"{module}: shell= in line {node.value.lineno}")
@@ -191,7 +198,7 @@ def test_nothing_goes_through_a_shell_or_asks_for_root() -> None:
 def test_no_exception_is_caught_without_a_name() -> None:
     assert [
         f"{module}: line {node.lineno}"
-        for module, nodes in NODES.items()
+        for module, nodes in parsed().items()
         for node in nodes
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ] == []
@@ -203,7 +210,7 @@ def test_only_the_command_line_ends_the_process() -> None:
     ends = {"sys.exit", "os._exit", "os.abort", "SystemExit", "exit", "quit"}
     assert [
         f"{module}: line {node.lineno}"
-        for module, nodes in NODES.items()
+        for module, nodes in parsed().items()
         if module not in programs
         for node in nodes
         if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in ends

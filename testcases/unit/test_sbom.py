@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from harness.formats.tree import Written
 from harness.image.manifest import Input, Manifest
 from harness.image.sbom import document
+
+if TYPE_CHECKING:
+    from cyclonedx.validation.json import JsonStrictValidator
 
 HASH = "ab" * 32
 
@@ -45,6 +46,9 @@ def manifest(files: int = 2) -> Manifest:
 
 @pytest.fixture(scope="module")
 def validator() -> JsonStrictValidator:
+    from cyclonedx.schema import SchemaVersion  # jsonschema, which they import, takes seconds
+    from cyclonedx.validation.json import JsonStrictValidator
+
     return JsonStrictValidator(SchemaVersion.V1_6)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 
 from harness.core import paths
@@ -14,14 +13,21 @@ from harness.recipe import recipe_files
 from harness.recipe.schema import schema
 from testcases.unit.test_recipe import GOOD, MORE
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 FILE = paths.data_root() / "images/recipe.schema.json"
+
+
+def validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # takes seconds
+
+    return Draft202012Validator(json.loads(schema()))
 
 
 def problems(text: str) -> list[str]:
     document: dict[str, Any] = tomllib.loads(text)
-    return [
-        error.message for error in jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(document)
-    ]
+    return [error.message for error in validator().iter_errors(document)]
 
 
 def test_the_file_is_up_to_date() -> None:
@@ -29,7 +35,7 @@ def test_the_file_is_up_to_date() -> None:
 
 
 def test_it_is_a_good_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema()))
+    validator().check_schema(json.loads(schema()))
 
 
 def test_every_key_is_described() -> None:
