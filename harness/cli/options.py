@@ -89,6 +89,12 @@ Daemon = Annotated[
     list[str] | None,
     typer.Option("--daemon", metavar="KEY=VALUE", help="What a derivation's builders are given; repeatable."),
 ]
+Bare = Annotated[
+    bool,
+    typer.Option(
+        "--bare", help="Start a derivation's builders without shell and environment: they need none."
+    ),
+]
 OnlyCache = Annotated[
     Path | None,
     typer.Option(
@@ -143,15 +149,17 @@ def derivation_request(
     take: list[str] | None = None,
     expect: Path | None = None,
     daemon: list[str] | None = None,
+    *,
+    bare: bool = False,
 ) -> DerivationRequest | None:
     """What the options say about a derivation; None where they name none."""
     from harness.derivation.payload import DerivationRequest
 
     if path is None:
-        if take or expect or daemon:
+        if take or expect or daemon or bare:
             raise typer.BadParameter(
                 "they go with a derivation: harness run derivation X.drv",
-                param_hint="'--take', '--expect', '--daemon'",
+                param_hint="'--take', '--expect', '--daemon', '--bare'",
             )
         return None
     pairs = [each.partition("=") for each in daemon or ()]
@@ -161,6 +169,7 @@ def derivation_request(
         take=tuple(take or ()),
         expect=expect,
         daemon={key: value for key, _, value in pairs},
+        bare=bare,
     )
 
 

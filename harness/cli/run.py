@@ -115,6 +115,7 @@ def run(
     take: opts.Take = None,
     expect: opts.Expect = None,
     daemon: opts.Daemon = None,
+    bare: opts.Bare = False,
     tree: TreeOption = None,
     arch: ArchOption = "x86",
     builder_hex0: BuilderOption = None,
@@ -170,7 +171,7 @@ def run(
             jobs=jobs,
             disk_size=disk_size,
             incomplete=incomplete,
-            derivation=opts.derivation_request(drv, store, take, expect, daemon),
+            derivation=opts.derivation_request(drv, store, take, expect, daemon, bare=bare),
         ),
         build=opts.build_options(
             kernel, cache or (store if drv is None else None), lock, mirror, refresh=refresh, second=second

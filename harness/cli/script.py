@@ -20,6 +20,7 @@ def script(
     store: opts.Store = None,
     take: opts.Take = None,
     daemon: opts.Daemon = None,
+    bare: opts.Bare = False,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Script to write; inputs/ goes beside it.")
     ] = Path("build.sh"),
@@ -65,7 +66,7 @@ def script(
         only=only,
         dirty=dirty,
     )
-    about = opts.derivation_request(drv, store, take, None, daemon)
+    about = opts.derivation_request(drv, store, take, None, daemon, bare=bare)
     if about is not None and recipe == "derivation":
         _write_replay(about, options.cache, output)
         return
@@ -112,6 +113,7 @@ def _write_replay(about: DerivationRequest, cache: Path, output: Path) -> None:
 
     found = payload.opened(about, cache, Quiet())
     found.check()
-    text = script.script(found, script.daemon_of(found.graph.store, about.daemon))
+    daemon = script.daemon_of(found.graph.store, about.daemon)
+    text = script.steps(found, daemon, hand_over=False) if about.bare else script.script(found, daemon)
     output.write_bytes(text.encode("utf-8", "surrogateescape"))
     say(f"{output} builds {found.graph.root}: {payload.described(found)}")

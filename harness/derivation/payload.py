@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path  # noqa: TC003 - msgspec reads annotations at run time
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,18 @@ from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
 from harness.derivation import expected, graph, replay, script
 from harness.formats import nar
-from harness.recipe import Directory, File, Initramfs, Recipe, StorePath, Symlink, Text, load_recipe
+from harness.recipe import (
+    Directory,
+    File,
+    Hex,
+    Initramfs,
+    Recipe,
+    StorePath,
+    Symlink,
+    Text,
+    contents_of,
+    load_recipe,
+)
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -26,6 +39,8 @@ if TYPE_CHECKING:
 
 RECIPE = "derivation"
 _KERNELS = {"amd64": "debian-6.1-x86_64", "i386": "debian-6.1-i686"}
+_FEATURES = {"x86_64-linux": "x86_64", "i686-linux": "i386"}
+_RUNNER = "genesis/01-run/run.hex"
 _LEAST = 1 << 30  # bytes of memory
 _BESIDE = 256 << 20  # of it, for the kernel and the builders
 
@@ -39,6 +54,7 @@ class DerivationRequest(msgspec.Struct, frozen=True, kw_only=True):
         take: Outputs or derivations that are not built.
         expect: A file with the hashes that outputs should have.
         daemon: What builders are given, where that is not the daemon's own.
+        bare: Whether the runner of images/genesis starts the builders, and no shell.
     """
 
     path: Path
@@ -46,6 +62,7 @@ class DerivationRequest(msgspec.Struct, frozen=True, kw_only=True):
     take: tuple[str, ...] = ()
     expect: Path | None = None
     daemon: Mapping[str, str] = msgspec.field(default_factory=dict)
+    bare: bool = False
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -56,12 +73,14 @@ class Prepared(msgspec.Struct, frozen=True):
         replay: What is built.
         expected: The NAR hashes that outputs should have, by path, as far as they are known.
         phases: The stages of the run, and the pattern with which each begins.
+        programs: What the kernel has to execute, as kernel features.
     """
 
     recipe: Recipe
     replay: Replay
     expected: Mapping[str, str]
     phases: Mapping[str, str]
+    programs: tuple[str, ...]
 
 
 def opened(wanted: DerivationRequest, cache: Path, progress: Progress) -> Replay:
@@ -89,15 +108,42 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
     hashes = expected.hashes(found, wanted.expect)
     for path in found.taken:
         progress.note(f"{path} is taken as it is")
-    text = script.script(found, daemon)
     sums = {path: nar.hashed(nar.of_path(found.graph.on_host(path))) for path in found.inputs}
-    key = {"format": 1, "script": text}
+    text = (
+        script.steps(found, daemon, hand_over=False) if wanted.bare else script.script(found, daemon)
+    ).encode("utf-8", "surrogateescape")
 
     def write(directory: Path) -> None:
-        (directory / "build.sh").write_text(text, "utf-8", "surrogateescape")
+        (directory / "build").write_bytes(text)
 
-    file = Store(cache).get("derivation", key, write) / "build.sh"
-    return Prepared(_recipe(found, daemon, file, sums), found, hashes, phases(found))
+    file = Store(cache).get("derivation", {"sha256": hashlib.sha256(text).hexdigest()}, write) / "build"
+    built = File(path="harness/build.sh", source=str(file))
+    recipe = _recipe(found, (built, *_contents(found, daemon, sums)))
+    if wanted.bare:
+        recipe = _bare(recipe, script.steps(found, daemon, hand_over=True))
+    systems = {found.graph.derivations[path].system for path in found.build}
+    programs = {f"{_FEATURES[system]}-programs" for system in systems} | (
+        {"i386-programs"} if wanted.bare else set()
+    )
+    return Prepared(recipe, found, hashes, phases(found), tuple(sorted(programs)))
+
+
+def _bare(recipe: Recipe, steps: str) -> Recipe:
+    """The recipe with the runner in the place of the shell, which packs outputs when all is built."""
+    runner = partial(Hex, source=_RUNNER, mode=0o755)
+    images = []
+    for image in recipe.images:
+        contents = list(contents_of(image))
+        if getattr(image, "behind", ()):
+            init = File(path="harness/init", source="derivations/init")
+            kept = [content for content in contents if not isinstance(content, File)]
+            contents = [*kept, init, runner(path="init"), Text(path="steps", text=steps)]
+        else:
+            contents.append(runner(path="harness/run"))
+        images.append(msgspec.structs.replace(image, contents=tuple(contents)))
+    native = msgspec.structs.replace(recipe.native, program=("/harness/run", "/harness/build.sh"))
+    document = msgspec.structs.replace(recipe.document, image=tuple(images), native=native)
+    return msgspec.structs.replace(recipe, document=document)
 
 
 def phases(found: Replay) -> dict[str, str]:
@@ -106,17 +152,16 @@ def phases(found: Replay) -> dict[str, str]:
     short = [label.partition("-")[2].removesuffix(".drv") for label in labels]
     often = Counter([*short, "kernel", "outputs"])
     return {
-        label if often[name] > 1 else name: rf"^derivation: {number}/{len(labels)} {re.escape(label)}$"
+        label if often[name] > 1 else name: rf"^(?:= )?derivation: {number}/{len(labels)} {re.escape(label)}$"
         for number, (label, name) in enumerate(zip(labels, short, strict=True), start=1)
     }
 
 
-def _recipe(found: Replay, daemon: Daemon, file: Path, sums: Mapping[str, str]) -> Recipe:
+def _recipe(found: Replay, added: Sequence[Content]) -> Recipe:
     recipe = load_recipe(RECIPE)
     document, architecture = recipe.document, _architecture(found)
     if document.debian is None or document.kernels is None or document.boot is None:
         raise recipe.wrong("boot", "it is missing, and derivations are booted")
-    added = (File(path="harness/build.sh", source=str(file)), *_contents(found, daemon, sums))
     images = tuple(
         msgspec.structs.replace(image, contents=(*image.contents, *added))
         if isinstance(image, Initramfs) and not image.behind

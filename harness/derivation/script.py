@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.formats.aterm import Derivation
 
 BUSYBOX = "/bin/busybox"
+_BLANK = re.compile(r"[ \t\n]")
+_WORDS = 255  # of a line that the runner takes
 _PLACEHOLDER = re.compile(r"/[0-9a-df-np-sv-z]{52}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
@@ -263,6 +265,27 @@ def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iter
     yield '    </dev/null || fail "exit status $?"'
     outputs = (shlex.quote(output.path) for output in derivation.outputs.values())
     yield f"made {' '.join(outputs)}"
+
+
+_HAND_OVER = f"{BUSYBOX} sh /harness/init"  # what the first process of a guest ends in
+
+
+def steps(replay: Replay, daemon: Daemon, *, hand_over: bool) -> str:
+    """The same for the runner of images/genesis, which knows neither shell nor environment.
+
+    Raises:
+        ConfigError: A builder is called with what the runner cannot give.
+    """
+    lines = []
+    for number, path in enumerate(replay.build, start=1):
+        wanted = call(path, replay.graph.derivations[path], daemon)
+        words = (wanted.program, *wanted.arguments)
+        odd = next((word for word in words if not word or _BLANK.search(word)), None)
+        if odd is not None or wanted.files or len(words) > _WORDS:
+            what = f"the argument {odd!r}" if odd is not None else "files, or too many arguments"
+            raise ConfigError(f"{path} has {what}, which the runner cannot give", hint="leave out --bare")
+        lines += [f"= derivation: {number}/{len(replay.build)} {label(path)}", " ".join(words)]
+    return "\n".join([*lines, *([_HAND_OVER] if hand_over else []), ""])
 
 
 def label(path: str) -> str:

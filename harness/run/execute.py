@@ -232,12 +232,13 @@ class _Session(msgspec.Struct, frozen=True):
         before = gathering.look(root)
         yield
         directory, began = self.record.directory, time.monotonic()
-        if (derivation := self.run.payload.derivation) is not None:
-            store_outputs.of_root(derivation, root, directory)
         if (directory / products.SUMS).exists():
             return
-        files = gathering.gathered(root, before)
-        products.write(files, directory)
+        if (derivation := self.run.payload.derivation) is not None:
+            files = store_outputs.of_root(derivation, root, directory)
+        else:
+            files = gathering.gathered(root, before)
+            products.write(files, directory)
         size, seconds = sum(file.size for file in files), round(time.monotonic() - began, 3)
         self.record.update(produced=ProducedRecord("", len(files), size, seconds, fast=False))
 

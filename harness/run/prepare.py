@@ -68,7 +68,7 @@ def prepare(
     recipe = payload.recipe
     plan = load_plan(recipe.plan)
     if payload.derivation is not None:
-        plan = plan.with_phases("build", payload.derivation.phases)
+        plan = plan.with_phases("build", payload.derivation.phases, payload.derivation.programs)
     request.part.check(plan)
     paths.check_writable(request.runs, "run record", "choose another directory with --runs DIR")
     store = Store(request.build.cache)

@@ -16,6 +16,7 @@ from harness.formats import nar
 from harness.formats.extract import extract
 from harness.formats.opened import open_image
 from harness.stages import products
+from harness.stages.products import Produced
 from harness.stages.verdict import StageStatus, Verdict
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class Made(msgspec.Struct, frozen=True):
     differs: str = ""
 
 
-def of_root(prepared: Prepared, root: Path, directory: Path) -> None:
-    """Look at the outputs in a root directory of this host, and write down what they are."""
+def of_root(prepared: Prepared, root: Path, directory: Path) -> list[Produced]:
+    """Look at the outputs in a root directory of this host, and write down what they are; their files."""
     paths = prepared.replay.outputs
     there = {path: place for path in paths if (place := root / path[1:]).exists() or place.is_symlink()}
-    _write(prepared, {path: nar.of_path(place) for path, place in there.items()}, directory)
+    return _write(prepared, {path: nar.of_path(place) for path, place in there.items()}, directory)
 
 
 def _of_archive(prepared: Prepared, directory: Path) -> None:
@@ -63,13 +64,12 @@ def _of_archive(prepared: Prepared, directory: Path) -> None:
             if path := outputs.get("/".join(words[:3])):
                 found.setdefault(path, []).append(msgspec.structs.replace(member, path="/".join(words[3:])))
         _write(prepared, found, directory)
-        products.write(_files(found), directory)
 
 
-def _files(found: Mapping[str, Sequence[Member]]) -> list[products.Produced]:
+def _files(found: Mapping[str, Sequence[Member]]) -> list[Produced]:
     """The regular files of outputs, for the record's list of what was produced."""
     return [
-        products.Produced(
+        Produced(
             f"{path}/{member.path}".rstrip("/").encode("utf-8", "surrogateescape"),
             member.mode & 0o7777,
             member.size,
@@ -81,7 +81,7 @@ def _files(found: Mapping[str, Sequence[Member]]) -> list[products.Produced]:
     ]
 
 
-def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> None:
+def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> list[Produced]:
     derivations, made = prepared.replay.graph.derivations, []
     known = {each.path: each for path in prepared.replay.build for each in derivations[path].outputs.values()}
     for path, members in found.items():
@@ -96,6 +96,9 @@ def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory:
     (directory / "outputs.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
     lines = (f"{each.path} sha256:{each.sha256}\n" for each in made)
     (directory / "manifest.nar").write_text("".join(lines), "utf-8")
+    files = _files(found)
+    products.write(files, directory)
+    return files
 
 
 def _fixed(output: Output, members: Sequence[Member], digest: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from harness.console.watcher import Marker
 from harness.core import toml
 from harness.core.outcome import Outcome
-from harness.stages.needs import NO_NEEDS, Needs
+from harness.stages.needs import NO_NEEDS, KernelNeeds, Needs, joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,15 +137,17 @@ class Plan(msgspec.Struct, frozen=True):
     not_applicable: tuple[str, ...] = ()
     order: tuple[str, ...] = ()  # the names of all stages, those too; empty where there are no others
 
-    def with_phases(self, place: str, phases: Mapping[str, str]) -> Plan:
-        """The plan with a stage for each phase, by name and pattern, in place of one that they are like."""
+    def with_phases(self, place: str, phases: Mapping[str, str], needed: tuple[str, ...]) -> Plan:
+        """The plan with stages like one of its own in that place, by name and pattern, and more needs."""
         like = self.stage(place)
         own = (
             msgspec.structs.replace(like, name=name, title=f"{name} is built", begins=begins)
             for name, begins in phases.items()
         )
         at = self.stages.index(like)
-        return msgspec.structs.replace(self, stages=(*self.stages[:at], *own, *self.stages[at + 1 :]))
+        needs = joined([self.needs, Needs(seed=KernelNeeds(built_in=needed))])
+        stages = (*self.stages[:at], *own, *self.stages[at + 1 :])
+        return msgspec.structs.replace(self, stages=stages, needs=needs)
 
     @property
     def takes_out(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from harness.core.outcome import Outcome
+from harness.core.paths import data_root
 from harness.core.progress import Quiet
 from harness.derivation.payload import DerivationRequest
 from harness.image.build import BuildOptions
@@ -18,6 +19,7 @@ from harness.report.compare import compare
 from harness.run.execute import execute
 from harness.run.prepare import prepare
 from harness.run.request import RunRequest
+from harness.stages import products
 from testcases.support import stores
 from testcases.support.derivations import closure
 from testcases.support.stores import Tools
@@ -39,6 +41,16 @@ MACHINES = [
 ]
 
 
+def genesis_sums() -> dict[str, str]:
+    """The sha256 that each program of genesis should have."""
+    found = {}
+    for file in (data_root() / "images/genesis").glob("*/sums"):
+        for line in file.read_text("utf-8").splitlines():
+            digest, name = line.split()
+            found[name] = digest
+    return found
+
+
 def replayed(
     drv: Path, place: Path, cache: Path, machine: str = "bwrap", kernel: str | None = None, **said: object
 ) -> Run:
@@ -54,10 +66,15 @@ def replayed(
 
 
 @pytest.fixture(scope="module")
-def nix(tmp_path_factory: pytest.TempPathFactory, harness_cache: Path) -> Iterator[Path]:
+def tools(tmp_path_factory: pytest.TempPathFactory, harness_cache: Path) -> Iterator[Tools]:
     tools = Tools("nix-bin", "/nix/store", tmp_path_factory.mktemp("nix"), harness_cache)
-    yield stores.nix_closure(tools)
+    yield tools
     tools.clean()
+
+
+@pytest.fixture(scope="module")
+def nix(tools: Tools) -> Path:
+    return stores.nix_closure(tools)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +101,21 @@ def test_what_guix_built_has_the_same_hashes(
     done = replayed(guix, tmp_path, harness_cache, machine, kernel)
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert done.result.verdict.reason.startswith("5 of 5 outputs have the hashes")
+
+
+@pytest.mark.parametrize(("machine", "kernel"), [("bwrap", None), ("qemu", None)])
+def test_genesis_is_built_without_a_shell(
+    tools: Tools, machine: str, kernel: str | None, tmp_path: Path, harness_cache: Path
+) -> None:
+    drv = next(tools.store.glob("*-cc.drv"), None) or stores.genesis_chain(tools)
+    done = replayed(drv, tmp_path, harness_cache, machine, kernel, bare=True)
+    assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+    assert done.result.verdict.reason.startswith("7 of 7 outputs have the hashes")
+    made = products.read(done.directory)
+    assert made is not None
+    sums, found = genesis_sums(), {name[44:]: digest for name, digest in made.items()}
+    for name in ("mc", "c0", "cc-1", "cc"):
+        assert found[name] == sums[name], name
 
 
 def test_a_run_in_qemu_and_one_in_bwrap_made_the_same_files(tmp_path: Path, harness_cache: Path) -> None:

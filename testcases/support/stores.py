@@ -76,8 +76,7 @@ class Tools:
         (self._root / "etc/group").write_text("root:x:0:\n")
         (self.work / "tools/bin").mkdir(parents=True)
         shutil.copy(self._root / "usr/bin/busybox", self.work / "tools/bin/busybox")
-        for name in ("closure.nix", "closure.scm"):
-            shutil.copy(data_root() / "images/derivations" / name, self.work)
+        shutil.copytree(data_root() / "images/derivations", self.work, dirs_exist_ok=True)
 
     @property
     def store(self) -> Path:
@@ -113,6 +112,20 @@ class Tools:
 def nix_closure(tools: Tools) -> Path:
     """The derivation of the closure, which Nix has built in its sandbox."""
     drv = tools.run("nix-instantiate", "-Q", "closure.nix", "--argstr", "busybox", "/w/tools").strip()
+    tools.run("nix-store", "-Q", "-r", drv)
+    return tools.store / drv.rpartition("/")[2]
+
+
+def genesis_chain(tools: Tools) -> Path:
+    """The derivation of genesis' C compiler, with the chain to it from the seed, which Nix has built."""
+    genesis = data_root() / "images/genesis"
+    shutil.copytree(genesis, tools.work / "genesis")
+    seed = tools.work / "seed"
+    listing = (genesis / "00-seed/seed.hex").read_text("ascii").splitlines()
+    seed.write_bytes(bytes.fromhex("".join(line.partition("#")[0] for line in listing)))
+    seed.chmod(0o755)
+    words = ("--arg", "genesis", "/w/genesis", "--argstr", "seed", "/w/seed")
+    drv = tools.run("nix-instantiate", "-Q", "genesis.nix", *words).strip()
     tools.run("nix-store", "-Q", "-r", drv)
     return tools.store / drv.rpartition("/")[2]
 

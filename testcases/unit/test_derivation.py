@@ -226,6 +226,20 @@ def test_the_environment_is_that_of_each_daemon(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_runner_takes_what_has_no_blanks(tmp_path: Path) -> None:
+    fake, second = closure(tmp_path / "store")
+    assert "-first.drv has the argument" in refusal(fake, second, tmp_path, bare=True)
+    plain = fake.derive("plain", "x")
+    known = msgspec.structs.replace(fake.load(plain), arguments=("a", "b"))
+    path = fake.write("plain", known)
+    steps = script.steps(opened(fake, path), script.daemon_of(fake.store, {}), hand_over=True)
+    name = path.rpartition("/")[2]
+    assert steps == f"= derivation: 1/1 {name}\n/bin/busybox a b\n/bin/busybox sh /harness/init\n"
+    attributes = fake.write("plain", msgspec.structs.replace(known, environment={"__json": "{}"}))
+    with pytest.raises(ConfigError, match="has files, or too many arguments"):
+        script.steps(opened(fake, attributes), script.daemon_of(fake.store, {}), hand_over=False)
+
+
 def test_placeholders_and_files_are_filled_in_for_nix(tmp_path: Path) -> None:
     fake = FakeStore(tmp_path / "nix")
     here = store_path.placeholder("lib")
