@@ -24,8 +24,7 @@ from harness.core.progress import Quiet
 from harness.image.build import BuildOptions
 from harness.image.build import build as build_recipe
 from harness.machine.kinds import find_kind
-from harness.matrix.cells import Cell, asked, load_matrix
-from harness.matrix.checkouts import outline
+from harness.matrix.cells import Cell, asked, load_matrix, outline
 from harness.matrix.selection import KEYS, select
 from harness.recipe import Recipe, load_recipe
 from harness.report.log import explain_check, explain_stage

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from fnmatch import fnmatchcase
-from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +14,7 @@ from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import KernelLine, kernel_files, load_line, order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from harness.sources.debian import DebianSource
@@ -31,6 +30,8 @@ class Release(msgspec.Struct, frozen=True):
 
 def releases(patterns: Sequence[str], debian: DebianSource) -> tuple[Release, ...]:
     """All kernels of these lines, the oldest first: of a line from Debian, all that its suite has."""
+    from debian.debian_support import Version
+
     known = kernel_files()
     chosen: dict[str, None] = {}
     for pattern in patterns:
@@ -42,7 +43,7 @@ def releases(patterns: Sequence[str], debian: DebianSource) -> tuple[Release, ..
     for line in chosen:
         for release in _of_line(line, known[line], debian):
             found.setdefault(release.name, release)
-    return tuple(sorted(found.values(), key=lambda release: (_by_version(release.version), release.name)))
+    return tuple(sorted(found.values(), key=lambda release: (Version(release.version), release.name)))
 
 
 def meant(text: str, among: Sequence[Release], option: str) -> Release:
@@ -101,12 +102,3 @@ def _flavour(line: KernelLine) -> str:
     """What stands behind the version in the names of a line's packages: "686" of "linux-image-686"."""
     package = line.debian.package if line.debian else ""
     return re.sub(r"^linux-image-(\d[^-]*-(\d+-)?)?", "", package)
-
-
-def _compare(first: str, second: str) -> int:
-    from debian.debian_support import version_compare
-
-    return int(version_compare(first, second))
-
-
-_by_version: Callable[[str], object] = cmp_to_key(_compare)

@@ -26,15 +26,12 @@ class Suspects(Protocol):
         """Those besides `bad` that may be the first bad one, the one that tells most first."""
 
 
-class Narrowed(msgspec.Struct, frozen=True):
-    """What a search came to."""
+def search(
+    suspects: Suspects, grade: Callable[[str, int], Grade], good: str, bad: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find the first bad candidate, where all that follow on a bad one are bad; and all that are good.
 
-    culprits: tuple[str, ...]  # the first bad candidate; several where those before it could not be tried
-    good: tuple[str, ...]  # all that were found to be good, those of the caller first
-
-
-def search(suspects: Suspects, grade: Callable[[str, int], Grade], good: str, bad: str) -> Narrowed:
-    """Find the first bad candidate, where all that follow on a bad one are bad.
+    The first bad one is the last of several where those before it could not be tried.
 
     `grade` takes a candidate and how many are under suspicion; it is called about log2(candidates) times.
     """
@@ -44,7 +41,7 @@ def search(suspects: Suspects, grade: Callable[[str, int], Grade], good: str, ba
         under = suspects.between(found_good, bad)
         untried = [one for one in under if one not in skipped]
         if not untried:
-            return Narrowed((*under, bad), tuple(found_good))
+            return (*under, bad), tuple(found_good)
         misses = len(under) - len(untried)
         # What cannot be tried often stands beside more of its kind: the more of them, the further away.
         one = untried[len(untried) * misses // (misses + 2)]

@@ -129,13 +129,13 @@ def _searched(name: str, candidates: Candidates, trials: Trials, audience: Audie
     for end, wanted in ((candidates.bad, Grade.BAD), (candidates.good, Grade.GOOD)):
         if grade(end, between) != wanted:
             raise _not_so(candidates.title(end), wanted, tried[end])
-    found = search(candidates.suspects, grade, candidates.good, candidates.bad)
-    first_bad = found.culprits[-1]
+    culprits, good = search(candidates.suspects, grade, candidates.good, candidates.bad)
+    first_bad = culprits[-1]
     return Ended(
         id=name,
-        culprits=found.culprits,
-        titles={one: candidates.title(one) for one in (*tried, *found.culprits)},
-        good=tried[candidates.nearest(found.good, first_bad)],
+        culprits=culprits,
+        titles={one: candidates.title(one) for one in (*tried, *culprits)},
+        good=tried[candidates.nearest(good, first_bad)],
         bad=tried[first_bad],
         tried=tuple(tried.values()),
     )

@@ -9,6 +9,7 @@ import typer
 
 from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, say
+from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,18 +54,11 @@ def status(
     as_json: opts.Json = False,
 ) -> None:
     """Say how many files each stage needs, and which are missing; ends with 2 if some are."""
-    from harness.core.outcome import Outcome
     from harness.core.progress import Quiet
     from harness.payload import distfiles
 
     tree, needed, downloads = _look(context, stage, cache, Quiet())
-    found = distfiles.status(needed, downloads)
-    if as_json:
-        print_json(_document(tree, found))
-    else:
-        _show(tree, found, each=each)
-    if distfiles.missing(found):
-        raise typer.Exit(Outcome.CONFIG.exit_code)
+    _tell(tree, distfiles.status(needed, downloads), Outcome.CONFIG, each=each, as_json=as_json)
 
 
 @app.command("fetch")
@@ -85,7 +79,6 @@ def fetch(
     What cannot be had does not stop the others, and is listed at the end. A download that broke off is gone
     on with.
     """
-    from harness.core.outcome import Outcome
     from harness.payload import distfiles
     from harness.report.progress import TerminalProgress
 
@@ -97,12 +90,7 @@ def fetch(
         if into is not None:
             count = distfiles.deliver(found, into)
             progress.note(f"{count} files were laid into {into}")
-    if as_json:
-        print_json(_document(tree, found))
-    else:
-        _show(tree, found, each=each)
-    if distfiles.missing(found):
-        raise typer.Exit(Outcome.INFRA.exit_code)
+    _tell(tree, found, Outcome.INFRA, each=each, as_json=as_json)
 
 
 @app.command("verify")
@@ -116,7 +104,6 @@ def verify(
     as_json: opts.Json = False,
 ) -> None:
     """Read every file again, in the cache and in the tree's own directories; ends with 2 if one is wrong."""
-    from harness.core.outcome import Outcome
     from harness.core.progress import Quiet
     from harness.payload import distfiles
 
@@ -169,11 +156,12 @@ def _look(
     return tree, needed, Downloads(Store(opts.cache_directory(cache)), progress, tries=2)
 
 
-def _document(tree: SourceTree, found: Sequence[Found]) -> dict[str, object]:
-    return {
-        "tree": tree.path,
-        "era": tree.era.name,
-        "distfiles": [
+def _tell(tree: SourceTree, found: Sequence[Found], outcome: Outcome, *, each: bool, as_json: bool) -> None:
+    """Print what is at hand; the command ends with the outcome if anything is missing."""
+    from harness.payload.distfiles import missing
+
+    if as_json:
+        listed = [
             {
                 "name": one.distfile.name,
                 "stage": one.distfile.group,
@@ -184,8 +172,12 @@ def _document(tree: SourceTree, found: Sequence[Found]) -> dict[str, object]:
                 "problem": one.problem,
             }
             for one in found
-        ],
-    }
+        ]
+        print_json({"tree": tree.path, "era": tree.era.name, "distfiles": listed})
+    else:
+        _show(tree, found, each=each)
+    if missing(found):
+        raise typer.Exit(outcome.exit_code)
 
 
 def _show(tree: SourceTree, found: Sequence[Found], *, each: bool) -> None:

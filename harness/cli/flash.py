@@ -180,8 +180,8 @@ def _show_list(judged: Sequence[tuple[Device, Sequence[Refusal]]]) -> None:
     for device, refusals in others:
         size = format_size(device.identity.size)
         serial = f", serial number {device.identity.serial}" if device.identity.serial else ""
-        line = f"  {device.path}  {_what(device)}, {size}, {device.bus}{serial}"
-        say(line)
+        what = device.name if device.kind == "disk" else device.kind
+        say(f"  {device.path}  {what}, {size}, {device.bus}{serial}")
         for refusal in refusals:
             forced = " (--force overrides that)" if refusal.forceable else ""
             say(f"    {refusal.reason}{forced}")
@@ -211,10 +211,6 @@ def _result_line(device: Device, done: Flashed) -> str:
         f"({format_size(rate)}/s){zeroed}; "
         f"read back in {done.verify_seconds:.1f} s, and all is as it should be"
     )
-
-
-def _what(device: Device) -> str:
-    return device.name if device.kind == "disk" else device.kind
 
 
 def _contents(device: Device) -> str:

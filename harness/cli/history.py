@@ -118,7 +118,7 @@ def compare(
 
 
 def _compare_file(path: str, one: Path, other: Path, *, as_json: bool) -> None:
-    from harness.report.filediff import compare_file
+    from harness.report.compare import compare_file
 
     found = compare_file(path, one, other)
     if as_json:

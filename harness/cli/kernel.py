@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +9,12 @@ import typer
 
 from harness.cli import kernel_build
 from harness.cli import options as opts
-from harness.cli.printing import err, print_json, print_wide, say
+from harness.cli.printing import print_json, print_wide, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness.kernel.catalogue import Kernel
     from harness.kernel.features import Lack
     from harness.kernel.inspection import Inspection
-    from harness.sources.debian import DebianSource
     from harness.stages.needs import Needs
 
 app = typer.Typer(
@@ -69,7 +65,7 @@ def fetch(
     found = []
     for name in dict.fromkeys(names):
         catalogue.load_line(name)  # a slip in the last name shows before the first download
-    with _debian(cache, mirror, refresh=refresh) as debian:
+    with opts.debian(cache, mirror, refresh=refresh) as debian:
         for name in dict.fromkeys(names):
             kernel = catalogue.obtain(name, debian)
             known = beside(kernel.image)
@@ -111,7 +107,7 @@ def inspect(
     if catalogue.is_path(kernel) and inspection.sections_of(path):
         found = inspection.examine(path.absolute())
     else:
-        with _debian(cache, mirror, refresh=refresh) as debian:
+        with opts.debian(cache, mirror, refresh=refresh) as debian:
             path = catalogue.obtain(kernel, debian).image.path
         found = inspection.examine(path)
     verdicts = {
@@ -207,16 +203,6 @@ def _fetched(kernel: Kernel, config: str) -> dict[str, object]:
         "config": config,
         "modules": kernel.modules,
     }
-
-
-@contextmanager
-def _debian(cache: Path | None, mirror: str | None, *, refresh: bool) -> Iterator[DebianSource]:
-    from harness.report.progress import TerminalProgress
-    from harness.sources.debian import DebianSource
-    from harness.store import Store
-
-    with TerminalProgress(err()) as progress:
-        yield DebianSource(Store(opts.cache_directory(cache)), progress, mirror=mirror, refresh=refresh)
 
 
 def _fields(value: object) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options as opts
-from harness.cli.printing import err, print_json, say
+from harness.cli.printing import print_json, say
 from harness.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -50,23 +50,12 @@ def build(
     """Build tiny kernels, or find them in the cache; `--kernel NAME` boots them afterwards."""
     from harness.core import paths
     from harness.kernel import built, catalogue
-    from harness.report.progress import TerminalProgress
-    from harness.sources.debian import DebianSource
-    from harness.sources.packages import read_lock
-    from harness.store import Store
 
     if output:
         paths.check_writable(output.absolute(), "output", "choose another with -o DIR")
     found: dict[str, BuiltKernel] = {}
     compared: dict[str, Comparison] = {}
-    with TerminalProgress(err()) as progress:
-        debian = DebianSource(
-            Store(opts.cache_directory(cache)),
-            progress,
-            mirror=mirror,
-            lock=read_lock(lock) if lock else None,
-            refresh=refresh,
-        )
+    with opts.debian(cache, mirror, refresh=refresh, lock_file=lock) as debian:
         # All of them are looked at before the first is built: that takes minutes.
         orders = [catalogue.order(name, debian) for name in configurations]
         for order in orders:

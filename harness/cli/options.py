@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.derivation.payload import DerivationRequest
     from harness.image.build import BuildOptions
+    from harness.sources.debian import DebianSource
 
 
 def size(text: str) -> int:
@@ -178,3 +182,20 @@ def cache_directory(chosen: Path | None) -> Path:
     from harness.core import paths
 
     return chosen.absolute() if chosen else paths.cache_root()
+
+
+@contextmanager
+def debian(
+    cache: Path | None, mirror: str | None, *, refresh: bool, lock_file: Path | None = None
+) -> Iterator[DebianSource]:
+    """Debian's archive as the options of a command name it, with its progress in the terminal."""
+    from harness.cli.printing import err
+    from harness.report.progress import TerminalProgress
+    from harness.sources.debian import DebianSource
+    from harness.sources.packages import read_lock
+    from harness.store import Store
+
+    lock = read_lock(lock_file) if lock_file else None
+    with TerminalProgress(err()) as progress:
+        store = Store(cache_directory(cache))
+        yield DebianSource(store, progress, mirror=mirror, lock=lock, refresh=refresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from harness.cli import options as opts
 from harness.cli.printing import OutputLost, err, out, print_json, print_wide, remark, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from harness.stages.plan import Plan
     from harness.stages.replay import Replay
@@ -151,28 +152,31 @@ _MOMENT = 0.2  # seconds between looks at a run that goes on
 
 
 def _print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are, fast; a reader that has gone is a good end."""
-    try:
+    """Print lines as they are, fast."""
+    with _reader_may_go():
         for line in lines:
             sys.stdout.write(line + "\n")  # a terminal gets each at once
-        sys.stdout.flush()
-    except OutputLost as lost:
-        if not lost.reader_gone:
-            raise
 
 
 def _copy(path: Path, start: int, end: int | None) -> None:
     with path.open("rb") as source:
         source.seek(start)
         left = os.fstat(source.fileno()).st_size - start if end is None else end - start
-        try:
+        with _reader_may_go():
             while left > 0 and (data := source.read(min(left, 1 << 20))):
                 sys.stdout.buffer.write(data)
                 left -= len(data)
-            sys.stdout.flush()
-        except OutputLost as lost:
-            if not lost.reader_gone:
-                raise
+
+
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """Print all; a reader that has gone is a good end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputLost as lost:
+        if not lost.reader_gone:
+            raise
 
 
 def _is_coloured() -> bool:

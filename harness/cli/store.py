@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli import options as opts
 from harness.cli.printing import err, print_json, print_wide, remark, say
 from harness.core.outcome import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.store.upkeep import Stored
 
 app = typer.Typer(help="Look after the cache: list it, tidy it up, check it.", no_args_is_help=True)
 
@@ -105,7 +100,8 @@ def collect(
     for path in gone.leftovers:
         say(f"{'left over':<12} {path}")
     verb = "would be removed" if dry_run else "removed"
-    say(f"{_count(gone.entries)}, {format_size(total)} {verb}")
+    many = len(gone.entries)
+    say(f"{many} {'entry' if many == 1 else 'entries'}, {format_size(total)} {verb}")
 
 
 @app.command("verify")
@@ -127,10 +123,6 @@ def verify_entries(cache: opts.Cache = None, as_json: opts.Json = False) -> None
         say("they are built anew when they are next used" if damaged else "everything is as it was built")
     if damaged:
         raise typer.Exit(Outcome.FAIL.exit_code)
-
-
-def _count(entries: Sequence[Stored]) -> str:
-    return "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
 
 
 def _ago(moment: float) -> str:

@@ -37,25 +37,20 @@ class Keyboard:
         self._takeover = takeover
         self._taken = taken
         self._typing = Lock()
-        self._phase = Phase.WATCHED
+        self.phase = Phase.WATCHED  # what the run is doing; `turn` changes it
         self._refused = ""  # what was said last
         self.touched = False  # whether a person has taken over while the plan watched
         self.typed_at = 0  # how much the guest had said when a person last typed, in bytes
 
     @property
-    def phase(self) -> Phase:
-        """What the run is doing."""
-        return self._phase
-
-    @property
     def is_persons(self) -> bool:
         """Whether a person may type now."""
-        return self._phase == Phase.YOURS or (self._phase == Phase.WATCHED and self._takeover)
+        return self.phase == Phase.YOURS or (self.phase == Phase.WATCHED and self._takeover)
 
     def turn(self, phase: Phase) -> Phase:
         """Begin another phase, and return the one before; no key is typed in between."""
         with self._typing:
-            before, self._phase = self._phase, phase
+            before, self.phase = self.phase, phase
             self._refused = ""
         return before
 
@@ -68,10 +63,10 @@ class Keyboard:
 
     def _type(self, data: bytes) -> str:
         if not self.is_persons:
-            return self._phase.value
+            return self.phase.value
         if not self._recorder.takes_input:
             return _FULL
-        if self._phase == Phase.WATCHED and not self.touched:
+        if self.phase == Phase.WATCHED and not self.touched:
             self._taken(self._recorder.size)
             self.touched = True
         self.typed_at = self._recorder.size
@@ -83,7 +78,7 @@ class Keyboard:
 
     def answer(self, data: bytes) -> None:
         """Pass on what the user's terminal answered to the guest; that is no takeover."""
-        if self._phase == Phase.YOURS or self.touched:
+        if self.phase == Phase.YOURS or self.touched:
             self.type(data)
 
     def slip_in(self, line: str, *, shown: int) -> bool:
@@ -96,7 +91,7 @@ class Keyboard:
         """
         with self._typing:
             untouched = self._recorder.size == shown and self.typed_at < shown
-            if self._phase != Phase.YOURS or not untouched or not self._recorder.takes_input:
+            if self.phase != Phase.YOURS or not untouched or not self._recorder.takes_input:
                 return False
             self._recorder.write(line.encode())
             return True

@@ -97,9 +97,12 @@ class Recorder:
         self._earlier = earlier
         self._idle = False  # whether all that was read is recorded
         self._start = clock()
-        self._size = 0
-        self._ended = False
-        self._failure: OSError | None = None
+        self.size = 0  # bytes recorded so far
+        self.ended = (
+            False  # whether no more bytes will come: the transport is at its end, or recording failed
+        )
+        # why recording stopped early, such as a full disk; what was recorded stays readable
+        self.failure: OSError | None = None
         self._wakes = 0
         self._changed = Condition()  # reentrant: wake() may be called from a signal handler
         self._writing = Lock()
@@ -137,21 +140,6 @@ class Recorder:
         os.close(self._stop_read)
         os.close(self._stop_write)
         self._transport.close()
-
-    @property
-    def size(self) -> int:
-        """Bytes recorded so far."""
-        return self._size
-
-    @property
-    def ended(self) -> bool:
-        """Whether no more bytes will come: the transport is at its end, or recording failed."""
-        return self._ended
-
-    @property
-    def failure(self) -> OSError | None:
-        """Why recording stopped early, such as a full disk; what was recorded stays readable."""
-        return self._failure
 
     @property
     def seconds(self) -> float:
@@ -201,10 +189,8 @@ class Recorder:
         """
         with self._changed:
             wakes = self._wakes
-            self._changed.wait_for(
-                lambda: self._size > offset or self._ended or self._wakes != wakes, timeout
-            )
-            available = self._size - offset
+            self._changed.wait_for(lambda: self.size > offset or self.ended or self._wakes != wakes, timeout)
+            available = self.size - offset
         return os.pread(self._raw_fd, min(limit, available), offset) if available > 0 else b""
 
     def settle(self) -> None:
@@ -212,7 +198,7 @@ class Recorder:
         poller = select.poll()
         poller.register(self._transport, select.POLLIN)
         # In this order: what cannot be read any more the thread took, and is busy until it has recorded it.
-        while not self._ended and (poller.poll(0) or not self._idle):
+        while not self.ended and (poller.poll(0) or not self._idle):
             time.sleep(_MOMENT)
 
     def wake(self) -> None:
@@ -230,17 +216,17 @@ class Recorder:
         """Type `data` to the guest; `by_hand`: a person does."""
         with self._writing:
             if self._typed is not None:
-                self._typed(data, self._size, by_hand)
+                self._typed(data, self.size, by_hand)
             self._transport.write(data)
 
     def _drain(self) -> None:
         try:
             self._record_until_stopped()
         except OSError as error:
-            self._failure = error
+            self.failure = error
         finally:
             with self._changed:
-                self._ended = True
+                self.ended = True
                 self._changed.notify_all()
 
     def _record_until_stopped(self) -> None:
@@ -292,13 +278,13 @@ class Recorder:
 
     def _record(self, data: bytes, seconds: float) -> None:
         if not self._arrivals or seconds - self._arrivals[-1] >= _INDEX_SECONDS:
-            self._enter(self._size, seconds)
+            self._enter(self.size, seconds)
         rest = memoryview(data)
         while rest:
             written = os.write(self._raw_fd, rest)
             rest = rest[written:]
             with self._changed:
-                self._size += written
+                self.size += written
                 self._changed.notify_all()
 
     def _enter(self, offset: int, seconds: float) -> None:

@@ -59,7 +59,7 @@ class Shell:
         self._asker = Asker(recorder, offset, clock=clock)
         self._nonce = os.urandom(4).hex()
         self._function = f"h{self._nonce}"
-        self._directory = ""
+        self.directory = ""  # where the guest keeps what we need, absolute; it is ours alone
         self._codec = BASE64
         self._checksum = True
         self._runs = 0
@@ -69,11 +69,6 @@ class Shell:
     def offset(self) -> int:
         """Raw offset up to which the console was read."""
         return self._asker.offset
-
-    @property
-    def directory(self) -> str:
-        """Where the guest keeps what we need, absolute; it is ours alone."""
-        return self._directory
 
     def enter(self, *, timeout: float) -> None:
         """Make sure that a shell answers, find out what it can do, and quieten it.
@@ -90,9 +85,9 @@ class Shell:
             "echo seed|cksum", sums(b"seed\n", checksum=True).replace("-", " ")
         )
         self._codec = self._choose_codec()
-        self._directory = self._make_directory()
+        self.directory = self._make_directory()
         script = settings_script(
-            directory=self._directory,
+            directory=self.directory,
             function=self._function,
             nonce=self._nonce,
             codec=self._codec,
@@ -100,7 +95,7 @@ class Shell:
             echo=self._recorder.pace is not None,
         )
         self._upload(0, script)
-        report = self._fetch(0, script, before=f". {self._directory}/0.sh;").text
+        report = self._fetch(0, script, before=f". {self.directory}/0.sh;").text
         self.warnings = _unmet_settings(report, echo=self._recorder.pace is not None)
 
     def run(self, script: str, *, timeout: float) -> Reply:
@@ -174,7 +169,7 @@ class Shell:
 
     def _upload(self, run: int, script: bytes) -> None:
         """Store a script as `<run>.sh` in the guest, piece by piece."""
-        path, size = f"{self._directory}/{run}", self._codec.piece
+        path, size = f"{self.directory}/{run}", self._codec.piece
         pieces = [script[start : start + size] for start in range(0, len(script), size)] or [b""]
         if len(pieces) > _MAX_PIECES:
             raise InfraError(

@@ -114,7 +114,8 @@ class QemuMachine(Machine):
         try:
             self._monitor = Monitor(monitor)
             self._monitor.execute("chardev-change", **CONSOLE)
-            self._meter = process.Meter(self._process.pid, self._processor_thread())
+            thread = int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
+            self._meter = process.Meter(self._process.pid, thread)
         except BaseException as error:
             self._kill()
             self._detach()
@@ -262,9 +263,6 @@ class QemuMachine(Machine):
         except InfraError as error:
             self._kill()
             raise self._not_loaded(loading, error) from error
-
-    def _processor_thread(self) -> int:
-        return int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
 
     def _detach(self) -> None:
         self.transport.close()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import ConfigError, InfraError, explaining
+from harness.store import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ def prepared(image: Path, base: Path, note: Callable[[str], None]) -> Iterator[R
 
     with explaining(ConfigError, f"cannot make a root below {base}", "choose another cache with --cache DIR"):
         base.mkdir(parents=True, exist_ok=True)
-        with _gate(base):
+        with locks.held(base / "gate"):  # one at a time makes roots and looks for what is left of others
             sweep(base, note)
             name = os.urandom(8).hex()
             lock = os.open(base / f"{name}.lock", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -135,11 +136,3 @@ def _mounts() -> list[Path]:
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     names = (line.split(" ")[4] for line in lines)
     return [Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), name)) for name in names]
-
-
-@contextmanager
-def _gate(base: Path) -> Iterator[None]:
-    """One at a time makes roots and looks for what is left of others."""
-    with (base / "gate").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

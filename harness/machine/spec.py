@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -28,10 +28,7 @@ class DirectBoot(msgspec.Struct, frozen=True):
     # Whether the kernel is an ELF file that is entered by PVH, without firmware and decompressor.
     unpacked: bool = False
 
-    @property
-    def medium(self) -> Medium:
-        """No medium."""
-        return Medium.DIRECT
+    medium: ClassVar = Medium.DIRECT
 
 
 class MediumBoot(msgspec.Struct, frozen=True):
@@ -74,15 +71,8 @@ class Drive(msgspec.Struct, frozen=True):
 class DiskBoot(msgspec.Struct, frozen=True):
     """The machine's disk, which its BIOS boots; there is no seed kernel, and the console is the BIOS's."""
 
-    @property
-    def medium(self) -> Medium:
-        """The disk."""
-        return Medium.DISK
-
-    @property
-    def command_line(self) -> str:
-        """None."""
-        return ""
+    medium: ClassVar = Medium.DISK
+    command_line: ClassVar = ""
 
 
 class MachineSpec(msgspec.Struct, frozen=True):
@@ -98,21 +88,6 @@ class MachineSpec(msgspec.Struct, frozen=True):
     bulk: bool = False  # whether it has a virtio serial port through which files leave the guest
     drives: tuple[Drive, ...] = ()  # further disks. A machine that has any is not saved
     bus: Bus | None = None  # the controller of its own disk; None where it is not known
-
-
-class Spec(Protocol):
-    """What machines of all kinds are made of; attributes as of `MachineSpec`."""
-
-    @property
-    def boot(self) -> DirectBoot | MediumBoot | DiskBoot | None: ...  # noqa: D102 - as above
-    @property
-    def memory(self) -> int: ...  # noqa: D102
-    @property
-    def cpu(self) -> str: ...  # noqa: D102
-    @property
-    def accelerator(self) -> Accelerator: ...  # noqa: D102
-    @property
-    def bus(self) -> Bus | None: ...  # noqa: D102
 
 
 class NativeCall(msgspec.Struct, frozen=True):
@@ -138,3 +113,6 @@ class NativeSpec(msgspec.Struct, frozen=True):
     boot: ClassVar = None
     bus: ClassVar = None
     cpu: ClassVar = ""
+
+
+Spec = MachineSpec | NativeSpec  # what machines of all kinds are made of

@@ -125,7 +125,10 @@ class ClusterWorkers:
         """A thread; memory and the like are the scheduler's to count."""
         wanted = needs(job.cell)
         announced = {name: dict(worker["resources"]) for name, worker in self._workers.items()}
-        if not any(_fits(wanted, has) for has in announced.values()):
+        fits = (
+            all(has.get(what, 0.0) >= much for what, much in wanted.items()) for has in announced.values()
+        )
+        if not any(fits):
             there = "; ".join(f"{name}: {_listed(has)}" for name, has in sorted(announced.items()))
             raise ConfigError(
                 f"no worker has all that {job.cell.name} needs: {_listed(wanted)}",
@@ -238,10 +241,6 @@ def _result(remote: Remote) -> Result:
     if not isinstance(result, Result):
         return Result(Outcome.BUG, f"a worker answered {result!r}", "", took)
     return result
-
-
-def _fits(wanted: Mapping[str, float], has: Mapping[str, float]) -> bool:
-    return all(has.get(name, 0.0) >= amount for name, amount in wanted.items())
 
 
 def _listed(resources: Mapping[str, float]) -> str:

@@ -98,7 +98,10 @@ def carry_out(
                 _give_up(queue, job, error, audience)
     running: dict[int, Task[Job]] = {}
     while len(backlog) or running:
-        while (free := workers.free) is not None and (task := backlog.take(free, _taken(running.values()))):
+        while (free := workers.free) is not None:
+            task = backlog.take(free, {task.alone for task in running.values()} - {""})
+            if task is None:
+                break
             job = queue.start(task.what)
             workers.start(job)
             running[job.position] = task
@@ -133,10 +136,6 @@ def worst(jobs: Iterable[Job]) -> Outcome:
     """The worst outcome of those cells that may not fail."""
     ends = {job.outcome for job in jobs if job.outcome and not job.cell.allowed}
     return next((outcome for outcome in _WORST if outcome in ends), Outcome.PASS)
-
-
-def _taken(running: Iterable[Task[Job]]) -> set[str]:
-    return {task.alone for task in running if task.alone}
 
 
 def _task(job: Job, workers: Workers) -> Task[Job]:

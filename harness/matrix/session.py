@@ -132,13 +132,15 @@ def changes(path: Path, runs: Path) -> list[Change]:
         raise ConfigError(f"{path.stem} was never run to its end in {runs}", hint=hint)
     before = {job.cell.name: job.ending for job in ended[1]} if len(ended) > 1 else {}
     found = (
-        Change(job.cell.name, before.get(job.cell.name, ""), job.ending, _reason(job)) for job in ended[0]
+        Change(
+            job.cell.name,
+            before.get(job.cell.name, ""),
+            job.ending,
+            job.result.reason if job.result else "",
+        )
+        for job in ended[0]
     )
     return [change for change in found if change.now != (change.before or "PASS")]
-
-
-def _reason(job: Job) -> str:
-    return job.result.reason if job.result else ""
 
 
 def _with_record(job: Job, recorded: Mapping[tuple[str, int], PastRun]) -> Job:

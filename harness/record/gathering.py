@@ -8,8 +8,6 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from harness.console.lines import LineCleaner
 from harness.core.errors import InfraError
 from harness.stages.products import Produced
@@ -38,17 +36,10 @@ def gathered(root: Path, before: Mapping[str, State]) -> list[Produced]:
         raise InfraError(f"cannot read {error.filename}, which the run produced: {error.strerror}") from error
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """What a console said about files."""
+def shown(raw: Path, *, wraps: int = 0) -> tuple[dict[str, str], set[str]]:
+    """The sums of files that a recorded console shows, by path, and the files that `-c` found to be right.
 
-    sums: Mapping[str, str]  # the sha256 of files, by path
-    approved: frozenset[str]  # files whose sha256 was found to be right
-
-
-def shown(raw: Path, *, wraps: int = 0) -> Shown:
-    """Read a recorded console for lines as sha256sum prints them, with sums and with `-c`.
-
-    After `wraps` columns the console went on in a new line; 0: it did not.
+    Lines are as sha256sum prints them. The console went on in a new line after `wraps` columns, if not 0.
     """
     sums: dict[str, str] = {}
     approved: set[str] = set()
@@ -62,7 +53,7 @@ def shown(raw: Path, *, wraps: int = 0) -> Shown:
         elif match := _OK.match(text):
             approved.add(f"/{match['path']}")
         text = ""
-    return Shown(sums, frozenset(approved))
+    return sums, approved
 
 
 def _lines(raw: Path) -> Iterator[str]:

@@ -37,7 +37,10 @@ def prune(runs: Path, quota: int, *, dry: bool = False) -> Pruned:
     bisections nothing is.
     """
     order, others = _in_order(runs)
-    sizes = {name: _size(runs / name) for name in (*order, *others)}
+    sizes = {
+        name: sum(entry.stat(follow_symlinks=False).st_blocks for entry in _entries(runs / name)) * _BLOCK
+        for name in (*order, *others)
+    }
     left = sum(sizes.values())
     gone: list[str] = []
     for name in order:
@@ -73,11 +76,6 @@ def _in_order(runs: Path) -> tuple[list[str], list[str]]:
         else:
             others.append(name)
     return [*reversed(passed), *reversed(others)], kept
-
-
-def _size(directory: Path) -> int:
-    """What a directory takes on disk, in bytes."""
-    return sum(entry.stat(follow_symlinks=False).st_blocks for entry in _entries(directory)) * _BLOCK
 
 
 def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:

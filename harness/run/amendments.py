@@ -84,8 +84,8 @@ def _disproved(directory: Path, plan: Plan, expected: Mapping[str, str]) -> str:
     from harness.stages import products
 
     wraps = max(stage.wraps for stage in plan.stages)
-    shown = gathering.shown(directory / "console.raw", wraps=wraps)
+    sums, approved = gathering.shown(directory / "console.raw", wraps=wraps)
     known = products.read(directory)
-    if known is None and shown.sums:
-        products.write_sums(known := dict(shown.sums), directory)
-    return products.disproved(expected, known or {}, shown.approved)
+    if known is None and sums:
+        products.write_sums(known := sums, directory)
+    return products.disproved(expected, known or {}, approved)

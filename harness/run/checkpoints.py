@@ -22,7 +22,7 @@ from harness.store import Store, seal
 from harness.store.upkeep import contents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from harness.image.factory import Build
@@ -111,7 +111,8 @@ def save(
 
 def saved(store: Store) -> list[Checkpoint]:
     """All that there are, the oldest first."""
-    return sorted(_all(store), key=lambda checkpoint: (checkpoint.state.saved, checkpoint.id))
+    found = [_read(path) for path in places(store).values()]
+    return sorted(filter(None, found), key=lambda checkpoint: (checkpoint.state.saved, checkpoint.id))
 
 
 def find(store: Store, known: Mapping[str, str | int]) -> Checkpoint:
@@ -191,12 +192,6 @@ def _none_fits(known: Mapping[str, str | int], there: Sequence[Checkpoint]) -> C
         return ConfigError(f"there is no checkpoint of {recipe} at {stage}; there are: {others}", hint=hint)
     reasons = (f"{one.id} {' and '.join(differences(one.identity, known))}" for one in there_already)
     return ConfigError(f"no checkpoint at {stage} fits this run: {'; '.join(reasons)}", hint=hint)
-
-
-def _all(store: Store) -> Iterator[Checkpoint]:
-    for entry in contents(store):
-        if entry.kind == KIND and (checkpoint := _read(entry.path)):
-            yield checkpoint
 
 
 def _read(path: Path) -> Checkpoint | None:

@@ -122,12 +122,12 @@ def test_an_encoder_that_always_dies_is_said(shell: Shell) -> None:
 
 
 def test_file_with_a_damaged_name_is_no_piece_of_a_script(shell: Shell) -> None:
-    shell.run(f"echo ZWNobyBibGVzcw== >{shell._directory}/2.c000", timeout=200)
+    shell.run(f"echo ZWNobyBibGVzcw== >{shell.directory}/2.c000", timeout=200)
     assert shell.run("echo fine", timeout=200).text == "fine\n"
 
 
 def test_restore_leaves_a_usable_shell_and_no_files(shell: Shell, tmp_path: Path) -> None:
-    directory = shell._directory
+    directory = shell.directory
     assert shell.run(f"test -d {directory}", timeout=200).status == 0
     shell.restore(window=Window(33, 111))
     size = (tmp_path / "raw").stat().st_size

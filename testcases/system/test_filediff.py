@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.report.filediff import PROGRAM, compare_file
+from harness.report.compare import PROGRAM, compare_file
 from testcases.support.records import leave_run
 
 if TYPE_CHECKING:

@@ -55,8 +55,8 @@ class SerialLine:
 
     def __enter__(self) -> SerialLine:
         """Open the port."""
-        self._port: Serial | None = self._open_port()
-        self._port.reset_input_buffer()  # what was said before is not of this run
+        self.port: Serial | None = self._open_port()  # as long as its adapter is there
+        self.port.reset_input_buffer()  # what was said before is not of this run
         ours, self._theirs = socket.socketpair()
         self.transport = LineTransport(ours, self)
         self._thread = Thread(target=self._carry, name="serial-line", daemon=True)
@@ -75,20 +75,15 @@ class SerialLine:
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
-        if self._port is not None:
-            self._close_port(self._port)
-            self._port = None
+        if self.port is not None:
+            self._close_port(self.port)
+            self.port = None
 
     def gaps(self) -> list[Gap]:
         """Gaps since the last call."""
         with self._changed:
             gaps, self._gaps = self._gaps, []
         return gaps
-
-    @property
-    def port(self) -> Serial | None:
-        """The port, as long as its adapter is there."""
-        return self._port
 
     def write(self, data: bytes) -> None:
         """Send bytes; what an adapter took with it is lost, as on any serial line.
@@ -97,8 +92,8 @@ class SerialLine:
             ConsoleClosed: The line is gone for good.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._port is not None or self._over, self._reattach)
-            port = self._port
+            self._changed.wait_for(lambda: self.port is not None or self._over, self._reattach)
+            port = self.port
         if port is None:
             raise ConsoleClosed("cannot type to the board: its serial port is gone")
         try:
@@ -131,7 +126,7 @@ class SerialLine:
 
     def _read(self) -> bytes | None:
         """What has come within a moment; None when the adapter is gone."""
-        port = self._port
+        port = self.port
         try:
             if port is None:
                 return None
@@ -145,7 +140,7 @@ class SerialLine:
         """Wait until the adapter is back; whether it is."""
         gone, offset = time.monotonic(), self.received
         with self._changed:
-            port, self._port = self._port, None
+            port, self.port = self.port, None
         if port is not None:
             self._close_port(port)
         reason = "it did not come back"
@@ -157,7 +152,7 @@ class SerialLine:
             else:
                 with self._changed:
                     self._gaps.append(Gap(round(time.monotonic() - gone, 3), offset))
-                    self._port = again
+                    self.port = again
                     self._changed.notify_all()
                 return True
             if time.monotonic() - gone > self._reattach:

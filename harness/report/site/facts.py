@@ -71,7 +71,9 @@ class Cell(msgspec.Struct, frozen=True):
     @property
     def last(self) -> Run:
         """The newest run, of those with a verdict about the cell if there is one."""
-        return next((run for run in reversed(self.runs) if _judges(run)), self.runs[-1])
+        unjudged = {"", Outcome.INTERRUPTED, Outcome.CONFIG}
+        judges = (run for run in reversed(self.runs) if run.outcome not in unjudged and not run.taken_over)
+        return next(judges, self.runs[-1])
 
     @property
     def going(self) -> bool:
@@ -109,10 +111,6 @@ def usual_stages(runs: Path, run: Run) -> dict[str, float]:
     """Median host seconds of each stage in good runs of the same cell before this one."""
     with index.opened(runs) as connection:
         return stage_seconds(connection, "cell = ? AND id < ?", (run.cell, run.id), _EARLIER)
-
-
-def _judges(run: Run) -> bool:
-    return run.outcome not in {"", Outcome.INTERRUPTED, Outcome.CONFIG} and not run.taken_over
 
 
 def _column(run: Run) -> str:
