@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.payload.tree import SourceTree
 
 _SHOWN = 8  # stray files
+_WITH_BUILDER = ("builder-hex0", "genesis-builder-hex0")
 WITHOUT_LINUX: Final = "builder-hex0"  # in the place of a seed kernel: a tree's mode that boots without one
 
 
@@ -58,7 +59,7 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
     tree = wanted.tree
     mine = name in stage0.RECIPES
     unfit = {
-        "--builder": wanted.builder is not None and not mine,
+        "--builder": wanted.builder is not None and name not in _WITH_BUILDER,
         "--instrument": wanted.instrument and not mine and tree is None,
         "--jobs": wanted.jobs != 1 and (mine or tree is None),
         "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
@@ -90,6 +91,10 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
             raise ConfigError(
                 f"{name} is a checkout of yours, and none is named",
                 hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
+            )
+        if name in _WITH_BUILDER:
+            return Payload(
+                recipe=load_recipe(name, {"builder": str(stage0.builder_of(name, wanted.builder))})
             )
         return Payload(recipe=load_recipe(name))
     return _prepared(tree, name, wanted, cache, progress)

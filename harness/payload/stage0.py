@@ -43,11 +43,8 @@ def load(name: str, tree: Path, *, arch: str, builder: Path | None, instrument: 
     """
     if name == "builder-hex0" and arch != "x86":
         raise ConfigError("builder-hex0 runs programs for x86 only", hint="leave out --arch")
-    if name == "builder-hex0" and builder is None:
-        raise ConfigError(
-            "the recipe builder-hex0 needs a checkout of builder-hex0 as well",
-            hint="git clone https://github.com/ironmeld/builder-hex0, then name it with --builder DIR",
-        )
+    if name == "builder-hex0":
+        builder = builder_of(name, builder)
     check(tree, arch)
     given = {"tree": str(tree.absolute()), "arch": arch, "other": "AMD64" if arch == "x86" else "x86"}
     if builder is not None:
@@ -57,6 +54,20 @@ def load(name: str, tree: Path, *, arch: str, builder: Path | None, instrument: 
         kernels = msgspec.structs.replace(kernels, seed=_KERNELS[arch])
         recipe = _changed(recipe, kernels=kernels)
     return _instrumented(recipe, tree, arch) if instrument else recipe
+
+
+def builder_of(name: str, builder: Path | None) -> Path:
+    """The checkout of builder-hex0 that a recipe needs.
+
+    Raises:
+        ConfigError: None is named.
+    """
+    if builder is None:
+        raise ConfigError(
+            f"the recipe {name} needs a checkout of builder-hex0, and none is named",
+            hint="git clone https://github.com/ironmeld/builder-hex0, then name it with --builder DIR",
+        )
+    return builder.absolute()
 
 
 def check(tree: Path, arch: str) -> None:

@@ -36,8 +36,8 @@ def check_images(built: Build, plan: Plan, spec: Spec, store: Store) -> tuple[st
     boot = spec.boot
     if boot is None:
         return ()
+    _check_memory(plan, spec.memory)
     if isinstance(boot, DiskBoot):
-        _check_memory(plan, spec.memory)
         return ()  # what the disk holds is checked where it is made
 
     def build(directory: Path) -> None:
@@ -134,7 +134,7 @@ def _check(built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot) 
 
 
 def _check_memory(plan: Plan, memory: int) -> None:
-    """Without a kernel of Linux no program would say that memory is short."""
+    """A kernel says that memory is short when it is too late; without one no program says it."""
     needed = plan.needs.memory
     if needed and memory < parse_size(needed):
         raise ConfigError(

@@ -67,6 +67,15 @@ class Case(msgspec.Struct, frozen=True):
         return preflight.check_images(built, plan, spec, Store(self.place / "cache"))
 
 
+def test_a_plan_that_needs_more_memory_is_refused_before_the_boot(tmp_path: Path, checks: Checks) -> None:
+    assert Case(tmp_path, plan="genesis-tcc", memory=1 << 28).ask()
+    message = "the plan genesis-tcc needs 256M of memory, and the machine has 128 MiB"
+    with pytest.raises(ConfigError, match=message) as caught:
+        Case(tmp_path, plan="genesis-tcc", memory=1 << 27).ask()
+    assert "--memory 256M" in caught.value.hint
+    assert checks.done == 1
+
+
 def test_answer_is_kept(tmp_path: Path, checks: Checks) -> None:
     case = Case(tmp_path)
     assert [case.ask() for _ in range(3)] == [("a remark", "another one")] * 3
