@@ -15,7 +15,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.diff import file_difference
-from harness.formats.parts import Part
+from harness.formats.tree import Part
 from harness.stages import products
 from harness.stages.products import Difference, difference
 
