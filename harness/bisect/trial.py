@@ -168,12 +168,9 @@ def _came_to(directory: Path, stage: str) -> bool:
     reading = read_run(directory)
     known = {one.name: one.status for one in reading.document.stages}
     if known.get(stage) == StageStatus.NOT_APPLICABLE:
-        raise ConfigError(
-            f"the run {directory.name} has nothing to do at {stage}",
-            hint="name another stage: --reach decides by it",
-        )
+        hint = "name another stage: --reach decides by it"
+        raise ConfigError(f"the run {directory.name} has nothing to do at {stage}", hint=hint)
     if stage not in known:
-        raise ConfigError(
-            f"the run {directory.name} has no stage {stage!r}", hint=f"it has: {', '.join(known)}"
-        )
+        hint = f"it has: {', '.join(known)}"
+        raise ConfigError(f"the run {directory.name} has no stage {stage!r}", hint=hint)
     return known[stage] != StageStatus.NOT_REACHED

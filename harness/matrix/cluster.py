@@ -94,20 +94,15 @@ class ClusterWorkers:
         try:
             self._client: Any = Client(self._address, timeout=_PATIENCE)
         except (OSError, TimeoutError) as error:
-            raise InfraError(
-                f"the scheduler {self._address} does not answer",
-                hint="look whether it runs, with `dask scheduler`, and whether this host may connect to it",
-            ) from error
+            hint = "look whether it runs, with `dask scheduler`, and whether this host may connect to it"
+            raise InfraError(f"the scheduler {self._address} does not answer", hint=hint) from error
         except ValueError as error:
-            raise ConfigError(
-                f"{self._address} is no address of a scheduler: {error}", hint="write it as tcp://HOST:8786"
-            ) from error
+            hint = "write it as tcp://HOST:8786"
+            raise ConfigError(f"{self._address} is no address of a scheduler: {error}", hint=hint) from error
         if not self._workers:
             self._client.close()
-            raise InfraError(
-                f"the scheduler {self._address} has no workers",
-                hint=f"start some with `dask worker {self._address} --resources 'mem=8e9'`",
-            )
+            hint = f"start some with `dask worker {self._address} --resources 'mem=8e9'`"
+            raise InfraError(f"the scheduler {self._address} has no workers", hint=hint)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,10 +125,8 @@ class ClusterWorkers:
         )
         if not any(fits):
             there = "; ".join(f"{name}: {_listed(has)}" for name, has in sorted(announced.items()))
-            raise ConfigError(
-                f"no worker has all that {job.cell.name} needs: {_listed(wanted)}",
-                hint=f"workers announce what they have with --resources; there is {there or 'none'}",
-            )
+            hint = f"workers announce what they have with --resources; there is {there or 'none'}"
+            raise ConfigError(f"no worker has all that {job.cell.name} needs: {_listed(wanted)}", hint=hint)
         return 1
 
     @property

@@ -133,10 +133,8 @@ def alone(home: Path, what: str) -> Iterator[None]:
     """Keep other processes from doing the same with the same records."""
     with held_if_free(home / "lock") as is_alone:
         if not is_alone:
-            raise ConfigError(
-                f"{what} is being run by another process, with the same records",
-                hint="wait for it, or choose another directory with --runs DIR",
-            )
+            hint = "wait for it, or choose another directory with --runs DIR"
+            raise ConfigError(f"{what} is being run by another process, with the same records", hint=hint)
         yield
 
 
