@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -153,14 +152,10 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
     def _process(self, candidate: str, attempt: int, own: Sequence[str], log: Path) -> Result:
         labels = {"matrix": self.id, "cell": self.cell(candidate), "attempt": str(attempt)}
         words = local.run_words([self.recipe], [*own, *self.options], self.place, labels)
-        began = time.monotonic()
-        process = local.spawn(words, log)
-        try:
-            while not local.ends(process, _LOOK):
+        with local.Child(words, log) as child:
+            while not child.ends(_LOOK):
                 self.audience.moment()
-        finally:
-            local.stop(process)
-        return local.result_of(process.returncode, log, time.monotonic() - began)
+        return child.result()
 
 
 def _came_to(directory: Path, stage: str) -> bool:
