@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -152,10 +153,14 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
     def _process(self, candidate: str, attempt: int, own: Sequence[str], log: Path) -> Result:
         labels = {"matrix": self.id, "cell": self.cell(candidate), "attempt": str(attempt)}
         words = local.run_words([self.recipe], [*own, *self.options], self.place, labels)
-        with local.Child(words, log) as child:
-            while not child.ends(_LOOK):
+        began = time.monotonic()
+        process = local.spawn(words, log)
+        try:
+            while not local.ends(process, _LOOK):
                 self.audience.moment()
-        return child.result()
+        finally:
+            local.stop(process)
+        return local.result_of(process.returncode, log, time.monotonic() - began)
 
 
 def _came_to(directory: Path, stage: str) -> bool:
@@ -163,9 +168,12 @@ def _came_to(directory: Path, stage: str) -> bool:
     reading = read_run(directory)
     known = {one.name: one.status for one in reading.document.stages}
     if known.get(stage) == StageStatus.NOT_APPLICABLE:
-        hint = "name another stage: --reach decides by it"
-        raise ConfigError(f"the run {directory.name} has nothing to do at {stage}", hint=hint)
+        raise ConfigError(
+            f"the run {directory.name} has nothing to do at {stage}",
+            hint="name another stage: --reach decides by it",
+        )
     if stage not in known:
-        hint = f"it has: {', '.join(known)}"
-        raise ConfigError(f"the run {directory.name} has no stage {stage!r}", hint=hint)
+        raise ConfigError(
+            f"the run {directory.name} has no stage {stage!r}", hint=f"it has: {', '.join(known)}"
+        )
     return known[stage] != StageStatus.NOT_REACHED

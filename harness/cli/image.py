@@ -213,8 +213,9 @@ def _selected(opened: OpenedImage, patterns: Sequence[str]) -> Iterator[Member]:
             yield member
     if unused:
         names = ", ".join(sorted(unused))
-        hint = "`harness image ls` lists all names"
-        raise ConfigError(f"nothing in {opened.path} matches {names}", hint=hint)
+        raise ConfigError(
+            f"nothing in {opened.path} matches {names}", hint="`harness image ls` lists all names"
+        )
 
 
 def _similar(path: str, known: Iterable[str]) -> str:

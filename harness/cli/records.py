@@ -215,16 +215,18 @@ def verdict(
 
     if str(log) == "-" or (log.exists() and not log.is_dir()):
         if plan is None:
-            hint = "name it with --plan, such as --plan relay"
-            raise ConfigError("which plan does the log follow?", hint=hint)
+            raise ConfigError(
+                "which plan does the log follow?", hint="name it with --plan, such as --plan relay"
+            )
         wanted = load_plan(find_plan(plan))
         shown = replay(wanted, log)
     else:
         try:
             reading = read_run(find_run(str(log), runs))
         except ConfigError as error:
-            message = f"{log} is no console log, and no run either: {error.message}"
-            raise ConfigError(message, hint=error.hint) from error
+            raise ConfigError(
+                f"{log} is no console log, and no run either: {error.message}", hint=error.hint
+            ) from error
         wanted = load_plan(find_plan(plan or reading.document.plan))
         arrivals = Arrivals(reading.directory / "console.idx")
         shown = replay(wanted, reading.raw, seconds_at=arrivals.seconds_at)

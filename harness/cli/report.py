@@ -36,8 +36,10 @@ def report(
         _paste(run or "last", runs)
         return
     if run or html is None:
-        hint = "--html DIR writes pages about all runs, RUN --bare-metal prints one run to paste"
-        raise ConfigError("no form of report is asked for", hint=hint)
+        raise ConfigError(
+            "no form of report is asked for",
+            hint="--html DIR writes pages about all runs, RUN --bare-metal prints one run to paste",
+        )
     from harness.report.progress import TerminalProgress
     from harness.report.site.build import build
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import InfraError, explaining
+from harness.core.errors import InfraError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +73,10 @@ class Hardware(msgspec.Struct, frozen=True):
 
 def nodes(sys: Path) -> dict[str, Node]:
     """All block devices, by name."""
-    with explaining(InfraError, f"cannot look at block devices in {sys}"):
+    try:
         found = sorted((sys / "class/block").iterdir())
+    except OSError as error:
+        raise InfraError(f"cannot look at block devices in {sys}: {error.strerror}") from error
     known = (_node(link) for link in found)
     return {node.name: node for node in known if node}
 

@@ -111,8 +111,9 @@ def remove(path: Path) -> None:
         if not path.exists():
             return
     why = failure.strerror if failure else "it is still there"
-    hint = "remove it yourself, as the user that made it"
-    raise InfraError(f"cannot remove the root {path}: {why}", hint=hint)
+    raise InfraError(
+        f"cannot remove the root {path}: {why}", hint="remove it yourself, as the user that made it"
+    )
 
 
 def _open_up(

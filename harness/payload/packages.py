@@ -1,7 +1,7 @@
 """Follows the packages of a bootstrap on its console.
 
-The lines are those of live-bootstrap's helpers.sh and kaem scripts from 2021 to 2026; a package may be built
-several times, so each is known by its name and occurrence.
+The lines are those of live-bootstrap's helpers.sh and kaem scripts from 2021 to 2026, and of images/genesis.
+A package may be built several times, so each is known by its name and occurrence.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.payload.tree import SourceTree
 
 _KAEM = re.compile(r' \+> pkg="?(?P<name>[\w.+-]+)"? ?')
+_GENESIS = re.compile(r"= genesis: package (?P<name>[\w.+-]+)")
 _PHASE = re.compile(
     r"(?P<name>[\w.+-]+): (?P<phase>beginning build|getting sources|unpacking source|preparing source|"
     r"configuring source|compiling source|install to fakeroot|postprocess binaries|creating package|"
@@ -80,6 +81,8 @@ class Packages:
         """
         if match := _KAEM.fullmatch(line):
             return self._begin(match["name"], "kaem script", clock())
+        if match := _GENESIS.fullmatch(line):
+            return self._begin(match["name"], "steps", clock())
         if match := _PHASE.fullmatch(line):
             return self._phase(match["name"], match["phase"], clock())
         if match := _CHECKSUM.fullmatch(line):

@@ -144,8 +144,9 @@ class Reading(msgspec.Struct, frozen=True):
         for name in (since, until):
             if name is not None and name not in names:
                 reached = ", ".join(names) or "none"
-                hint = f"stages that began: {reached}"
-                raise ConfigError(f"{self.directory} did not reach the stage {name!r}", hint=hint)
+                raise ConfigError(
+                    f"{self.directory} did not reach the stage {name!r}", hint=f"stages that began: {reached}"
+                )
         start = began[names.index(since)].offset if since else 0
         after = names.index(until) + 1 if until else len(names)
         return start, began[after].offset if after < len(names) else None

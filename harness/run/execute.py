@@ -60,10 +60,10 @@ def execute(
     progress = progress or Quiet()
     record = _record(prepared)
     audience, packages = Audience([record, *listeners]), None
-    if prepared.payload.packages is not None:
+    if (expected := prepared.plan.packages or prepared.payload.packages) is not None:
         from harness.record.packages import PackageWatch
 
-        packages = PackageWatch(audience, prepared.payload.packages)
+        packages = PackageWatch(audience, expected)
         audience = Audience([record, *listeners, packages])
     session = _Session(prepared, record, audience, progress, packages, person)
     try:

@@ -80,11 +80,17 @@ class RunRequest(MachineRequest, frozen=True, kw_only=True):
             if was_given and not kind.takes(option):
                 raise kind.refusal(option)
         if self.unpacked and self.medium != Medium.DIRECT:
-            hint = "leave out one of --unpacked and --medium"
-            raise ConfigError("a medium has its kernel as it is, and --unpacked cannot change it", hint=hint)
+            raise ConfigError(
+                "a medium has its kernel as it is, and --unpacked cannot change it",
+                hint="leave out one of --unpacked and --medium",
+            )
         if self.append and self.medium != Medium.DIRECT:
-            hint = "change it in the recipe's image[].menu, or boot without --medium"
-            raise ConfigError("a medium has its own command line, and --append cannot change it", hint=hint)
+            raise ConfigError(
+                "a medium has its own command line, and --append cannot change it",
+                hint="change it in the recipe's image[].menu, or boot without --medium",
+            )
         if self.firmware == Firmware.UEFI and self.part != WHOLE:
-            message = "a machine with UEFI is not saved: the variables in its flash would have to go with it"
-            raise ConfigError(message, hint="boot by BIOS, without --firmware")
+            raise ConfigError(
+                "a machine with UEFI is not saved: the variables in its flash would have to go with it",
+                hint="boot by BIOS, without --firmware",
+            )

@@ -131,6 +131,7 @@ class Plan(msgspec.Struct, frozen=True):
     end: str  # the cause with which the machine must end after the last stage (`EndCause`), or "line"
     scale: Mapping[str, float]  # what budgets are multiplied with, by accelerator; they are written for TCG
     end_line: str = ""  # pattern of the line that is the end, no matter what the machine does after it
+    packages: tuple[str, ...] = ()  # those that the payload builds, in order, where the plan names them
     needs: Needs = NO_NEEDS  # what it needs of the kernels
     native: Native | None = None  # what holds without a kernel; None where nothing does
     # stages, and checks as "stage.check", that this machine has no use for; the stages are not among `stages`

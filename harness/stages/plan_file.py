@@ -23,6 +23,7 @@ class _PlanDocument(toml.Table, frozen=True):
     extends: str = ""
     end_line: str = ""
     include: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     failure: tuple[Failure, ...] = ()
     needs: Needs = Needs()
     scale: Mapping[Accelerator, Seconds] = msgspec.field(default_factory=dict)
@@ -44,7 +45,7 @@ def plan_files() -> dict[str, Path]:
 
 
 def _is_plan(text: str) -> bool:
-    return text.startswith("summary =") and ("[[stage]]" in text or "\nextends =" in text)
+    return text.startswith("summary =") and ("\nend =" in text or "\nextends =" in text)
 
 
 def needs_files() -> dict[str, tuple[str, Needs]]:
@@ -86,8 +87,9 @@ def load_plan(path: Path) -> Plan:
         failures += more.failure
         needs.append(more.needs)
     if not document.stage:
-        hint = "docs/plans.md describes the keys"
-        raise ConfigError(f"{path}: key stage: a plan has at least one", hint=hint)
+        raise ConfigError(
+            f"{path}: key stage: a plan has at least one", hint="docs/plans.md describes the keys"
+        )
     _check_names(path, document)
     _check_end(path, document)
     return Plan(
@@ -96,6 +98,7 @@ def load_plan(path: Path) -> Plan:
         failures=tuple(failures),
         end=document.end or "line",
         end_line=document.end_line,
+        packages=document.packages,
         needs=joined(needs),
         scale={str(kind): factor for kind, factor in document.scale.items()},
         native=document.native,

@@ -55,8 +55,10 @@ class Switch:
         elif command:
             run(command, self._power.limit, f"power command of board {self._board.name}")
         else:
-            hint = "the board can only be cycled: `harness board power NAME cycle`"
-            raise ConfigError(f"{self._board.path}: key power.{what} is missing", hint=hint)
+            raise ConfigError(
+                f"{self._board.path}: key power.{what} is missing",
+                hint="the board can only be cycled: `harness board power NAME cycle`",
+            )
 
 
 def run(command: Sequence[str], limit: float, what: str, hint: str = _HINT) -> str:
