@@ -17,9 +17,11 @@ from harness.machine import native
 from harness.machine.protocol import MachineKind
 from harness.payload.chosen import Payload
 from harness.recipe import Initramfs, Text, load_recipe
+from harness.record.reading import read_run
 from harness.run.execute import execute
 from harness.run.prepare import prepare, to_build
 from harness.run.request import RunRequest
+from harness.stages.plan_file import find_plan, load_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +49,10 @@ def request(place: Path, cache: Path, machine: MachineKind, kernel: str | None =
 def run(asked: RunRequest, name: str, change: Callable[[Content], Content] = lambda content: content) -> Run:
     """Run a recipe in which some contents are changed."""
     recipe = load_recipe(name)
-    (image,) = recipe.images
+    image, *others = recipe.images
     assert isinstance(image, Initramfs)
     image = msgspec.structs.replace(image, contents=tuple(map(change, image.contents)))
-    document = msgspec.structs.replace(recipe.document, image=(image,))
+    document = msgspec.structs.replace(recipe.document, image=(image, *others))
     recipe = msgspec.structs.replace(recipe, document=document)
     built = build_recipe(recipe, to_build(asked, recipe), Quiet())
     return execute(prepare(asked, Quiet(), Payload(recipe=recipe), built))
@@ -133,3 +135,18 @@ def test_a_step_that_fails_is_named(bwrap: MachineKind, tmp_path: Path, harness_
     verdict = done.result.verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "tcc")
     assert "edit failed in line 1 of 08-tcc/first: tcc/tcc.h does not have the old text" in verdict.reason
+
+
+def test_the_chain_goes_on_to_gcc_and_bash(bwrap: MachineKind, tmp_path: Path, harness_cache: Path) -> None:
+    """The steps compare what they make with the sums of each package; the checks ask bash and GCC."""
+    done = run(request(tmp_path, harness_cache, bwrap), "genesis")
+    assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+    assert (done.result.facts["bash"], done.result.facts["gcc"]) == ("5.2.15", "3.4.6")
+    plan = load_plan(find_plan("genesis"))
+    assert [package.name for package in read_run(done.directory).document.packages] == [*plan.packages]
+    lines = (done.directory / "manifest.sha256").read_text("utf-8").splitlines()
+    produced = {path: digest for digest, path in map(str.split, lines)}
+    for sums in (load_recipe("genesis").base / "genesis").glob("1[3-9]-*/sums"):
+        for line in sums.read_text("utf-8").splitlines():
+            digest, path = line.split()
+            assert produced[f"/{path}"] == digest

@@ -43,6 +43,7 @@ NAMES = (
     "live-bootstrap-steps",
     "genesis-tcc",
     "genesis-builder-hex0",
+    "genesis",
     "derivation",
 )
 PLANS = {name: load_plan(find_plan(name)) for name in NAMES}
@@ -105,6 +106,15 @@ BEGINS: dict[str, dict[str, str]] = {
         "build": "derivation: 1/1 rqw4c44ndl0fqx7gngl496lbamzzf5wd-all.drv",
         "outputs": "derivation# ",
     },
+}
+BEGINS["genesis"] = BEGINS["genesis-tcc"] | {
+    "userland": "= genesis: package busybox-1.35.0",
+    "kexec": "= genesis: the initramfs of sysb is made",
+    "sysb": "= genesis: sysb: up under 5.10.0-32-686",
+    "sysc": "= genesis: sysc: up under 5.10.0-32-686, root on /dev/sda",
+    "binutils": "= genesis: package binutils-2.16.1",
+    "gcc": "= genesis: package gcc-3.4.6",
+    "libstdc++": "= genesis: package libstdc++-3.4.6",
 }
 ENDS = {
     "qualify": "probe: end\r\n",

@@ -212,6 +212,14 @@ LOGS |= {
         [*BEGINS["live-bootstrap-steps"].values(), "instrumented# "],
         ENDS["live-bootstrap-steps"],
     ),
+    "genesis": (
+        [
+            *BEGINS["genesis"].values(),
+            *(f"= genesis: package {name}" for name in ("make-4.4.1", "bash-5.2.15")),
+            "bash-5.2# ",
+        ],
+        OFF,
+    ),
 }
 
 

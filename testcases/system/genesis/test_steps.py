@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.stages.plan_file import find_plan, load_plan
 from testcases.unit.genesis import chain
 
 if TYPE_CHECKING:
@@ -37,6 +39,16 @@ def test_markers(made: Path) -> None:
     markers = [line for line in script.splitlines() if line.startswith("=")]
     assert len(markers) >= 2
     assert all(marker.startswith("= genesis: ") for marker in markers)
+
+
+def test_packages_are_those_of_the_plan_and_of_the_docs() -> None:
+    listed = re.findall(r"(?m)^run (\S+)/steps$", (chain.GENESIS / "packages").read_text())
+    built = ["11-busybox", *(name for name in listed if (chain.GENESIS / name / "build").exists())]
+    steps = [(chain.GENESIS / name / "steps").read_text() for name in built]
+    names = [name for text in steps for name in re.findall(r"(?m)^= genesis: package (\S+)$", text)]
+    assert [*load_plan(find_plan("genesis")).packages] == names
+    page = (chain.GENESIS.parents[1] / "docs/genesis.md").read_text()
+    assert [name for name in built if f"| [{name}](" not in page] == []
 
 
 @pytest.mark.parametrize(

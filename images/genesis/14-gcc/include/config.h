@@ -1,0 +1,4 @@
+#include "auto-host.h"
+#ifdef IN_GCC
+#include "ansidecl.h"
+#endif

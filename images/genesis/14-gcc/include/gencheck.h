@@ -1,0 +1,1 @@
+#include "cp/cp-tree.def"

@@ -1,0 +1,1 @@
+#include "cp/lang-specs.h"

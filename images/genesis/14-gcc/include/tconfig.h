@@ -1,0 +1,4 @@
+#ifdef IN_GCC
+#include "ansidecl.h"
+#endif
+#define USED_FOR_TARGET
