@@ -30,9 +30,8 @@ class Commits(msgspec.Struct, frozen=True):
         if inside is None or inside.returncode != 0:
             if inside is not None and b"dubious" in inside.stderr:
                 raise refusal(self.tree, inside)
-            raise ConfigError(
-                f"{self.tree} is no git checkout", hint="name one with --tree DIR: its history is searched"
-            )
+            hint = "name one with --tree DIR: its history is searched"
+            raise ConfigError(f"{self.tree} is no git checkout", hint=hint)
         result = ask(self.tree, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
         if result.returncode != 0:
             hint = "take a commit, tag or branch that `git log` knows there; `git fetch` may bring it"

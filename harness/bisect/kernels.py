@@ -55,10 +55,8 @@ def meant(text: str, among: Sequence[Release], option: str) -> Release:
     if len(fitting) != 1:
         problem = "several kernels are" if fitting else "no kernel is"
         listed = ", ".join(release.name for release in fitting or among)
-        raise ConfigError(
-            f"{option} {text}: {problem} called so",
-            hint=f"{'take one of' if fitting else 'there are'}: {listed or 'none'}",
-        )
+        hint = f"{'take one of' if fitting else 'there are'}: {listed or 'none'}"
+        raise ConfigError(f"{option} {text}: {problem} called so", hint=hint)
     return fitting[0]
 
 

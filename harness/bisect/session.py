@@ -111,10 +111,8 @@ def _check_stages(wanted: BisectRequest) -> None:
     there = [stage.name for stage in plan.stages]
     for option, stage in (("--reach", wanted.criterion.stage), ("--checkpoint", wanted.checkpoint)):
         if stage and stage not in there:
-            raise ConfigError(
-                f"{option}: the plan {plan.name} of {wanted.recipe} has no stage {stage!r}",
-                hint=f"it has: {', '.join(there)}",
-            )
+            message = f"{option}: the plan {plan.name} of {wanted.recipe} has no stage {stage!r}"
+            raise ConfigError(message, hint=f"it has: {', '.join(there)}")
 
 
 def _searched(name: str, candidates: Candidates, trials: Trials, audience: Audience) -> Ended:
@@ -161,10 +159,8 @@ def _kernels(wanted: BisectRequest, debian: DebianSource, home: Path) -> Candida
     there = kernels.releases(wanted.lines, debian)
     first, last = kernels.meant(wanted.good, there, "--good"), kernels.meant(wanted.bad, there, "--bad")
     if there.index(first) >= there.index(last):
-        raise ConfigError(
-            f"the good kernel {first.name} is not older than the bad one, {last.name}",
-            hint="the good one has to be the older; are the two exchanged?",
-        )
+        message = f"the good kernel {first.name} is not older than the bad one, {last.name}"
+        raise ConfigError(message, hint="the good one has to be the older; are the two exchanged?")
     releases = {release.name: release for release in there}
     names = tuple(releases)
     return Candidates(
@@ -182,14 +178,10 @@ def _not_so(title: str, wanted: Grade, finding: Finding) -> HarnessError:
     what = f"{last.outcome}: {last.reason}" if last.reason else str(last.outcome)
     what += f" (run {last.run})" if last.run else ""
     if finding.grade == Grade.SKIPPED:
-        return ConfigError(
-            f"{title} was said to be {wanted}, and cannot be tried: {what}",
-            hint="mend what it says, or name another one that can be tried",
-        )
-    return ConfigError(
-        f"{title} was said to be {wanted}, and is {finding.grade}: {what}",
-        hint="name another one, or say with --outcome or --reach what is bad; --repeat N asks more often",
-    )
+        hint = "mend what it says, or name another one that can be tried"
+        return ConfigError(f"{title} was said to be {wanted}, and cannot be tried: {what}", hint=hint)
+    hint = "name another one, or say with --outcome or --reach what is bad; --repeat N asks more often"
+    return ConfigError(f"{title} was said to be {wanted}, and is {finding.grade}: {what}", hint=hint)
 
 
 def _begun(home: Path, *, resume: bool) -> str:
@@ -199,10 +191,8 @@ def _begun(home: Path, *, resume: bool) -> str:
         try:
             return path.read_text("utf-8").strip()
         except OSError as error:
-            raise ConfigError(
-                "there is no bisection of the same words to go on with",
-                hint="give the options that it was begun with, --runs DIR among them, or leave --resume out",
-            ) from error
+            hint = "give the options that it was begun with, --runs DIR among them, or leave --resume out"
+            raise ConfigError("there is no bisection of the same words to go on with", hint=hint) from error
     name = f"{BISECTIONS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
     path.write_text(f"{name}\n", encoding="utf-8")
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -153,14 +152,10 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
     def _process(self, candidate: str, attempt: int, own: Sequence[str], log: Path) -> Result:
         labels = {"matrix": self.id, "cell": self.cell(candidate), "attempt": str(attempt)}
         words = local.run_words([self.recipe], [*own, *self.options], self.place, labels)
-        began = time.monotonic()
-        process = local.spawn(words, log)
-        try:
-            while not local.ends(process, _LOOK):
+        with local.Child(words, log) as child:
+            while not child.ends(_LOOK):
                 self.audience.moment()
-        finally:
-            local.stop(process)
-        return local.result_of(process.returncode, log, time.monotonic() - began)
+        return child.result()
 
 
 def _came_to(directory: Path, stage: str) -> bool:
@@ -168,12 +163,9 @@ def _came_to(directory: Path, stage: str) -> bool:
     reading = read_run(directory)
     known = {one.name: one.status for one in reading.document.stages}
     if known.get(stage) == StageStatus.NOT_APPLICABLE:
-        raise ConfigError(
-            f"the run {directory.name} has nothing to do at {stage}",
-            hint="name another stage: --reach decides by it",
-        )
+        hint = "name another stage: --reach decides by it"
+        raise ConfigError(f"the run {directory.name} has nothing to do at {stage}", hint=hint)
     if stage not in known:
-        raise ConfigError(
-            f"the run {directory.name} has no stage {stage!r}", hint=f"it has: {', '.join(known)}"
-        )
+        hint = f"it has: {', '.join(known)}"
+        raise ConfigError(f"the run {directory.name} has no stage {stage!r}", hint=hint)
     return known[stage] != StageStatus.NOT_REACHED

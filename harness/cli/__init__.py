@@ -107,9 +107,8 @@ def _globals(
     try:
         os.getcwd()  # noqa: PTH109 - Path.cwd() is the same, and is not imported yet
     except FileNotFoundError as error:
-        raise InfraError(
-            "the working directory is gone: it was removed or replaced", hint="change to one that exists"
-        ) from error
+        hint = "change to one that exists"
+        raise InfraError("the working directory is gone: it was removed or replaced", hint=hint) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -138,6 +138,5 @@ def _check(wanted: BisectRequest) -> None:
     refused = {**_OURS, **({chosen: "the bisection chooses it"} if wanted.lines else {})}
     for word in wanted.options:
         if (option := word.partition("=")[0]) in refused:
-            raise ConfigError(
-                f"{option} cannot be handed to the runs: {refused[option]}", hint="leave it out there"
-            )
+            hint = "leave it out there"
+            raise ConfigError(f"{option} cannot be handed to the runs: {refused[option]}", hint=hint)

@@ -104,10 +104,8 @@ def check(name: BoardArgument) -> None:
         power = document.power
         for command in filter(None, (power.on, power.off, power.cycle)):
             if shutil.which(command[0]) is None:
-                raise ConfigError(
-                    f"{board.path}: key power: there is no program {command[0]}",
-                    hint="install it, or give its path",
-                )
+                hint = "install it, or give its path"
+                raise ConfigError(f"{board.path}: key power: there is no program {command[0]}", hint=hint)
         how = "a person, who is asked" if power.manual else "commands that are there"
         say(f"✓ power is switched by {how}")
         for what, medium in (("medium", document.medium), ("disk", document.disk)):

@@ -74,10 +74,8 @@ def flash(
     if image and recipe:
         raise ConfigError("both --image and --recipe are given", hint="leave one of them out")
     if expect_serial is None and not sys.stdin.isatty():
-        raise ConfigError(
-            "the disk cannot be confirmed, as the input is no terminal",
-            hint="give its serial number with --expect-serial; `harness flash --list` has it",
-        )
+        hint = "give its serial number with --expect-serial; `harness flash --list` has it"
+        raise ConfigError("the disk cannot be confirmed, as the input is no terminal", hint=hint)
     sources = discovery.REAL
     first = session.look(device, force=force, elsewhere=elsewhere, sources=sources)
     if expect_serial is not None:
@@ -115,10 +113,8 @@ def _built(name: str, only: str, options: BuildOptions, progress: TerminalProgre
     wanted = recipe.boot.medium if only == "usb" else recipe.boot.disk
     if not wanted:
         what, key = ("boot medium", "medium") if only == "usb" else ("disk", "disk")
-        raise ConfigError(
-            f"the recipe {recipe.name} has no {what} to flash",
-            hint=f"name an image in its key boot.{key}, or give a file with --image",
-        )
+        hint = f"name an image in its key boot.{key}, or give a file with --image"
+        raise ConfigError(f"the recipe {recipe.name} has no {what} to flash", hint=hint)
     built = build.build(recipe, msgspec.structs.replace(options, names=(wanted,)), progress)
     return built.images[wanted].path
 

@@ -213,9 +213,8 @@ def _selected(opened: OpenedImage, patterns: Sequence[str]) -> Iterator[Member]:
             yield member
     if unused:
         names = ", ".join(sorted(unused))
-        raise ConfigError(
-            f"nothing in {opened.path} matches {names}", hint="`harness image ls` lists all names"
-        )
+        hint = "`harness image ls` lists all names"
+        raise ConfigError(f"nothing in {opened.path} matches {names}", hint=hint)
 
 
 def _similar(path: str, known: Iterable[str]) -> str:

@@ -215,18 +215,16 @@ def verdict(
 
     if str(log) == "-" or (log.exists() and not log.is_dir()):
         if plan is None:
-            raise ConfigError(
-                "which plan does the log follow?", hint="name it with --plan, such as --plan relay"
-            )
+            hint = "name it with --plan, such as --plan relay"
+            raise ConfigError("which plan does the log follow?", hint=hint)
         wanted = load_plan(find_plan(plan))
         shown = replay(wanted, log)
     else:
         try:
             reading = read_run(find_run(str(log), runs))
         except ConfigError as error:
-            raise ConfigError(
-                f"{log} is no console log, and no run either: {error.message}", hint=error.hint
-            ) from error
+            message = f"{log} is no console log, and no run either: {error.message}"
+            raise ConfigError(message, hint=error.hint) from error
         wanted = load_plan(find_plan(plan or reading.document.plan))
         arrivals = Arrivals(reading.directory / "console.idx")
         shown = replay(wanted, reading.raw, seconds_at=arrivals.seconds_at)

@@ -36,10 +36,8 @@ def report(
         _paste(run or "last", runs)
         return
     if run or html is None:
-        raise ConfigError(
-            "no form of report is asked for",
-            hint="--html DIR writes pages about all runs, RUN --bare-metal prints one run to paste",
-        )
+        hint = "--html DIR writes pages about all runs, RUN --bare-metal prints one run to paste"
+        raise ConfigError("no form of report is asked for", hint=hint)
     from harness.report.progress import TerminalProgress
     from harness.report.site.build import build
 

@@ -172,9 +172,8 @@ class Shell:
         path, size = f"{self.directory}/{run}", self._codec.piece
         pieces = [script[start : start + size] for start in range(0, len(script), size)] or [b""]
         if len(pieces) > _MAX_PIECES:
-            raise InfraError(
-                f"a script of {len(script)} bytes is too long to type", hint="Put it into the image."
-            )
+            hint = "Put it into the image."
+            raise InfraError(f"a script of {len(script)} bytes is too long to type", hint=hint)
         # The digits count: a damaged name may have left a file that is no piece.
         join = f"cat {path}.c????|{self._codec.unpack} >{path}.sh"
         for attempt in range(_TRANSFERS):
@@ -197,10 +196,8 @@ class Shell:
                 del wanted[name]
             if not wanted:
                 return
-        raise InfraError(
-            f"typed text reached the guest damaged {_TRANSFERS} times: {', '.join(wanted)}",
-            hint="The guest's disk may be full, or the serial line needs pacing.",
-        )
+        message = f"typed text reached the guest damaged {_TRANSFERS} times: {', '.join(wanted)}"
+        raise InfraError(message, hint="The guest's disk may be full, or the serial line needs pacing.")
 
     def _store(
         self, commands: list[str], names: str, contents: dict[str, bytes], patience: float

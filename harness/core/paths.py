@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -35,12 +35,8 @@ def runtime_root() -> Path:
 
 def writable_directory(path: Path, what: str, hint: str) -> Path:
     """Create a directory if needed, and make sure that we may write to it; `what` is its purpose."""
-    try:
+    with explaining(ConfigError, f"cannot create the {what} directory {path}", hint):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot create the {what} directory {path}: {error.strerror}", hint=hint
-        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigError(f"the {what} directory {path} is not writable", hint=hint)
     return path

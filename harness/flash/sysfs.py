@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import InfraError
+from harness.core.errors import InfraError, explaining
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,10 +73,8 @@ class Hardware(msgspec.Struct, frozen=True):
 
 def nodes(sys: Path) -> dict[str, Node]:
     """All block devices, by name."""
-    try:
+    with explaining(InfraError, f"cannot look at block devices in {sys}"):
         found = sorted((sys / "class/block").iterdir())
-    except OSError as error:
-        raise InfraError(f"cannot look at block devices in {sys}: {error.strerror}") from error
     known = (_node(link) for link in found)
     return {node.name: node for node in known if node}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,14 +150,10 @@ def _check_descriptor(device: Device, descriptor: int) -> None:
         os.minor(status.st_rdev),
     ):
         raise _exchanged(device, "its node is that of another device")
-    try:
+    with explaining(InfraError, f"{device.path} does not answer", "plug it in again"):
         size = struct.unpack("=Q", fcntl.ioctl(descriptor, _BLKGETSIZE64, bytes(8)))[0]
         sector = struct.unpack("=i", fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4)))[0]
         read_only = struct.unpack("=i", fcntl.ioctl(descriptor, _BLKROGET, bytes(4)))[0]
-    except OSError as error:
-        raise InfraError(
-            f"{device.path} does not answer: {error.strerror}", hint="plug it in again"
-        ) from error
     if size != identity.size:
         raise _exchanged(device, f"it had {identity.size} bytes and has {size}")
     if read_only:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from harness.core.errors import HarnessError, InfraError, Interrupted
+from harness.core.errors import HarnessError, InfraError, Interrupted, explaining
 from harness.core.sizes import format_size
 from harness.flash.ranges import Range, aligned, between, data, pieces, within
 from harness.flash.target import BLOCK, Target
@@ -252,10 +252,8 @@ def _read_image(image: int, buffer: memoryview, offset: int) -> memoryview:
     """Fill a buffer from the image; behind its end there are zeros up to the end of a block."""
     into = buffer
     while into:
-        try:
+        with explaining(InfraError, "cannot read the image", "look at its disk"):
             done = os.preadv(image, [into], offset)
-        except OSError as error:
-            raise InfraError(f"cannot read the image: {error.strerror}", hint="look at its disk") from error
         if not done:
             if len(into) >= BLOCK:
                 raise InfraError("the image became shorter while it was written", hint="start over")

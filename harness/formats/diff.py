@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.formats.parts import Part
+    from harness.formats.tree import Part
 
 # Differences with up to so many equal bytes between them are one range: a number that changed, for example.
 _GAP = 8

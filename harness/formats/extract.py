@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.sizes import format_size
 from harness.formats.names import plain, printable
 
@@ -31,6 +31,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.EEXIST}
 _LAST_TIME = 1 << 40  # seconds: no image means more, and no file system takes it
 _NO_OWNER = 0xFFFFFFFF
+_ELSEWHERE = "choose another directory with -C DIR"
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -69,13 +70,9 @@ def extract(
         InfraError: The disk is full or fails. The file that was being written is gone again.
     """
     written = 0
-    try:
+    with explaining(ConfigError, f"cannot extract into {into}", _ELSEWHERE):
         into.mkdir(parents=True, exist_ok=True)
         root = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot extract into {into}: {error.strerror}", hint="choose another directory with -C DIR"
-        ) from error
     try:
         with _Target(root, into, force=force, devices=devices) as target:
             for member in members:
@@ -223,7 +220,7 @@ class _Target:
             raise InfraError(
                 f"{printable(member.path)} has {format_size(member.size)}, and the disk of {self._name} has "
                 f"{format_size(free)} left",
-                hint="free some space, or choose another directory with -C DIR",
+                hint=f"free some space, or {_ELSEWHERE}",
             )
         descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
@@ -308,5 +305,5 @@ def _times(member: Member) -> tuple[int, int]:
 def _failed(into: Path, path: str, error: OSError) -> ConfigError | InfraError:
     message = f"cannot write {printable(path)} into {into}: {error.strerror}"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return ConfigError(message, hint="choose another directory with -C DIR")
-    return InfraError(message, hint="free some space, or choose another directory with -C DIR")
+        return ConfigError(message, hint=_ELSEWHERE)
+    return InfraError(message, hint=f"free some space, or {_ELSEWHERE}")

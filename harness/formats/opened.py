@@ -15,7 +15,7 @@ from harness.core import programs
 from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.sizes import format_size
 from harness.formats import compression, magic
-from harness.formats.parts import Part
+from harness.formats.tree import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,13 +233,11 @@ def _stranger(path: Path, head: bytes) -> FileKind:
 
 
 def _cpio(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImage:
-    from harness.formats import parts
-    from harness.formats.cpio import reader as cpio_reader
+    from harness.formats.cpio.reader import cpio_parts, members
 
     name = compression.detect(head)
     words = "cpio archive" + (f", {name}-compressed" if name != "none" else "")
-    members, parts_of = cpio_reader.members, parts.cpio_parts
-    return OpenedImage(path, "cpio", words, raw, lambda: members(file), parts=lambda: parts_of(file))
+    return OpenedImage(path, "cpio", words, raw, lambda: members(file), parts=lambda: cpio_parts(file))
 
 
 def _ext(path: Path, raw: Path, file: BinaryIO) -> OpenedImage:

@@ -113,6 +113,14 @@ class Member(msgspec.Struct, Typed, frozen=True):
     blocks: Callable[[], Iterator[bytes]] = partial(iter, ())
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A run of an image's bytes that has a name."""
+
+    name: str  # in words, such as "p1 (ext4)" or "content of bin/sh"
+    offset: int  # its first byte
+    size: int  # in bytes
+
+
 def by_path(members: Iterable[Member]) -> dict[str, Member]:
     """Members by their plain path, the last of each; a name that leads out of the image stays as it is."""
     found = {}

@@ -48,29 +48,25 @@ def write(image: BuilderHex0, recipe: Recipe, entries: Iterable[Entry], path: Pa
     """
     stages = _stages(image, recipe)
     written: list[Written] = []
-    try:
-        with path.open("wb") as file:
-            file.write(stages)
-            file.write(bytes(-file.tell() % _SECTOR))
-            file.write(b"src 0 .\n")  # the root: `cd ..` from a directory below it fails otherwise
-            for entry in in_order(entries).values():
-                data = _content(entry)
-                file.write(b"src %d ./%s\n" % (len(data), os.fsencode(entry.path)) + data)
-                sha256 = hashlib.sha256(data).hexdigest() if entry.is_file else ""
-                # There are no owners there.
-                written.append(Written.of(entry, Entry(entry.path, entry.mode), len(data), sha256))
-            file.write("".join(f"{command}\n" for command in image.commands).encode())
-            if len(written) > _MOST_FILES:
-                raise ConfigError(
-                    f"builder-hex0 has room for {_MOST_FILES} files, and there are {len(written)}"
-                )
-            if file.tell() >= image.size_bytes:
-                needed, has = format_size(file.tell()), format_size(image.size_bytes)
-                message = f"the disk {image.name} has {has}, and its files take {needed}"
-                raise ConfigError(message, hint="raise the key size of the image")
-            file.truncate(image.size_bytes)
-    except OSError as error:
-        raise InfraError(f"cannot write {path}: {error.strerror}", hint="free some space there") from error
+    explained = explaining(InfraError, f"cannot write {path}", "free some space there")
+    with explained, path.open("wb") as file:
+        file.write(stages)
+        file.write(bytes(-file.tell() % _SECTOR))
+        file.write(b"src 0 .\n")  # the root: `cd ..` from a directory below it fails otherwise
+        for entry in in_order(entries).values():
+            data = _content(entry)
+            file.write(b"src %d ./%s\n" % (len(data), os.fsencode(entry.path)) + data)
+            sha256 = hashlib.sha256(data).hexdigest() if entry.is_file else ""
+            # There are no owners there.
+            written.append(Written.of(entry, Entry(entry.path, entry.mode), len(data), sha256))
+        file.write("".join(f"{command}\n" for command in image.commands).encode())
+        if len(written) > _MOST_FILES:
+            raise ConfigError(f"builder-hex0 has room for {_MOST_FILES} files, and there are {len(written)}")
+        if file.tell() >= image.size_bytes:
+            needed, has = format_size(file.tell()), format_size(image.size_bytes)
+            message = f"the disk {image.name} has {has}, and its files take {needed}"
+            raise ConfigError(message, hint="raise the key size of the image")
+        file.truncate(image.size_bytes)
     return written
 
 
@@ -120,10 +116,6 @@ def _content(entry: Entry) -> bytes:
 
 
 def _read(recipe: Recipe, key: str, path: str) -> bytes:
-    try:
+    hint = "it is in a checkout of https://github.com/ironmeld/builder-hex0"
+    with explaining(ConfigError, f"{recipe.path}: key {key}: cannot read {path}", hint):
         return (recipe.base / path).read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{recipe.path}: key {key}: cannot read {path}: {error.strerror}",
-            hint="it is in a checkout of https://github.com/ironmeld/builder-hex0",
-        ) from error

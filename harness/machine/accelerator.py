@@ -91,10 +91,8 @@ def choose(wanted: str, store: Store) -> Accelerator:
 
 def _check(found: Probe) -> None:
     if not found.works:
-        raise ConfigError(
-            f"the accelerator {found.accelerator} does not work here: {found.reason}",
-            hint="leave --accelerator away to take what works",
-        )
+        message = f"the accelerator {found.accelerator} does not work here: {found.reason}"
+        raise ConfigError(message, hint="leave --accelerator away to take what works")
 
 
 # The guest does what every kernel does first: it enters protected mode, draws a random number where the

@@ -35,10 +35,8 @@ def check_holds(memory: int, kernel: int, initramfs: int, work: float) -> None:
         needed = max(needed, kernel + int(2 * (1 + work) * initramfs))
         what = "kernel, initramfs and what is unpacked and built in it need"
     if memory < needed:
-        raise ConfigError(
-            f"{format_size(memory)} of memory is too little: {what} {format_size(needed)}",
-            hint="give the guest more with --memory or the recipe's key boot.memory",
-        )
+        message = f"{format_size(memory)} of memory is too little: {what} {format_size(needed)}"
+        raise ConfigError(message, hint="give the guest more with --memory or the recipe's key boot.memory")
 
 
 def check_fits(memory: int) -> None:

@@ -182,9 +182,8 @@ def find_ovmf() -> tuple[Path, Path]:
     for code, variables in _OVMF:
         if Path(code).is_file() and Path(variables).is_file():
             return Path(code), Path(variables)
-    raise ConfigError(
-        "OVMF, the UEFI firmware for QEMU, is not installed", hint="install it (Debian: apt-get install ovmf)"
-    )
+    hint = "install it (Debian: apt-get install ovmf)"
+    raise ConfigError("OVMF, the UEFI firmware for QEMU, is not installed", hint=hint)
 
 
 def boot_words(boot: DirectBoot | MediumBoot | DiskBoot) -> Sequence[str]:
@@ -221,10 +220,8 @@ def qemu_program() -> str:
     """The path of QEMU."""
     program = shutil.which(PROGRAM)
     if program is None:
-        raise ConfigError(
-            f"{PROGRAM} is not installed",
-            hint="install it (Debian: apt-get install qemu-system-x86), then see `harness doctor`",
-        )
+        hint = "install it (Debian: apt-get install qemu-system-x86), then see `harness doctor`"
+        raise ConfigError(f"{PROGRAM} is not installed", hint=hint)
     return program
 
 
@@ -235,7 +232,6 @@ def qemu_version() -> str:
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     version = re.match(r"QEMU emulator version (.+)", answer.stdout)
     if version is None:
-        raise InfraError(
-            f"{command[0]} does not say its version: {answer.stderr.strip()}", hint="see `harness doctor`"
-        )
+        hint = "see `harness doctor`"
+        raise InfraError(f"{command[0]} does not say its version: {answer.stderr.strip()}", hint=hint)
     return version[1]

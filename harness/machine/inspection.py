@@ -37,10 +37,8 @@ def sample(monitor: Monitor, cpu_share: float) -> ProcessorSample | None:
     except InfraError:
         return None
     if state == "internal-error":
-        raise InfraError(
-            "QEMU stopped the guest, with which KVM could not go on",
-            hint="qemu.stderr in the record says at which instruction; --accelerator tcg has no such limits",
-        )
+        hint = "qemu.stderr in the record says at which instruction; --accelerator tcg has no such limits"
+        raise InfraError("QEMU stopped the guest, with which KVM could not go on", hint=hint)
     found = re.search(
         r"[ER]IP=(?P<at>[0-9a-f]+) [ER]FL=(?P<flags>[0-9a-f]+).* CPL=(?P<privilege>\d).* HLT=(?P<halted>\d)"
         r"[\s\S]*\bCR0=(?P<control>[0-9a-f]+)",

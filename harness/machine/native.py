@@ -55,16 +55,12 @@ def check_host(kind: MachineKind, sysctl: Path = Path("/proc/sys")) -> None:
 
 def _check_chroot() -> None:
     if os.geteuid() != 0:
-        raise ConfigError(
-            "the machine chroot needs root: mounts and device nodes are made for it",
-            hint="run the harness as root, or take --machine bwrap, which needs no root",
-        )
+        hint = "run the harness as root, or take --machine bwrap, which needs no root"
+        raise ConfigError("the machine chroot needs root: mounts and device nodes are made for it", hint=hint)
     trial = [_program("unshare", "util-linux"), "--mount", "--uts", "--ipc", "--net", "--pid", "--fork"]
     if said := _refused([*trial, "--mount-proc", "/bin/true"]):
-        raise ConfigError(
-            f"the machine chroot cannot make namespaces here: {said}",
-            hint="a container may forbid it: start that with --privileged, or take --machine qemu",
-        )
+        hint = "a container may forbid it: start that with --privileged, or take --machine qemu"
+        raise ConfigError(f"the machine chroot cannot make namespaces here: {said}", hint=hint)
 
 
 def _check_bwrap(sysctl: Path) -> None:
@@ -83,10 +79,8 @@ def _check_bwrap(sysctl: Path) -> None:
                 f"user namespaces are switched off here (sysctl {name} = {off}), and bwrap needs them",
                 hint=f"sysctl -w {name}={on} as root, or take --machine chroot as root ({said})",
             )
-    raise ConfigError(
-        f"bwrap cannot make namespaces here: {said}",
-        hint="a container may forbid it; take --machine chroot as root, or --machine qemu",
-    )
+    hint = "a container may forbid it; take --machine chroot as root, or --machine qemu"
+    raise ConfigError(f"bwrap cannot make namespaces here: {said}", hint=hint)
 
 
 def _refused(trial: list[str]) -> str:
@@ -98,10 +92,8 @@ def _refused(trial: list[str]) -> str:
 def _program(name: str, package: str) -> str:
     program = shutil.which(name)
     if program is None:
-        raise ConfigError(
-            f"{name} is not installed",
-            hint=f"install it (Debian: apt-get install {package}), or take another machine",
-        )
+        hint = f"install it (Debian: apt-get install {package}), or take another machine"
+        raise ConfigError(f"{name} is not installed", hint=hint)
     return program
 
 

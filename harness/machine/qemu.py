@@ -195,10 +195,8 @@ class QemuMachine(Machine):
             else:
                 self._end = End(EndCause.DIED, self._death())
         elif self._end is None and (said := self._monitor.disk_failure()):
-            raise InfraError(
-                f"the machine's disk cannot be written to {self._overlay}: {said}",
-                hint="free some space, or choose another directory with --runs DIR",
-            )
+            hint = "free some space, or choose another directory with --runs DIR"
+            raise InfraError(f"the machine's disk cannot be written to {self._overlay}: {said}", hint=hint)
         return self._end
 
     @property

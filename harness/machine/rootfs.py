@@ -111,9 +111,8 @@ def remove(path: Path) -> None:
         if not path.exists():
             return
     why = failure.strerror if failure else "it is still there"
-    raise InfraError(
-        f"cannot remove the root {path}: {why}", hint="remove it yourself, as the user that made it"
-    )
+    hint = "remove it yourself, as the user that made it"
+    raise InfraError(f"cannot remove the root {path}: {why}", hint=hint)
 
 
 def _open_up(

@@ -120,6 +120,5 @@ def _run(command: Sequence[str]) -> None:
     done = programs.call(command, package="qemu-utils")
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise InfraError(
-            f"the run's disk {command[-1]} cannot be made: {words[-1]}", hint="look at the space on the disk"
-        )
+        hint = "look at the space on the disk"
+        raise InfraError(f"the run's disk {command[-1]} cannot be made: {words[-1]}", hint=hint)

@@ -285,10 +285,8 @@ def outline(checkout: Checkout, kind: Kind[Any], kernel: str) -> Outline:
         return Outline(str(recipe.plan), recipe.boot.memory_bytes)
     found = recognise(tree)
     if checkout.recipe not in {found.era.payload, found.era.name}:
-        raise ConfigError(
-            f"{tree} is {found.era.payload} ({found.era.name}), and not {checkout.recipe}",
-            hint=f'write recipe = "{found.era.payload}"',
-        )
+        message = f"{tree} is {found.era.payload} ({found.era.name}), and not {checkout.recipe}"
+        raise ConfigError(message, hint=f'write recipe = "{found.era.payload}"')
     tables: dict[str, Any] = found.mode(mode_of(kind.kind.value, kernel)).recipe
     memory = tables.get("boot", {}).get("memory", DEFAULT_MEMORY)
     return Outline(tables["plan"], parse_size(memory))

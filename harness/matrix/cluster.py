@@ -43,7 +43,7 @@ class Cargo(msgspec.Struct, frozen=True):
 
 
 class Remote(msgspec.Struct, frozen=True):
-    """A cell that the cluster has; attributes as of `local.Child`."""
+    """A cell that the cluster has; attributes as of `local.CellChild`."""
 
     job: Job
     future: Any
@@ -94,20 +94,15 @@ class ClusterWorkers:
         try:
             self._client: Any = Client(self._address, timeout=_PATIENCE)
         except (OSError, TimeoutError) as error:
-            raise InfraError(
-                f"the scheduler {self._address} does not answer",
-                hint="look whether it runs, with `dask scheduler`, and whether this host may connect to it",
-            ) from error
+            hint = "look whether it runs, with `dask scheduler`, and whether this host may connect to it"
+            raise InfraError(f"the scheduler {self._address} does not answer", hint=hint) from error
         except ValueError as error:
-            raise ConfigError(
-                f"{self._address} is no address of a scheduler: {error}", hint="write it as tcp://HOST:8786"
-            ) from error
+            hint = "write it as tcp://HOST:8786"
+            raise ConfigError(f"{self._address} is no address of a scheduler: {error}", hint=hint) from error
         if not self._workers:
             self._client.close()
-            raise InfraError(
-                f"the scheduler {self._address} has no workers",
-                hint=f"start some with `dask worker {self._address} --resources 'mem=8e9'`",
-            )
+            hint = f"start some with `dask worker {self._address} --resources 'mem=8e9'`"
+            raise InfraError(f"the scheduler {self._address} has no workers", hint=hint)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,10 +125,8 @@ class ClusterWorkers:
         )
         if not any(fits):
             there = "; ".join(f"{name}: {_listed(has)}" for name, has in sorted(announced.items()))
-            raise ConfigError(
-                f"no worker has all that {job.cell.name} needs: {_listed(wanted)}",
-                hint=f"workers announce what they have with --resources; there is {there or 'none'}",
-            )
+            hint = f"workers announce what they have with --resources; there is {there or 'none'}"
+            raise ConfigError(f"no worker has all that {job.cell.name} needs: {_listed(wanted)}", hint=hint)
         return 1
 
     @property
@@ -148,9 +141,7 @@ class ClusterWorkers:
         words, cargo = local.command(job, self._place), self._cargo(job)
         if cargo:
             words += ["--lock", str(cargo.lock)]
-        future = self._client.submit(
-            carry, job, words, log, cargo, key=key, pure=False, resources=needs(job.cell)
-        )
+        future = self._client.submit(carry, words, log, cargo, key=key, pure=False, resources=needs(job.cell))
         self._remotes[key] = Remote(job, future, log, time.monotonic())
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
@@ -194,7 +185,7 @@ def needs(cell: Cell) -> dict[str, float]:
     return found | cell.kind.resources
 
 
-def carry(job: Job, words: Sequence[str], log: Path, cargo: Cargo | None = None) -> Result:
+def carry(words: Sequence[str], log: Path, cargo: Cargo | None = None) -> Result:
     """On a worker: do a cell's run, and stop it when it is cancelled.
 
     The words are those of the controller, with its Python; the log is in a directory that all hosts share.
@@ -216,15 +207,11 @@ def carry(job: Job, words: Sequence[str], log: Path, cargo: Cargo | None = None)
     except HarnessError as error:
         reason = f"artifacts do not get to the worker {worker.address}: {error.message}"
         return Result(Outcome.INFRA, reason)
-    process = local.spawn([sys.executable, *words[1:]], log)
-    child = local.Child(job, process, log, time.monotonic(), 1)
-    try:
-        while not local.ends(process, _LOOK):
+    with local.Child([sys.executable, *words[1:]], log) as child:
+        while not child.ends(_LOOK):
             task = worker.state.tasks.get(key)
             if task is None or task.state not in {"executing", "long-running"}:
                 return Result(Outcome.INTERRUPTED, "the task was cancelled")
-    finally:
-        local.stop(process)
     return child.result()
 
 

@@ -154,10 +154,8 @@ def _check_checkouts(path: Path, document: MatrixDocument) -> None:
     used = {name for _, name in document.recipe_names()}
     for name in document.checkout:
         if name not in used:
-            raise ConfigError(
-                f"{path}: key checkout.{name} is the recipe of no cell",
-                hint=f'name "{name}" in axes.recipes or as the recipe of an [[include]], or leave it out',
-            )
+            hint = f'name "{name}" in axes.recipes or as the recipe of an [[include]], or leave it out'
+            raise ConfigError(f"{path}: key checkout.{name} is the recipe of no cell", hint=hint)
 
 
 def _check_includes(path: Path, document: MatrixDocument) -> None:
@@ -172,10 +170,8 @@ def _check_includes(path: Path, document: MatrixDocument) -> None:
             "firmware": one.firmware != "bios",
         }
         for key in (key for key, was_given in given.items() if was_given and not kind.takes(f"--{key}")):
-            raise ConfigError(
-                f"{path}: key include[{number}].{key} is not for the machine {one.machine}",
-                hint="leave it out; docs/matrix.md says what each machine has",
-            )
+            message = f"{path}: key include[{number}].{key} is not for the machine {one.machine}"
+            raise ConfigError(message, hint="leave it out; docs/matrix.md says what each machine has")
 
 
 def _check_rules(path: Path, document: MatrixDocument) -> None:

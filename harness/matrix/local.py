@@ -47,14 +47,53 @@ class _Answer(msgspec.Struct, frozen=True):
     verdict: dict[str, object] | None = None
 
 
-class Child(msgspec.Struct, frozen=True):
-    """A run that goes on."""
+class Child:
+    """A `harness run` in a process of its own, which is stopped on leaving. A context manager.
 
-    job: Job  # the cell
-    process: subprocess.Popen[bytes]  # the `harness run`
-    log: Path  # what it says to people; without a suffix, its answer lies beside it
-    began: float  # when, in monotonic seconds
-    places: int  # how many places it takes
+    It says to people in `log` what it does, and leaves its answer beside it.
+    """
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        self.log = log
+        self.began = time.monotonic()
+        with ExitStack() as stack:
+            hint = "free some space, or choose another place with --runs DIR"
+            with explaining(InfraError, f"cannot start a run with {log} for what it says", hint):
+                said = stack.enter_context(log.open("wb"))
+                answer = stack.enter_context(log.with_suffix(".json").open("wb"))
+            why = "cannot start a run: setpriv, which ends it with us, does not start"
+            hint = "install util-linux, and look whether its programs are on this process's PATH"
+            with explaining(InfraError, why, hint):
+                self.process = subprocess.Popen(
+                    # It ends with us, however we end, and then stops its guest.
+                    ["setpriv", "--pdeathsig", "TERM", "--", *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=answer,
+                    stderr=said,
+                    start_new_session=True,  # Ctrl-C is for us
+                )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def ends(self, seconds: float) -> bool:
+        """Whether the run ends within so many seconds."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self, grace: float = _GRACE) -> None:
+        """Stop the run if it still goes on, with its guest; the record says that it was stopped."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            if not self.ends(grace):
+                self.process.kill()
+                self.process.wait()
 
     def says(self) -> str:
         """The last thing that it said, such as the stage that ended."""
@@ -62,7 +101,26 @@ class Child(msgspec.Struct, frozen=True):
 
     def result(self) -> Result:
         """What came of it, once it has ended."""
-        return result_of(self.process.returncode, self.log, time.monotonic() - self.began)
+        took, status = round(time.monotonic() - self.began, 3), self.process.returncode
+        if status < 0:
+            name = signal.Signals(-status).name
+            return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
+        outcome = _OUTCOMES.get(status, Outcome.BUG)
+        try:
+            answer = msgspec.json.decode(self.log.with_suffix(".json").read_bytes(), type=_Answer)
+        except (OSError, msgspec.DecodeError):
+            last = _tail(self.log).strip().rpartition("\n")[2]
+            return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
+        reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
+        return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
+
+
+class CellChild(Child):
+    """The run of a cell, which takes so many places of this host."""
+
+    def __init__(self, job: Job, words: Sequence[str], log: Path, places: int) -> None:
+        super().__init__(words, log)
+        self.job, self.places = job, places
 
 
 class LocalWorkers:
@@ -72,22 +130,17 @@ class LocalWorkers:
         self._place = place
         self._places = admission.places()
         self._jobs = jobs
-        self._children: dict[int, Child] = {}  # by pidfd
+        self._children: dict[int, CellChild] = {}  # by pidfd
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        children = list(self._children.values())
-        for child in children:
+        for child in self._children.values():
             child.process.terminate()
         until = time.monotonic() + _GRACE
-        for child in children:
-            try:
-                child.process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+        for child in self._children.values():
+            child.stop(max(0.0, until - time.monotonic()))
         for descriptor in self._children:
             os.close(descriptor)
         self._children.clear()
@@ -105,16 +158,15 @@ class LocalWorkers:
         return places_for(job.cell)
 
     @property
-    def running(self) -> list[Child]:
+    def running(self) -> list[CellChild]:
         """What goes on, the oldest first."""
         return list(self._children.values())
 
     def start(self, job: Job) -> None:
         """Begin a cell's run."""
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
-        process = spawn(command(job, self._place), log)
-        places = self.places_for(job)
-        self._children[os.pidfd_open(process.pid)] = Child(job, process, log, time.monotonic(), places)
+        child = CellChild(job, command(job, self._place), log, self.places_for(job))
+        self._children[os.pidfd_open(child.process.pid)] = child
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
         """Wait until a run ends, no longer than so many seconds, and return those that have."""
@@ -133,10 +185,8 @@ def alone(home: Path, what: str) -> Iterator[None]:
     """Keep other processes from doing the same with the same records."""
     with held_if_free(home / "lock") as is_alone:
         if not is_alone:
-            raise ConfigError(
-                f"{what} is being run by another process, with the same records",
-                hint="wait for it, or choose another directory with --runs DIR",
-            )
+            hint = "wait for it, or choose another directory with --runs DIR"
+            raise ConfigError(f"{what} is being run by another process, with the same records", hint=hint)
         yield
 
 
@@ -179,60 +229,6 @@ def run_words(
     words += ["--cache", str(place.cache)] if place.cache else []
     words += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     return [sys.executable, "-m", "harness", "run", *what, *words, "--json"]
-
-
-def spawn(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a `harness run`, which says to people in `log` what it does, and leaves its answer beside it."""
-    with ExitStack() as stack:
-        hint = "free some space, or choose another place with --runs DIR"
-        with explaining(InfraError, f"cannot start a run with {log} for what it says", hint):
-            said = stack.enter_context(log.open("wb"))
-            answer = stack.enter_context(log.with_suffix(".json").open("wb"))
-        why = "cannot start a run: setpriv, which ends it with us, does not start"
-        hint = "install util-linux, and look whether its programs are on this process's PATH"
-        with explaining(InfraError, why, hint):
-            return subprocess.Popen(
-                # It ends with us, however we end, and then stops its guest.
-                ["setpriv", "--pdeathsig", "TERM", "--", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=answer,
-                stderr=said,
-                start_new_session=True,  # Ctrl-C is for us
-            )
-
-
-def ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether a run ends within so many seconds."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a run that still goes on, with its guest; the record says that it was stopped."""
-    if process.poll() is None:
-        process.terminate()
-        if not ends(process, _GRACE):
-            process.kill()
-            process.wait()
-
-
-def result_of(status: int, log: Path, seconds: float) -> Result:
-    """What came of a run that has ended."""
-    took = round(seconds, 3)
-    if status < 0:
-        name = signal.Signals(-status).name
-        return Result(Outcome.INFRA, f"the process of the run was killed by {name}", "", took)
-    outcome = _OUTCOMES.get(status, Outcome.BUG)
-    try:
-        answer = msgspec.json.decode(log.with_suffix(".json").read_bytes(), type=_Answer)
-    except (OSError, msgspec.DecodeError):
-        last = _tail(log).strip().rpartition("\n")[2]
-        return Result(outcome or Outcome.BUG, f"status {status} without an answer: {last}", "", took)
-    reason = str(answer.verdict["reason"]) if answer.verdict else answer.error
-    return Result(outcome, "" if outcome == Outcome.PASS else reason, answer.id, took)
 
 
 def last_words(log: Path) -> str:

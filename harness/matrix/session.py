@@ -153,16 +153,12 @@ def _with_record(job: Job, recorded: Mapping[tuple[str, int], PastRun]) -> Job:
 
 def _resumed(queue: Queue, path: Path, options: Options) -> tuple[str, list[Job]]:
     if options.expression:
-        raise ConfigError(
-            "--resume goes on with the cells that were chosen then, and --select cannot change them",
-            hint="leave one of the two away",
-        )
+        message = "--resume goes on with the cells that were chosen then, and --select cannot change them"
+        raise ConfigError(message, hint="leave one of the two away")
     matrix = queue.last()
     if matrix is None:
-        raise ConfigError(
-            f"there is no run of {path.stem} in {options.runs} to go on with",
-            hint="run it without --resume, or say with --runs DIR where it was run",
-        )
+        hint = "run it without --resume, or say with --runs DIR where it was run"
+        raise ConfigError(f"there is no run of {path.stem} in {options.runs} to go on with", hint=hint)
     return matrix, adopt(queue, queue.jobs(matrix), runs_of_matrix(options.runs, matrix))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -226,19 +225,15 @@ def relay_beside(
     """Begin the relay in a process of its own; what is given waits for its end."""
     with TemporaryDirectory(prefix="relay-") as logs:
         log = Path(logs, "relay.log")
-        began = time.monotonic()
         place = local.Place(runs=runs, cache=cache, logs=Path(logs))
-        process = local.spawn(local.run_words(["relay"], options, place, {}), log)
-        try:
+        with local.Child(local.run_words(["relay"], options, place, {}), log) as child:
 
             def ended() -> Relay:
                 with progress.task("the relay beside them"):
-                    process.wait()
-                return _relay(local.result_of(process.returncode, log, time.monotonic() - began), runs)
+                    child.process.wait()
+                return _relay(child.result(), runs)
 
             yield ended
-        finally:
-            local.stop(process)
 
 
 def _relay(result: Result, runs: Path) -> Relay:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, explaining
 from harness.recipe import (
     Boot,
     Content,
@@ -47,12 +47,8 @@ _HEADS: dict[type[msgspec.Struct], str] = {
 
 def schema() -> str:
     """The schema as a JSON text (JSON Schema 2020-12)."""
-    try:
+    with explaining(ConfigError, f"cannot read {_PAGE}", "the schema is made in a checkout"):
         page = _PAGE.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {_PAGE}: {error.strerror}", hint="the schema is made in a checkout"
-        ) from error
     tables = list(_HEADS)
     _, found = msgspec.json.schema_components(tables, ref_template="#/$defs/{name}")
     for table in tables:

@@ -144,9 +144,8 @@ class Reading(msgspec.Struct, frozen=True):
         for name in (since, until):
             if name is not None and name not in names:
                 reached = ", ".join(names) or "none"
-                raise ConfigError(
-                    f"{self.directory} did not reach the stage {name!r}", hint=f"stages that began: {reached}"
-                )
+                hint = f"stages that began: {reached}"
+                raise ConfigError(f"{self.directory} did not reach the stage {name!r}", hint=hint)
         start = began[names.index(since)].offset if since else 0
         after = names.index(until) + 1 if until else len(names)
         return start, began[after].offset if after < len(names) else None

@@ -15,7 +15,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.formats.diff import file_difference
-from harness.formats.parts import Part
+from harness.formats.tree import Part
 from harness.stages import products
 from harness.stages.products import Difference, difference
 
@@ -246,10 +246,8 @@ def _kept(directory: Path, path: str) -> Path:
     if name and kept.is_file() and kept.resolve().is_relative_to(files.resolve()):
         return kept
     there = sorted(f"/{each.relative_to(files)}" for each in files.rglob("*") if each.is_file())
-    raise ConfigError(
-        f"the record {directory.name} has not kept the file {path}",
-        hint=f"name it in the key `fetches` of a stage and run again; kept are: {', '.join(there) or 'none'}",
-    )
+    hint = f"name it in the key `fetches` of a stage and run again; kept are: {', '.join(there) or 'none'}"
+    raise ConfigError(f"the record {directory.name} has not kept the file {path}", hint=hint)
 
 
 def _diffoscope(one: Path, other: Path) -> list[str] | str:

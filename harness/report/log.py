@@ -80,9 +80,8 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise ConfigError(
-            f"--grep: {text!r} is no pattern: {error}", hint="\\ before . * + ? ( [ | takes them literally"
-        ) from error
+        hint = "\\ before . * + ? ( [ | takes them literally"
+        raise ConfigError(f"--grep: {text!r} is no pattern: {error}", hint=hint) from error
 
 
 def _found(lines: Iterable[TimedLine], pattern: re.Pattern[str], context: int) -> Iterator[TimedLine | None]:

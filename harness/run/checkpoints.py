@@ -125,10 +125,8 @@ def find(store: Store, known: Mapping[str, str | int]) -> Checkpoint:
     found = _read(path)
     if problems or found is None:
         name = path.name[:_NAME]
-        raise InfraError(
-            f"the checkpoint {name} is damaged: {'; '.join(problems)}",
-            hint=f"remove it with `harness checkpoint rm {name}`, and save it anew",
-        )
+        hint = f"remove it with `harness checkpoint rm {name}`, and save it anew"
+        raise InfraError(f"the checkpoint {name} is damaged: {'; '.join(problems)}", hint=hint)
     return found
 
 

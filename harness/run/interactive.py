@@ -13,7 +13,7 @@ import msgspec
 from harness.console.keyboard import Keyboard, Phase
 from harness.console.window import Window, window_of
 from harness.core.errors import ConfigError
-from harness.stages.events import CheckBegan, Event, Listener, StageBegan, TakenOver
+from harness.stages.events import CheckBegan, Event, Listener, Operator, StageBegan, TakenOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,8 @@ class InteractiveRequest(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{option} needs a terminal, and stdin is none", hint=hint)
 
 
-class InteractiveRun:
-    """A person at a run, who reads what we say on `console`. An `Operator` and a `Listener`.
+class InteractiveRun(Operator):
+    """A person at a run, who reads what we say on `console`. A `Listener`, too.
 
     The progress shows the run as long as its console is not shown.
     """

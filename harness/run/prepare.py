@@ -76,10 +76,8 @@ def prepare(
     if built is None:
         built = build(recipe, to_build(request, recipe), progress)
     if recipe.document.boot and recipe.boot.drive and request.part != WHOLE:
-        raise ConfigError(
-            f"a machine of the recipe {recipe.name} is not saved: it has further disks (boot.drive)",
-            hint="run it as a whole, without --checkpoint, --from and --until",
-        )
+        message = f"a machine of the recipe {recipe.name} is not saved: it has further disks (boot.drive)"
+        raise ConfigError(message, hint="run it as a whole, without --checkpoint, --from and --until")
     spec = kind.spec(built, settled, store, bulk=plan.takes_out)
     start = None
     if request.part.start:  # only machines of QEMU are saved

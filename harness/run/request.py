@@ -80,17 +80,11 @@ class RunRequest(MachineRequest, frozen=True, kw_only=True):
             if was_given and not kind.takes(option):
                 raise kind.refusal(option)
         if self.unpacked and self.medium != Medium.DIRECT:
-            raise ConfigError(
-                "a medium has its kernel as it is, and --unpacked cannot change it",
-                hint="leave out one of --unpacked and --medium",
-            )
+            hint = "leave out one of --unpacked and --medium"
+            raise ConfigError("a medium has its kernel as it is, and --unpacked cannot change it", hint=hint)
         if self.append and self.medium != Medium.DIRECT:
-            raise ConfigError(
-                "a medium has its own command line, and --append cannot change it",
-                hint="change it in the recipe's image[].menu, or boot without --medium",
-            )
+            hint = "change it in the recipe's image[].menu, or boot without --medium"
+            raise ConfigError("a medium has its own command line, and --append cannot change it", hint=hint)
         if self.firmware == Firmware.UEFI and self.part != WHOLE:
-            raise ConfigError(
-                "a machine with UEFI is not saved: the variables in its flash would have to go with it",
-                hint="boot by BIOS, without --firmware",
-            )
+            message = "a machine with UEFI is not saved: the variables in its flash would have to go with it"
+            raise ConfigError(message, hint="boot by BIOS, without --firmware")

@@ -1,4 +1,4 @@
-"""Events of a run, for the record and the terminal."""
+"""Events of a run, and who hears of them or takes part."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.console.lines import Block
+    from harness.console.window import Window
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True):
@@ -183,3 +184,26 @@ class Audience:
         """Hand on lines."""
         for listener in self._listeners:
             listener.heard(block)
+
+
+class Operator:
+    """A person who has the keyboard when the run says so; by itself, no person."""
+
+    @property
+    def wants_shell(self) -> bool:
+        """Whether they want the shell when the checks are done."""
+        return False
+
+    @property
+    def window(self) -> Window | None:
+        """The size of their terminal."""
+        return None
+
+    def watch(self) -> None:
+        """From now on the plan only watches."""
+
+    def listen(self) -> None:
+        """From now on the harness types, and the person does not."""
+
+    def use_shell(self, offset: int) -> None:
+        """Give them the shell, whose prompt comes after this raw offset, until they leave it."""

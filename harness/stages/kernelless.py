@@ -22,10 +22,8 @@ _REFUSED = Failure(
 def without_kernel(plan: Plan) -> Plan:
     """Leave out what the plan's table `native` names; the end is that of the first process, or a line."""
     if plan.native is None:
-        raise ConfigError(
-            f"the plan {plan.name} cannot be followed without a kernel: it has no table native",
-            hint="run it with --machine qemu",
-        )
+        message = f"the plan {plan.name} cannot be followed without a kernel: it has no table native"
+        raise ConfigError(message, hint="run it with --machine qemu")
     left_out = plan.native.not_applicable
     first, *others = (_without(left_out, stage) for stage in plan.stages if stage.name not in left_out)
     if (

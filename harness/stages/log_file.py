@@ -51,9 +51,8 @@ def open_log(path: Path) -> Iterator[BinaryIO]:
             raise ConfigError(f"{name} is empty", hint="was the console recorded, and to this file?")
         kind = kind_of(head[:HEAD])
         if kind.hint and b"\0" in head[:_SAMPLE]:
-            raise ConfigError(
-                f"{name} is no console log but {kind.words}", hint="give the text that is in it"
-            )
+            hint = "give the text that is in it"
+            raise ConfigError(f"{name} is no console log but {kind.words}", hint=hint)
         if b">" not in head and b"&gt;" in head:  # the source of a page that shows a log
             log.seek(0)
             log = _kept(

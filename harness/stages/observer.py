@@ -267,18 +267,15 @@ class Observer:
             return
         self._looked = time.monotonic()
         if self._recorder.failure is not None:
-            raise InfraError(
-                f"cannot record the console in {self._recorder.raw}: {self._recorder.failure.strerror}",
-                hint="free some space, or choose another directory with --runs",
-            )
+            message = f"cannot record the console in {self._recorder.raw}: {self._recorder.failure.strerror}"
+            raise InfraError(message, hint="free some space, or choose another directory with --runs")
         if (end := self._machine.poll()) and self._hearing.is_over:
             self._judge_end(end)
         if self._hearing.is_over and end is None:
             self._deaf_since = self._deaf_since or self._looked
             if self._looked - self._deaf_since > _EXIT_GRACE:
-                raise InfraError(
-                    "the serial console was closed, and the machine goes on without it", hint="run it again"
-                )
+                message = "the serial console was closed, and the machine goes on without it"
+                raise InfraError(message, hint="run it again")
         self._look_at_clocks(silence=silence)
 
     def _look_at_clocks(self, *, silence: bool) -> None:

@@ -87,9 +87,8 @@ def load_plan(path: Path) -> Plan:
         failures += more.failure
         needs.append(more.needs)
     if not document.stage:
-        raise ConfigError(
-            f"{path}: key stage: a plan has at least one", hint="docs/plans.md describes the keys"
-        )
+        hint = "docs/plans.md describes the keys"
+        raise ConfigError(f"{path}: key stage: a plan has at least one", hint=hint)
     _check_names(path, document)
     _check_end(path, document)
     return Plan(

@@ -70,10 +70,8 @@ def read(directory: Path) -> dict[str, str] | None:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            raise ConfigError(
-                f"{path}: line {number} is none of sha256sum's: {line[:80]!r}",
-                hint="the record is damaged; look at the run's console for what the guest wrote",
-            )
+            hint = "the record is damaged; look at the run's console for what the guest wrote"
+            raise ConfigError(f"{path}: line {number} is none of sha256sum's: {line[:80]!r}", hint=hint)
         name = match["name"]
         if match["escaped"]:
             name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found[0]], name)

@@ -7,12 +7,13 @@ import re
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from harness.console.shell import Shell, ShellGone, ShellTimeout
 from harness.core.errors import InfraError
 from harness.core.outcome import Outcome
 from harness.stages import events, judge
+from harness.stages.events import Listener, Operator
 from harness.stages.observer import Observer
 from harness.stages.verdict import CheckResult, Decided, RunResult, StageResult, StageStatus, Verdict
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from harness.console.recorder import Recorder
-    from harness.console.window import Window
     from harness.machine.protocol import Machine
-    from harness.stages.events import Listener
     from harness.stages.plan import Check, Plan, Stage
     from harness.stages.verdict import Boundary
 
@@ -66,7 +65,7 @@ class Runner:
         self._machine = machine
         self._recorder = recorder
         self._listener = listener
-        self._person = person or NoOperator()
+        self._person = person or Operator()
         self._resumed = resumed
         self._reached = reached
         self._stopped = False
@@ -257,40 +256,3 @@ def all_stages(plan: Plan, known: Iterable[StageResult]) -> tuple[StageResult, .
 def _fill(template: str, facts: Mapping[str, str]) -> str:
     """Fill in `{facts}`; other braces, which shells and patterns are full of, stay."""
     return re.sub(r"\{([a-z0-9_]+)\}", lambda match: facts.get(match[1], match[0]), template)
-
-
-class Operator(Protocol):
-    """Has the keyboard when the run says so."""
-
-    @property
-    def wants_shell(self) -> bool:
-        """Whether they want the shell when the checks are done."""
-
-    @property
-    def window(self) -> Window | None:
-        """The size of their terminal."""
-
-    def watch(self) -> None:
-        """From now on the plan only watches."""
-
-    def listen(self) -> None:
-        """From now on the harness types, and the person does not."""
-
-    def use_shell(self, offset: int) -> None:
-        """Give them the shell, whose prompt comes after this raw offset, until they leave it."""
-
-
-class NoOperator:
-    """No person."""
-
-    wants_shell = False
-    window = None
-
-    def watch(self) -> None:
-        """Ignore it."""
-
-    def listen(self) -> None:
-        """Ignore it."""
-
-    def use_shell(self, offset: int) -> None:
-        """Ignore it."""

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
     from harness.console.lines import Block
     from harness.machine.protocol import ProcessorSample
-    from harness.stages.events import Event
+    from harness.stages.events import Event, Operator
     from harness.stages.plan import Plan
-    from harness.stages.runner import Operator
     from harness.stages.verdict import RunResult
 
     Script = Callable[["Guest"], End | None]

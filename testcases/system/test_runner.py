@@ -10,6 +10,7 @@ import pytest
 from harness.console.recorder import Recorder
 from harness.core.outcome import Outcome
 from harness.stages import events
+from harness.stages.events import Operator
 from harness.stages.plan import Plan
 from harness.stages.runner import Runner
 from harness.stages.verdict import Verdict
@@ -230,7 +231,7 @@ def test_shell_of_a_guest_that_failed_has_its_prompt_again_where_it_waits(tmp_pa
             assert offset is None, "nothing is typed to what hangs"
 
 
-class Somebody:
+class Somebody(Operator):
     """A person who wants the shell, and what they are told."""
 
     wants_shell = True

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.formats.diff import ByteRange, byte_ranges, differences, file_difference
-from harness.formats.parts import Part
-from harness.formats.tree import Member
+from harness.formats.tree import Member, Part
 from testcases.unit.test_image_extract import device, directory, file, symlink
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import msgspec
 from harness.core.errors import InfraError
 from harness.formats import compression
 from harness.formats.cpio.records import Archive, ArchiveSource, CpioError, Record, read_archive
-from harness.formats.tree import Member
+from harness.formats.tree import Member, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,3 +185,15 @@ def _archives(source: ArchiveSource) -> list[Archive]:
         archives.append(read_archive(source, offset))
         offset = source.skip_zeros(archives[-1].end)
     return archives
+
+
+def cpio_parts(file: BinaryIO) -> Iterator[Part]:
+    """The parts of an initramfs; what lies in a compressed segment has no bytes of its own."""
+    source = ArchiveSource(file, str(file.name))
+    for number, segment in enumerate(segments(file), start=1):
+        name = f"segment {number} ({segment.kind}, {segment.compression})"
+        yield Part(name, segment.offset, segment.size)
+        if segment.compression == "none":
+            for record in read_archive(source, segment.offset).records():
+                yield Part(f"header of {record.path}", record.offset, record.content - record.offset)
+                yield Part(f"content of {record.path}", record.content, record.size)

@@ -137,10 +137,8 @@ def find_board(name: str, lab: Path = LAB) -> Board:
     path = lab / f"{name}.toml"
     if not name or "/" in name or not path.is_file():
         known = ", ".join(each.stem for each in sorted(lab.glob("*.toml"))) or "none"
-        raise ConfigError(
-            f"there is no board {name!r}: {path} is not there",
-            hint=f"known boards: {known}; docs/boards.md has examples",
-        )
+        hint = f"known boards: {known}; docs/boards.md has examples"
+        raise ConfigError(f"there is no board {name!r}: {path} is not there", hint=hint)
     return load_board(path)
 
 
@@ -149,10 +147,8 @@ def load_board(path: Path) -> Board:
     document = toml.load(path, BoardDocument)
     place = document.labgrid
     if not document.serial.port and place is None:
-        raise ConfigError(
-            f"{path}: key serial.port is missing",
-            hint="docs/boards.md has examples; a place of labgrid has one",
-        )
+        hint = "docs/boards.md has examples; a place of labgrid has one"
+        raise ConfigError(f"{path}: key serial.port is missing", hint=hint)
     if document.serial.port and not document.serial.port.startswith(_KINDS):
         raise ConfigError(
             f"{path}: key serial.port: {document.serial.port!r} is no device and no address",
@@ -166,10 +162,8 @@ def load_board(path: Path) -> Board:
         document = msgspec.structs.replace(document, power=power)
     commands = bool(power.cycle) or bool(power.on and power.off)
     if power.manual == bool(power.on or power.off or power.cycle) or not (power.manual or commands):
-        raise ConfigError(
-            f"{path}: key power: it takes either manual = true, or cycle, or both on and off",
-            hint="docs/boards.md has commands for common switches",
-        )
+        message = f"{path}: key power: it takes either manual = true, or cycle, or both on and off"
+        raise ConfigError(message, hint="docs/boards.md has commands for common switches")
     try:
         parse_size(document.memory)
     except ValueError as error:

@@ -56,9 +56,8 @@ def acquired(place: Labgrid) -> Iterator[None]:
         raise
     problem = keeper.communicate()[1]
     if given and keeper.returncode:
-        raise InfraError(
-            f"labgrid's place {place.place} was not released: {_said(problem)}", hint=_hint(place)
-        )
+        hint = _hint(place)
+        raise InfraError(f"labgrid's place {place.place} was not released: {_said(problem)}", hint=hint)
 
 
 def address(place: Labgrid, speed: int) -> str:
@@ -77,16 +76,12 @@ def address(place: Labgrid, speed: int) -> str:
     if len(wanted) != 1:
         names = ", ".join(found) or "none"
         what = f"{place.port or 'one serial port'}, but these: {names}"
-        raise ConfigError(
-            f"labgrid's place {place.place} has not {what}",
-            hint="the key labgrid.port chooses one by its name",
-        )
+        hint = "the key labgrid.port chooses one by its name"
+        raise ConfigError(f"labgrid's place {place.place} has not {what}", hint=hint)
     port = found[wanted[0]]
     if not port.get("port"):
-        raise InfraError(
-            f"labgrid's exporter does not share the serial port of place {place.place} at the moment",
-            hint="is the adapter plugged in there?",
-        )
+        message = f"labgrid's exporter does not share the serial port of place {place.place} at the moment"
+        raise InfraError(message, hint="is the adapter plugged in there?")
     host = f"[{port['host']}]" if ":" in port["host"] else port["host"]
     if port.get("protocol", "rfc2217") == "rfc2217":
         # Servers do not acknowledge lines that a port does not have.

@@ -61,10 +61,8 @@ def leased(board: Board, purpose: str) -> Iterator[None]:
             finally:
                 board.lease.write_bytes(b"")
     except PermissionError as error:
-        raise ConfigError(
-            f"cannot write the lease {error.filename}: {error.strerror}",
-            hint="all who share the board need to write to this directory and file",
-        ) from error
+        hint = "all who share the board need to write to this directory and file"
+        raise ConfigError(f"cannot write the lease {error.filename}: {error.strerror}", hint=hint) from error
 
 
 def holder_of(board: Board) -> Holder | None:

@@ -96,10 +96,8 @@ def _refusal(path: str, error: Exception) -> ConfigError | InfraError:
     """What went wrong, in a sentence; pyserial keeps the number of the error if there was one."""
     number = getattr(error, "errno", None)
     if not path.startswith("/"):
-        return InfraError(
-            f"cannot reach the serial port {path}: {error}",
-            hint="is the server that shares the port running, and the address right?",
-        )
+        hint = "is the server that shares the port running, and the address right?"
+        return InfraError(f"cannot reach the serial port {path}: {error}", hint=hint)
     match number:
         case errno.ENOENT:
             near = "`ls /dev/serial/by-id` shows which adapters are plugged in"
@@ -113,9 +111,8 @@ def _refusal(path: str, error: Exception) -> ConfigError | InfraError:
             return _busy(path, who)
         case errno.ENOTTY | errno.EINVAL:
             return ConfigError(f"{path} is no serial port", hint="give the key serial.port of one")
-    return InfraError(
-        f"cannot open the serial port {path}: {error}", hint="unplug the adapter and plug it in"
-    )
+    hint = "unplug the adapter and plug it in"
+    return InfraError(f"cannot open the serial port {path}: {error}", hint=hint)
 
 
 # 8N1 sends a start bit (0), eight bits from the lowest on, and a stop bit (1). A receiver at another speed

@@ -55,10 +55,8 @@ class Switch:
         elif command:
             run(command, self._power.limit, f"power command of board {self._board.name}")
         else:
-            raise ConfigError(
-                f"{self._board.path}: key power.{what} is missing",
-                hint="the board can only be cycled: `harness board power NAME cycle`",
-            )
+            hint = "the board can only be cycled: `harness board power NAME cycle`"
+            raise ConfigError(f"{self._board.path}: key power.{what} is missing", hint=hint)
 
 
 def run(command: Sequence[str], limit: float, what: str, hint: str = _HINT) -> str:

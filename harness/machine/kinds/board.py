@@ -52,10 +52,8 @@ class OnBoard(Kind[MachineSpec], frozen=True):
 
     def refusal(self, option: str) -> ConfigError:
         """The board is as it is."""
-        return ConfigError(
-            f"the board {self.name} is as it is, and {option} cannot change it",
-            hint=f"leave it out; lab/{self.name}.toml describes the board, and the recipe what it boots",
-        )
+        hint = f"leave it out; lab/{self.name}.toml describes the board, and the recipe what it boots"
+        return ConfigError(f"the board {self.name} is as it is, and {option} cannot change it", hint=hint)
 
     def check_exists(self) -> None:
         """Read its file."""

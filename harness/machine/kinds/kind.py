@@ -159,9 +159,7 @@ def start_of(built: Build, request: MachineRequest) -> DirectBoot | MediumBoot |
     unpacked = boot.unpacked if request.unpacked is None else request.unpacked
     unpacked = unpacked or kernel.kind == "vmlinux"
     if unpacked and request.firmware == Firmware.UEFI:
-        raise ConfigError(
-            "a kernel that is started unpacked meets no firmware, and UEFI was asked for",
-            hint="leave out one of --unpacked and --firmware uefi",
-        )
+        message = "a kernel that is started unpacked meets no firmware, and UEFI was asked for"
+        raise ConfigError(message, hint="leave out one of --unpacked and --firmware uefi")
     initramfs = built.images[boot.initramfs].path if boot.initramfs is not None else None
     return DirectBoot(kernel.path, initramfs, f"{boot.command_line} {request.append}".strip(), unpacked)

@@ -68,9 +68,8 @@ class Built(msgspec.Struct, frozen=True):
 def build(runs: Path, target: Path, *, progress: Progress) -> Built:
     """Bring a report up to date."""
     if not runs.is_dir():
-        raise ConfigError(
-            f"there are no run records in {runs}", hint="another directory is chosen with --runs DIR"
-        )
+        hint = "another directory is chosen with --runs DIR"
+        raise ConfigError(f"there are no run records in {runs}", hint=hint)
     _claim(target)
     hint = "free some space, or choose another directory; what is written already is used again"
     with explaining(InfraError, f"cannot write the report in {target}", hint), held(target / _MARK):
