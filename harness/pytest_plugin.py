@@ -38,6 +38,8 @@ from harness.stages.verdict import StageStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _pytest.mark import ParameterSet
+
     from harness.image.factory import Build
 
 
@@ -88,21 +90,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat tests of a run for every kernel, stage and check."""
     if "bootstrap_run" not in metafunc.fixturenames:
         return
-    recipe, plan = metafunc.config.stash[_RECIPE], metafunc.config.stash[_PLAN]
+    recipe, plans = metafunc.config.stash[_RECIPE], [metafunc.config.stash[_PLAN]]
     if cells := metafunc.config.stash[_CELLS]:
-        _generate_cells(metafunc, cells)
-        return
-    kernels = metafunc.config.getoption("--kernel") or recipe.kernels.qualified or [recipe.kernels.seed]
-    runs = [
-        pytest.param(kernel, id=Path(kernel).name, marks=pytest.mark.xdist_group(f"{recipe.name}-{kernel}"))
-        for kernel in kernels
-    ]
+        runs, plans = list(map(_cell_parameter, cells)), [_plan_of(cell) for cell in cells]
+    else:
+        kernels = metafunc.config.getoption("--kernel") or recipe.kernels.qualified or [recipe.kernels.seed]
+        runs = [
+            pytest.param(each, id=Path(each).name, marks=pytest.mark.xdist_group(f"{recipe.name}-{each}"))
+            for each in kernels
+        ]
     metafunc.parametrize("bootstrap_run", runs, indirect=True, scope="session")
     if "stage" in metafunc.fixturenames:
-        metafunc.parametrize("stage", [stage.name for stage in plan.stages])
+        metafunc.parametrize("stage", list(dict.fromkeys(s.name for plan in plans for s in plan.stages)))
     if "check" in metafunc.fixturenames:
-        checks = [(stage.name, check.name) for stage in plan.stages for check in stage.checks]
-        metafunc.parametrize("check", checks, ids=["-".join(check) for check in checks])
+        checks = dict.fromkeys((s.name, c.name) for plan in plans for s in plan.stages for c in s.checks)
+        metafunc.parametrize("check", list(checks), ids=["-".join(check) for check in checks])
 
 
 def _cells(config: pytest.Config) -> tuple[Cell, ...]:
@@ -113,21 +115,11 @@ def _cells(config: pytest.Config) -> tuple[Cell, ...]:
     return select(cells, expression) if expression else cells
 
 
-def _generate_cells(metafunc: pytest.Metafunc, cells: tuple[Cell, ...]) -> None:
-    """Repeat a test for each cell and, of all plans together, each stage or check."""
-    runs = []
-    for cell in cells:
-        marks = [pytest.mark.xdist_group(cell.kind.alone or cell.name)]  # a board has one run at a time
-        if cell.allowed:
-            marks.append(pytest.mark.xfail(reason=cell.allowed, strict=False))
-        runs.append(pytest.param(cell, id=cell.name, marks=marks))
-    metafunc.parametrize("bootstrap_run", runs, indirect=True, scope="session")
-    plans = [_plan_of(cell) for cell in cells]
-    if "stage" in metafunc.fixturenames:
-        metafunc.parametrize("stage", list(dict.fromkeys(s.name for plan in plans for s in plan.stages)))
-    if "check" in metafunc.fixturenames:
-        checks = dict.fromkeys((s.name, c.name) for plan in plans for s in plan.stages for c in s.checks)
-        metafunc.parametrize("check", list(checks), ids=["-".join(check) for check in checks])
+def _cell_parameter(cell: Cell) -> ParameterSet:
+    marks = [pytest.mark.xdist_group(cell.kind.alone or cell.name)]  # a board has one run at a time
+    if cell.allowed:
+        marks.append(pytest.mark.xfail(reason=cell.allowed, strict=False))
+    return pytest.param(cell, id=cell.name, marks=marks)
 
 
 @cache
@@ -149,10 +141,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             plan = _plan_of(cell)
             stages = {stage.name for stage in plan.stages}
             checks = {(stage.name, check.name) for stage in plan.stages for check in stage.checks}
-            if parameters.get("stage") not in {None, *stages} or parameters.get("check") not in {
-                None,
-                *checks,
-            }:
+            has_stage = parameters.get("stage") in {None, *stages}
+            if not has_stage or parameters.get("check") not in {None, *checks}:
                 gone.append(item)
                 continue
             item.user_properties.append(("cell", cell.name))
@@ -247,14 +237,12 @@ def _run(request: RunRequest) -> Run:
         return execute.execute(prepare.prepare(request, Quiet()))
 
 
-def _not_reached(request: pytest.FixtureRequest, run: Run) -> NoReturn:
-    request.node.user_properties.append(("status", "not reached"))
-    pytest.skip(f"not reached: {run.result.verdict.reason}")
+def _skip(request: pytest.FixtureRequest, status: str, why: str) -> NoReturn:
+    request.node.user_properties.append(("status", status))
+    pytest.skip(f"{status}: {why}")
 
 
-def _not_applicable(request: pytest.FixtureRequest) -> NoReturn:
-    request.node.user_properties.append(("status", "not applicable"))
-    pytest.skip("not applicable: the machine has no kernel of its own")
+_NO_KERNEL = "the machine has no kernel of its own"
 
 
 @pytest.fixture
@@ -266,9 +254,9 @@ def require_stage(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callabl
         if stage.status == StageStatus.RESUMED:
             pytest.skip(f"not in this run: {bootstrap_run.result.verdict.reason}")
         if stage.status == StageStatus.NOT_APPLICABLE:
-            _not_applicable(request)
+            _skip(request, "not applicable", _NO_KERNEL)
         if stage.status == StageStatus.NOT_REACHED:
-            _not_reached(request, bootstrap_run)
+            _skip(request, "not reached", bootstrap_run.result.verdict.reason)
         if stage.status == StageStatus.FAILED:
             pytest.fail(explain_stage(bootstrap_run.result, stage, bootstrap_run.directory), pytrace=False)
 
@@ -287,7 +275,7 @@ def require_check(request: pytest.FixtureRequest, bootstrap_run: Run) -> Callabl
                     pytest.fail(message, pytrace=False)
                 return
         if {wanted[0], ".".join(wanted)} & set(bootstrap_run.result.not_applicable):
-            _not_applicable(request)
-        _not_reached(request, bootstrap_run)
+            _skip(request, "not applicable", _NO_KERNEL)
+        _skip(request, "not reached", bootstrap_run.result.verdict.reason)
 
     return require

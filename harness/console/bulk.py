@@ -53,8 +53,6 @@ def fetch(
 
     Raises:
         FileNotFoundError: The guest cannot read such a file.
-        ShellTimeout: A step took too long.
-        ShellGone: The console has ended.
         InfraError: What arrived is not what the guest has.
     """
     expected, content = _described(shell, path, timeout)

@@ -72,10 +72,6 @@ class Asker:
 
         The end is a word that is typed in two halves, so that the echo does not hold it. Lines that the
         kernel interrupted are healed, kernel messages are left out.
-
-        Raises:
-            ShellTimeout: The time is up.
-            ShellGone: The console has ended.
         """
         first, second = os.urandom(4).hex(), os.urandom(4).hex()
         # The newline in front ends what a damaged line may have left behind.
@@ -109,12 +105,7 @@ class Asker:
         return False
 
     def handshake(self) -> None:
-        """Make sure that a shell answers.
-
-        Raises:
-            ShellTimeout: None does.
-            ShellGone: The console has ended.
-        """
+        """Make sure that a shell answers."""
         first, second = os.urandom(4).hex(), os.urandom(4).hex()
         if not self.probe(f"printf %s%s\\\\n {first} {second}", first + second):
             raise ShellTimeout(self.phase, self.offset)

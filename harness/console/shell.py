@@ -50,7 +50,12 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Shell:
-    """A POSIX shell at the other end of a console, at its prompt; `clock` gives the guest's time."""
+    """A POSIX shell at the other end of a console, at its prompt; `clock` gives the guest's time.
+
+    What waits for an answer raises ShellTimeout where none comes in time (a command may still be running),
+    ShellGone where the console has ended, and InfraError where the guest lacks what is needed or the same
+    part arrives damaged again and again.
+    """
 
     def __init__(
         self, recorder: Recorder, offset: int, *, clock: Callable[[], float] = time.monotonic
@@ -71,13 +76,7 @@ class Shell:
         return self._asker.offset
 
     def enter(self, *, timeout: float) -> None:
-        """Make sure that a shell answers, find out what it can do, and quieten it.
-
-        Raises:
-            ShellTimeout: No shell answers.
-            ShellGone: The console has ended.
-            InfraError: The guest lacks what is needed, or the console is too noisy.
-        """
+        """Make sure that a shell answers, find out what it can do, and quieten it."""
         self._asker.begin("handshake", timeout)
         self._asker.handshake()
         self._asker.phase = "settings"
@@ -104,11 +103,6 @@ class Shell:
         Args:
             script: Any text for `bash`, if that is the guest's shell, or `sh`; its input is empty.
             timeout: Seconds of the clock for the upload, the command and its output together.
-
-        Raises:
-            ShellTimeout: No complete answer in time; the command may still be running.
-            ShellGone: The console has ended.
-            InfraError: The same part arrived damaged again and again.
         """
         self._asker.begin("upload", timeout)
         self._runs += 1
@@ -121,12 +115,7 @@ class Shell:
         self._asker.type(text)
 
     def restore(self, *, window: Window | None = None, timeout: float = 30.0) -> None:
-        """Leave the shell as a person expects it: echo, a prompt, the size of their window, no trace of us.
-
-        Raises:
-            ShellTimeout: No shell answers.
-            ShellGone: The console has ended.
-        """
+        """Leave the shell as a person expects it: echo, a prompt, their window's size, no trace of us."""
         self._asker.begin("restore", timeout)
         size = f" {window.rows} {window.columns}" if window else ""
         self._asker.probe(f"{self._function}_end{size}", f"@{self._nonce}:end")
@@ -138,10 +127,6 @@ class Shell:
         Args:
             timeout: Seconds of the clock for each of a few tries: a shell that is just starting a program
                 takes Ctrl-C for itself, and the program runs on.
-
-        Raises:
-            ShellTimeout: It does not.
-            ShellGone: The console has ended.
         """
         for _ in range(_TRIES):
             self._recorder.write(b"\x03")

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from harness.matrix.cells import Cell
 
@@ -60,16 +61,13 @@ class _Parser:
         return test
 
     def _expression(self) -> Test:
-        tests = [self._term()]
-        while self._next_is("or"):
-            tests.append(self._term())
-        return lambda cell: any(test(cell) for test in tests)
+        return self._joined("or", partial(self._joined, "and", self._factor, all), any)
 
-    def _term(self) -> Test:
-        tests = [self._factor()]
-        while self._next_is("and"):
-            tests.append(self._factor())
-        return lambda cell: all(test(cell) for test in tests)
+    def _joined(self, word: str, part: Callable[[], Test], how: Callable[[Iterable[bool]], bool]) -> Test:
+        tests = [part()]
+        while self._next_is(word):
+            tests.append(part())
+        return lambda cell: how(test(cell) for test in tests)
 
     def _factor(self) -> Test:
         if self._next_is("not"):

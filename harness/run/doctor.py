@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ from harness.machine.protocol import Accelerator, MachineKind
 from harness.sources.apt import machine_mirror
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _SPACE_WANTED = 3 << 30  # bytes: packages, kernels and images of the default recipe, with room to rebuild
@@ -49,15 +51,19 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine(cache: Path) -> list[Finding]:
     """Look at everything that a run needs."""
-    return [
-        _python(),
-        *_programs(),
-        *_accelerators(),
-        *_without_kernel(),
-        _memory(),
-        _disk(cache),
-        _mirror(),
-    ]
+    # QEMU is not needed for these machines; without them everything else works.
+    others = (MachineKind.CHROOT, MachineKind.BWRAP)
+    natives = [_tried(kind, partial(_without_kernel, kind), missing=None) for kind in others]
+    findings = [_python(), *_programs(), *_accelerators(), *natives]
+    return [*findings, _memory(), _disk(cache), _tried("archive", _mirror)]
+
+
+def _tried(name: str, look: Callable[[], str], *, missing: bool | None = False) -> Finding:
+    """What a look finds; `missing` tells how bad it is where there is nothing."""
+    try:
+        return Finding(name, good=True, found=look())
+    except ConfigError as error:
+        return Finding(name, missing, error.message, error.hint)
 
 
 def _python() -> Finding:
@@ -98,17 +104,9 @@ def _accelerators() -> list[Finding]:
     return findings
 
 
-def _without_kernel() -> list[Finding]:
-    """The machines that QEMU is not needed for; without them everything else works."""
-    findings = []
-    for kind in (MachineKind.CHROOT, MachineKind.BWRAP):
-        try:
-            native.check_host(kind)
-        except ConfigError as error:
-            findings.append(Finding(kind, good=None, found=error.message, remedy=error.hint))
-        else:
-            findings.append(Finding(kind, good=True, found="payloads can run on this host's kernel"))
-    return findings
+def _without_kernel(kind: MachineKind) -> str:
+    native.check_host(kind)
+    return "payloads can run on this host's kernel"
 
 
 def _memory() -> Finding:
@@ -128,10 +126,6 @@ def _disk(cache: Path) -> Finding:
     return Finding("cache", free >= _SPACE_WANTED, f"{format_size(free)} free in {cache}", remedy)
 
 
-def _mirror() -> Finding:
-    if chosen := os.environ.get("HARNESS_DEBIAN_MIRROR"):
-        return Finding("archive", good=True, found=f"{chosen} (HARNESS_DEBIAN_MIRROR)")
-    try:
-        return Finding("archive", good=True, found=machine_mirror())
-    except ConfigError as error:
-        return Finding("archive", good=False, found=error.message, remedy=error.hint)
+def _mirror() -> str:
+    chosen = os.environ.get("HARNESS_DEBIAN_MIRROR")
+    return f"{chosen} (HARNESS_DEBIAN_MIRROR)" if chosen else machine_mirror()

@@ -60,11 +60,7 @@ class Outputs(msgspec.Struct, frozen=True):
     def take(self, stage: Stage, *, timeout: float) -> None:
         """Take out what a stage says, each step within so many seconds of the shell's clock.
 
-        Raises:
-            Decided: The guest lacks it.
-            ShellTimeout: A step took too long.
-            ShellGone: The console has ended.
-            InfraError: It did not arrive as the guest has it, or the record cannot be written.
+        `Decided` is raised where the guest lacks it, besides what the shell raises.
         """
         if stage.produced:
             self._take_manifest(stage, timeout)

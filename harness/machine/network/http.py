@@ -68,14 +68,6 @@ class _Handler(BaseHTTPRequestHandler):
     asked: Callable[[str, int], None]
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        """Give a file, or the part of it from some byte on; / is a page for connectivity checks."""
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        """Say how long a file is."""
-        self._answer(body=False)
-
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
         """Print nothing: the terminal belongs to the display of the run."""
 
@@ -84,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "") if self.headers else ""
         self.asked(f"{self.command} http://{host}{self.path}", int(code) if str(code).isdecimal() else 0)
 
-    def _answer(self, *, body: bool) -> None:
+    def do_GET(self) -> None:
+        """Give a file, or the part of it from some byte on; / is a page for connectivity checks."""
+        body = self.command == "GET"
         name = unquote(urlsplit(self.path).path).rpartition("/")[2]
         if not name:
             page = b"distfiles\n"
@@ -106,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             if body:
                 file.seek(start)
                 shutil.copyfileobj(file, self.wfile, 1 << 20)
+
+    do_HEAD = do_GET  # noqa: N815 - http.server's name; says how long a file is
 
     def _head(self, status: HTTPStatus, length: int, part: str = "") -> None:
         self.send_response(status)
