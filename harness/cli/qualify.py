@@ -50,7 +50,7 @@ def qualify(
     store, found = Store(build.cache), []
     with TerminalProgress(err()) as progress:
         settled = find_kind(request.machine).settled(request, store, progress.note)
-        wishes = qualification.QualifyRequest(
+        wanted = qualification.QualifyRequest(
             request=msgspec.structs.replace(request, accelerator=settled.accelerator),
             relay=relay,
             memory=memory,
@@ -60,7 +60,7 @@ def qualify(
         at_hand = {name: catalogue.obtain(name, debian) for name in kernels}
         for name, kernel in at_hand.items():
             with progress.task(f"qualifying {Path(kernel.name).name}"):
-                found.append(qualification.qualify(name, kernel, wishes, progress))
+                found.append(qualification.qualify(name, kernel, wanted, progress))
     if as_json:
         print_json({"kernels": found})
     else:

@@ -191,17 +191,17 @@ def run(
         force=force,
         labels=dict(map(_label, label or ())),
     )
-    wishes = InteractiveRequest(
+    wanted = InteractiveRequest(
         attach=attach or takeover,
         takeover=takeover,
         prompt=context.info_name == "shell",
         on_failure=on_failure == "shell",
     )
-    wishes.check()
+    wanted.check()
     with kind.leased(f"harness run {recipe}"), TerminalProgress(err()) as progress:
         prepared = prepare(request, progress)
         _expect(prepared, progress)
-        person = InteractiveRun(wishes, progress, err())
+        person = InteractiveRun(wanted, progress, err())
         done = execute(prepared, [progress, person], progress, person)
     _show(done, prepared, as_json=as_json)
     raise typer.Exit(done.result.verdict.outcome.exit_code)

@@ -101,13 +101,13 @@ class Loaders(msgspec.Struct, frozen=True):
 
 def packages(given: Ingredients) -> dict[str, Package]:
     """The packages that hold the boot loaders, by name."""
-    return {name: given.workshop.debian.newest(SUITE, _ARCHITECTURE, name) for name in _PACKAGES}
+    return {name: given.context.debian.newest(SUITE, _ARCHITECTURE, name) for name in _PACKAGES}
 
 
 def unpack(given: Ingredients) -> Loaders:
     """Get the boot loaders."""
     found = packages(given)
-    roots = given.workshop.debian.unpack(SUITE, _ARCHITECTURE, list(found.values()))
+    roots = given.context.debian.unpack(SUITE, _ARCHITECTURE, list(found.values()))
     return Loaders(roots, found)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.image.factory import Build, Factory
-from harness.image.ingredients import Workshop
+from harness.image.ingredients import BuildContext
 from harness.sources.debian import DebianSource
 from harness.sources.downloads import Downloads
 from harness.sources.packages import read_lock
@@ -39,11 +39,11 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(recipe: Recipe, options: BuildOptions, progress: Progress) -> Build:
     """Build all that a run of the recipe boots, or find it in the store."""
-    factory = Factory(recipe, workshop(options, progress), options.kernel, options.second)
+    factory = Factory(recipe, build_context(options, progress), options.kernel, options.second)
     return factory.build(options.only, options.names, wants_kernels=options.kernels)
 
 
-def workshop(options: BuildOptions, progress: Progress) -> Workshop:
+def build_context(options: BuildOptions, progress: Progress) -> BuildContext:
     """Where images are made, and what from."""
     store = Store(options.cache)
     debian = DebianSource(
@@ -54,7 +54,7 @@ def workshop(options: BuildOptions, progress: Progress) -> Workshop:
         refresh=options.refresh,
     )
     downloads = Downloads(store, progress)
-    return Workshop(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
+    return BuildContext(store, debian, downloads, progress, dirty=options.dirty, mtime=_source_date())
 
 
 def _source_date() -> int:

@@ -59,12 +59,12 @@ def entries(content: Content, given: Ingredients) -> Iterator[Entry]:
         case r.Tarball():
             yield from _tarball_entries(content, given)
         case r.Unpacked():
-            yield from root_entries(given.image(content.image), content, given.workshop.store)
+            yield from root_entries(given.image(content.image), content, given.context.store)
         case r.Packages():
             yield from _package_entries(content, given)
         case r.SourcePackage():
             suite, package = origins.source_package(content, given)
-            for tarball in given.workshop.debian.tarballs(suite, package):
+            for tarball in given.context.debian.tarballs(suite, package):
                 path = f"{content.path}/{tarball.name}"
                 yield Entry(path, stat.S_IFREG | 0o644, content=tarball, source=f"source of {package}")
         case r.Modules():
@@ -127,7 +127,7 @@ def _checkout_entries(content: r.Checkout, given: Ingredients) -> Iterator[Entry
     if snapshot.differing:
         first, *others = snapshot.differing
         which = f"{first} and {len(others)} more" if others else first
-        given.workshop.progress.note(
+        given.context.progress.note(
             f"{content.source} differs from its commit {snapshot.commit[:12]}, and goes in as it is: {which}"
         )
     differing = set(snapshot.differing)
@@ -157,7 +157,7 @@ def _download(content: r.Download | r.Tarball, given: Ingredients) -> Path:
     # Without a scheme it is a path beside the recipe.
     url = content.url if urlsplit(content.url).scheme else str(given.recipe.base / content.url)
     try:
-        return given.workshop.downloads.get(url, content.sha256)
+        return given.context.downloads.get(url, content.sha256)
     except WrongContentError as error:
         raise origins.at(content, "sha256", given, error) from error
     except ConfigError as error:
@@ -170,12 +170,12 @@ def _tarball_entries(content: r.Tarball, given: Ingredients) -> Iterator[Entry]:
     def build(directory: Path) -> None:
         from harness.sources.untar import unpack_file
 
-        with given.workshop.progress.task(f"unpacking {content.url.rpartition('/')[2]}"):
+        with given.context.progress.task(f"unpacking {content.url.rpartition('/')[2]}"):
             unpack_file(archive, directory, content.url)
 
     with origins.named(content, "url", given):
         key = {"format": _FORMAT, "sha256": content.sha256}
-        directory = given.workshop.store.get("tarball", key, build)
+        directory = given.context.store.get("tarball", key, build)
     with origins.named(content, "strip", given):
         found = _stripped_members(content, directory)
     for entry in chosen(found, found):
@@ -258,7 +258,7 @@ def root_entries(artifact: Artifact, content: r.Unpacked, store: Store) -> Itera
 def _package_entries(content: r.Packages, given: Ingredients) -> Iterator[Entry]:
     packages = origins.packages(content, given)
     place = given.recipe.debian
-    roots = given.workshop.debian.unpack(place.suite, place.architecture, packages)
+    roots = given.context.debian.unpack(place.suite, place.architecture, packages)
     found: dict[str, Entry] = {}
     for package in packages:
         for entry in _members(roots[package.name].parent, str(package)):

@@ -14,7 +14,7 @@ from harness.core.digest import EXTENTS, digest_of
 from harness.core.errors import ConfigError, InfraError
 from harness.core.sizes import format_size
 from harness.image import origins
-from harness.image.ingredients import Artifact, Workshop
+from harness.image.ingredients import Artifact, BuildContext
 from harness.kernel import catalogue
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Factory(msgspec.Struct):
     """The work on one recipe; artifacts and kernels are made when they are first asked for."""
 
     recipe: Recipe  # the recipe
-    workshop: Workshop  # where and what from
+    context: BuildContext  # where and what from
     seed: str | None  # the seed kernel instead of the recipe's
     second: str | None = None  # the kernel behind kexec, likewise
     above: tuple[Path, ...] = ()  # the recipes that wait for an image of this one
@@ -93,7 +93,7 @@ class Factory(msgspec.Struct):
             roles = ("seed", "second") if self.recipe.kernels.second else ("seed",)
         kernels = {role: self.kernel(role) for role in roles}
         images = {image.name: self.image(image.name) for image in wanted}
-        return Build(self.recipe, kernels, images, self.workshop.debian.given)
+        return Build(self.recipe, kernels, images, self.context.debian.given)
 
     def image(self, name: str, recipe: str = "") -> Artifact:
         """An image of this recipe, or of another one."""
@@ -108,7 +108,7 @@ class Factory(msgspec.Struct):
     def kernel(self, name: str) -> Kernel:
         """A kernel by its role in the recipe, or by its name in the catalogue."""
         if name not in self.kernels:
-            self.kernels[name] = catalogue.obtain(self._kernel_name(name), self.workshop.debian)
+            self.kernels[name] = catalogue.obtain(self._kernel_name(name), self.context.debian)
         return self.kernels[name]
 
     def _kernel_name(self, name: str) -> str:
@@ -127,7 +127,7 @@ class Factory(msgspec.Struct):
             raise ConfigError(f"{self.recipe.path} and {other.path} each need an image of the other")
         if other.path not in self.others:
             above = (*self.above, self.recipe.path)
-            self.others[other.path] = Factory(other, self.workshop, None, above=above, made=self.made)
+            self.others[other.path] = Factory(other, self.context, None, above=above, made=self.made)
         return self.others[other.path]
 
     def _require_host(self, wanted: Iterable[Image]) -> None:
@@ -136,8 +136,8 @@ class Factory(msgspec.Struct):
             if isinstance(image, r.Dib):
                 from harness.image import dib
 
-                if not self.workshop.store.has(_kind(image), self._described(image)):
-                    dib.require_host(self.recipe, image, self.workshop.store.entries)
+                if not self.context.store.has(_kind(image), self._described(image)):
+                    dib.require_host(self.recipe, image, self.context.store.entries)
 
     def _artifact(self, image: Image) -> Artifact:
         inputs = self._described(image)
@@ -146,7 +146,7 @@ class Factory(msgspec.Struct):
         def build_into(directory: Path) -> dict[str, str]:
             path = directory / file_name
             with (
-                self.workshop.progress.task(f"building {image.name}"),
+                self.context.progress.task(f"building {image.name}"),
                 tempfile.TemporaryDirectory(dir=directory) as work,
             ):
                 written = self._write(image, path, Path(work))
@@ -155,8 +155,8 @@ class Factory(msgspec.Struct):
             self._write_manifest(image, inputs, path, digest, written)
             return {file_name: digest}
 
-        entry = self.workshop.store.get(kind, inputs, build_into)
-        known = self.workshop.store.file(entry, file_name)
+        entry = self.context.store.get(kind, inputs, build_into)
+        known = self.context.store.file(entry, file_name)
         return Artifact(
             name=image.name,
             kind=kind,
@@ -197,7 +197,7 @@ class Factory(msgspec.Struct):
         settings = {key: value for key, value in msgspec.to_builtins(image).items() if key != "contents"}
         described: dict[str, object] = {
             "format": _FORMAT,
-            "mtime": self.workshop.mtime,
+            "mtime": self.context.mtime,
             "image": settings,
             "contents": [origins.describe(content, self) for content in r.contents_of(image)],
         }
@@ -233,14 +233,14 @@ class Factory(msgspec.Struct):
                     path,
                     compression=image.compression,
                     behind=behind,
-                    mtime=self.workshop.mtime,
+                    mtime=self.context.mtime,
                 )
             case r.Disk():
                 from harness.image import disk
 
                 places = image.partition or (image,)
                 trees = [self._checked_tree(place.contents, path) for place in places]
-                return disk.write(image, trees, path, work=work, mtime=self.workshop.mtime)
+                return disk.write(image, trees, path, work=work, mtime=self.context.mtime)
             case r.Iso():
                 from harness.image import hybrid
 
@@ -266,7 +266,7 @@ class Factory(msgspec.Struct):
         free = shutil.disk_usage(path.parent).free
         if needed > free:
             raise InfraError(
-                f"the cache {self.workshop.store.cache} has {format_size(free)} left, and the files of "
+                f"the cache {self.context.store.cache} has {format_size(free)} left, and the files of "
                 f"{path.name} alone take {format_size(needed)}",
                 hint="free some space (`harness store gc`), or choose another cache with --cache DIR",
             )

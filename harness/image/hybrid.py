@@ -48,7 +48,7 @@ def write(iso: Iso, given: Ingredients, tree: Sequence[Entry], path: Path, *, wo
     loaders = boot_loaders.unpack(given)
     number = int.from_bytes(hashlib.sha256(iso.name.encode()).digest()[:4], "big")
     efi_system = loaders.efi_system(work, serial=number)
-    with still_clock(given.workshop.mtime):
+    with still_clock(given.context.mtime):
         filesystem = Filesystem(iso.label or _label(iso.name))
         filesystem.add(merge([*tree, *files(iso, given, loaders), efi_system]))
         filesystem.boot_from(boot_loaders.ISOLINUX, boot_loaders.EFI_SYSTEM, catalog=_CATALOG)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
-class Workshop(msgspec.Struct, frozen=True):
+class BuildContext(msgspec.Struct, frozen=True):
     """Where images are made and what from."""
 
     store: Store  # where artifacts are kept
@@ -38,7 +38,7 @@ class Ingredients(Protocol):
         """The recipe whose images are built."""
 
     @property
-    def workshop(self) -> Workshop:
+    def context(self) -> BuildContext:
         """Where it is built."""
 
     def kernel(self, name: str) -> Kernel:

@@ -62,7 +62,7 @@ def _content(content: Content, given: Ingredients, described: Mapping[str, objec
                 yield Input("file", f"{content.source}/{name}", sha256=sha256_of_input(file))
         case r.Packages():
             place = given.recipe.debian
-            closure = given.workshop.debian.closure(place.suite, place.architecture, content.names)
+            closure = given.context.debian.closure(place.suite, place.architecture, content.names)
             yield from _packages(place.suite, closure)
         case r.SourcePackage():
             suite, package = origins.source_package(content, given)

@@ -110,7 +110,7 @@ def look(content: r.Checkout, given: Ingredients) -> Snapshot:
     from harness.sources import checkout
 
     with named(content, "source", given):
-        dirty = content.dirty or given.workshop.dirty
+        dirty = content.dirty or given.context.dirty
         return checkout.look(
             given.recipe.base / content.source,
             dirty=dirty,
@@ -123,14 +123,14 @@ def packages(content: r.Packages, given: Ingredients) -> tuple[Package, ...]:
     """The packages that are named, and all that they need."""
     place = given.recipe.debian
     with named(content, "names", given):
-        return given.workshop.debian.closure(place.suite, place.architecture, content.names)
+        return given.context.debian.closure(place.suite, place.architecture, content.names)
 
 
 def source_package(content: r.SourcePackage, given: Ingredients) -> tuple[str, Package]:
     """The suite that a source package is from, and the package."""
     suite = content.suite or given.recipe.debian.suite
     with named(content, "version" if content.version else "name", given):
-        return suite, given.workshop.debian.source(suite, content.name, content.version)
+        return suite, given.context.debian.source(suite, content.name, content.version)
 
 
 def is_dropped(path: str, drop: Sequence[str]) -> bool:

@@ -13,13 +13,13 @@ import msgspec
 from harness.core.files import remove
 from harness.kernel import fragments, source, toolchain
 from harness.kernel.bzimage import inspect
-from harness.kernel.making import Making
+from harness.kernel.make import KernelMake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.core.progress import Progress
-    from harness.kernel.fragments import Wish
+    from harness.kernel.fragments import Setting
     from harness.kernel.toolchain import Toolchain
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
@@ -51,10 +51,10 @@ class Order(msgspec.Struct, frozen=True):
     bits: int  # its width
     suite: str  # suite that the source package comes from
     package: Package  # the source package
-    wishes: tuple[Wish, ...]  # what its configuration must have
+    settings: tuple[Setting, ...]  # what its configuration must have
 
     @property
-    def settings(self) -> list[str]:
+    def variables(self) -> list[str]:
         """The architecture, for make."""
         return ["ARCH=i386" if self.bits == 32 else "ARCH=x86_64"]
 
@@ -64,7 +64,7 @@ class Order(msgspec.Struct, frozen=True):
             "format": _FORMAT,
             "source": self.package.sha256,
             "bits": self.bits,
-            "configuration": fragments.text_of(self.wishes).splitlines(),
+            "configuration": fragments.text_of(self.settings).splitlines(),
             "compiler": tools.compiler,
             "linker": tools.linker,
         }
@@ -182,20 +182,20 @@ class _Work(msgspec.Struct, frozen=True):
         log = self.store.cache / "logs" / f"kernel-{order.name}.log"
         log.parent.mkdir(exist_ok=True)
         log.write_bytes(b"")
-        making = Making(
+        make = KernelMake(
             source=self.source,
             objects=self.objects,
-            settings=[*order.settings, f"CC={self.tools.cc}"],
+            settings=[*order.variables, f"CC={self.tools.cc}"],
             environment=toolchain.environment(self.source, self.objects, self.store.cache),
             log=log,
             failed=log.with_suffix(".failed"),
         )
         with self.progress.task(f"configuring {order.name}"):
-            fragments.configure(making, order.wishes, order.name, order.bits)
+            fragments.configure(make, order.settings, order.name, order.bits)
         expected = _expected(self.store, order.name)
         first = "" if expected else " (the first time: no estimate)"
         with self.progress.task(f"compiling {order.name}{first}") as task:
-            made = making.run("bzImage", jobs=jobs, task=task, expected=expected)
+            made = make.run("bzImage", jobs=jobs, task=task, expected=expected)
         return self._collect(result, made.objects, made.cpu)
 
     def _collect(self, result: Path, objects: int, cpu: float) -> Facts:

@@ -190,11 +190,11 @@ def order(name: str, debian: DebianSource) -> Order:
         raise ConfigError(what, hint="name another suite or package, or correct the file")
     # `uname -r` tells kernels apart that are built from one source: 6.1.176-tiny-i686-disk.
     release = f'"-{path.stem.replace(f"-{line.version}", "", 1)}"'
-    wishes = (
+    settings = (
         *fragments.compose(line.build.fragments, path.parent),
-        fragments.Wish("LOCALVERSION", release, f"the name {path.name}"),
+        fragments.Setting("LOCALVERSION", release, f"the name {path.name}"),
     )
-    return Order(path.stem, line.bits, line.build.suite, package, wishes)
+    return Order(path.stem, line.bits, line.build.suite, package, settings)
 
 
 def choose_second(candidates: tuple[str, ...], seed: Kernel) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from harness.core import paths, programs
 from harness.core.errors import ConfigError
 from harness.kernel import config
-from harness.kernel.making import WANTED, Making
+from harness.kernel.make import WANTED, KernelMake
 from harness.kernel.source import version_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SET = re.compile(r'CONFIG_(\w+)=(y|n|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 
 
-class Wish(msgspec.Struct, frozen=True):
+class Setting(msgspec.Struct, frozen=True):
     """A symbol that a fragment asks for."""
 
     symbol: str  # its name without `CONFIG_`
@@ -46,9 +46,9 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A wish that was not granted."""
+    """A setting that was not granted."""
 
-    wish: Wish  # the wish
+    setting: Setting  # the setting
     got: str  # the value that the configuration has instead; "n" also where it lacks the symbol
 
 
@@ -57,27 +57,27 @@ def fragment_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((paths.data_root() / "kernels/fragments").glob("*.config"))}
 
 
-def compose(names: Sequence[str], beside: Path) -> tuple[Wish, ...]:
+def compose(names: Sequence[str], beside: Path) -> tuple[Setting, ...]:
     """Put fragments together, sorted by symbol. A later fragment has the last word on a symbol.
 
     `names` are those of the project's fragments, or paths that end in `.config`, relative to `beside`.
     """
-    wishes: dict[str, Wish] = {}
+    settings: dict[str, Setting] = {}
     for name in names:
-        wishes |= parse(*_text(name, beside))
-    return tuple(wishes[symbol] for symbol in sorted(wishes))
+        settings |= parse(*_text(name, beside))
+    return tuple(settings[symbol] for symbol in sorted(settings))
 
 
-def parse(text: str, origin: str) -> dict[str, Wish]:
+def parse(text: str, origin: str) -> dict[str, Setting]:
     """Read one fragment."""
-    wishes: dict[str, Wish] = {}
+    settings: dict[str, Setting] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{origin}:{number}"
         words = line.strip()
         if match := _SET.fullmatch(words):
-            wish = Wish(match[1], match[2], where)
+            setting = Setting(match[1], match[2], where)
         elif match := _UNSET.fullmatch(words):
-            wish = Wish(match[1], OFF, where)
+            setting = Setting(match[1], OFF, where)
         elif not words or words.startswith("#"):
             continue
         elif words.endswith("=m"):
@@ -86,26 +86,27 @@ def parse(text: str, origin: str) -> dict[str, Wish]:
         else:
             hint = 'write CONFIG_X=y, CONFIG_X=12, CONFIG_X="text" or # CONFIG_X is not set, a line each'
             raise ConfigError(f"{where}: {words!r} is no line of a kernel configuration", hint=hint)
-        before = wishes.get(wish.symbol)
-        if before and before.value != wish.value:
+        before = settings.get(setting.symbol)
+        if before and before.value != setting.value:
             raise ConfigError(
-                f"{where}: {wish.line} contradicts {before.line} of {before.origin}", hint="keep one of them"
+                f"{where}: {setting.line} contradicts {before.line} of {before.origin}",
+                hint="keep one of them",
             )
-        wishes[wish.symbol] = wish
-    return wishes
+        settings[setting.symbol] = setting
+    return settings
 
 
-def text_of(wishes: Iterable[Wish]) -> str:
-    """The wishes as one fragment."""
-    return "".join(f"{wish.line}\n" for wish in wishes)
+def text_of(settings: Iterable[Setting]) -> str:
+    """The settings as one fragment."""
+    return "".join(f"{setting.line}\n" for setting in settings)
 
 
-def lost(wishes: Iterable[Wish], values: Mapping[str, str]) -> list[Lost]:
-    """The wishes that a configuration does not grant."""
+def lost(settings: Iterable[Setting], values: Mapping[str, str]) -> list[Lost]:
+    """The settings that a configuration does not grant."""
     return [
-        Lost(wish, values.get(wish.symbol, OFF))
-        for wish in wishes
-        if values.get(wish.symbol, OFF) != wish.value
+        Lost(setting, values.get(setting.symbol, OFF))
+        for setting in settings
+        if values.get(setting.symbol, OFF) != setting.value
     ]
 
 
@@ -123,20 +124,20 @@ def _text(name: str, beside: Path) -> tuple[str, str]:
         raise ConfigError(f"the fragment {path} is no text: {error}") from error
 
 
-def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> Path:
+def configure(make: KernelMake, settings: Sequence[Setting], what: str, bits: int) -> Path:
     """Write the `.config` of a build, make sure that it has what was wished for, and return its path.
 
-    `allnoconfig` takes the wishes and leaves everything else off, unlike `olddefconfig`, which takes the
-    default for what a wish makes visible. That one follows nevertheless: what it changes, any `make` would.
+    `allnoconfig` takes the settings and leaves everything else off, unlike `olddefconfig`, which takes the
+    default for what one makes visible. That one follows nevertheless: what it changes, any `make` would.
     """
-    wanted = making.objects / WANTED
-    wanted.write_text(text_of(wishes), "utf-8")
-    making.run("allnoconfig", f"KCONFIG_ALLCONFIG={wanted}")
-    making.run("olddefconfig")
-    found = making.objects / ".config"
-    ungranted = lost(wishes, config.parse(found.read_text("utf-8")))
+    wanted = make.objects / WANTED
+    wanted.write_text(text_of(settings), "utf-8")
+    make.run("allnoconfig", f"KCONFIG_ALLCONFIG={wanted}")
+    make.run("olddefconfig")
+    found = make.objects / ".config"
+    ungranted = lost(settings, config.parse(found.read_text("utf-8")))
     if ungranted:
-        why = _reasons(making, found, [each.wish.symbol for each in ungranted], bits)
+        why = _reasons(make, found, [each.setting.symbol for each in ungranted], bits)
         sentences = "; ".join(_sentence(each, why) for each in ungranted)
         hint = "add what is missing to a fragment, or take the symbol out; `harness kernel build` tries again"
         raise ConfigError(
@@ -146,25 +147,25 @@ def configure(making: Making, wishes: Sequence[Wish], what: str, bits: int) -> P
 
 
 def _sentence(lost: Lost, why: dict[str, str]) -> str:
-    wish = lost.wish
+    setting = lost.setting
     if lost.got == OFF:
         became = "was not switched on"
-    elif wish.value == OFF:
+    elif setting.value == OFF:
         became = "was not switched off"
     else:
-        became = f"became {lost.got}, not {wish.value}"
-    reason = why.get(wish.symbol, "")
-    return f"{wish.symbol} ({wish.origin}) {became}" + (f": it {reason}" if reason else "")
+        became = f"became {lost.got}, not {setting.value}"
+    reason = why.get(setting.symbol, "")
+    return f"{setting.symbol} ({setting.origin}) {became}" + (f": it {reason}" if reason else "")
 
 
-def _reasons(making: Making, configuration: Path, symbols: list[str], bits: int) -> dict[str, str]:
+def _reasons(make: KernelMake, configuration: Path, symbols: list[str], bits: int) -> dict[str, str]:
     """What the symbols need, by symbol; nothing where kconfiglib does not understand these Kconfig files."""
     environment = {
-        **making.environment,
+        **make.environment,
         # The top Makefile exports these to Kconfig.
         "ARCH": "i386" if bits == 32 else "x86_64",
         "SRCARCH": "x86",
-        "KERNELVERSION": version_of(making.source),
+        "KERNELVERSION": version_of(make.source),
         "CC": "gcc",
         "LD": "ld",
         "AR": "ar",
@@ -180,8 +181,8 @@ def _reasons(making: Making, configuration: Path, symbols: list[str], bits: int)
         "KCONFIG_CONFIG": ".config",
     }
     program = Path(__file__).with_name("kconfig_why.py")
-    command = [sys.executable, "-I", *map(str, (program, making.source, configuration)), *symbols]
-    asked = programs.call(command, environment=environment, cwd=making.source)
+    command = [sys.executable, "-I", *map(str, (program, make.source, configuration)), *symbols]
+    asked = programs.call(command, environment=environment, cwd=make.source)
     if asked.returncode != 0:
         return {}
     found: dict[str, str] = json.loads(asked.stdout)

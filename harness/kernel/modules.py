@@ -130,9 +130,9 @@ class _ModuleIndex:
                 raise ConfigError(f"module {name} needs {each}, which {self.root} lacks", hint=hint)
         return [each for each in names if each in self.paths]
 
-    def provider(self, wish: str) -> str | None:
+    def provider(self, wanted: str) -> str | None:
         """Return the module that a software dependency asks for; None if there is none, or it is built in."""
-        name = _normal(wish)
+        name = _normal(wanted)
         if name in self.paths:
             return name
         aliases = {name, f"crypto_{name}"}
@@ -196,8 +196,8 @@ class _Order:
         self.names[name] = None
         self._add_soft(info.after)
 
-    def _add_soft(self, wishes: Sequence[str]) -> None:
-        for provider in filter(None, map(self._tree.provider, wishes)):
+    def _add_soft(self, names: Sequence[str]) -> None:
+        for provider in filter(None, map(self._tree.provider, names)):
             # What needs a module that is still waiting for its own dependencies cannot come before it.
             if self._needs(provider).isdisjoint(self._started):
                 self._add(provider)

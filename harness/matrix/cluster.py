@@ -35,7 +35,7 @@ _LOOK = 0.5  # seconds between looks at whether a task is still wanted
 _FRESH = 3.0  # seconds for which what is known of the workers counts
 
 
-class Cargo(msgspec.Struct, frozen=True):
+class Artifacts(msgspec.Struct, frozen=True):
     """What a cell needs that workers with caches of their own may lack."""
 
     names: tuple[str, ...]  # entries of the store, such as "initramfs/0a1b…"
@@ -62,8 +62,8 @@ class ClusterWorkers:
         address: The scheduler's, such as "tcp://10.0.0.1:8786".
         place: Where records are, on every host.
         jobs: No more than so many at once; None for as many as there are threads.
-        cargo: Says what a cell needs, where workers take what they lack into caches of their own; None where
-            they build it.
+        artifacts: Says what a cell needs, where workers take what they lack into caches of their own; None
+            where they build it.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class ClusterWorkers:
         place: local.Place,
         jobs: int | None = None,
         *,
-        cargo: Callable[[Job], Cargo | None] = lambda _: None,
+        artifacts: Callable[[Job], Artifacts | None] = lambda _: None,
     ) -> None:
         self._address = address
         self._place = place
         self._jobs = jobs
-        self._cargo = cargo
+        self._artifacts = artifacts
         self._remotes: dict[str, Remote] = {}  # by key
         self._known: dict[str, Any] = {}
         self._when = 0.0
@@ -138,10 +138,12 @@ class ClusterWorkers:
         """Hand a cell to the cluster."""
         log = self._place.logs / f"{job.position:05}-{job.attempt}.log"
         key = f"{job.matrix}-{job.position}-{job.attempt}"
-        words, cargo = local.command(job, self._place), self._cargo(job)
-        if cargo:
-            words += ["--lock", str(cargo.lock)]
-        future = self._client.submit(carry, words, log, cargo, key=key, pure=False, resources=needs(job.cell))
+        words, artifacts = local.command(job, self._place), self._artifacts(job)
+        if artifacts:
+            words += ["--lock", str(artifacts.lock)]
+        future = self._client.submit(
+            carry, words, log, artifacts, key=key, pure=False, resources=needs(job.cell)
+        )
         self._remotes[key] = Remote(job, future, log, time.monotonic())
 
     def wait(self, timeout: float) -> list[tuple[Job, Result]]:
@@ -185,7 +187,7 @@ def needs(cell: Cell) -> dict[str, float]:
     return found | cell.kind.resources
 
 
-def carry(words: Sequence[str], log: Path, cargo: Cargo | None = None) -> Result:
+def carry(words: Sequence[str], log: Path, artifacts: Artifacts | None = None) -> Result:
     """On a worker: do a cell's run, and stop it when it is cancelled.
 
     The words are those of the controller, with its Python; the log is in a directory that all hosts share.
@@ -200,10 +202,10 @@ def carry(words: Sequence[str], log: Path, cargo: Cargo | None = None) -> Result
             f"worker {worker.name} does not see {log.parent}: the directory of records has to be shared",
         )
     try:
-        if cargo:
+        if artifacts:
             store = Store(paths.cache_root())
-            for name in cargo.names:
-                transfer.accept(store, name, cargo.lock.parent)
+            for name in artifacts.names:
+                transfer.accept(store, name, artifacts.lock.parent)
     except HarnessError as error:
         reason = f"artifacts do not get to the worker {worker.address}: {error.message}"
         return Result(Outcome.INFRA, reason)

@@ -12,7 +12,7 @@ from harness.core.errors import ConfigError, HarnessError, InfraError, Interrupt
 from harness.image.build import BuildOptions, build
 from harness.machine import accelerator
 from harness.matrix.cells import Cell, Matrix, asked, load_matrix, replace_cell
-from harness.matrix.cluster import Cargo, ClusterWorkers
+from harness.matrix.cluster import Artifacts, ClusterWorkers
 from harness.matrix.controller import Audience, adopt, carry_out, expected
 from harness.matrix.local import LocalWorkers, Place, alone, tidied
 from harness.matrix.queue import Job, Queue
@@ -114,7 +114,7 @@ def _workers(logs: Path, options: Options, shared: Shared) -> LocalWorkers | Clu
     place = Place(runs=options.runs, cache=cache, logs=logs)
     if not options.scheduler:
         return LocalWorkers(place, options.jobs)
-    return ClusterWorkers(options.scheduler, place, options.jobs, cargo=shared.cargo)
+    return ClusterWorkers(options.scheduler, place, options.jobs, artifacts=shared.needed)
 
 
 def changes(path: Path, runs: Path) -> list[Change]:
@@ -171,7 +171,7 @@ class Shared(msgspec.Struct):
     # directory for what workers take, with the packages that went in; None where they have the same cache
     artifacts: Path | None = None
     _built: dict[tuple[object, ...], HarnessError | None] = msgspec.field(default_factory=dict)
-    _cargo: dict[tuple[object, ...], Cargo] = msgspec.field(default_factory=dict)
+    _needed: dict[tuple[object, ...], Artifacts] = msgspec.field(default_factory=dict)
 
     def build(self, job: Job) -> None:
         """Build what a cell boots, unless that was done, or tried, for another one."""
@@ -185,9 +185,9 @@ class Shared(msgspec.Struct):
         if error is not None:
             raise error
 
-    def cargo(self, job: Job) -> Cargo | None:
+    def needed(self, job: Job) -> Artifacts | None:
         """What a cell boots, as entries of the store; None where its run builds that."""
-        return self._cargo.get(_key(job.cell))
+        return self._needed.get(_key(job.cell))
 
     def _try(self, cell: Cell) -> HarnessError | None:
         for last in (False, True):
@@ -212,13 +212,13 @@ class Shared(msgspec.Struct):
         built = build(recipe, options, self.progress)
         if self.artifacts is not None:
             self.artifacts.mkdir(exist_ok=True)
-            lock = self.artifacts / f"{len(self._cargo):05}.lock.json"
+            lock = self.artifacts / f"{len(self._needed):05}.lock.json"
             lock.write_text(built.lock.to_json(), encoding="utf-8")
             with watched() as names:  # what it takes when all is there, with just these packages
                 build(recipe, msgspec.structs.replace(options, lock=lock), self.progress)
             for name in sorted(names):
                 transfer.pack(Store(self.cache), name, self.artifacts)
-            self._cargo[_key(cell)] = Cargo(tuple(sorted(names)), lock)
+            self._needed[_key(cell)] = Artifacts(tuple(sorted(names)), lock)
 
 
 def _key(cell: Cell) -> tuple[object, ...]:

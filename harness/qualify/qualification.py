@@ -75,16 +75,16 @@ class QualifyRequest(msgspec.Struct, frozen=True, kw_only=True):
     memory: bool = True  # whether to find out how much memory is needed
 
 
-def qualify(name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> Qualification:
+def qualify(name: str, kernel: Kernel, wanted: QualifyRequest, progress: Progress) -> Qualification:
     """Find out what a kernel can do, which `catalogue.obtain` gave for this name."""
-    return _Qualifier(name, kernel, wishes, progress).qualify()
+    return _Qualifier(name, kernel, wanted, progress).qualify()
 
 
 class _Qualifier:
-    def __init__(self, name: str, kernel: Kernel, wishes: QualifyRequest, progress: Progress) -> None:
+    def __init__(self, name: str, kernel: Kernel, wanted: QualifyRequest, progress: Progress) -> None:
         self._name = name
         self._kernel = kernel
-        self._wishes = wishes
+        self._wanted = wanted
         self._progress = progress
         self._records: list[str] = []
 
@@ -108,7 +108,7 @@ class _Qualifier:
         if "init" in answers:
             answers |= self._hidden(recipe, answers)
             answers |= _jump(answers, run.result.verdict)
-            if self._wishes.memory:
+            if self._wanted.memory:
                 memory = smallest(
                     lambda size: self._comes_up(recipe, size, stages["kernel"]),
                     guess=_enough(recipe, answers),
@@ -154,9 +154,9 @@ class _Qualifier:
 
     def _relay(self) -> AbstractContextManager[Callable[[], Relay | None]]:
         """Begin the relay, if it is wanted."""
-        if not self._wishes.relay:
+        if not self._wanted.relay:
             return nullcontext(lambda: None)
-        request = self._wishes.request
+        request = self._wanted.request
         options = {
             "--kernel": self._name,
             "--accelerator": request.accelerator,
@@ -170,7 +170,7 @@ class _Qualifier:
 
     def _boot(self, recipe: Recipe, **changes: Any) -> Run:
         """Boot a recipe without checks before: what the kernel does is wanted."""
-        request = msgspec.structs.replace(self._wishes.request, force=True, **changes)
+        request = msgspec.structs.replace(self._wanted.request, force=True, **changes)
         build = msgspec.structs.replace(request.build, kernel=self._name)
         request = msgspec.structs.replace(request, build=build)
         run = execute(prepare(request, self._progress, Payload(recipe=recipe)), progress=self._progress)

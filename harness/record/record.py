@@ -18,7 +18,7 @@ from harness.core import paths
 from harness.core.errors import ConfigError, explaining
 from harness.core.files import write_atomically
 from harness.machine.protocol import MachineRecord  # noqa: TC001 - msgspec reads annotations at run time
-from harness.record.reserve import Room
+from harness.record.reserve import Reserve
 from harness.stages.events import (
     CheckpointRecord,
     Event,
@@ -147,7 +147,7 @@ class RunRecord:
         self.directory = runs / run
         with explaining(ConfigError, f"cannot create {self.directory}", hint):
             self.directory.mkdir()
-        self._room = Room(self.directory)
+        self._reserve = Reserve(self.directory)
         self._recorder: Recorder | None = None
         self.stage = "start"  # the stage that the run is in
         self._changing = RLock()  # a user at the keyboard is heard in a thread of its own
@@ -164,15 +164,15 @@ class RunRecord:
         # Held until the process is gone, however it went: readers tell by it whether the run goes on.
         self._held = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._held, fcntl.LOCK_EX)
-        self._room.take()
+        self._reserve.take()
         self._events = (self.directory / "events.jsonl").open("ab", buffering=0)
         self._log = (self.directory / "console.log").open("ab")
         self.update()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._room.give()
-        self._room.write(self._close)
+        self._reserve.give()
+        self._reserve.write(self._close)
         os.close(self._held)
 
     def _close(self) -> None:
@@ -184,7 +184,7 @@ class RunRecord:
         with self._changing:
             self.document = msgspec.structs.replace(self.document, **changes)
             text = msgspec.json.format(msgspec.json.encode(self.document), indent=1).decode()
-            self._room.write(lambda: write_atomically(self.directory / "run.json", text + "\n"))
+            self._reserve.write(lambda: write_atomically(self.directory / "run.json", text + "\n"))
 
     def decide(self, result: RunResult, **changes: Any) -> None:
         """Write what the verdict is, and what else is known then; the machine may still be there."""
@@ -199,7 +199,7 @@ class RunRecord:
 
     def finish(self, result: RunResult, **changes: Any) -> None:
         """Write how the run ended, also on a full disk; it is the last that is written to the record."""
-        self._room.give()
+        self._reserve.give()
         self.decide(result, **changes)
         self.update(ended=_timestamp(datetime.now(UTC)))
 
@@ -225,7 +225,7 @@ class RunRecord:
             self.update(fetched=(*self.document.fetched, fetched))
         moment = {"seconds": round(self._recorder.seconds, 6) if self._recorder else 0.0}
         line = msgspec.json.encode(moment | msgspec.to_builtins(event)) + b"\n"
-        self._room.write(lambda: self._events.write(line))
+        self._reserve.write(lambda: self._events.write(line))
 
     def typed(self, data: bytes, offset: int, by_hand: bool) -> None:
         """Write what was typed to the guest."""
@@ -246,8 +246,8 @@ class RunRecord:
         stamps = [b"%12.6f " % seconds for _, seconds in told]
         parts = block.parts(offset for offset, _ in told[1:])
         text = b"".join(_stamped(part, stamp) for part, stamp in zip(parts, stamps, strict=True))
-        self._room.write(lambda: self._log.write(text))
-        self._room.write(self._log.flush)
+        self._reserve.write(lambda: self._log.write(text))
+        self._reserve.write(self._log.flush)
 
 
 def _stamped(lines: bytes, stamp: bytes) -> bytes:

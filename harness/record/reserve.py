@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SIZE = 256 << 10  # bytes; run.json has some 10 KB, and is written anew before the old one goes
 
 
-class Room:
+class Reserve:
     """Keeps some of a disk free for what is written in the end.
 
     When the disk is full the first writer is told, and what others write after that is left out until `give`:

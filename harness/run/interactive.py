@@ -55,8 +55,8 @@ class InteractiveRun(Operator):
     The progress shows the run as long as its console is not shown.
     """
 
-    def __init__(self, wishes: InteractiveRequest, progress: TerminalProgress, console: Console) -> None:
-        self._wishes = wishes
+    def __init__(self, wanted: InteractiveRequest, progress: TerminalProgress, console: Console) -> None:
+        self._wanted = wanted
         self._progress = progress
         self._console = console
         self._stage = "start"
@@ -69,8 +69,8 @@ class InteractiveRun(Operator):
     def at(self, recorder: Recorder, listener: Listener) -> Iterator[None]:
         """Be there from the first byte to the last; the listener is told when they take the keyboard."""
         self._recorder, self._listener = recorder, listener
-        self._keyboard = Keyboard(recorder, takeover=self._wishes.takeover, taken=self._take_over)
-        if not self._wishes.attach:
+        self._keyboard = Keyboard(recorder, takeover=self._wanted.takeover, taken=self._take_over)
+        if not self._wanted.attach:
             yield
             return
         from harness.console.terminal import Terminal
@@ -78,7 +78,7 @@ class InteractiveRun(Operator):
         with Terminal(recorder, self._keyboard, offset=recorder.size, left=self._leave) as terminal:
             try:
                 self._open(terminal)
-                keys = "what you type goes to the guest" if self._wishes.takeover else "keys go nowhere yet"
+                keys = "what you type goes to the guest" if self._wanted.takeover else "keys go nowhere yet"
                 terminal.say(f"the guest's console; {keys}; Ctrl-] leaves it, and the run goes on")
                 yield
             finally:
@@ -103,12 +103,12 @@ class InteractiveRun(Operator):
     @property
     def wants_shell(self) -> bool:
         """Whether they want the shell when the checks are done, and have not left."""
-        return self._wishes.prompt or (self._wishes.attach and self._terminal is not None)
+        return self._wanted.prompt or (self._wanted.attach and self._terminal is not None)
 
     @property
     def wants_broken(self) -> bool:
         """Whether they want a guest that failed."""
-        return self._wishes.on_failure
+        return self._wanted.on_failure
 
     @property
     def window(self) -> Window | None:

@@ -47,7 +47,7 @@ PLANTS = {
     "scan": "str([entry.name for entry in os.scandir(os.path.dirname(os.__file__))])",
     "walk": "str(next(os.walk(os.path.dirname(os.__file__))))",
     "hashing": "str(hash('a text'))",
-    "cache": "str(given.workshop.store.cache)",
+    "cache": "str(given.context.store.cache)",
 }
 CARELESS = """
 import os, time

@@ -82,7 +82,7 @@ def test_stray_files_need_the_key_or_the_option(given: Given, checkout: Path) ->
     content = r.Checkout(source="tree")
     clean = describe(content, given)
     assert set(tree_of(r.Checkout(source="tree", dirty=True), given)) == {"run", "doc/words", "stray"}
-    given.workshop = msgspec.structs.replace(given.workshop, dirty=True)
+    given.context = msgspec.structs.replace(given.context, dirty=True)
     assert set(tree_of(content, given)) == {"run", "doc/words", "stray"}
     assert describe(content, given) != clean
 

@@ -91,7 +91,7 @@ class Workshop:
         self.done = Titles()
 
     def build(self, only: str | None = None) -> factory.Build:
-        workshop = ingredients.Workshop(
+        workshop = ingredients.BuildContext(
             self.larder.store, self.larder.debian(), Downloads(self.larder.store, self.done), self.done
         )
         recipe = load_recipe(str(self.recipe))

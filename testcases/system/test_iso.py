@@ -26,7 +26,7 @@ from harness.formats.iso.reader import members
 from harness.formats.tree import Entry
 from harness.image import boot_loaders, hybrid
 from harness.image.checks.iso import WAYS, check_iso
-from harness.image.ingredients import Artifact, Workshop
+from harness.image.ingredients import Artifact, BuildContext
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
 from harness.recipe import Iso, MenuEntry
@@ -73,7 +73,7 @@ class Shelf:
         store = Store(place / "cache")
         lock = Lock(tuple(self._resolution(store, name, files) for name, files in LOADERS.items()))
         debian = DebianSource(store, Quiet(), lock=lock)
-        self.workshop = Workshop(store, debian, Downloads(store, Quiet()), Quiet())
+        self.context = BuildContext(store, debian, Downloads(store, Quiet()), Quiet())
         self.add_kernel("seed", kernel(banner=b"6.1.0-50-686 (us) #1"))
         self.add_kernel("wide", kernel(banner=b"6.1.0-50-amd64 (us) #1", xloadflags=1))
         self.add_image("first", b"070701 and so on")

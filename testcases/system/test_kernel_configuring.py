@@ -12,7 +12,7 @@ import pytest
 from harness.core.errors import ConfigError, InfraError
 from harness.kernel import config, kconfig_why, toolchain
 from harness.kernel.fragments import configure, parse
-from harness.kernel.making import Making
+from harness.kernel.make import KernelMake
 from testcases.support import kernel_source
 
 pytestmark = pytest.mark.skipif(
@@ -21,21 +21,21 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def making(tmp_path: Path) -> Making:
+def making(tmp_path: Path) -> KernelMake:
     source = kernel_source.write(tmp_path / "source")
     objects = tmp_path / "objects"
     objects.mkdir()
     environment = toolchain.environment(source, objects, tmp_path)
     log = tmp_path / "log"
-    return Making(source, objects, ["ARCH=i386"], environment, log, tmp_path / "failed")
+    return KernelMake(source, objects, ["ARCH=i386"], environment, log, tmp_path / "failed")
 
 
-def configured(making: Making, text: str) -> dict[str, str]:
+def configured(making: KernelMake, text: str) -> dict[str, str]:
     wishes = tuple(parse(text, "my.config").values())
     return config.parse(configure(making, wishes, "tiny", 32).read_text())
 
 
-def test_what_was_wished_for_is_on_and_nothing_else(making: Making) -> None:
+def test_what_was_wished_for_is_on_and_nothing_else(making: KernelMake) -> None:
     found = configured(
         making, 'CONFIG_EXPERT=y\nCONFIG_JOBS=7\nCONFIG_LOCALVERSION="-x"\nCONFIG_KERNEL_XZ=y\n'
     )
@@ -49,7 +49,7 @@ def test_what_was_wished_for_is_on_and_nothing_else(making: Making) -> None:
     }
 
 
-def test_what_becomes_visible_takes_no_default(making: Making) -> None:
+def test_what_becomes_visible_takes_no_default(making: KernelMake) -> None:
     """PROC_FS is on by default, and could be switched off as soon as EXPERT is on."""
     assert "PROC_FS" not in configured(making, "CONFIG_EXPERT=y\n")
 
@@ -76,20 +76,20 @@ def test_what_becomes_visible_takes_no_default(making: Making) -> None:
         ("# CONFIG_PROC_FS is not set", "PROC_FS (my.config:1) was not switched off"),
     ],
 )
-def test_a_lost_symbol_is_named_with_what_it_needs(making: Making, text: str, sentence: str) -> None:
+def test_a_lost_symbol_is_named_with_what_it_needs(making: KernelMake, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         configured(making, f"{text}\n")
     assert caught.value.message.startswith("the configuration of tiny lacks what its fragments ask for: ")
     assert sentence in caught.value.message
 
 
-def test_all_lost_symbols_are_named(making: Making) -> None:
+def test_all_lost_symbols_are_named(making: KernelMake) -> None:
     with pytest.raises(ConfigError, match=r"VIRTIO_NET \(my.config:1\).*; NETDEVICES \(my.config:2\)"):
         configured(making, "CONFIG_VIRTIO_NET=y\nCONFIG_NETDEVICES=y\n")
 
 
 def test_kconfig_files_that_kconfiglib_does_not_know_cost_only_the_reason(
-    making: Making, monkeypatch: pytest.MonkeyPatch
+    making: KernelMake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = Path(kconfig_why.__file__)
     broken = making.source.parent / "harness" / program.name
@@ -100,13 +100,13 @@ def test_kconfig_files_that_kconfiglib_does_not_know_cost_only_the_reason(
         configured(making, "CONFIG_NETDEVICES=y\n")
 
 
-def test_kconfig_files_that_are_wrong_are_shown(making: Making) -> None:
+def test_kconfig_files_that_are_wrong_are_shown(making: KernelMake) -> None:
     (making.source / "net/Kconfig").unlink()
     with pytest.raises(InfraError, match="net/Kconfig"):
         configured(making, "CONFIG_NET=y\n")
 
 
-def test_the_program_that_says_why_prints_json(making: Making) -> None:
+def test_the_program_that_says_why_prints_json(making: KernelMake) -> None:
     configured(making, "CONFIG_NET=y\n")
     result = subprocess.run(
         [sys.executable, kconfig_why.__file__, making.source, making.objects / ".config", "E1000"],

@@ -23,7 +23,7 @@ LATER = (
     "elftools",
     "harness.kernel.fragments",
     "harness.kernel.modules",
-    "harness.kernel.making",
+    "harness.kernel.make",
     "harness.machine.native",
     "harness.payload.assembly",
     "harness.payload.era",

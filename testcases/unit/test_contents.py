@@ -19,7 +19,7 @@ from harness.core.errors import ConfigError
 from harness.core.progress import Quiet
 from harness.formats.tree import Entry
 from harness.image.contents import entries, merge, tree
-from harness.image.ingredients import Artifact, Workshop
+from harness.image.ingredients import Artifact, BuildContext
 from harness.image.origins import describe
 from harness.kernel.bzimage import inspect
 from harness.kernel.catalogue import Kernel
@@ -47,7 +47,7 @@ class Given(msgspec.Struct):
     """The relay's recipe in a directory of ours, with a test's contents; kernels and packages are ours."""
 
     place: Path
-    workshop: Workshop
+    context: BuildContext
     contents: tuple[r.Content, ...] = ()
     kernels: dict[str, Kernel] = msgspec.field(default_factory=dict)
     images: dict[str, Artifact] = msgspec.field(default_factory=dict)
@@ -91,10 +91,10 @@ def given(tmp_path: Path, larder: Larder, notes: Notes) -> Given:
 
 
 def given_in(tmp_path: Path, larder: Larder, notes: Notes) -> Given:
-    """A workshop with two packages, a kernel and two images."""
+    """A context with two packages, a kernel and two images."""
     larder.add("busybox scripts", {"busybox": BUSYBOX, "scripts": SCRIPTS})
     downloads = Downloads(larder.store, Quiet())
-    given = Given(tmp_path, Workshop(larder.store, larder.debian(), downloads, notes))
+    given = Given(tmp_path, BuildContext(larder.store, larder.debian(), downloads, notes))
     given.file("files/init", b"#!/bin/sh\n").chmod(0o600)
     (tmp_path / "vmlinuz").write_bytes(kernel())
     given.kernels["seed"] = Kernel(name="own", image=inspect(tmp_path / "vmlinuz"))
@@ -254,7 +254,7 @@ def test_the_description_changes_with_the_content_and_not_with_its_place(
     def of_kernel(name: str, data: bytes) -> dict[str, object]:
         (tmp_path / name).write_bytes(data)
         kernels = {"seed": Kernel(name=name, image=inspect(tmp_path / name))}
-        changed = Given(tmp_path, given.workshop, kernels=kernels)
+        changed = Given(tmp_path, given.context, kernels=kernels)
         return describe(r.KernelFile(path="kernel", kernel="seed"), changed)
 
     assert of_kernel("one", kernel()) == of_kernel("other", kernel())
@@ -265,7 +265,7 @@ def test_the_description_changes_with_the_packages(given: Given, larder: Larder)
     before = describe(packages(), given)
     larder._resolutions.clear()
     larder.add("busybox scripts", {"busybox": BUSYBOX, "scripts": {**SCRIPTS, "usr/bin/unused": b"new"}})
-    given.workshop = msgspec.structs.replace(given.workshop, debian=larder.debian())
+    given.context = msgspec.structs.replace(given.context, debian=larder.debian())
     assert describe(packages(), given) != before
 
 

@@ -311,8 +311,8 @@ class Project(msgspec.Struct, frozen=True):
     def given(self) -> Any:
         recipe = load_recipe(str(self.place / "recipes/own.toml"))
         debian = SimpleNamespace(mirror="http://mirror.invalid/debian")
-        workshop = SimpleNamespace(debian=debian, store=Store(self.place / "cache"), progress=Quiet())
-        return SimpleNamespace(recipe=recipe, workshop=workshop)
+        context = SimpleNamespace(debian=debian, store=Store(self.place / "cache"), progress=Quiet())
+        return SimpleNamespace(recipe=recipe, context=context)
 
     @property
     def image(self) -> Dib:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.kernel import catalogue, config, fragments
-from harness.kernel.fragments import Lost, Wish, compose, fragment_files, lost, parse, text_of
+from harness.kernel.fragments import Lost, Setting, compose, fragment_files, lost, parse, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,32 +28,32 @@ VALUES = st.one_of(
 
 @given(st.dictionaries(SYMBOLS, VALUES))
 def test_what_is_written_is_read_back(values: dict[str, str]) -> None:
-    wishes = [Wish(symbol, value, "") for symbol, value in values.items()]
-    found = parse(text_of(wishes), "a.config")
-    assert {wish.symbol: wish.value for wish in found.values()} == values
+    settings = [Setting(symbol, value, "") for symbol, value in values.items()]
+    found = parse(text_of(settings), "a.config")
+    assert {setting.symbol: setting.value for setting in found.values()} == values
     # A configuration that has exactly this grants it all.
-    assert lost(wishes, config.parse(text_of(wishes))) == []
+    assert lost(settings, config.parse(text_of(settings))) == []
 
 
 @given(st.dictionaries(SYMBOLS, VALUES, min_size=1), st.data())
 def test_whatever_differs_is_lost(values: dict[str, str], data: st.DataObject) -> None:
     symbol = data.draw(st.sampled_from(sorted(values)))
     other = data.draw(VALUES.filter(lambda value: value != values[symbol]))
-    wishes = [Wish(name, value, "") for name, value in values.items()]
-    text = text_of(Wish(name, value, "") for name, value in {**values, symbol: other}.items())
-    assert lost(wishes, config.parse(text)) == [Lost(Wish(symbol, values[symbol], ""), other)]
+    settings = [Setting(name, value, "") for name, value in values.items()]
+    text = text_of(Setting(name, value, "") for name, value in {**values, symbol: other}.items())
+    assert lost(settings, config.parse(text)) == [Lost(Setting(symbol, values[symbol], ""), other)]
 
 
 def test_a_symbol_that_is_not_there_at_all_is_off() -> None:
-    on, off = Wish("A", "y", "a:1"), Wish("B", "n", "a:2")
+    on, off = Setting("A", "y", "a:1"), Setting("B", "n", "a:2")
     assert lost([on, off], config.parse("# nothing\n")) == [Lost(on, "n")]
 
 
 def test_comments_are_for_people() -> None:
     text = "# Why.\n#\n\n  CONFIG_A=y  \n# CONFIG_B is not set\n#CONFIG_C=y\n# CONFIG_D=y\n"
     assert parse(text, "a.config") == {
-        "A": Wish("A", "y", "a.config:4"),
-        "B": Wish("B", "n", "a.config:5"),
+        "A": Setting("A", "y", "a.config:4"),
+        "B": Setting("B", "n", "a.config:5"),
     }
 
 
@@ -86,11 +86,11 @@ def test_saying_it_twice_is_no_contradiction() -> None:
 
 def test_the_later_fragment_has_the_last_word(tmp_path: Path) -> None:
     (tmp_path / "mine.config").write_text("# CONFIG_KEXEC is not set\nCONFIG_A=1\n")
-    wishes = {wish.symbol: wish for wish in compose(["base", "mine.config"], tmp_path)}
-    assert wishes["KEXEC"] == Wish("KEXEC", "n", "mine.config:1")
-    assert wishes["A"].value == "1"
-    assert wishes["BINFMT_ELF"].value == "y"
-    assert list(wishes) == sorted(wishes)
+    settings = {setting.symbol: setting for setting in compose(["base", "mine.config"], tmp_path)}
+    assert settings["KEXEC"] == Setting("KEXEC", "n", "mine.config:1")
+    assert settings["A"].value == "1"
+    assert settings["BINFMT_ELF"].value == "y"
+    assert list(settings) == sorted(settings)
 
 
 def test_a_fragment_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -120,15 +120,16 @@ def test_tiny_kernels_trust_little(name: str) -> None:
     """No modules anywhere; network and disks only where the name says so."""
     line = catalogue.load_line(name)
     assert line.build
-    wishes = {
-        wish.symbol: wish.value for wish in compose(line.build.fragments, catalogue.kernel_files()[name])
+    settings = {
+        setting.symbol: setting.value
+        for setting in compose(line.build.fragments, catalogue.kernel_files()[name])
     }
-    assert wishes["MODULES"] == "n"
-    assert wishes["64BIT"] == ("y" if line.bits == 64 else "n")
-    assert ("NET" in wishes) == name.endswith("-boot-anything")
-    assert ("BLOCK" in wishes) == (not name.endswith("-initramfs-only"))
+    assert settings["MODULES"] == "n"
+    assert settings["64BIT"] == ("y" if line.bits == 64 else "n")
+    assert ("NET" in settings) == name.endswith("-boot-anything")
+    assert ("BLOCK" in settings) == (not name.endswith("-initramfs-only"))
     # What the facts of earlier runs say a bootstrap ends without.
-    assert {wishes[symbol] for symbol in ("COMPAT_32BIT_TIME", "BINFMT_SCRIPT", "KEXEC", "TMPFS")} == {"y"}
+    assert {settings[symbol] for symbol in ("COMPAT_32BIT_TIME", "BINFMT_SCRIPT", "KEXEC", "TMPFS")} == {"y"}
 
 
 def test_there_are_three_tiny_kernels_of_each_width() -> None:

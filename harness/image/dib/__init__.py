@@ -74,17 +74,17 @@ def write(image: Dib, given: Ingredients, path: Path, *, work: Path) -> list[Wri
     `installed.json` beside it lists the installed packages. What diskimage-builder said is kept
     in the cache, below `logs`.
     """
-    recipe, workshop = given.recipe, given.workshop
-    require_host(recipe, image, workshop.store.entries)
-    log = workshop.store.cache / "logs" / f"{recipe.name}-{image.name}.log"
+    recipe, context = given.recipe, given.context
+    require_host(recipe, image, context.store.entries)
+    log = context.store.cache / "logs" / f"{recipe.name}-{image.name}.log"
     log.parent.mkdir(exist_ok=True)
     raw = work / "root.tar"
     command = ["disk-image-create", "-a", recipe.debian.architecture, "-t", "tar", "-n", "-o", str(raw)]
     if image.packages:
         command += ["-p", ",".join(image.packages)]
     # The loop devices of builders that were killed are recognised by their place below this directory.
-    with workshop.store.lock("dib"), workshop.progress.task(f"{image.name} by diskimage-builder") as task:
-        dib_host.detach_loop_devices(workshop.store.entries / "dib")
+    with context.store.lock("dib"), context.progress.task(f"{image.name} by diskimage-builder") as task:
+        dib_host.detach_loop_devices(context.store.entries / "dib")
         dib_host.run(
             [*command, *image.elements],
             environment=_environment(image, given, work),
@@ -110,7 +110,7 @@ def _element_places(recipe: Recipe) -> list[Path]:
 
 
 def _environment(image: Dib, given: Ingredients, work: Path) -> dict[str, str]:
-    mirror = given.workshop.debian.mirror
+    mirror = given.context.debian.mirror
     return {
         "ELEMENTS_PATH": ":".join(str(place) for place in _element_places(given.recipe)[:-1]),
         "DIB_RELEASE": given.recipe.debian.suite,

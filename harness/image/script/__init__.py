@@ -71,7 +71,7 @@ def write(
     for image in recipe.images:
         if options.only in {None, image.__struct_config__.tag}:
             _check(image, recipe)
-    factory = Factory(recipe, build.workshop(options, progress), options.kernel, options.second)
+    factory = Factory(recipe, build.build_context(options, progress), options.kernel, options.second)
     factory.build(options.only, options.names, wants_kernels=False)
     with progress.task("writing the script"):
         found = script_of(factory.made, roots)

@@ -61,7 +61,7 @@ def _archive(made: Made, image: r.Initramfs, inputs: Inputs) -> Iterator[str]:
         yield f"cat -- {inputs.of(front.path).word} || die {shlex.quote(f'cannot copy {front.path.name}')}"
         yield f"zeros {zeros}"
     contents = {entry.path: entry for entry in made.factory.tree(image.contents) if entry.is_file}
-    yield f"mtime={made.factory.workshop.mtime}"
+    yield f"mtime={made.factory.context.mtime}"
     with made.artifact.path.open("rb") as file:
         source = ArchiveSource(file, str(made.artifact.path))
         archive = read_archive(source, offset)

@@ -111,7 +111,7 @@ class Inputs:
         match content:
             case r.Packages():
                 place = given.recipe.debian
-                closure = given.workshop.debian.closure(place.suite, place.architecture, content.names)
+                closure = given.context.debian.closure(place.suite, place.architecture, content.names)
                 package = next(each for each in closure if str(each) == entry.source)
                 return f"packages/{package.file_name.removesuffix('.deb')}/{entry.path}"
             case r.Checkout() | r.File() | r.Files():

@@ -41,7 +41,7 @@ class Made(msgspec.Struct, frozen=True):
     cpu: float  # CPU-seconds of all its processes
 
 
-class Making(msgspec.Struct, frozen=True):
+class KernelMake(msgspec.Struct, frozen=True):
     """A kernel's build directory, as make sees it."""
 
     source: Path  # the kernel's source, only read
