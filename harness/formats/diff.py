@@ -11,13 +11,12 @@ import msgspec
 
 from harness.core.errors import ConfigError, explaining
 from harness.formats.names import plain
-from harness.formats.tree import Member, by_path
+from harness.formats.tree import Member, Part, by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.formats.tree import Part
 
 # Differences with up to so many equal bytes between them are one range: a number that changed, for example.
 _GAP = 8

@@ -15,7 +15,7 @@ from harness.core import programs
 from harness.core.errors import ConfigError, InfraError, explaining
 from harness.core.sizes import format_size
 from harness.formats import compression, magic
-from harness.formats.tree import Part
+from harness.formats.tree import Member, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness.formats.disk.partitions import Partition
     from harness.formats.ext.superblock import ExtFilesystem
     from harness.formats.magic import FileKind
-    from harness.formats.tree import Member
 
 # As much as recognising takes: the first volume descriptor of an ISO is the furthest (ECMA-119, 6.2.1).
 _HEAD = 0x8800

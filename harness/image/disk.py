@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
+from harness.core.files import replaced
 from harness.core.sizes import format_size
 from harness.formats.disk import partitions, qcow2
 from harness.formats.ext import writer as ext_writer
@@ -65,21 +66,16 @@ def write(
     places = _places(disk, mtime)
     planned = [_plan(disk, place, tree) for place, tree in zip(places, trees, strict=True)]
     _check_space(disk, path.parent, sum(each.bytes for each in planned if each))
-    raw = path if disk.format == "raw" else work / "disk.img"
-    try:
-        written = _write_raw(disk, places, planned, raw)
-        if raw != path:
-            qcow2.write_qcow2(raw, path)
-            raw.unlink()
-    except BaseException as error:
-        for place in (raw, path):
-            place.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InfraError(
-                f"cannot write {path}: {error.strerror}", hint="free some space there"
-            ) from error
-        raise
-    return written
+    with (
+        explaining(InfraError, f"cannot write {path}", "free some space there"),
+        replaced(path) as unfinished,
+    ):
+        if disk.format == "raw":
+            return _write_raw(disk, places, planned, unfinished)
+        written = _write_raw(disk, places, planned, work / "disk.img")
+        qcow2.write_qcow2(work / "disk.img", unfinished)
+        (work / "disk.img").unlink()
+        return written
 
 
 def _write_raw(
@@ -101,12 +97,14 @@ def _write_raw(
                 header = _swap_header(place.size, place.identity.label, place.identity.uuid)
                 write_at(file.fileno(), header, place.offset)
     if disk.partition:
-        partitions.write(path, disk.table, _derived(f"{disk.name}/table"), _partitions(disk, places))
+        partitions.write(path, table_commands(disk))
     return written
 
 
-def _partitions(disk: Disk, places: Sequence[_Place]) -> list[partitions.New]:
-    return [
+def table_commands(disk: Disk) -> str:
+    """What sfdisk reads to write the partition table of a disk that has one."""
+    places = _places(disk, mtime=0)
+    new = [
         partitions.New(
             place.offset,
             place.size,
@@ -116,15 +114,7 @@ def _partitions(disk: Disk, places: Sequence[_Place]) -> list[partitions.New]:
         )
         for number, (place, wanted) in enumerate(zip(places, disk.partition, strict=True), start=1)
     ]
-
-
-def table_commands(disk: Disk) -> str:
-    """What sfdisk reads to write the disk's partition table; "" for a disk without one."""
-    if not disk.partition:
-        return ""
-    return partitions.commands(
-        disk.table, _derived(f"{disk.name}/table"), _partitions(disk, _places(disk, mtime=0))
-    )
+    return partitions.commands(disk.table, _derived(f"{disk.name}/table"), new)
 
 
 def _places(disk: Disk, mtime: int) -> list[_Place]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, BinaryIO
 
-from harness.core.errors import InfraError
+from harness.core.errors import InfraError, explaining
+from harness.core.files import replaced
 from harness.formats import compression as streams
 from harness.formats import cpio
 
@@ -29,18 +30,12 @@ def write(
     The compression is "none", or one of `compression.MAGICS`; archives `behind` stand in front, as they are.
     `mtime` is the time of what is in it, in seconds since 1970.
     """
-    try:
-        with path.open("wb") as file:
-            for archive in behind:
-                _copy(archive, file)
-            with streams.writer(file, compression) as stream:
-                return cpio.write(entries, stream, mtime=mtime)
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            hint = "make room, and build again"
-            raise InfraError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
-        raise
+    explained = explaining(InfraError, f"cannot write {path}", "make room, and build again")
+    with explained, replaced(path) as unfinished, unfinished.open("wb") as file:
+        for archive in behind:
+            _copy(archive, file)
+        with streams.writer(file, compression) as stream:
+            return cpio.write(entries, stream, mtime=mtime)
 
 
 def _copy(archive: Path, file: BinaryIO) -> None:

@@ -27,6 +27,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.formats.names import matches
 from harness.payload import source_lists
+from harness.payload.tree import SourceTree, says
 from harness.recipe import Recipe, RecipeDocument, problems
 from harness.sources import committed
 from harness.sources.checkout import look
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from harness.payload.era import Distfiles, Era, Instrument, Mode, ModeName
     from harness.payload.source_lists import Distfile
-    from harness.payload.tree import SourceTree
 
 _KEY = re.compile(r"[A-Z_]+(?==)")
 
@@ -86,8 +86,7 @@ def hook(tree: SourceTree, mode: ModeName) -> Instrument:
             hint=hint,
         )
     for name, word in wanted.instrument.needs.items():
-        file = tree.path / name
-        if not file.is_file() or word not in file.read_text("utf-8", errors="replace"):
+        if not says(tree.path / name, word):
             message = f"{tree.path} has no hook for a script of --instrument: {name} says nothing of {word}"
             raise ConfigError(message, hint=hint)
     return wanted.instrument

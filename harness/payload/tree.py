@@ -91,7 +91,7 @@ def _misfits(path: Path, era: Era) -> Iterator[str]:
             yield f"{pattern} is there"
     yield from _unsaid(path, era.saying)
     for name, words in era.lacking.items():
-        if _says(path / name, words):
+        if says(path / name, words):
             yield f"{name} says {words}"
 
 
@@ -99,13 +99,14 @@ def _has(path: Path, pattern: str) -> bool:
     return next(path.glob(pattern), None) is not None
 
 
-def _says(file: Path, words: str) -> bool:
+def says(file: Path, words: str) -> bool:
+    """Whether a file is there, and has these words."""
     return file.is_file() and words in file.read_text("utf-8", errors="replace")
 
 
 def _unsaid(path: Path, saying: Mapping[str, str]) -> Iterator[str]:
     for name, words in saying.items():
-        if not _says(path / name, words):
+        if not says(path / name, words):
             yield f"{name} does not say {words}"
 
 

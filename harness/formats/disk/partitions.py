@@ -73,17 +73,16 @@ class New(msgspec.Struct, frozen=True):
     bootable: bool = False  # whether it is marked for the BIOS
 
 
-def write(path: Path, label: str, disk: UUID, partitions: Sequence[New]) -> None:
-    """Write a partition table, "mbr" or "gpt", into a file that is as large as the disk.
-
-    Partitions come in the order of their numbers. An MBR takes the first 32 bits of the disk's UUID.
-    """
-    text = commands(label, disk, partitions)
-    programs.output(["sfdisk", *OPTIONS, str(path)], package="fdisk", text=text)
+def write(path: Path, table: str) -> None:
+    """Write a partition table, as `commands` says it, into a file that is as large as the disk."""
+    programs.output(["sfdisk", *OPTIONS, str(path)], package="fdisk", text=table)
 
 
 def commands(label: str, disk: UUID, partitions: Sequence[New]) -> str:
-    """What sfdisk reads to write a partition table; arguments are those of `write`."""
+    """What sfdisk reads to write a partition table, "mbr" or "gpt".
+
+    Partitions come in the order of their numbers. An MBR takes the first 32 bits of the disk's UUID.
+    """
     lines = [
         f"label: {'dos' if label == 'mbr' else label}",
         f"label-id: {f'0x{disk.hex[:8]}' if label == 'mbr' else disk}",

@@ -7,7 +7,7 @@ import os
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from harness.core.errors import ConfigError, InfraError
+from harness.core.errors import ConfigError, InfraError, explaining
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,8 @@ class Content:
         self._hash: hashlib._Hash | None = None
         self._left = 0
         content = entry.content
-        self.size = len(content) if isinstance(content, bytes) else self._status(content).st_size
+        with explaining(ConfigError, f"cannot read {content!s}, which is {entry.path} in the image"):
+            self.size = len(content) if isinstance(content, bytes) else content.stat().st_size
         # In hex; known once all was read. An empty file is never read.
         self.sha256 = "" if self.size else hashlib.sha256().hexdigest()
 
@@ -117,10 +118,9 @@ class Content:
         if isinstance(content, bytes):
             self._file = BytesIO(content)
         else:
-            try:
+            what = f"cannot read {content}, which is {self._entry.path} in the image"
+            with explaining(ConfigError, what):
                 self._file = content.open("rb", buffering=0)
-            except OSError as error:
-                raise self._unreadable(content, error) from error
         self._hash = hashlib.sha256()
         self._left = self.size
 
@@ -128,12 +128,3 @@ class Content:
         if self._file is not None:
             self._file.close()
         self._file, self._hash = None, None
-
-    def _status(self, path: Path) -> os.stat_result:
-        try:
-            return path.stat()
-        except OSError as error:
-            raise self._unreadable(path, error) from error
-
-    def _unreadable(self, path: Path, error: OSError) -> ConfigError:
-        return ConfigError(f"cannot read {path}, which is {self._entry.path} in the image: {error.strerror}")
