@@ -18,6 +18,7 @@ from harness.machine.protocol import MachineKind
 from harness.payload.chosen import Payload
 from harness.recipe import Initramfs, Text, load_recipe
 from harness.record.reading import read_run
+from harness.report.compare import compare
 from harness.run.execute import execute
 from harness.run.prepare import prepare, to_build
 from harness.run.request import RunRequest
@@ -81,12 +82,15 @@ def bwrap() -> MachineKind:
 
 
 @pytest.fixture(scope="module")
-def expected(
-    bwrap: MachineKind, harness_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def ours(bwrap: MachineKind, harness_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """genesis-tcc on the host's kernel."""
+    return run(request(tmp_path_factory.mktemp("genesis"), harness_cache, bwrap), "genesis-tcc")
+
+
+@pytest.fixture(scope="module")
+def expected(ours: Run) -> dict[str, str]:
     """The sums of genesis-tcc on the host's kernel."""
-    place = tmp_path_factory.mktemp("genesis")
-    found = sums(run(request(place, harness_cache, bwrap), "genesis-tcc"))
+    found = sums(ours)
     assert {"seed", "c0", "cc", "tcc-0", "tcc-6", "musl/lib/libc.a", "signals"} <= found.keys()
     assert found["init"] == found["seed"], "the seed makes itself"
     return found
@@ -102,15 +106,25 @@ def test_the_seed_is_pid_1_of_a_guest(
 
 @pytest.mark.parametrize("compiler", ["gcc", "tcc", pytest.param("clang", marks=pytest.mark.thorough)])
 def test_from_the_fixed_point_on_all_compilers_make_the_same(
-    compiler: str, bwrap: MachineKind, expected: dict[str, str], tmp_path: Path, harness_cache: Path
+    compiler: str, ours: Run, expected: dict[str, str], tmp_path: Path, harness_cache: Path
 ) -> None:
-    found = sums(run(request(tmp_path, harness_cache, bwrap), f"genesis-tcc-{compiler}"))
+    done = run(request(tmp_path, harness_cache, MachineKind.BWRAP), f"genesis-tcc-{compiler}")
+    found = sums(done)
     assert found.keys() == expected.keys()
     assert {name for name in found if found[name] != expected[name]} == OUTSIDE
+    shown = compare(read_run(ours.directory), read_run(done.directory))
+    assert shown.ends == ()
+    assert shown.produced is not None
+    assert shown.produced.same > 4000
+    assert (shown.produced.differing, shown.produced.only_first, shown.produced.only_second) == (
+        ("/tcc-0",),
+        (),
+        (),
+    )
 
 
 def test_a_compiler_that_adds_something_is_found(
-    bwrap: MachineKind, tmp_path: Path, harness_cache: Path
+    bwrap: MachineKind, ours: Run, tmp_path: Path, harness_cache: Path
 ) -> None:
     first = (load_recipe("genesis-tcc").base / "genesis/08-tcc/first").read_text("utf-8")
     compile_ = next(line for line in first.splitlines() if line.startswith("cc "))
@@ -123,6 +137,12 @@ def test_a_compiler_that_adds_something_is_found(
     verdict = done.result.verdict
     assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "tcc")
     assert re.match(r"tcc-1 has the sha256 [0-9a-f]{64} and should have", verdict.reason), verdict
+    shown = compare(read_run(ours.directory), read_run(done.directory))
+    (reason,) = [each.second for each in shown.ends if each.second.startswith("FAIL")]
+    assert "tcc-1 has the sha256" in reason
+    assert shown.produced is not None
+    assert {"/tcc-0", "/tcc-1"} <= set(shown.produced.differing)
+    assert not {"/cc", "/sha256", "/tcc.tar"} & set(shown.produced.differing)
 
 
 def test_a_step_that_fails_is_named(bwrap: MachineKind, tmp_path: Path, harness_cache: Path) -> None:
