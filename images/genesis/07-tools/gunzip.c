@@ -1,16 +1,27 @@
 /* Unpacks a gzip file (RFC 1951, RFC 1952): gunzip INPUT OUTPUT. Checks length and CRC-32 of each member. */
 #include "tools.h"
-#include "crc.h"
 
 enum { WINDOW = 32768 };
 unsigned char window[WINDOW];
-unsigned member_size, crc;
+unsigned member_size, crc, crc_table[256];
 int bits_held, bits_count;
+
+/* A byte's lowest bit comes first. */
+void make_crc_table(void)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        unsigned value = i;
+
+        for (int k = 0; k < 8; k++)
+            value = value >> 1 ^ (value & 1 ? 0xedb88320 : 0);
+        crc_table[i] = value;
+    }
+}
 
 void put(int byte)
 {
     window[member_size++ % WINDOW] = byte;
-    crc = next_crc(crc, byte);
+    crc = crc_table[(crc ^ byte) & 255] ^ crc >> 8;
     write_byte(byte);
 }
 

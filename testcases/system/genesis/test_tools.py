@@ -6,8 +6,6 @@ import bz2
 import gzip
 import hashlib
 import io
-import lzma
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PLACE = Path(__file__).parents[3] / "images/genesis/07-tools"
-NAMES = ("sha256", "gunzip", "bunzip2", "unxz", "untar", "edit", "cp", "mkdir")
+NAMES = ("sha256", "gunzip", "bunzip2", "untar", "edit", "cp", "mkdir")
 
 # One directory serves all examples: each writes the same files anew.
 reuse = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -94,7 +92,6 @@ def test_a_list_of_sums_names_what_differs(tools: Path, tmp_path: Path) -> None:
 PACKERS: Mapping[str, Callable[[bytes, int], bytes]] = {
     "gunzip": gzip.compress,
     "bunzip2": lambda data, level: bz2.compress(data, max(level, 1)),
-    "unxz": lambda data, level: lzma.compress(data, preset=min(level, 4)),
 }
 
 
@@ -135,47 +132,6 @@ def test_what_is_cut_or_damaged_is_refused(
         assert (tmp_path / "file").read_bytes() == data
     else:
         assert said.startswith(f"{tool}: packed: "), said
-
-
-@given(
-    contents,
-    st.fixed_dictionaries({"lc": st.integers(0, 4), "lp": st.integers(0, 4), "pb": st.integers(0, 4)}),
-    st.sampled_from([lzma.CHECK_NONE, lzma.CHECK_CRC32, lzma.CHECK_CRC64]),
-)
-@reuse
-def test_xz_of_all_kinds(
-    tools: Path, tmp_path: Path, data: bytes, properties: dict[str, int], check: int
-) -> None:
-    properties["lc"] = min(properties["lc"], 4 - properties["lp"])
-    chain = [{"id": lzma.FILTER_LZMA2, "preset": 3, "dict_size": 4096, **properties}]
-    (tmp_path / "packed").write_bytes(lzma.compress(data, check=check, filters=chain))
-    assert run(tools / "unxz", "packed", "file", cwd=tmp_path) == (0, "")
-    assert (tmp_path / "file").read_bytes() == data
-
-
-def test_xz_of_blocks_and_padding(tools: Path, tmp_path: Path) -> None:
-    if shutil.which("xz") is None:
-        pytest.skip("needs xz")
-    data = b"".join(b"%d bottles on the wall\n" % (number * number) for number in range(20000))
-    (tmp_path / "plain").write_bytes(data)
-    command = ["xz", "-c", "--block-size=65536", "plain"]
-    packed = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, check=True).stdout
-    (tmp_path / "packed").write_bytes(packed + bytes(8) + packed + bytes(4))
-    assert run(tools / "unxz", "packed", "file", cwd=tmp_path) == (0, "")
-    assert (tmp_path / "file").read_bytes() == data + data
-    (tmp_path / "packed").write_bytes(packed + bytes(2))
-    said = "unxz: packed: has something behind its end\n"
-    assert run(tools / "unxz", "packed", "file", cwd=tmp_path) == (1, said)
-
-
-def test_xz_that_is_not_known(tools: Path, tmp_path: Path) -> None:
-    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 6}]
-    (tmp_path / "packed").write_bytes(lzma.compress(b"x", filters=filters))
-    said = "unxz: packed: has filters that are not known\n"
-    assert run(tools / "unxz", "packed", "file", cwd=tmp_path) == (1, said)
-    (tmp_path / "packed").write_bytes(lzma.compress(b"x", check=lzma.CHECK_SHA256))
-    said = "unxz: packed: has a check that is not known\n"
-    assert run(tools / "unxz", "packed", "file", cwd=tmp_path) == (1, said)
 
 
 def archive(entries: Mapping[str, bytes | str | None], form: int) -> bytes:

@@ -47,7 +47,7 @@ PARTS = ("05-cc", "07-tools", "08-tcc", "09-musl", "10-programs")
 SUMS = {
     "07-tools/sums": (
         *("init", "seed", "run", "asm", "mc", "c0-first", "c0", "cc-1", "cc"),
-        *("sha256", "gunzip", "bunzip2", "unxz", "untar", "edit", "cp", "mkdir"),
+        *("sha256", "gunzip", "bunzip2", "untar", "edit", "cp", "mkdir"),
     ),
     "08-tcc/sums": ("tcc-1", "tcc-2"),
     "08-tcc/mended": ("tcc-4",),
