@@ -32,19 +32,12 @@ ARCHIVE = "files/harness/outputs.cpio"
 
 
 class Made(msgspec.Struct, frozen=True):
-    """An output that was built.
+    """An output that was built."""
 
-    Attributes:
-        path: In the store.
-        sha256: Of its NAR, in hexadecimal.
-        expected: What that should be; "" where it is not known.
-        differs: The first file that is another one in the user's store; "" where that is not known.
-    """
-
-    path: str
-    sha256: str
-    expected: str = ""
-    differs: str = ""
+    path: str  # in the store
+    sha256: str  # of its NAR, in hexadecimal
+    expected: str = ""  # what that should be; "" where it is not known
+    differs: str = ""  # the first file that is another one in the user's store; "" where that is not known
 
 
 def of_root(prepared: Prepared, root: Path, directory: Path) -> list[Produced]:
