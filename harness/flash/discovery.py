@@ -45,6 +45,7 @@ class _Signatures(msgspec.Struct, frozen=True):
     signatures: tuple[_Signature, ...] = ()
 
 
+# Both take types from libblkid. wipefs names every signature, where udev has the one that it decided for.
 def known_to_udev(name: str, properties: Mapping[str, str]) -> Iterator[Content]:
     """What udev found on a disk or partition."""
     if table := properties.get("ID_PART_TABLE_TYPE"):

@@ -1,10 +1,9 @@
 """Finds the files of a tree that a program needs to run.
 
-They are read from the files; nothing is executed.
-
-Follows what the kernel does (`#!` lines, PT_INTERP) and what the dynamic loader does (DT_NEEDED, see
-ld.so(8)), except that a DT_RPATH counts only for the file that has it.
-What a program opens by itself while it runs (dlopen, locales, NSS) is not seen: name it as one more program.
+They are read from the files; nothing is executed. Follows what the kernel does (`#!` lines, PT_INTERP) and
+what the dynamic loader does (DT_NEEDED, see ld.so(8)), except that a DT_RPATH counts only for the file that
+has it. What a program opens by itself while it runs (dlopen, locales, NSS) is not seen: name it as one more
+program.
 """
 
 from __future__ import annotations

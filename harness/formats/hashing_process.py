@@ -1,11 +1,10 @@
 """The process that hashes for `hashing.py`.
 
-It imports little, as images wait for its start.
-
-Both map one memory: `BUFFERS` buffers of `BUFFER` bytes; for each a table of unsigned 32-bit numbers, the
-first of which is how many follow: where each piece of a file starts and ends in the buffer, with `LAST` added
-to the end of a file's last one; and for each the SHA-256 of the files that end in it. A byte on the process's
-standard input names a buffer that is full, the same byte on its standard output one that has been hashed.
+It imports little, as images wait for its start. Both map one memory: `BUFFERS` buffers of `BUFFER` bytes; for
+each a table of unsigned 32-bit numbers, the first of which is how many follow: where each piece of a file
+starts and ends in the buffer, with `LAST` added to the end of a file's last one; and for each the SHA-256 of
+the files that end in it. A byte on the process's standard input names a buffer that is full, the same byte on
+its standard output one that has been hashed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks and sorts the entries of an image before writing."""
+"""Merges, checks and sorts the entries of an image before writing."""
 
 from __future__ import annotations
 

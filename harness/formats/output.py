@@ -1,10 +1,8 @@
 """Copies files into one stream, and hashes them meanwhile.
 
-This takes about as long as `cat`.
-
-What makes it fast (benchmarks/cpio.py measures it): files are read straight into a large buffer that is used
-again, so that no memory is allocated for a file and small files share one write; and another process hashes
-a buffer while it is written and the next one is filled.
+This takes about as long as `cat`. What makes it fast (benchmarks/cpio.py measures it): files are read
+straight into a large buffer that is used again, so that no memory is allocated for a file and small files
+share one write; and another process hashes a buffer while it is written and the next one is filled.
 """
 
 from __future__ import annotations

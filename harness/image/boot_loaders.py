@@ -1,10 +1,9 @@
 """Boot loaders of a hybrid image: ISOLINUX and GRUB, one menu.
 
-ISOLINUX is for BIOS, GRUB for UEFI.
-
-They come from Debian packages as they are there. Debian's GRUB for media (`gcdx64.efi`) takes the volume that
-has `/.disk/info` as its root and reads `/boot/grub/grub.cfg` there. The firmware finds it on a FAT filesystem
-that the image holds as a file, as `/EFI/BOOT/BOOTX64.EFI` (UEFI specification, section 3.5.1.1).
+ISOLINUX is for BIOS, GRUB for UEFI. They come from Debian packages as they are there. Debian's GRUB for media
+(`gcdx64.efi`) takes the volume that has `/.disk/info` as its root and reads `/boot/grub/grub.cfg` there. The
+firmware finds it on a FAT filesystem that the image holds as a file, as `/EFI/BOOT/BOOTX64.EFI` (UEFI
+specification, section 3.5.1.1).
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Writes disks that a BIOS boots into builder-hex0.
 
-A disk has its two stages, the files that it loads, and its commands.
-
-The form is that of builder-hex0's README (https://github.com/ironmeld/builder-hex0) and of what its shell
-reads: a boot sector, made from hex0; the second stage as hex0 source, which the first compiles; and from the
-next sector on a script. In the script `src 0 PATH` makes a directory, `src SIZE PATH` is followed by that
-many bytes of a file, and a zero byte is the end. Its first release (the one file builder-hex0-x86.hex0 of
-live-bootstrap 2e289933) had one stage of several sectors, behind which the script begins.
+A disk has its two stages, the files that it loads, and its commands. The form is that of builder-hex0's
+README (https://github.com/ironmeld/builder-hex0) and of what its shell reads: a boot sector, made from hex0;
+the second stage as hex0 source, which the first compiles; and from the next sector on a script. In the script
+`src 0 PATH` makes a directory, `src SIZE PATH` is followed by that many bytes of a file, and a zero byte is
+the end. Its first release (the one file builder-hex0-x86.hex0 of live-bootstrap 2e289933) had one stage of
+several sectors, behind which the script begins.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Builds hybrid images: ISO images that boot from stick too.
 
-They boot by BIOS and by UEFI, with a menu.
-
-It is an ISO 9660 filesystem (`iso_filesystem`) with boot loaders and their menu (`boot_loaders`). Firmware
-finds them through El Torito on a CD, and through the boot record in front (`isohybrid`) on a stick or disk.
+They boot by BIOS and by UEFI, with a menu. They are an ISO 9660 filesystem (`formats.iso.filesystem`) with
+boot loaders and their menu (`boot_loaders`). Firmware finds them through El Torito on a CD, and through the
+boot record in front (`formats.iso.boot`) on a stick or disk.
 """
 
 from __future__ import annotations

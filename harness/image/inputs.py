@@ -1,4 +1,4 @@
-"""Lists the inputs of an image, with origin, version and hash."""
+"""Inputs and tools of an image, with origins, versions and hashes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Describes the sources of an image for its key.
 
-Errors name recipe and key.
-
-Each run asks for the keys of images that are built already, so what only making them needs is not imported.
+Errors name recipe and key. Each run asks for the keys of images that are built already, so what only making
+them needs is not imported.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A private apt root for one suite and architecture.
 
-It takes the machine's own archive and signature keys, and does not touch the host's packages.
-
-Other suites and architectures than the host's work the same way; apt checks all signatures and hashes.
+It takes the machine's own archive and signature keys, and does not touch the host's packages. Other suites
+and architectures than the host's work the same way; apt checks all signatures and hashes.
 """
 
 from __future__ import annotations

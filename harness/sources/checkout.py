@@ -1,9 +1,8 @@
 """The files of a git checkout that git tracks.
 
-Their content is as it was committed, or they are named as differing.
-
-Git's index knows which files are as they were committed, so a look at a checkout reads only those that are
-not. The commands and formats are those of git-ls-files(1) and git-status(1), porcelain version 2.
+Their content is as it was committed, or they are named as differing. Git's index knows which files are as
+they were committed, so a look at a checkout reads only those that are not. The commands and formats are those
+of git-ls-files(1) and git-status(1), porcelain version 2.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class DebianSource:
     def unpack(self, suite: str, architecture: str, packages: Sequence[Package]) -> dict[str, Path]:
         """Directories with the packages' files, by package name; downloads what is not there yet.
 
-        Only contents are there; kinds, owners, modes and links are with `unpacked.members`, which takes the
+        Only contents are there; kinds, owners, modes and links are with `untar.members`, which takes the
         directory above.
         """
         missing = [package for package in packages if not self.store.has("deb", _inputs(package))]

@@ -1,4 +1,8 @@
-"""Unpacks tar archives without root, with all their metadata."""
+"""Unpacks tar archives without root, with all their metadata.
+
+The contents of files lie below `files/`, as plain files of the user that unpacked them. All else (kinds,
+modes, owners, links, devices) is in `members`: on disk it would need root, or depend on this host.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
 """Records what an entry of the store consists of.
 
-So damage is seen.
-
-`seal.json` lists the files that lie directly in the entry: they are few, and each use of the entry looks at
-their size and time. What lies in directories, such as thousands of files of a package, is listed in
-`below.sums`, a record per file: mode in octal, size, digest, path, with spaces between them and a NUL at the
-end. Only `verify` reads it.
+So damage is seen. `seal.json` lists the files that lie directly in the entry: they are few, and each use of
+the entry looks at their size and time. What lies in directories, such as thousands of files of a package, is
+listed in `below.sums`, a record per file: mode in octal, size, digest, path, with spaces between them and a
+NUL at the end. Only `verify` reads it.
 """
 
 from __future__ import annotations

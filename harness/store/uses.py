@@ -1,9 +1,7 @@
 """Entries of a store that running processes use.
 
-They are not removed.
-
-A process keeps a file with the names of the entries that it was given, locked for as long as it lives: with
-its end the lock is free, however it ends.
+They are not removed. A process keeps a file with the names of the entries that it was given, locked for as
+long as it lives: with its end the lock is free, however it ends.
 """
 
 from __future__ import annotations

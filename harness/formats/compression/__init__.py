@@ -1,13 +1,11 @@
 """Compressed streams that Linux unpacks, written and read.
 
-Linux unpacks them as an initramfs, and out of its own file.
-
-What the kernel takes of each format (lib/decompress_*.c, Documentation/staging/xz.rst): gzip with no more
-than a name in its header; xz with CRC32 or no check; zstd with windows up to 128 MiB; of lz4 the "legacy"
-format (`lz4_legacy`); of lzo that of the program lzop, with one checksum for a block (`lzop`). Streams are
-written on one thread with fixed settings, so that the same bytes come out wherever the library has the same
-version. The levels are those behind which time grows much faster than the stream shrinks (26 MB with modules:
-gzip 6 and 9, 14.54 and 14.50 MB in 0.8 and 2.2 s).
+Linux unpacks them as an initramfs, and out of its own file. What it takes of each format (lib/decompress_*.c,
+Documentation/staging/xz.rst): gzip with no more than a name in its header; xz with CRC32 or no check; zstd
+with windows up to 128 MiB; of lz4 the "legacy" format (`lz4_legacy`); of lzo that of the program lzop, with
+one checksum for a block (`lzop`). Streams are written on one thread with fixed settings, so that the same
+bytes come out wherever the library has the same version. The levels are those behind which time grows much
+faster than the stream shrinks (26 MB with modules: gzip 6 and 9, 14.54 and 14.50 MB in 0.8 and 2.2 s).
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Writes ext2, ext3 and ext4 filesystems from entries, without root.
 
-Every block is written once and in order.
-
-All sizes are known beforehand, so each file, directory and map gets its blocks before a byte is written.
-Contents go out as one stream that is hashed on the way; inodes and what describes the groups follow. That is
-faster than `mke2fs -d` (benchmarks/disk.py), and the bits depend on no other program.
+Every block is written once and in order. All sizes are known beforehand, so each file, directory and map gets
+its blocks before a byte is written. Contents go out as one stream that is hashed on the way; inodes and what
+describes the groups follow. That is faster than `mke2fs -d` (benchmarks/disk.py), and the bits depend on no
+other program.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ _NAME, _EXTENSION = 8, 3
 
 
 class IsoNames:
-    """The ISO 9660 paths of a tree, whose real names are in the Rock Ridge extensions."""
+    """The ISO 9660 paths of a tree (8.3, unique), whose real names are in the Rock Ridge extensions."""
 
     def __init__(self) -> None:
         self._paths = {"": ""}

@@ -1,6 +1,6 @@
 """Roots that diskimage-builder makes from elements: for what unpacking packages cannot do.
 
-Its output is made as reproducible as it can be: `dib_root` says how, and `describe` what remains.
+Its output is made as reproducible as it can be: `root` says how, and `describe` what remains.
 """
 
 from __future__ import annotations

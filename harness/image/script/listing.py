@@ -36,7 +36,7 @@ class Listing:
         self._rows: list[str] = []
 
     def commands(self, around: Iterable[tuple[int, bytes]]) -> Iterator[str]:
-        """The commands for what `pieces.around` gives."""
+        """The commands for what `around` gives."""
         for offset, data in around:
             if len(data) == BLOCK and sum(map(bool, data)) > 4 * _ROW:
                 first = self._seen.setdefault(data, offset)
