@@ -17,9 +17,11 @@ from harness.derivation import expected, graph, replay, script
 from harness.formats import nar
 from harness.recipe import (
     Directory,
+    Disk,
     File,
     Hex,
     Initramfs,
+    Modules,
     Recipe,
     StorePath,
     Symlink,
@@ -35,52 +37,43 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.derivation.replay import Replay
     from harness.derivation.script import Daemon
-    from harness.recipe import Content
+    from harness.recipe import Content, Image
 
 RECIPE = "derivation"
 _KERNELS = {"amd64": "debian-6.1-x86_64", "i386": "debian-6.1-i686"}
 _FEATURES = {"x86_64-linux": "x86_64", "i686-linux": "i386"}
 _RUNNER = "genesis/01-run/run.hex"
+_DISK_MODULES = Modules(
+    path="harness/disk-modules",
+    kernel="seed",
+    names=("ata_piix?", "ahci?", "sd_mod?", "virtio_blk?", "ext4?", "crc32c_generic?"),
+)
 _LEAST = 1 << 30  # bytes of memory
+_ARCHIVE = 4 << 20  # of it, for what the initramfs has beside inputs
 _BESIDE = 256 << 20  # of it, for the kernel and the builders
 
 
 class DerivationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user says about a derivation.
+    """What a user says about a derivation."""
 
-    Attributes:
-        path: Its file.
-        store: A directory with the store's paths, or an export; None: where the file lies.
-        take: Outputs or derivations that are not built.
-        expect: A file with the hashes that outputs should have.
-        daemon: What builders are given, where that is not the daemon's own.
-        bare: Whether the runner of images/genesis starts the builders, and no shell.
-    """
-
-    path: Path
-    store: Path | None = None
-    take: tuple[str, ...] = ()
-    expect: Path | None = None
+    path: Path  # its file
+    store: Path | None = None  # A directory with the store's paths, or an export; None: where the file lies
+    take: tuple[str, ...] = ()  # outputs or derivations that are not built
+    expect: Path | None = None  # A file with the hashes that outputs should have
+    # what builders are given, where that is not the daemon's own
     daemon: Mapping[str, str] = msgspec.field(default_factory=dict)
-    bare: bool = False
+    bare: bool = False  # whether the runner of images/genesis starts the builders, and no shell
+    disk: str = ""  # size of a disk that outputs lie on; "" for memory
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A derivation that can be built.
+    """A derivation that can be built."""
 
-    Attributes:
-        recipe: Its images.
-        replay: What is built.
-        expected: The NAR hashes that outputs should have, by path, as far as they are known.
-        phases: The stages of the run, and the pattern with which each begins.
-        programs: What the kernel has to execute, as kernel features.
-    """
-
-    recipe: Recipe
-    replay: Replay
-    expected: Mapping[str, str]
-    phases: Mapping[str, str]
-    programs: tuple[str, ...]
+    recipe: Recipe  # its images
+    replay: Replay  # what is built
+    expected: Mapping[str, str]  # the NAR hashes that outputs should have, by path, as far as they are known
+    phases: Mapping[str, str]  # the stages of the run, and the pattern with which each begins
+    programs: tuple[str, ...]  # what the kernel has to execute, as kernel features
 
 
 def opened(wanted: DerivationRequest, cache: Path, progress: Progress) -> Replay:
@@ -118,7 +111,7 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
 
     file = Store(cache).get("derivation", {"sha256": hashlib.sha256(text).hexdigest()}, write) / "build"
     built = File(path="harness/build.sh", source=str(file))
-    recipe = _recipe(found, (built, *_contents(found, daemon, sums)))
+    recipe = _recipe(found, (built, *_contents(found, daemon, sums)), wanted.disk)
     if wanted.bare:
         recipe = _bare(recipe, script.steps(found, daemon, hand_over=True))
     systems = {found.graph.derivations[path].system for path in found.build}
@@ -157,23 +150,29 @@ def phases(found: Replay) -> dict[str, str]:
     }
 
 
-def _recipe(found: Replay, added: Sequence[Content]) -> Recipe:
+def _recipe(found: Replay, added: Sequence[Content], disk: str) -> Recipe:
     recipe = load_recipe(RECIPE)
     document, architecture = recipe.document, _architecture(found)
     if document.debian is None or document.kernels is None or document.boot is None:
         raise recipe.wrong("boot", "it is missing, and derivations are booted")
-    images = tuple(
-        msgspec.structs.replace(image, contents=(*image.contents, *added))
-        if isinstance(image, Initramfs) and not image.behind
-        else image
-        for image in document.image
-    )
+    root, boot = (image for image in document.image if isinstance(image, Initramfs))
+    root = msgspec.structs.replace(root, contents=(*root.contents, *added))
+    inputs, outputs = _ARCHIVE + _size(found, found.inputs), _size(found, found.outputs)
+    # Outputs and their archive lie in the first root, which takes half of the memory at most.
+    work, memory = 2 * outputs / inputs, max(_LEAST, _BESIDE + 2 * inputs + 4 * outputs)
+    machine = msgspec.structs.replace(document.boot, work=round(work, 3), memory=f"{memory >> 20}M")
+    images: list[Image] = [root, boot]
+    if disk:
+        contents = (*boot.contents, _DISK_MODULES, Directory(path="harness/disk"))
+        images = [root, msgspec.structs.replace(boot, contents=contents), Disk(name="work", size=disk)]
+        memory = max(_LEAST, _BESIDE + 2 * inputs)
+        machine = msgspec.structs.replace(machine, disk="work", work=0, memory=f"{memory >> 20}M")
     document = msgspec.structs.replace(
         document,
-        image=images,
+        image=tuple(images),
         debian=msgspec.structs.replace(document.debian, architecture=architecture),
         kernels=msgspec.structs.replace(document.kernels, seed=_KERNELS[architecture]),
-        boot=msgspec.structs.replace(document.boot, memory=f"{_memory(found) >> 20}M"),
+        boot=machine,
     )
     return msgspec.structs.replace(recipe, document=document)
 
@@ -196,12 +195,6 @@ def _contents(found: Replay, daemon: Daemon, sums: Mapping[str, str]) -> Iterato
     yield Text(path="etc/group", text=f"root:x:0:\nnixbld:!:{daemon.gid}:\nnogroup:x:65534:\n")
     if daemon.shell:
         yield Symlink(path="bin/sh", target="busybox")
-
-
-def _memory(found: Replay) -> int:
-    """Memory for what lies in it: inputs, outputs as far as the store has them, and their archive."""
-    inputs, outputs = _size(found, found.inputs), _size(found, found.outputs)
-    return max(_LEAST, _BESIDE + 2 * inputs + 3 * outputs)
 
 
 def _size(found: Replay, paths: Sequence[str]) -> int:

@@ -26,21 +26,13 @@ _OVERLAP = store_path.HASH - 1
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done with a derivation and all that it is built from.
+    """What is done with a derivation and all that it is built from."""
 
-    Attributes:
-        graph: All of it.
-        build: The derivations that are built, in order.
-        taken: Outputs that are taken as the store has them, and the derivation of each.
-        sources: Paths that no derivation makes, as far as they are needed.
-        problems: Why it cannot be built, in sentences; empty where it can.
-    """
-
-    graph: Graph
-    build: tuple[str, ...]
-    taken: Mapping[str, str]
-    sources: tuple[str, ...]
-    problems: tuple[str, ...]
+    graph: Graph  # all of it
+    build: tuple[str, ...]  # the derivations that are built, in order
+    taken: Mapping[str, str]  # outputs that are taken as the store has them, and the derivation of each
+    sources: tuple[str, ...]  # paths that no derivation makes, as far as they are needed
+    problems: tuple[str, ...]  # why it cannot be built, in sentences; empty where it can
 
     @property
     def outputs(self) -> tuple[str, ...]:

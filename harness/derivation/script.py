@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from harness.core.errors import ConfigError
+from harness.core.paths import data_root
 from harness.formats import store_path
 
 if TYPE_CHECKING:
@@ -31,25 +32,17 @@ _Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
 class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a daemon would give to builders; `--daemon KEY=VALUE` changes it.
+    """What a daemon would give to builders; `--daemon KEY=VALUE` changes it."""
 
-    Attributes:
-        directory: Where they build; `{name}` is that of the derivation's file.
-        cores: NIX_BUILD_CORES.
-        uid: Their user, where the machine has others than root.
-        gid: Their group.
-        hostname: The machine's name.
-        umask: In octal.
-        shell: Whether there is a /bin/sh.
-    """
-
+    # where they build; `{name}` is that of the derivation's file
     directory: Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9{][A-Za-z0-9._/{}+-]*$")] = "/build"
-    cores: _Number = 1
-    uid: _Number = 1000
-    gid: _Number = 100
+    cores: _Number = 1  # NIX_BUILD_CORES
+    uid: _Number = 1000  # their user, where the machine has others than root
+    gid: _Number = 100  # their group
+    # the machine's name
     hostname: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] = "localhost"
-    umask: Annotated[str, msgspec.Meta(pattern=r"^0[0-7]{3}$")] = "0022"
-    shell: bool = False
+    umask: Annotated[str, msgspec.Meta(pattern=r"^0[0-7]{3}$")] = "0022"  # in octal
+    shell: bool = False  # whether there is a /bin/sh
 
 
 def daemon_of(store: str, given: Mapping[str, str]) -> Daemon:
@@ -74,21 +67,13 @@ def daemon_of(store: str, given: Mapping[str, str]) -> Daemon:
 
 
 class Call(msgspec.Struct, frozen=True):
-    """How a builder is called.
+    """How a builder is called."""
 
-    Attributes:
-        directory: Where it begins.
-        environment: All of its environment.
-        program: What is executed.
-        arguments: Its arguments, behind its name.
-        files: Texts that lie in the directory, by name.
-    """
-
-    directory: str
-    environment: Mapping[str, str]
-    program: str
-    arguments: tuple[str, ...]
-    files: Mapping[str, str]
+    directory: str  # where it begins
+    environment: Mapping[str, str]  # all of its environment
+    program: str  # what is executed
+    arguments: tuple[str, ...]  # its arguments, behind its name
+    files: Mapping[str, str]  # texts that lie in the directory, by name
 
 
 def call(path: str, derivation: Derivation, daemon: Daemon) -> Call:
@@ -179,76 +164,22 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", r"'\''") + "'"
 
 
-_HEAD = """\
-#!{busybox} sh
-# Builds {root}
-# {count} derivations, one after the other, as the daemon of {store} would. These have to be there before:
-{inputs}
-# Each is called with the environment, directory and files that stand here, and with nothing else; then its
-# outputs become read-only files of time 1 and user 0, as in any store. The one tool is a static busybox.
-
-PATH=/nowhere
-umask {umask}
-busybox() {{ {busybox} "$@"; }}
-fail() {{ echo "derivation: $name failed: $*"; exit 1; }}
-
-# begin NUMBER NAME DIRECTORY: an empty directory to build in
-begin() {{
-    name=$2 directory=$3
-    echo "derivation: $1/{count} $name"
-    busybox rm -rf "$directory"
-    busybox mkdir -p "$directory" && busybox chmod 700 "$directory" && cd "$directory" || fail "no $directory"
-}}
-# file NAME TEXT: a file in that directory
-file() {{ printf '%s' "$2" >"$1" && busybox chmod 600 "$1" || fail "no file $1"; }}
-# ours: gives the directory to the builder
-ours() {{ [ -z "$as" ] || busybox chown -R {uid}:{gid} "$directory"; }}
-# made OUTPUT...: what the builder has to have made
-made() {{
-    cd /
-    for output; do
-        [ -e "$output" ] || [ -L "$output" ] || fail "it made no $output"
-        [ -z "$as" ] || busybox chown -hR 0:0 "$output"
-        busybox find "$output" -type d -exec busybox chmod 555 {{}} +
-        busybox find "$output" -type f -perm -100 -exec busybox chmod 555 {{}} +
-        busybox find "$output" -type f ! -perm -100 -exec busybox chmod 444 {{}} +
-        busybox find "$output" -exec busybox touch -hd @1 {{}} +
-    done
-    busybox rm -rf "$directory"
-    busybox rm -rf /tmp/* /tmp/.[!.]*
-}}
-
-busybox find {store} -mindepth 1 -exec busybox touch -hd @1 {{}} +
-busybox hostname {hostname} 2>/dev/null
-# bwrap has no other user than root.
-as="-c {uid}:{gid}"
-builder="{busybox} start-stop-daemon -S -p /none"
-$builder $as -x {busybox} -a busybox -- true 2>/dev/null || as=
-"""
-
-
 def script(replay: Replay, daemon: Daemon) -> str:
     """The script that builds all that is to be built."""
-    inputs = "\n".join(f"#   {path}" for path in replay.inputs) or "#   (nothing)"
-    words = msgspec.to_builtins(daemon)
-    head = _HEAD.format(
-        busybox=BUSYBOX,
-        root=replay.graph.root,
-        store=replay.graph.store,
-        count=len(replay.build),
-        inputs=inputs,
-        **words,
-    )
-    # Applets are found by busybox itself where find(1) executes them.
-    return head.replace("-exec busybox", f"-exec {BUSYBOX}") + "".join(
-        _build(number, path, replay, daemon) for number, path in enumerate(replay.build, start=1)
-    )
-
-
-def _build(number: int, path: str, replay: Replay, daemon: Daemon) -> str:
-    derivation = replay.graph.derivations[path]
-    wanted = call(path, derivation, daemon)
-    return "\n".join(_lines(number, path, derivation, wanted)) + "\n"
+    words: dict[str, object] = {
+        **msgspec.to_builtins(daemon),
+        "root": replay.graph.root,
+        "store": replay.graph.store,
+        "count": len(replay.build),
+        "inputs": "\n".join(f"#   {path}" for path in replay.inputs) or "#   (nothing)",
+    }
+    lines = [(data_root() / "images/derivations/head.sh").read_text("utf-8").rstrip()]
+    for name, value in words.items():
+        lines[0] = lines[0].replace(f"@{name.upper()}@", str(value))
+    for number, path in enumerate(replay.build, start=1):
+        derivation = replay.graph.derivations[path]
+        lines += _lines(number, path, derivation, call(path, derivation, daemon))
+    return "\n".join([*lines, ""])
 
 
 def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iterator[str]:

@@ -15,9 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPED = {"\\": "\\", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
+_STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 
 
 def _listed(item: str) -> str:
@@ -34,39 +32,25 @@ _INPUT = re.compile(r"\(s,\[([s,]*)\]\)")
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What a derivation makes.
+    """What a derivation makes."""
 
-    Attributes:
-        path: Where in the store; "" where the content decides that.
-        algorithm: Of a hash that is known beforehand, such as "sha256", with "r:" in front of that of a NAR.
-        hash: That hash, in hexadecimal; "" for an output that is not fixed.
-    """
-
-    path: str
+    path: str  # where in the store; "" where the content decides that
+    # of a hash that is known beforehand, such as "sha256", with "r:" in front of that of a NAR
     algorithm: str = ""
-    hash: str = ""
+    hash: str = ""  # that hash, in hexadecimal; "" for an output that is not fixed
 
 
 class Derivation(msgspec.Struct, frozen=True):
-    """What is built, from what and how.
+    """What is built, from what and how."""
 
-    Attributes:
-        outputs: By name; "out" is the main one.
-        inputs: Derivations that are built before, by path, and which of their outputs are needed.
-        sources: Paths in the store that no derivation makes.
-        system: Which machine can build it, such as "x86_64-linux".
-        builder: The program that builds it.
-        arguments: Its arguments.
-        environment: Its environment, and what is meant for the daemon.
-    """
-
-    outputs: Mapping[str, Output]
+    outputs: Mapping[str, Output]  # by name; "out" is the main one
+    # derivations that are built before, by path, and which of their outputs are needed
     inputs: Mapping[str, tuple[str, ...]]
-    sources: tuple[str, ...]
-    system: str
-    builder: str
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
+    sources: tuple[str, ...]  # paths in the store that no derivation makes
+    system: str  # which machine can build it, such as "x86_64-linux"
+    builder: str  # the program that builds it
+    arguments: tuple[str, ...]  # its arguments
+    environment: Mapping[str, str]  # its environment, and what is meant for the daemon
 
 
 def parse(data: bytes) -> Derivation:
@@ -78,6 +62,8 @@ def parse(data: bytes) -> Derivation:
     text = data.decode("utf-8", "surrogateescape")
     if text.startswith("DrvWithVersion("):
         raise ValueError("is a dynamic derivation, which only its daemon can build")
+    if "\0" in text:
+        raise ValueError("is no derivation: it has a NUL")
     parts = _STRING.split(text)
     skeleton, found = "s".join(parts[::2]), parts[1::2]
     match = _SKELETON.fullmatch(skeleton)
@@ -106,10 +92,12 @@ def _first(strings: Iterator[str]) -> Iterator[str]:
 def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text
-    try:
-        return _ESCAPE.sub(lambda match: _ESCAPED[match[1]], text)
-    except KeyError as error:
-        raise ValueError(f"is no derivation: a string has the escape \\{error.args[0]}") from None
+    # A backslash of its own waits as a NUL, which no derivation has.
+    plain = text.replace("\\\\", "\0").replace('\\"', '"').replace("\\n", "\n")
+    plain = plain.replace("\\r", "\r").replace("\\t", "\t")
+    if "\\" in plain:
+        raise ValueError(f"is no derivation: a string has the escape \\{plain.partition(chr(92))[2][:1]}")
+    return plain.replace("\0", "\\")
 
 
 def serialise(derivation: Derivation) -> bytes:

@@ -62,7 +62,9 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
         "--builder": wanted.builder is not None and name not in _WITH_BUILDER,
         "--instrument": wanted.instrument and not mine and tree is None,
         "--jobs": wanted.jobs != 1 and (mine or tree is None),
-        "--disk-size": bool(wanted.disk_size) and (mine or tree is None),
+        "--disk-size": bool(wanted.disk_size)
+        and (mine or tree is None)
+        and not (wanted.derivation and not wanted.derivation.bare),
         "--incomplete": wanted.incomplete and (mine or tree is None),
         f"--kernel {WITHOUT_LINUX}": wanted.kernel == WITHOUT_LINUX and (mine or tree is None),
     }
@@ -106,7 +108,8 @@ def _derivation(wanted: PayloadRequest, cache: Path, progress: Progress) -> Payl
             "the recipe derivation builds a derivation of yours, and none is named",
             hint="harness run derivation HASH-NAME.drv; docs/derivations.md says what can be built",
         )
-    prepared = derivation.prepare(wanted.derivation, cache, progress)
+    about = msgspec.structs.replace(wanted.derivation, disk=wanted.disk_size)
+    prepared = derivation.prepare(about, cache, progress)
     taken = tuple(f"taken: {path}" for path in prepared.replay.taken)
     return Payload(recipe=prepared.recipe, derivation=prepared, notes=taken)
 

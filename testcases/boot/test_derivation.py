@@ -57,7 +57,7 @@ def replayed(
     about = msgspec.structs.replace(DerivationRequest(path=drv), **said)
     request = RunRequest(
         recipe="derivation",
-        payload=PayloadRequest(derivation=about),
+        payload=PayloadRequest(derivation=about, disk_size=about.disk),
         build=BuildOptions(cache=cache, kernel=kernel),
         machine=machine,
         runs=place / "runs",
@@ -91,6 +91,13 @@ def test_what_nix_built_has_the_same_hashes(
     done = replayed(nix, tmp_path, harness_cache, machine, kernel)
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert done.result.verdict.reason.startswith("6 of 6 outputs have the hashes")
+
+
+@pytest.mark.thorough
+def test_outputs_can_lie_on_a_disk(nix: Path, tmp_path: Path, harness_cache: Path) -> None:
+    done = replayed(nix, tmp_path, harness_cache, "qemu", disk="64M")
+    assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
+    assert "derivation: outputs go to /dev/sda" in (done.directory / "console.log").read_text()
 
 
 @pytest.mark.thorough

@@ -47,11 +47,12 @@ class FakeStore:
         fixed: tuple[str, str] | None = None,
         system: str = "x86_64-linux",
         builder: str = BUSYBOX,
+        known: dict[str, str] | None = None,
         **environment: str,
     ) -> str:
         """A derivation whose builder is a busybox that executes a script; its path."""
         algorithm, digest = fixed or ("", "")
-        known = Derivation(
+        derivation = Derivation(
             outputs={output: Output("", algorithm, digest) for output in outputs},
             inputs={path: tuple(names) for path, names in (inputs or {}).items()},
             sources=tuple(sources),
@@ -60,13 +61,14 @@ class FakeStore:
             arguments=("sh", "-euc", script),
             environment={**environment, "name": name, **dict.fromkeys(outputs, "")},
         )
-        paths = self.paths(name, known)
-        known = msgspec.structs.replace(
-            known,
+        hashes = {} if known is None else known  # of derivations, so that a large closure takes no hours
+        paths = self.paths(name, derivation, hashes)
+        derivation = msgspec.structs.replace(
+            derivation,
             outputs={output: Output(paths[output], algorithm, digest) for output in outputs},
-            environment={**known.environment, **paths},
+            environment={**derivation.environment, **paths},
         )
-        return self.write(name, known)
+        return self.write(name, derivation)
 
     def write(self, name: str, derivation: Derivation) -> str:
         """Write a derivation's file; its path."""
@@ -82,29 +84,29 @@ class FakeStore:
     def output(self, path: str, name: str = "out") -> str:
         return self.load(path).outputs[name].path
 
-    def paths(self, name: str, derivation: Derivation) -> dict[str, str]:
+    def paths(self, name: str, derivation: Derivation, known: dict[str, str]) -> dict[str, str]:
         """The paths of outputs, by the rules of the manual and not by the code under test."""
         out = derivation.outputs.get("out")
         if out is not None and out.hash:
             return {"out": store_path.of_fixed(out.algorithm, out.hash, self.store, name)}
-        named = msgspec.structs.replace(
-            derivation, inputs={self._hash(path): names for path, names in derivation.inputs.items()}
-        )
-        digest = hashlib.sha256(aterm.serialise(named)).hexdigest()
+        digest = hashlib.sha256(self._named(derivation, known)).hexdigest()
         return {
             output: store_path.of_output(digest, self.store, name, output) for output in derivation.outputs
         }
 
-    def _hash(self, path: str) -> str:
-        derivation = self.load(path)
-        out = derivation.outputs.get("out")
-        if out is not None and out.hash:
-            text = f"fixed:out:{out.algorithm}:{out.hash}:{out.path}"
-            return hashlib.sha256(text.encode()).hexdigest()
-        named = msgspec.structs.replace(
-            derivation, inputs={self._hash(each): names for each, names in derivation.inputs.items()}
-        )
-        return hashlib.sha256(aterm.serialise(named)).hexdigest()
+    def _named(self, derivation: Derivation, known: dict[str, str]) -> bytes:
+        """A derivation's text with the hashes of its inputs in the place of their paths."""
+        inputs = {self._hash(path, known): names for path, names in derivation.inputs.items()}
+        return aterm.serialise(msgspec.structs.replace(derivation, inputs=inputs))
+
+    def _hash(self, path: str, known: dict[str, str]) -> str:
+        if path not in known:
+            derivation = self.load(path)
+            out, text = derivation.outputs.get("out"), self._named(derivation, known)
+            if out is not None and out.hash:
+                text = f"fixed:out:{out.algorithm}:{out.hash}:{out.path}".encode()
+            known[path] = hashlib.sha256(text).hexdigest()
+        return known[path]
 
 
 def closure(place: Path, store: str = "/nix/store") -> tuple[FakeStore, str]:

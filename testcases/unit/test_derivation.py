@@ -15,7 +15,8 @@ from harness.core.progress import Quiet
 from harness.derivation import expected, graph, payload, replay, script
 from harness.derivation.payload import DerivationRequest
 from harness.formats import aterm, nar, store_path
-from harness.recipe import StorePath, contents_of
+from harness.machine.admission import check_holds
+from harness.recipe import Modules, StorePath, contents_of
 from testcases.support.derivations import FakeStore, closure
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def changed(change: Callable[[bytes], bytes]) -> Callable[[FakeStore, str], None
 BAD = {
     "cut off": (changed(lambda text: text[:-20]), "is cut off"),
     "foreign": (changed(lambda _: b"\x7fELF"), "is no derivation"),
+    "NUL": (changed(lambda text: text.replace(b"busybox", b"\0")), "has a NUL"),
     "dynamic": (changed(lambda text: b'DrvWithVersion("xp-dyn-drv",' + text[7:]), "is a dynamic derivation"),
     "escape": (changed(lambda text: text.replace(b"busybox", b"\\xbox")), r"a string has the escape \x"),
     "changed": (changed(lambda text: text.replace(b"cat", b"tac")), "is not what its path stands for"),
@@ -224,6 +226,22 @@ def test_the_environment_is_that_of_each_daemon(tmp_path: Path) -> None:
     assert {key: value for key, value in call.environment.items() if key != "out"} == {
         **top, **common, "NIX_STORE": "/gnu/store", "NIX_BUILD_CORES": "0",
     }  # fmt: skip
+
+
+def test_memory_is_for_outputs_that_are_known(tmp_path: Path) -> None:
+    fake, second = closure(tmp_path / "store")
+    before = prepared(fake, second, tmp_path).recipe.boot
+    with fake.on_host(fake.output(second)).open("wb") as out:
+        out.truncate(1 << 30)
+    boot = prepared(fake, second, tmp_path).recipe.boot
+    assert (before.memory, before.work) == ("1024M", 0)
+    assert boot.memory_bytes > 4 << 30
+    with pytest.raises(ConfigError, match="what is unpacked and built in it need"):
+        check_holds(2 << 30, 30 << 20, 5 << 20, boot.work)
+    on_disk = prepared(fake, second, tmp_path, disk="2G").recipe
+    assert (on_disk.boot.memory, on_disk.boot.disk) == ("1024M", "work")
+    modules = [each.names for each in contents_of(on_disk.image("boot")) if isinstance(each, Modules)]
+    assert "ext4?" in modules[1]
 
 
 def test_the_runner_takes_what_has_no_blanks(tmp_path: Path) -> None:

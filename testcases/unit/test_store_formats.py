@@ -19,7 +19,10 @@ from harness.formats.tree import Member
 if TYPE_CHECKING:
     from pathlib import Path
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\\"\n\r\t(),[]'), max_size=20)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from('\\"\n\r\t(),[]'),
+    max_size=20,
+)
 NAMES = st.text(st.sampled_from("abAB.-é\n"), min_size=1, max_size=4).filter(
     lambda name: name not in {".", ".."}
 )
