@@ -17,7 +17,7 @@ from harness.flash.device import Use
 from harness.flash.sysfs import Node, names, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -86,7 +86,7 @@ class Tables(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _all(self) -> list[tuple[str, Use]]:
-        return [*self._mounted(), *self._swapped(), *self._stacked(), *self._in_btrfs()]
+        return [use for row in self._rows() for use in self._on_disks(*row)]
 
     @cached_property
     def _by_number(self) -> dict[tuple[int, int], str]:
@@ -99,34 +99,28 @@ class Tables(msgspec.Struct, frozen=True, dict=True):
             uuid: names(self.sys / "fs/btrfs" / uuid / "devices") for uuid in names(self.sys / "fs/btrfs")
         }
 
-    def _mounted(self) -> Iterator[tuple[str, Use]]:
+    def _rows(self) -> Iterator[tuple[Iterable[str], str, str, bool]]:
+        """Names of devices, how they are used, in a word and in words, and whether the system needs them."""
         for mount in self.mounts:
-            for name in self._below_mount(mount):
-                yield from self._use(
-                    name,
-                    "mounted",
-                    f"is mounted at {mount.place}",
-                    system=bool(_SYSTEM.fullmatch(mount.place)),
-                )
-
-    def _swapped(self) -> Iterator[tuple[str, Use]]:
+            system = bool(_SYSTEM.fullmatch(mount.place))
+            yield self._below_mount(mount), "mounted", f"is mounted at {mount.place}", system
         for path in self.swaps:
-            number = self.number_of(path)
-            if name := self._by_number.get(number) if number else None:
-                yield from self._use(name, "swap", "is used as swap")
-
-    def _stacked(self) -> Iterator[tuple[str, Use]]:
+            yield self._named(path), "swap", "is used as swap", False
         for node in self.nodes.values():
             if node.parent:
                 continue
-            kind, words = self._stack_kind(node)
-            below = node.slaves
             if backing := text(node.place / "loop/backing_file"):
-                number = self.number_of(backing)
-                name = self._by_number.get(number) if number else None
-                below, kind, words = ((name,) if name else ()), "loop", f"the loop device {node.path}"
-            for name in below:
-                yield from self._use(name, kind, f"belongs to {words}")
+                yield self._named(backing), "loop", f"belongs to the loop device {node.path}", False
+            else:
+                kind, words = self._stack_kind(node)
+                yield node.slaves, kind, f"belongs to {words}", False
+        for uuid, members in self._btrfs.items():
+            yield members, "btrfs", f"belongs to the mounted btrfs {uuid}", False
+
+    def _named(self, path: str) -> list[str]:
+        """The device whose node a path is, if it is one."""
+        number = self.number_of(path)
+        return [self._by_number[number]] if number in self._by_number else []
 
     def _stack_kind(self, node: Node) -> tuple[str, str]:
         if node.name.startswith("dm-"):
@@ -139,20 +133,17 @@ class Tables(msgspec.Struct, frozen=True, dict=True):
             return "bcache", f"the cached disk {node.path}"
         return "stack", node.path
 
-    def _in_btrfs(self) -> Iterator[tuple[str, Use]]:
-        for uuid, members in self._btrfs.items():
-            for name in members:
-                yield from self._use(name, "btrfs", f"belongs to the mounted btrfs {uuid}")
-
-    def _use(self, name: str, kind: str, does: str, *, system: bool = False) -> Iterator[tuple[str, Use]]:
-        """The use of a device, for each disk that it lies on."""
-        if name not in self.nodes:
-            return
-        top = self.nodes[name].path
-        for disk, through in self._disks_below(name, ()):
-            direct = disk == name or self.nodes[name].parent == disk
-            where = top if direct else f"{top}, which lies on {self.nodes[through].path},"
-            yield disk, Use(kind, f"{where} {does}", system)
+    def _on_disks(
+        self, names: Iterable[str], kind: str, does: str, system: bool
+    ) -> Iterator[tuple[str, Use]]:
+        """The use of devices, for each disk that they lie on."""
+        for name in names:
+            for disk, through in self._disks_below(name, ()):
+                top = self.nodes[name]
+                where = top.path
+                if disk not in {name, top.parent}:
+                    where += f", which lies on {self.nodes[through].path},"
+                yield disk, Use(kind, f"{where} {does}", system)
 
     def _disks_below(self, name: str, seen: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         """All disks that a device lies on, with the partition of them; a disk lies on itself."""
@@ -169,9 +160,8 @@ class Tables(msgspec.Struct, frozen=True, dict=True):
 
     def _below_path(self, path: str) -> list[str]:
         """The devices that a file or node lies on."""
-        number = self.number_of(path)
-        if number in self._by_number:
-            return [self._by_number[number]]
+        if named := self._named(path):
+            return named
         holding = [mount for mount in self.mounts if f"{path}/".startswith(f"{mount.place.rstrip('/')}/")]
         return self._below_mount(max(holding, key=lambda mount: len(mount.place))) if holding else []
 
