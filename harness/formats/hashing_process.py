@@ -1,4 +1,4 @@
-"""The process that hashes for `hashing.py`.
+"""The process that hashes for `output.py`.
 
 It imports little, as images wait for its start. Both map one memory: `BUFFERS` buffers of `BUFFER` bytes; for
 each a table of unsigned 32-bit numbers, the first of which is how many follow: where each piece of a file

@@ -20,7 +20,7 @@ from harness.kernel.stock import DebianKernel
 
 if TYPE_CHECKING:
     from harness.kernel.built import Order
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
 

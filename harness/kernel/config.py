@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
 
 # A setting; other lines are comments.
 _SET = re.compile(r"^CONFIG_([^=\n]+)=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)

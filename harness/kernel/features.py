@@ -15,7 +15,7 @@ from harness.core.sizes import parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
 
 
 class Feature(toml.Table, frozen=True):

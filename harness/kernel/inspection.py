@@ -15,8 +15,8 @@ from harness.kernel import bzimage, config, payload
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from harness.kernel.bzimage import KernelImage
     from harness.kernel.config import Config
-    from harness.kernel.image import KernelImage
 
 _TEXT_MAX = 64 << 10  # bytes of a section with text
 _TEXTS = (".cmdline", ".osrel", ".uname")

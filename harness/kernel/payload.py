@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.formats.compression import Sink
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
     from harness.store import Store
 
 LIMIT = 512 << 20  # bytes of an unpacked kernel; Debian's have 30 to 70 MB

@@ -13,7 +13,7 @@ from harness.qualify.questions import Answer, Word, load_questions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
     from harness.stages.needs import Needs
 
 # What a kernel must have had to answer at all.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness.image.checks.kernel_checks import Finding
     from harness.image.factory import Build
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
     from harness.stages.plan import Plan
     from harness.store import Store
 

@@ -20,7 +20,7 @@ from testcases.support.profiles import by_night
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
 
 # One for each kind of fault; testcases/system/test_archives.py asks the check of all.
 _BY_DAY = {

@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.kernel.bzimage import inspect
-from harness.kernel.image import KernelImage
+from harness.kernel.bzimage import KernelImage, inspect
 
 BANNER = b"6.1.0-50-686 (debian-kernel@lists.debian.org) #1 SMP Debian 6.1.176-1 (2026-07-02)"
 SETUP_SECTS = 3

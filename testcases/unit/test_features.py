@@ -10,8 +10,8 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.kernel import config
+from harness.kernel.bzimage import KernelImage
 from harness.kernel.features import Lack, lacking, load_features
-from harness.kernel.image import KernelImage
 from harness.stages.plan_file import load_plan, needs_files
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.image.checks.kernel_checks import Finding
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
 
 SHELL = elf(machine=I386)
 WIDE = elf(machine=AMD64)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from harness.formats.tree import Member, MemberTree
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
 
 # QEMU's models without long mode (target/i386/cpu.c); versions such as qemu32-v1 are the same.
 _NARROW_CPUS = frozenset(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.formats.ext.superblock import ExtFilesystem
-    from harness.kernel.image import KernelImage
+    from harness.kernel.bzimage import KernelImage
 
 _AGAIN = "build it or fetch it again"
 _RAM_INIT = "init"
