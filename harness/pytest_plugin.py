@@ -166,9 +166,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
             item.user_properties.append(("status", "flaky"))
 
 
-def pytest_report_teststatus(
-    report: pytest.CollectReport | pytest.TestReport,
-) -> tuple[str, str, str] | None:
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
     """Show what passed at the second attempt only, and what a run did not reach, as what they are."""
     if not isinstance(report, pytest.TestReport):
         return None

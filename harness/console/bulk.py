@@ -155,13 +155,7 @@ def _over_console(
 
 
 def _through_port(
-    shell: Shell,
-    path: str,
-    out: BinaryIO,
-    expected: _Expected,
-    timeout: float,
-    *,
-    port: socket.socket,
+    shell: Shell, path: str, out: BinaryIO, expected: _Expected, timeout: float, *, port: socket.socket
 ) -> _Arrived:
     """Have the guest write into the port while a thread reads."""
     word = os.urandom(16).hex()  # tells it from what a transfer before left behind

@@ -52,12 +52,7 @@ class Terminal:
     """
 
     def __init__(
-        self,
-        recorder: Recorder,
-        keyboard: Keyboard,
-        *,
-        offset: int,
-        left: Callable[[], None] | None = None,
+        self, recorder: Recorder, keyboard: Keyboard, *, offset: int, left: Callable[[], None] | None = None
     ) -> None:
         self._recorder = recorder
         self._keyboard = keyboard
@@ -94,10 +89,7 @@ class Terminal:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the terminal back, once what the guest has said is shown."""
         self.close()

@@ -133,10 +133,7 @@ def changes(path: Path, runs: Path) -> list[Change]:
     before = {job.cell.name: job.ending for job in ended[1]} if len(ended) > 1 else {}
     found = (
         Change(
-            job.cell.name,
-            before.get(job.cell.name, ""),
-            job.ending,
-            job.result.reason if job.result else "",
+            job.cell.name, before.get(job.cell.name, ""), job.ending, job.result.reason if job.result else ""
         )
         for job in ended[0]
     )

@@ -287,6 +287,5 @@ def smallest(
         else:
             at = (low + high) // 2
     return Bounds(
-        least=ladder[high] if high < len(ladder) else None,
-        too_little=ladder[low] if low >= 0 else None,
+        least=ladder[high] if high < len(ladder) else None, too_little=ladder[low] if low >= 0 else None
     )

@@ -187,16 +187,24 @@ def _sync(connection: sqlite3.Connection, runs: Path) -> None:
     known = {row[0] for row in connection.execute("SELECT id FROM run UNION ALL SELECT id FROM unreadable")}
     complete = _take(connection, (runs / name for name in sorted(there - known | going_on)))
     if gone := [(name,) for name in known - there]:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("DELETE FROM run WHERE id = ?", gone)
-        connection.executemany("DELETE FROM stage WHERE run = ?", gone)
-        connection.executemany("DELETE FROM unreadable WHERE id = ?", gone)
-        connection.execute("COMMIT")
+        with _transaction(connection):
+            for table, key in (("run", "id"), ("stage", "run"), ("unreadable", "id")):
+                connection.executemany(f"DELETE FROM {table} WHERE {key} = ?", gone)  # noqa: S608
     if complete and time.time_ns() - stamp > _RECENT * 1_000_000_000:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM seen")
-        connection.execute("INSERT INTO seen VALUES (?)", (stamp,))
-        connection.execute("COMMIT")
+        with _transaction(connection):
+            connection.execute("DELETE FROM seen")
+            connection.execute("INSERT INTO seen VALUES (?)", (stamp,))
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def _take(connection: sqlite3.Connection, directories: Iterable[Path]) -> bool:
@@ -216,8 +224,7 @@ def _take(connection: sqlite3.Connection, directories: Iterable[Path]) -> bool:
                     complete = False
         if not readings and not unreadable:
             continue
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(connection):
             connection.executemany("INSERT OR REPLACE INTO unreadable VALUES (?)", unreadable)
             connection.executemany(
                 "DELETE FROM stage WHERE run = ?", ((reading.directory.name,) for reading in readings)
@@ -226,10 +233,6 @@ def _take(connection: sqlite3.Connection, directories: Iterable[Path]) -> bool:
             connection.executemany(f"INSERT OR REPLACE INTO run VALUES ({marks})", map(_row, readings))  # noqa: S608
             rows = chain.from_iterable(map(_stages, readings))
             connection.executemany("INSERT OR REPLACE INTO stage VALUES (?, ?, ?, ?, ?, ?)", rows)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
     return complete
 
 

@@ -28,7 +28,7 @@ def play(
     The space bar pauses and goes on, q leaves; without a terminal as stdin it plays to the end. Pieces have
     seconds, rising; a silence lasts no longer than `idle_limit` of them.
     """
-    with _keys() as keys:
+    with _keyboard() as keys:
         sys.stdout.flush()
         due = time.monotonic()
         before: float | None = None
@@ -39,10 +39,12 @@ def play(
                 gap = min(gap, idle_limit)
             due += gap / speed
             while (left := due - time.monotonic()) > 0:
-                pressed = keys.read(left)
+                pressed = _pressed(keys, left)
                 if pressed == _PAUSE:
                     paused = time.monotonic()
-                    pressed = keys.wait((_PAUSE, _LEAVE))
+                    while (pressed := _pressed(keys, None)) not in (_PAUSE, _LEAVE, b""):
+                        pass
+                    pressed = pressed or _LEAVE  # the end of the keyboard
                     due += time.monotonic() - paused
                 if pressed == _LEAVE:
                     return False
@@ -59,36 +61,22 @@ def with_typed(pieces: Iterable[tuple[float, bytes]], typed: Iterable[Mark]) -> 
     return heapq.merge(pieces, keys, key=lambda piece: piece[0])
 
 
-class _Keys:
-    """The keyboard, where there is one."""
-
-    def __init__(self, terminal: int | None) -> None:
-        self._terminal = terminal
-
-    def read(self, timeout: float | None) -> bytes:
-        """Return a key that is pressed within so many seconds, or b""."""
-        watched = [] if self._terminal is None else [self._terminal]
-        ready = select.select(watched, [], [], timeout)[0]
-        return os.read(ready[0], 1) if ready else b""
-
-    def wait(self, wanted: tuple[bytes, ...]) -> bytes:
-        """Return the first of these keys that is pressed; the end of the keyboard is the last one."""
-        while (pressed := self.read(None)) not in wanted:
-            if not pressed:
-                return wanted[-1]
-        return pressed
+def _pressed(keys: list[int], timeout: float | None) -> bytes:
+    """A key that is pressed within so many seconds, or b""."""
+    ready = select.select(keys, [], [], timeout)[0]
+    return os.read(ready[0], 1) if ready else b""
 
 
 @contextmanager
-def _keys() -> Iterator[_Keys]:
-    """Read single keys without echo; Ctrl-C stays what it is."""
+def _keyboard() -> Iterator[list[int]]:
+    """The terminal, if there is one, for single keys without echo; Ctrl-C stays what it is."""
     stdin = sys.stdin.fileno()
     if not os.isatty(stdin):
-        yield _Keys(None)
+        yield []
         return
     before = termios.tcgetattr(stdin)
     tty.setcbreak(stdin)
     try:
-        yield _Keys(stdin)
+        yield [stdin]
     finally:
         termios.tcsetattr(stdin, termios.TCSADRAIN, before)

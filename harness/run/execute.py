@@ -71,9 +71,9 @@ def execute(
             try:
                 result = session.result()
             except BaseException as error:
-                _finish(record, _aborted(prepared.followed, record, error), packages)
+                session.finish(_aborted(prepared.followed, record, error))
                 raise
-            _finish(record, result, packages)
+            session.finish(result)
     finally:
         from harness.record import index
 
@@ -116,6 +116,13 @@ class _Session(msgspec.Struct, frozen=True):
         if run.payload.derivation is not None:
             result = store_outputs.judged(result, run.payload.derivation, self.record.directory)
         return announced(result, self.listener)
+
+    def finish(self, result: RunResult) -> None:
+        """Write how the run ended."""
+        seen = self.packages
+        self.record.finish(
+            result, **({"packages": seen.records, "checksums": seen.checksums} if seen else {})
+        )
 
     def _follow(self) -> RunResult:
         """Make the machine, and follow the plan to its end."""
@@ -255,14 +262,10 @@ def _record(run: PreparedRun) -> RunRecord:
         plan_sha256=hashlib.sha256(recipe.plan.read_bytes()).hexdigest(),
         kernels=tuple(
             KernelRecord(
-                role=role,
-                name=kernel.name,
-                version=kernel.image.version,
-                bits=kernel.image.bits,
-                sha256=kernel.image.sha256,
-                package=str(kernel.package or ""),
+                role, kernel.name, image.version, image.bits, image.sha256, str(kernel.package or "")
             )
             for role, kernel in run.built.kernels.items()
+            for image in [kernel.image]
         ),
         images=tuple(
             ImageRecord(image.name, image.kind, image.size, image.sha256, image.digest)
@@ -277,12 +280,6 @@ def _record(run: PreparedRun) -> RunRecord:
     )
     write_atomically(record.directory / "inputs.lock.json", run.built.lock.to_json())
     return record
-
-
-def _finish(record: RunRecord, result: RunResult, packages: PackageWatch | None) -> None:
-    """Write how the run ended."""
-    known = {"packages": packages.records, "checksums": packages.checksums} if packages else {}
-    record.finish(result, **known)
 
 
 def _aborted(plan: Plan, record: RunRecord, error: BaseException) -> RunResult:

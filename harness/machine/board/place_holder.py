@@ -17,11 +17,7 @@ def run(client: list[str], word: str, limit: float) -> int:
     """Run labgrid's client; its status. What it complains of goes to standard error."""
     try:
         done = subprocess.run(
-            [*client, word],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            timeout=limit,
-            check=False,
+            [*client, word], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired:
         sys.stderr.write(f"it did not answer within {limit:.0f} s\n")

@@ -62,26 +62,20 @@ def about_all(pages: Pages, runs: Path, cells: Sequence[Cell], found: Sequence[R
     standing = [cell for cell in cells if not cell.last.matrix.startswith(BISECTIONS)]
     counts = Counter(cell.last.ending for cell in standing)
     flaky = [cell for cell in standing if cell.history and cell.history.flaky]
-    written = set()
-    parts = list(_pages_of(_sections(standing))) or [[]]
-    names = ["index.html", *(f"overview-{number}.html" for number in range(2, len(parts) + 1))]
-    for name, sections in zip(names, parts, strict=True):
-        pages.write(
-            "index.html",
-            name,
-            sections=sections,
-            counts=sorted(counts.items(), key=lambda item: (item[0] != "PASS", item[0])),
-            flaky=flaky[:40],
-            bad=[cell for cell in standing if cell.last.tone in {"bad", "host"}][:40],
-            newest=found[:-16:-1],
-            total=len(found),
-            cells=len(standing),
-            pages=names,
-            page=name,
-        )
-        written.add(name)
-    pages.keep("overview-*.html", written)
-    _list(pages, found)
+    pages.write_parts(
+        "index.html",
+        "overview",
+        [{"sections": sections} for sections in _pages_of(_sections(standing))] or [{"sections": []}],
+        counts=sorted(counts.items(), key=lambda item: (item[0] != "PASS", item[0])),
+        flaky=flaky[:40],
+        bad=[cell for cell in standing if cell.last.tone in {"bad", "host"}][:40],
+        newest=found[:-16:-1],
+        total=len(found),
+        cells=len(standing),
+    )
+    newest = found[::-1]
+    listed = [{"listed": newest[start : start + _RUNS]} for start in range(0, len(newest), _RUNS)]
+    pages.write_parts("runs.html", "runs", listed or [{"listed": []}], total=len(found))
     for cell in cells:
         pages.write(
             "cell.html",
@@ -123,15 +117,6 @@ def _pages_of(sections: Iterator[Section]) -> Iterator[list[Section]]:
             room -= width * len(some)
     if page:
         yield page
-
-
-def _list(pages: Pages, found: Sequence[Run]) -> None:
-    newest = found[::-1]
-    parts = [newest[start : start + _RUNS] for start in range(0, len(newest), _RUNS)] or [[]]
-    names = ["runs.html", *(f"runs-{number}.html" for number in range(2, len(parts) + 1))]
-    for name, part in zip(names, parts, strict=True):
-        pages.write("runs.html", name, listed=part, total=len(found), pages=names, page=name)
-    pages.keep("runs-*.html", set(names))
 
 
 def _produced(pages: Pages, runs: Path, cells: Sequence[Cell]) -> None:

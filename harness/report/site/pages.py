@@ -13,7 +13,7 @@ from harness.core.sizes import format_size
 from harness.report.site import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _HERE = Path(__file__).parent
 _STARTED = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-")
@@ -33,11 +33,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {
-            "letters": facts.LETTERS,
-            "cell_page": cell_page,
-            "bars": bars,
-        }
+        self._environment.globals |= {"letters": facts.LETTERS, "cell_page": cell_page, "bars": bars}
         self._environment.filters |= {"span": span, "size": format_size, "started": started}
 
     def write(self, template: str, page: str, /, **values: Any) -> None:
@@ -52,6 +48,13 @@ class Pages:
         except (FileNotFoundError, UnicodeDecodeError):
             pass
         write_atomically(path, text)
+
+    def write_parts(self, template: str, stem: str, parts: Sequence[Mapping[str, Any]], **same: Any) -> None:
+        """Render a template as a page for each part; the first has the template's name, others a number."""
+        names = [template, *(f"{stem}-{number}.html" for number in range(2, len(parts) + 1))]
+        for name, part in zip(names, parts, strict=True):
+            self.write(template, name, **same, **part, pages=names, page=name)
+        self.keep(f"{stem}-*.html", set(names))
 
     def keep(self, pattern: str, pages: set[str]) -> None:
         """Remove pages that fit a pattern and are none of these."""
