@@ -23,19 +23,14 @@ DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Ending(BaseException):
-    """What ends the program: the command line shows it without a traceback.
-
-    Args:
-        message: One sentence that names the file, key or device.
-        hint: What to do next, if anything can be done.
-    """
+    """What ends the program: the command line shows it without a traceback."""
 
     outcome: ClassVar[Outcome] = Outcome.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = message  # one sentence that names the file, key or device
+        self.hint = hint  # what to do next, if anything can be done
 
 
 class HarnessError(Ending, Exception):

@@ -42,16 +42,12 @@ def unreadable(entry: Entry, error: OSError) -> ConfigError:
 
 
 class Output:
-    """A stream of files with the hash of each; a context manager, at whose end everything is written.
-
-    Attributes:
-        sums: SHA-256 of each file's content, in hex, by its path; complete when the context has ended.
-    """
+    """A stream of files with the hash of each; a context manager, at whose end everything is written."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out
         self._hashing = Hashing()
-        self.sums = self._hashing.sums
+        self.sums = self._hashing.sums  # of contents, by path; complete when the context has ended
         self._buffer = self._hashing.buffer()
         self._used = 0
         self._flushed = 0
@@ -140,12 +136,10 @@ class Hashing:
     """Buffers to fill, hashed one after the other while the next is filled; a context manager.
 
     The process is started when a second buffer is needed: less is hashed faster than a process starts.
-
-    Attributes:
-        sums: SHA-256, in hex, of each file that ended in a buffer that came back, by its name.
     """
 
     def __init__(self) -> None:
+        # SHA-256, in hex, of each file that ended in a buffer that came back, by its name.
         self.sums: dict[str, str] = {}
         self._fd = os.memfd_create("buffers")
         os.ftruncate(self._fd, SIZE)

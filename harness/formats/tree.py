@@ -133,10 +133,8 @@ def by_path(members: Iterable[Member]) -> dict[str, Member]:
 class MemberTree:
     """All members of an image by path; content stays in the image.
 
-    Args:
-        members: The members, in the order of the image.
-        roots: Directories that are roots of their own: "" for most images, "p1", "p2", … for partitions.
-            Links below one of them never lead out of it.
+    Some directories are roots of their own: "" for most images, "p1", "p2", … for partitions. Links below one
+    of them never lead out of it.
     """
 
     def __init__(self, members: Iterable[Member], roots: Sequence[str] = ("",)) -> None:

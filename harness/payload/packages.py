@@ -55,18 +55,12 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class Packages:
-    """Learns from console lines; constant cost per line.
-
-    Attributes:
-        all: Every package so far, in order; the last one may be going on.
-        good: How many checksums were right.
-        wrong: Files whose checksums were wrong.
-    """
+    """Learns from console lines; constant cost per line."""
 
     def __init__(self) -> None:
-        self.all: list[Package] = []
-        self.good = 0
-        self.wrong: list[str] = []
+        self.all: list[Package] = []  # in order; the last one may be going on
+        self.good = 0  # how many checksums were right
+        self.wrong: list[str] = []  # files whose checksums were wrong
         self._seen: Counter[str] = Counter()
 
     @property

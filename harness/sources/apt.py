@@ -65,22 +65,15 @@ class GoneError(ConfigError):
 class AptRoot:
     """apt for one suite and one architecture, in a directory of its own.
 
-    The caller keeps other processes out of `root` while it calls.
-
-    Args:
-        root: The directory; created when needed.
-        suite: Suite or code name of the Debian archive ("bookworm").
-        architecture: Debian's name of the architecture ("i386"), or "source" for source packages.
-        mirror: Base address of an archive to use instead of the machine's own.
-
-    Every method that asks apt raises ConfigError when no archive is known.
+    The caller keeps other processes out of `root` while it calls. Every method that asks apt raises
+    ConfigError when no archive is known.
     """
 
     def __init__(self, root: Path, suite: str, architecture: str, *, mirror: str | None = None) -> None:
-        self.root = root
-        self.suite = suite
-        self.architecture = architecture
-        self._mirror = mirror
+        self.root = root  # created when needed
+        self.suite = suite  # or code name of the Debian archive ("bookworm")
+        self.architecture = architecture  # Debian's name of it ("i386"), or "source" for source packages
+        self._mirror = mirror  # base address of an archive to use instead of the machine's own
 
     def refresh(self, progress: Progress, *, force: bool = False) -> None:
         """Fetch the suite's index if there is none, if it is old, or if forced to.

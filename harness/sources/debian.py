@@ -38,13 +38,8 @@ _PART = re.compile(r"linux-(?:base|binary|modules)-\d")
 class DebianSource:
     """Gives packages by suite and architecture, and remembers what it gave.
 
-    Args:
-        store: Where indexes, answers and unpacked packages are kept.
-        progress: Where downloads are shown.
-        mirror: Base address of an archive to use instead of the machine's own; by default that of the
-            environment variable HARNESS_DEBIAN_MIRROR, if it is set.
-        lock: Resolutions to repeat; nothing is resolved anew.
-        refresh: Fetch the newest index first.
+    Indexes, answers and unpacked packages are kept in the store. The archive is the machine's own, unless a
+    mirror is given, or named by the environment variable HARNESS_DEBIAN_MIRROR.
     """
 
     def __init__(
@@ -59,8 +54,8 @@ class DebianSource:
         self.store = store
         self.progress = progress
         self._mirror = mirror or os.environ.get("HARNESS_DEBIAN_MIRROR")
-        self._lock = lock
-        self._stale = refresh
+        self._lock = lock  # resolutions to repeat; nothing is resolved anew
+        self._stale = refresh  # whether the newest index is fetched first
         self._refreshed: set[tuple[str, str]] = set()
         self._given: list[Resolution] = []
 

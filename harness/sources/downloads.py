@@ -26,15 +26,7 @@ class WrongContentError(ConfigError):
 
 
 class Downloads:
-    """Gives files by address and hash.
-
-    Args:
-        store: Where they are kept.
-        progress: Where downloads are shown.
-        patience: Seconds to wait for a server's next bytes.
-        pause: Seconds to wait after the first failure; doubled after each that follows without progress.
-        tries: Failures without progress after which an address is given up.
-    """
+    """Gives files by address and hash, and keeps them in the store."""
 
     def __init__(
         self,
@@ -47,9 +39,9 @@ class Downloads:
     ) -> None:
         self._store = store
         self._progress = progress
-        self._patience = patience
-        self._pause = pause
-        self._tries = tries
+        self._patience = patience  # seconds to wait for a server's next bytes
+        self._pause = pause  # seconds after the first failure; doubled after each without progress
+        self._tries = tries  # failures without progress after which an address is given up
 
     def get(self, url: str, sha256: str) -> Path:
         """Return the file; the first process fetches it, and others wait.

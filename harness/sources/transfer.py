@@ -29,22 +29,13 @@ class Broken(Exception):  # noqa: N818 - an event, which may be mended by going 
 
 
 class Transfer:
-    """The download of a file, which can be gone on with after it broke.
-
-    Args:
-        url: Its address.
-        path: Where it goes: an empty file, or one that an earlier process began.
-        patience: Seconds to wait for the next bytes.
-        version: What `version` said when that process ended.
-
-    Attributes:
-        version: Which version of the file the bytes at hand are of; without one they cannot be gone on with.
-    """
+    """The download of a file, which can be gone on with after it broke, by another process too."""
 
     def __init__(self, url: str, path: Path, patience: float, version: str = "") -> None:
         self._url = url
-        self._path = path
-        self._patience = patience
+        self._path = path  # an empty file, or one that an earlier process began
+        self._patience = patience  # seconds to wait for the next bytes
+        # Which version of the file the bytes at hand are of; without one they cannot be gone on with.
         self.version = version
 
     def go_on(self, task: Task) -> None:

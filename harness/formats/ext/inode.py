@@ -36,14 +36,10 @@ class NoRoomError(Exception):
 
 
 class Allocator:
-    """Gives out the blocks for content, from the first one on.
-
-    Attributes:
-        used: How many are taken.
-    """
+    """Gives out the blocks for content, from the first one on."""
 
     def __init__(self, layout: Layout) -> None:
-        self.used = 0
+        self.used = 0  # how many are taken
         self._layout = layout
         self._group = 0
         self._free = layout.content(0)

@@ -116,15 +116,11 @@ class InodeTable:
 
 
 class TooSmallError(Exception):
-    """The content does not fit.
-
-    Attributes:
-        needed: The size in bytes, in whole MiB, in which it does.
-    """
+    """The content does not fit."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(needed)
-        self.needed = needed
+        self.needed = needed  # the size in bytes, in whole MiB, in which it does
 
 
 class Filesystem(msgspec.Struct, frozen=True):
