@@ -133,9 +133,10 @@ def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:
     """The result of a run that built a derivation: it passes only with the outputs that are expected."""
     if (directory / ARCHIVE).is_file():
         _of_archive(prepared, directory)
-    if result.verdict.outcome != Outcome.PASS:
-        return result
-    made = msgspec.json.decode((directory / "outputs.json").read_bytes(), type=list[Made])
+    found = directory / "outputs.json"
+    if result.verdict.outcome != Outcome.PASS or not found.is_file():
+        return result  # a run that stops at a stage has no outputs
+    made = msgspec.json.decode(found.read_bytes(), type=list[Made])
     different = [each for each in made if each.expected not in {"", each.sha256}]
     missing = [path for path in prepared.replay.outputs if path not in {each.path for each in made}]
     verdict = result.verdict

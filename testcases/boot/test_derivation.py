@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from harness.core.outcome import Outcome
 from harness.core.paths import data_root
 from harness.core.progress import Quiet
+from harness.derivation import graph, replay
 from harness.derivation.payload import DerivationRequest
 from harness.image.build import BuildOptions
 from harness.payload.chosen import PayloadRequest
@@ -18,7 +20,7 @@ from harness.record.reading import read_run
 from harness.report.compare import compare
 from harness.run.execute import execute
 from harness.run.prepare import prepare
-from harness.run.request import RunRequest
+from harness.run.request import WHOLE, RunRequest, StageRange
 from harness.stages import products
 from testcases.support import stores
 from testcases.support.derivations import closure
@@ -52,7 +54,14 @@ def genesis_sums() -> dict[str, str]:
 
 
 def replayed(
-    drv: Path, place: Path, cache: Path, machine: str = "bwrap", kernel: str | None = None, **said: object
+    drv: Path,
+    place: Path,
+    cache: Path,
+    machine: str = "bwrap",
+    kernel: str | None = None,
+    *,
+    part: StageRange = WHOLE,
+    **said: object,
 ) -> Run:
     about = msgspec.structs.replace(DerivationRequest(path=drv), **said)
     request = RunRequest(
@@ -61,6 +70,7 @@ def replayed(
         build=BuildOptions(cache=cache, kernel=kernel),
         machine=machine,
         runs=place / "runs",
+        part=part,
     )
     return execute(prepare(request, Quiet()))
 
@@ -78,10 +88,15 @@ def nix(tools: Tools) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guix(tmp_path_factory: pytest.TempPathFactory, harness_cache: Path) -> Iterator[Path]:
+def guix_tools(tmp_path_factory: pytest.TempPathFactory, harness_cache: Path) -> Iterator[Tools]:
     tools = Tools("guix", "/gnu/store", tmp_path_factory.mktemp("guix"), harness_cache)
-    yield stores.guix_closure(tools)
+    yield tools
     tools.clean()
+
+
+@pytest.fixture(scope="module")
+def guix(guix_tools: Tools) -> Path:
+    return stores.guix_closure(guix_tools)
 
 
 @pytest.mark.parametrize(("machine", "kernel"), MACHINES)
@@ -108,6 +123,28 @@ def test_what_guix_built_has_the_same_hashes(
     done = replayed(guix, tmp_path, harness_cache, machine, kernel)
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert done.result.verdict.reason.startswith("5 of 5 outputs have the hashes")
+
+
+@pytest.mark.thorough
+def test_what_the_stage0_of_guix_lacks_is_named(guix_tools: Tools) -> None:
+    found = replay.choose(graph.read(stores.guix_stage0(guix_tools)))
+    assert "stage0-posix" in found.build[-1]
+    assert not list(graph.wrong_paths(found.graph))
+    missing = [path for path in found.taken if not found.graph.has(path)]
+    assert len(found.problems) == len(missing) > 5
+    for path, problem in zip(missing, found.problems, strict=True):
+        assert problem.startswith(f"{path} is missing, which ")
+        assert re.search(r"makes from .+://.+ with the (r:)?sha256 [0-9a-f]{64} in its daemon", problem)
+
+
+@pytest.mark.thorough
+def test_a_run_goes_on_from_a_derivation(nix: Path, tmp_path: Path, harness_cache: Path) -> None:
+    ends = []
+    for part in (StageRange(until="structured"), StageRange(start="structured")):
+        done = replayed(nix, tmp_path, harness_cache, "qemu", "debian-6.1-x86_64-cloud", part=part)
+        ends.append(done.result.verdict)
+    assert [end.outcome for end in ends] == [Outcome.PASS, Outcome.PASS]
+    assert "6 of 6 outputs have the hashes" in ends[1].reason
 
 
 @pytest.mark.parametrize(("machine", "kernel"), [("bwrap", None), ("qemu", None)])

@@ -36,13 +36,21 @@ substituters =
 """
 # Starts the daemon, instantiates, builds, and prints the derivation's path at the end.
 _GUIX = """
+rm -f /var/guix/daemon-socket/socket
 guix-daemon --disable-chroot --no-substitutes >/w/daemon.log 2>&1 &
 until [ -e /var/guix/daemon-socket/socket ]; do busybox sleep 0.1; done
-drv=$(guix repl closure.scm /w/tools 2>/w/log) && guix build --no-substitutes --no-grafts $drv >>/w/log 2>&1
+@COMMANDS@
 status=$?
 kill %1
 echo $drv
 exit $status
+"""
+_CLOSURE = """
+drv=$(guix repl closure.scm /w/tools 2>/w/log) && guix build --no-substitutes --no-grafts $drv >>/w/log 2>&1
+"""
+_STAGE0 = """
+drv=$(guix build -d --no-substitutes --no-grafts -s i686-linux \
+    -e '(@@ (gnu packages commencement) stage0-posix)' 2>/w/log)
 """
 
 
@@ -132,5 +140,11 @@ def genesis_chain(tools: Tools) -> Path:
 
 def guix_closure(tools: Tools) -> Path:
     """The derivation of the closure, which Guix' daemon has built."""
-    drv = tools.run("sh", "-c", _GUIX).strip()
+    drv = tools.run("sh", "-c", _GUIX.replace("@COMMANDS@", _CLOSURE)).strip()
+    return tools.store / drv.rpartition("/")[2]
+
+
+def guix_stage0(tools: Tools) -> Path:
+    """The derivation of stage0-posix in Guix' own packages, of which nothing is built."""
+    drv = tools.run("sh", "-c", _GUIX.replace("@COMMANDS@", _STAGE0)).strip()
     return tools.store / drv.rpartition("/")[2]
