@@ -77,7 +77,7 @@ def build(
     else:
         for name, kernel in found.items():
             _show(name, kernel, compared.get(name), copies.get(name))
-    if not all(each.same for each in compared.values()):
+    if any(each.differing for each in compared.values()):
         raise typer.Exit(Outcome.FAIL.exit_code)
 
 
@@ -93,9 +93,9 @@ def _show(name: str, kernel: BuiltKernel, compared: Comparison | None, copy: Pat
     ]
     if compared:
         lines += (
-            ["  built again in another place: the same bits"]
-            if compared.same
-            else [f"  built again in another place: differs in {', '.join(compared.differing)}"]
+            [f"  built again in another place: differs in {', '.join(compared.differing)}"]
+            if compared.differing
+            else ["  built again in another place: the same bits"]
         )
         lines += [f"  kept for a look: {compared.kept}"] if compared.kept else []
     for line in lines:

@@ -97,10 +97,8 @@ def binary(source: bytes, name: str) -> bytes:
 def _content(entry: Entry) -> bytes:
     name = os.fsencode(entry.path)
     if not name.isascii() or any(letter < ord(" ") for letter in name):
-        raise ConfigError(
-            f"builder-hex0 loads no file whose name has control characters or is not ASCII: {entry.path!r}",
-            hint="leave it out with drop",
-        )
+        what = f"builder-hex0 loads no file whose name has control characters or is not ASCII: {entry.path!r}"
+        raise ConfigError(what, hint="leave it out with drop")
     if entry.is_directory:
         return b""
     if not entry.is_file or entry.link:

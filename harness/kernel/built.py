@@ -110,11 +110,6 @@ class Comparison(msgspec.Struct, frozen=True):
     differing: tuple[str, ...]  # files of the store's entry that came out otherwise
     kept: Path | None  # where the second build's files are, if there are any such
 
-    @property
-    def same(self) -> bool:
-        """Whether the bits are the same."""
-        return not self.differing
-
 
 def obtain(order: Order, debian: DebianSource, *, jobs: int | None = None) -> BuiltKernel:
     """Build a kernel, or find it in the store. Several that ask at once wait for one of them.

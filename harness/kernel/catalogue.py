@@ -15,12 +15,11 @@ import msgspec
 from harness.core import paths, toml
 from harness.core.errors import ConfigError
 from harness.kernel import stock
-from harness.kernel.bzimage import inspect
+from harness.kernel.bzimage import KernelImage, inspect
 from harness.kernel.stock import DebianKernel
 
 if TYPE_CHECKING:
     from harness.kernel.built import Order
-    from harness.kernel.bzimage import KernelImage
     from harness.sources.debian import DebianSource
     from harness.sources.packages import Package
 

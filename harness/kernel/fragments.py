@@ -88,10 +88,8 @@ def parse(text: str, origin: str) -> dict[str, Setting]:
             raise ConfigError(f"{where}: {words!r} is no line of a kernel configuration", hint=hint)
         before = settings.get(setting.symbol)
         if before and before.value != setting.value:
-            raise ConfigError(
-                f"{where}: {setting.line} contradicts {before.line} of {before.origin}",
-                hint="keep one of them",
-            )
+            message = f"{where}: {setting.line} contradicts {before.line} of {before.origin}"
+            raise ConfigError(message, hint="keep one of them")
         settings[setting.symbol] = setting
     return settings
 

@@ -76,10 +76,8 @@ def check(tree: Path, arch: str) -> None:
     wanted = (f"kaem.{arch.lower()}", answers, _HOOK)
     missing = [name for name in wanted if not (tree / name).is_file()]
     if missing:
-        raise ConfigError(
-            f"{tree} is no checkout of stage0-posix: it has no {' and no '.join(missing)}",
-            hint="git clone --recurse-submodules https://github.com/oriansj/stage0-posix",
-        )
+        what = f"{tree} is no checkout of stage0-posix: it has no {' and no '.join(missing)}"
+        raise ConfigError(what, hint="git clone --recurse-submodules https://github.com/oriansj/stage0-posix")
     needed = (*_SUBMODULES, arch)
     absent = [name for name in needed if not (tree / name).is_dir() or not any((tree / name).iterdir())]
     if absent:
