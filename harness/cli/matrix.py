@@ -51,15 +51,13 @@ def plan(
     from harness.matrix import session
     from harness.matrix.backlog import Task, simulate
     from harness.matrix.display import plan_table
-    from harness.matrix.local import places_for
 
     options = session.Options(
         runs=runs.absolute(), cache=opts.cache_directory(cache), expression=select, jobs=jobs
     )
     planned = session.plan(file, options)
     tasks = [
-        Task(cell.name, planned.seconds[cell.name], places_for(cell), cell.kind.alone)
-        for cell in planned.cells
+        Task(cell.name, planned.seconds[cell.name], cell.places, cell.kind.alone) for cell in planned.cells
     ]
     at_once = min(jobs or places(), places())
     seconds = simulate(tasks, [max(at_once, *(task.places for task in tasks))])

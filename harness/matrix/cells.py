@@ -52,6 +52,11 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         return find_kind(self.machine)
 
     @property
+    def places(self) -> int:
+        """How many of this host's places for guests it takes."""
+        return self.kind.places(self.memory)
+
+    @property
     def name(self) -> str:
         """What it is called, here and in the history."""
         return cell_name(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.matrix.cells import Cell
 
 _GRACE = 30.0  # seconds for a run to stop its guest and finish its record
 _OUTCOMES = {outcome.exit_code: outcome for outcome in Outcome}
@@ -155,7 +154,7 @@ class LocalWorkers:
     def places_for(self, job: Job) -> int:
         """How many places a cell takes."""
         job.cell.kind.check_exists()
-        return places_for(job.cell)
+        return job.cell.places
 
     @property
     def running(self) -> list[CellChild]:
@@ -197,11 +196,6 @@ def tidied(place: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def places_for(cell: Cell) -> int:
-    """How many of this host's places for guests a cell takes."""
-    return cell.kind.places(cell.memory)
 
 
 def command(job: Job, place: Place, labels: Mapping[str, str] | None = None) -> list[str]:

@@ -78,7 +78,7 @@ def prepare(
     if recipe.document.boot and recipe.boot.drive and request.part != WHOLE:
         message = f"a machine of the recipe {recipe.name} is not saved: it has further disks (boot.drive)"
         raise ConfigError(message, hint="run it as a whole, without --checkpoint, --from and --until")
-    spec = kind.spec(built, settled, store, bulk=plan.takes_out)
+    spec = kind.spec(built, settled, store, plan.takes_out)
     start = None
     if request.part.start:  # only machines of QEMU are saved
         known = checkpoints.identity(built, cast("MachineSpec", spec), plan, request.part.start)

@@ -334,7 +334,7 @@ def test_one_call_after_the_other_is_for_bwrap(tmp_path: Path, kind: MachineKind
     built = Build(load_recipe(str(tmp_path / "own.toml")), {}, {"root": root}, Lock(()))
 
     def spec(kind: MachineKind) -> NativeSpec:
-        return Native(kind).spec(built, MachineRequest(), Store(tmp_path), bulk=False)
+        return Native(kind).spec(built, MachineRequest(), Store(tmp_path), False)
 
     if kind == MachineKind.CHROOT:
         with pytest.raises(ConfigError, match=r"key native\.then: only bwrap"):

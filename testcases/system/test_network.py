@@ -68,13 +68,13 @@ def test_a_connection_is_carried_both_ways(offered: dict[str, Path]) -> None:
 
 
 def test_what_was_asked_is_in_the_record(offered: dict[str, Path], tmp_path: Path) -> None:
-    with answering(offered, tmp_path) as answers:
-        answers.asked(Question("example.com", 1, 0))
+    with answering(offered, tmp_path) as (port, log):
+        log.asked(Question("example.com", 1, 0))
         for connection in (Connection(ANSWER, 80), Connection(ANSWER, 443), Connection(ANSWER, 443)):
-            answers.asked(connection)
-        answers.asked(Connection("1.1.1.7", 21))
-        answers.asked(Question("odd\nname", 28, 0))
-        assert got(answers.port, "/")[0] == 200
+            log.asked(connection)
+        log.asked(Connection("1.1.1.7", 21))
+        log.asked(Question("odd\nname", 28, 0))
+        assert got(port, "/")[0] == 200
     lines = [line.split(maxsplit=1)[1] for line in (tmp_path / "network.log").read_text().splitlines()]
     assert lines == [
         "restricted: the guest reaches the harness alone, by HTTP; every name is 1.1.1.80",
@@ -82,5 +82,5 @@ def test_what_was_asked_is_in_the_record(offered: dict[str, Path], tmp_path: Pat
         "connection to 1.1.1.80 port 443 (example.com): refused, as there is no HTTPS",
         "connection to 1.1.1.7 port 21: refused",
         r"'name odd\nname AAAA: no such record'",
-        f"GET http://127.0.0.1:{answers.port}/: 200",
+        f"GET http://127.0.0.1:{port}/: 200",
     ]

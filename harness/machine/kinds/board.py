@@ -86,15 +86,7 @@ class OnBoard(Kind[MachineSpec], frozen=True):
         """What its medium and disk are written from."""
         return boot_images(recipe, msgspec.structs.replace(request, medium=Medium.BOARD))
 
-    def spec(
-        self,
-        built: Build,
-        request: MachineRequest,
-        _store: Store,
-        /,
-        *,
-        bulk: bool,  # noqa: ARG002 - a board has no such port
-    ) -> MachineSpec:
+    def spec(self, built: Build, request: MachineRequest, _store: Store, _bulk: bool, /) -> MachineSpec:
         """What is known of the board, and what it boots."""
         memory = memory_of(built, request)
         start = start_of(built, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -88,7 +89,7 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
 
     def refusal(self, option: str) -> ConfigError:
         """Why an option does not go with it."""
-        raise NotImplementedError
+        return ConfigError(f"{option} does not go with the machine {self.kind}", hint="leave it out")
 
     def check_exists(self) -> None:
         """Raise a ConfigError if there is no machine of this name."""
@@ -101,26 +102,26 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
         """How many of the host's places for guests it takes."""
         return places_for(memory)
 
+    @abstractmethod
     def settled(
         self, request: MachineRequest, store: Store, note: Callable[[str], None], /
     ) -> MachineRequest:
         """The request with what host and machine decide filled in; before anything is downloaded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def images(self, recipe: Recipe, request: MachineRequest, /) -> tuple[str, ...]:
         """The images that it boots, attaches, or takes its root from, by name."""
-        raise NotImplementedError
 
-    def spec(self, built: Build, request: MachineRequest, store: Store, /, *, bulk: bool) -> S:
+    @abstractmethod
+    def spec(self, built: Build, request: MachineRequest, store: Store, bulk: bool, /) -> S:
         """What the machine is made of; `bulk`: whether a port, if it has one, takes files out."""
-        raise NotImplementedError
 
     def equip(self, built: Build, spec: S, progress: Progress, /) -> None:
         """Bring what was built to where the machine finds it; most find it on this host."""
 
+    @abstractmethod
     def machine(self, spec: S, around: Surroundings) -> AbstractContextManager[Machine]:
         """The machine; raises ConfigError if it cannot be made, InfraError if it does not start."""
-        raise NotImplementedError
 
 
 def boot_images(recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:

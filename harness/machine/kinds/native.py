@@ -49,15 +49,7 @@ class Native(Kind[NativeSpec], frozen=True):
         """The image whose files become the root."""
         return (recipe.native.image,)
 
-    def spec(
-        self,
-        built: Build,
-        request: MachineRequest,
-        _store: Store,
-        /,
-        *,
-        bulk: bool,  # noqa: ARG002 - its files are on this host
-    ) -> NativeSpec:
+    def spec(self, built: Build, request: MachineRequest, _store: Store, _bulk: bool, /) -> NativeSpec:
         """What runs."""
         recipe = built.recipe
         boots, wanted = recipe.document.boot, recipe.native

@@ -39,7 +39,7 @@ class Qemu(Kind[MachineSpec], frozen=True):
         """What it boots and attaches."""
         return boot_images(recipe, request)
 
-    def spec(self, built: Build, request: MachineRequest, store: Store, *, bulk: bool) -> MachineSpec:
+    def spec(self, built: Build, request: MachineRequest, store: Store, bulk: bool) -> MachineSpec:
         """The guest."""
         boot, memory, start = built.recipe.boot, memory_of(built, request), start_of(built, request)
         check_fits(memory)
@@ -73,8 +73,8 @@ class Qemu(Kind[MachineSpec], frozen=True):
         from harness.machine.network.services import answering
 
         with (
-            answering(around.offered, directory) as answers,
-            QemuMachine(spec, directory, saved=saved, http=answers.port, asked=answers.asked) as machine,
+            answering(around.offered, directory) as (port, log),
+            QemuMachine(spec, directory, saved=saved, http=port, asked=log.asked) as machine,
         ):
             yield machine
 

@@ -19,14 +19,23 @@ _HTTP, _HTTPS = 80, 443
 _KINDS = {1: "A", 28: "AAAA", 12: "PTR", 15: "MX", 16: "TXT"}
 
 
-class Answers:
-    """What is answered while a guest runs: HTTP at a port of the host's loopback; each question is logged."""
+class NetworkLog:
+    """What a guest asked for, with the seconds since the beginning; several threads write it."""
 
-    def __init__(self, port: int, log: _Log) -> None:
-        self.port = port
-        self._log = log
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._start = time.monotonic()
+        self._lock = Lock()
         self._name = ""  # the last one that was asked for
         self._vain: set[tuple[str, Connection]] = set()  # connections that got no answer
+
+    def say(self, text: str) -> None:
+        """Add a line."""
+        shown = text if text.isprintable() else ascii(text)
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(f"{time.monotonic() - self._start:10.3f} {shown}\n")
+                self._file.flush()
 
     def asked(self, what: Question | Connection) -> None:
         """Note a name that was asked for, or a connection that gets no answer, once each."""
@@ -38,16 +47,16 @@ class Answers:
                 self._vain.add((self._name, what))
                 https = ", as there is no HTTPS" if what.port == _HTTPS else ""
                 behind = f" ({self._name})" if what.address == ANSWERER else ""
-                self._log.say(f"connection to {what.address} port {what.port}{behind}: refused{https}")
+                self.say(f"connection to {what.address} port {what.port}{behind}: refused{https}")
             return
         self._name = what.name
         kind = _KINDS.get(what.kind, str(what.kind))
-        self._log.say(f"name {what.name} {kind}: {ANSWERER if what.kind == 1 else 'no such record'}")
+        self.say(f"name {what.name} {kind}: {ANSWERER if what.kind == 1 else 'no such record'}")
 
 
 @contextmanager
-def answering(files: Mapping[str, Path], directory: Path) -> Iterator[Answers]:
-    """Answer HTTP until the `with` block ends.
+def answering(files: Mapping[str, Path], directory: Path) -> Iterator[tuple[int, NetworkLog]]:
+    """Answer HTTP at a port of the host's loopback until the `with` block ends.
 
     Files can be fetched by address without scheme, and by name at any address; / is a page for connectivity
     checks.
@@ -55,24 +64,7 @@ def answering(files: Mapping[str, Path], directory: Path) -> Iterator[Answers]:
     from harness.machine.network.http import Mirror  # brings HTTP, which few runs need
 
     with (directory / "network.log").open("w", encoding="utf-8") as file:
-        log = _Log(file)
+        log = NetworkLog(file)
         log.say(f"restricted: the guest reaches the harness alone, by HTTP; every name is {ANSWERER}")
         with Mirror(files, asked=lambda request, status: log.say(f"{request}: {status}")) as mirror:
-            yield Answers(mirror.port, log)
-
-
-class _Log:
-    """Lines with the seconds since the beginning; several threads write them."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._start = time.monotonic()
-        self._lock = Lock()
-
-    def say(self, text: str) -> None:
-        """Add a line."""
-        shown = text if text.isprintable() else ascii(text)
-        with self._lock:
-            if not self._file.closed:
-                self._file.write(f"{time.monotonic() - self._start:10.3f} {shown}\n")
-                self._file.flush()
+            yield mirror.port, log

@@ -16,14 +16,14 @@ from harness.report.site.facts import Run, usual_stages
 from harness.sources.packages import Package, read_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from harness.report.site.pages import Pages
 
 _EVIDENCE = 60  # rows of each table; pages stay small, and the record has the rest
 _CHECKS = 200
-_FILES = 300
-_PACKAGES = 300
+_ROWS = 300  # of files and packages
 _LAST_LINES = 40  # for readers without scripts
 _LONG = 400  # letters of a line that a page shows
 
@@ -62,11 +62,14 @@ def run_pages(
     document = reading.document
     marks = reading.stages() if (reading.directory / "events.jsonl").exists() else []
     evidence = document.verdict.evidence if document.verdict else ()
-    checks = document.checks
     lines = _line_numbers(reading, log, marks)
     began = [(mark.text, lines[mark.offset]) for mark in marks if mark.offset in lines]
-    made = manifest_of(reading.directory) or {}
-    packages = _packages(reading.directory)
+    tables: dict[str, Sequence[object]] = {
+        "files": files,
+        "manifest": list((manifest_of(reading.directory) or {}).items()),
+        "built": document.packages,
+        "packages": _packages(reading.directory),
+    }
     same = {"run": run, "document": document, "reading": reading, "stages_began": began}
     same |= {"log": log, "replay": replay}
     place = f"runs/{run.id}"
@@ -79,17 +82,13 @@ def run_pages(
             (item, lines.get(item.offset if item.offset is not None else -1), item.text[:_LONG])
             for item in evidence[:_EVIDENCE]
         ],
+        checks=[
+            (check, lines.get(check.offset), check.answer[:_LONG]) for check in document.checks[:_CHECKS]
+        ],
         more_evidence=max(0, len(evidence) - _EVIDENCE),
-        checks=[(check, lines.get(check.offset), check.answer[:_LONG]) for check in checks[:_CHECKS]],
-        more_checks=max(0, len(checks) - _CHECKS),
-        files=files[:_FILES],
-        more_files=max(0, len(files) - _FILES),
-        manifest=list(made.items())[:_FILES],
-        more_manifest=max(0, len(made) - _FILES),
-        built=document.packages[:_PACKAGES],
-        more_built=max(0, len(document.packages) - _PACKAGES),
-        packages=packages[:_PACKAGES],
-        more_packages=max(0, len(packages) - _PACKAGES),
+        more_checks=max(0, len(document.checks) - _CHECKS),
+        **{name: rows[:_ROWS] for name, rows in tables.items()},
+        **{f"more_{name}": max(0, len(rows) - _ROWS) for name, rows in tables.items()},
         screenshot=any(file.name == "screenshot.png" for file in files),
         last=_last_lines(reading.directory / "console.log"),
         ending=reading.ending(),
