@@ -7,12 +7,13 @@ enum {
     PASTE, ELLIPSIS, ASSIGN_LEFT, ASSIGN_RIGHT, ASSIGN_ADD, ASSIGN_SUBTRACT, ASSIGN_MULTIPLY, ASSIGN_DIVIDE,
     ASSIGN_MODULO, ASSIGN_AND, ASSIGN_OR, ASSIGN_XOR, ARROW, INCREMENT, DECREMENT, SHIFT_LEFT, SHIFT_RIGHT, LESS_EQUAL,
     GREATER_EQUAL, EQUAL_EQUAL, NOT_EQUAL, AND_AND, OR_OR,
-    KEYWORD_AUTO, KEYWORD_BREAK, KEYWORD_CASE, KEYWORD_CHAR, KEYWORD_CONST, KEYWORD_CONTINUE, KEYWORD_DEFAULT,
-    KEYWORD_DO, KEYWORD_DOUBLE, KEYWORD_ELSE, KEYWORD_ENUM, KEYWORD_EXTERN, KEYWORD_FLOAT, KEYWORD_FOR, KEYWORD_GOTO,
-    KEYWORD_IF, KEYWORD_INLINE, KEYWORD_INT, KEYWORD_LONG, KEYWORD_REGISTER, KEYWORD_RESTRICT, KEYWORD_RETURN,
-    KEYWORD_SHORT, KEYWORD_SIGNED, KEYWORD_SIZEOF, KEYWORD_STATIC, KEYWORD_STRUCT, KEYWORD_SWITCH, KEYWORD_TYPEDEF,
-    KEYWORD_UNION, KEYWORD_UNSIGNED, KEYWORD_VOID, KEYWORD_VOLATILE, KEYWORD_WHILE, KEYWORD_BOOL, KEYWORD_ATTRIBUTE,
-    KEYWORD_ASM
+    KEYWORD_ASM, KEYWORD_BREAK, KEYWORD_CASE, KEYWORD_CONTINUE, KEYWORD_DEFAULT, KEYWORD_DO, KEYWORD_ELSE, KEYWORD_FOR,
+    KEYWORD_GOTO, KEYWORD_IF, KEYWORD_RETURN, KEYWORD_SIZEOF, KEYWORD_SWITCH, KEYWORD_WHILE,
+    /* With those from here on a declaration can begin. */
+    KEYWORD_AUTO, KEYWORD_CHAR, KEYWORD_CONST, KEYWORD_DOUBLE, KEYWORD_ENUM, KEYWORD_EXTERN, KEYWORD_FLOAT, KEYWORD_INLINE,
+    KEYWORD_INT, KEYWORD_LONG, KEYWORD_REGISTER, KEYWORD_RESTRICT, KEYWORD_SHORT, KEYWORD_SIGNED, KEYWORD_STATIC,
+    KEYWORD_STRUCT, KEYWORD_TYPEDEF, KEYWORD_UNION, KEYWORD_UNSIGNED, KEYWORD_VOID, KEYWORD_VOLATILE, KEYWORD_BOOL,
+    KEYWORD_ATTRIBUTE
 };
 
 /* In that order; no one begins with one before it. */
@@ -23,10 +24,9 @@ char *punctuators[] = {
 char single_punctuators[] = "#<>-+&|=!*/%^.()[]{},;:?~";
 
 char *keywords[] = {
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
-    "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof",
-    "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "_Bool", "__attribute__",
-    "asm", 0
+    "asm", "break", "case", "continue", "default", "do", "else", "for", "goto", "if", "return", "sizeof", "switch", "while",
+    "auto", "char", "const", "double", "enum", "extern", "float", "inline", "int", "long", "register", "restrict", "short",
+    "signed", "static", "struct", "typedef", "union", "unsigned", "void", "volatile", "_Bool", "__attribute__", 0
 };
 
 /* What the preprocessor looks for after '#'; also its other special names. */
@@ -97,7 +97,7 @@ void define_keywords(void)
     int i;
 
     for (i = 0; keywords[i]; i++)
-        name_of(keywords[i])->name_keyword = KEYWORD_AUTO + i;
+        name_of(keywords[i])->name_keyword = KEYWORD_ASM + i;
     for (i = 0; directives[i]; i++)
         name_of(directives[i])->name_directive = DIRECTIVE_DEFINE + i;
 }

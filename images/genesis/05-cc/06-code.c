@@ -140,68 +140,48 @@ int gen_address(struct node *address)
     return 0;
 }
 
+/* Instructions that load and store an object, by the kind of its type from TYPE_VOID on, with [] as operand */
+int load_codes[] = {
+    0,
+    0x0fb605, 0x0fbe05, 0x0fbf05,       /* movzx eax, byte; movsx eax, byte; movsx eax, word */
+    0x8b05, 0x8b05,                     /* mov eax */
+    0xd905, 0xdd05, 0xdb2d,             /* fld dword, qword, tbyte */
+    0x8b05
+};
+int store_codes[] = {
+    0,
+    0x8805, 0x8805, 0x8905,             /* mov [], al; mov [], ax behind 66 */
+    0x8905, 0x8905,                     /* mov [], eax */
+    0xd91d, 0xdd1d, 0xdb3d,             /* fstp dword, qword, tbyte */
+    0x8905
+};
+
 /* Loads an object of a scalar type from memory. */
 void emit_load(struct type *type, struct node *address, int offset)
 {
-    switch (type->type_kind) {
-    case TYPE_BOOL:
-    case TYPE_CHAR:
-        emit_operand(type->type_unsigned ? 0x0fb605 : 0x0fbe05, address, offset);
-        break;
-    case TYPE_SHORT:
-        emit_operand(type->type_unsigned ? 0x0fb705 : 0x0fbf05, address, offset);
-        break;
-    case TYPE_LLONG:
-        emit_operand(0x8b15, address, offset + 4);
-        emit_operand(0x8b05, address, offset);
-        break;
-    case TYPE_FLOAT:
-        emit_operand(0xd905, address, offset);
-        break;
-    case TYPE_DOUBLE:
-        emit_operand(0xdd05, address, offset);
-        break;
-    case TYPE_LDOUBLE:
-        emit_operand(0xdb2d, address, offset);
-        break;
-    default:
-        emit_operand(0x8b05, address, offset);
-    }
+    int kind = type->type_kind, code = load_codes[kind];
+    if (kind < TYPE_INT && type->type_unsigned)
+        code &= ~0x0800;                            /* movsx to movzx */
+    if (kind == TYPE_LLONG)
+        emit_operand(0x8b15, address, offset + 4);  /* mov edx, [+4] */
+    emit_operand(code, address, offset);
 }
 
 /* Stores a scalar value. Where the address is in a register, that is ecx. A floating value stays in st(0), rounded. */
 void emit_store(struct type *type, struct node *address)
 {
+    int kind = type->type_kind;
     if (!is_address(address))
         address = in_ecx;
-    switch (type->type_kind) {
-    case TYPE_BOOL:
-    case TYPE_CHAR:
-        emit_operand(0x8805, address, 0);           /* mov [], al */
-        break;
-    case TYPE_SHORT:
+    if (kind == TYPE_SHORT)
         emit(0x66);
-        emit_operand(0x8905, address, 0);           /* mov [], ax */
-        break;
-    case TYPE_LLONG:
-        emit_operand(0x8905, address, 0);           /* mov [], eax */
-        emit_operand(0x8915, address, 4);           /* mov [+4], edx */
-        break;
-    case TYPE_FLOAT:
-        emit_operand(0xd91d, address, 0);           /* fstp dword [] */
-        emit_operand(0xd905, address, 0);           /* fld dword [] */
-        break;
-    case TYPE_DOUBLE:
-        emit_operand(0xdd1d, address, 0);           /* fstp qword [] */
-        emit_operand(0xdd05, address, 0);           /* fld qword [] */
-        break;
-    case TYPE_LDOUBLE:
+    if (kind == TYPE_LDOUBLE)
         emit(0xd9c0);                               /* fld st(0) */
-        emit_operand(0xdb3d, address, 0);           /* fstp tbyte [] */
-        break;
-    default:
-        emit_operand(0x8905, address, 0);
-    }
+    emit_operand(store_codes[kind], address, 0);
+    if (kind == TYPE_LLONG)
+        emit_operand(0x8915, address, 4);           /* mov [+4], edx */
+    if (kind == TYPE_FLOAT || kind == TYPE_DOUBLE)
+        emit_operand(load_codes[kind], address, 0);
 }
 
 /* Pushes the value that gen left. */
@@ -270,41 +250,31 @@ void call_helper(char *name)
 
 /* 32-bit operations */
 
+/* Those that are one instruction, from NODE_ADD on */
+int operation_codes[] = {
+    0x01c8, 0x29c8, 0x0fafc1, 0, 0,     /* add, sub, imul eax, ecx */
+    0x21c8, 0x09c8, 0x31c8,             /* and, or, xor eax, ecx */
+    0xd3e0, 0xd3f8                      /* shl, sar eax, cl */
+};
+
 void gen_operation(struct node *node)
 {
-    int is_unsigned = node->node_type->type_unsigned;
-    if (node->node_kind == NODE_ADD && is_constant(node->node_right)) {
+    int is_unsigned = node->node_type->type_unsigned, kind = node->node_kind;
+    if ((kind == NODE_ADD || kind == NODE_MULTIPLY) && is_constant(node->node_right)) {
         gen(node->node_left);
-        emit_word(0x05, node->node_right->node_low);          /* add eax, n */
-        return;
-    }
-    if (node->node_kind == NODE_MULTIPLY && is_constant(node->node_right)) {
-        gen(node->node_left);
-        emit_word(0x69c0, node->node_right->node_low);        /* imul eax, eax, n */
+        emit_word(kind == NODE_ADD ? 0x05 : 0x69c0, node->node_right->node_low);    /* add eax, n; imul eax, eax, n */
         return;
     }
     gen_operands(node);
-    switch (node->node_kind) {
-    case NODE_ADD: emit(0x01c8); break;                       /* add eax, ecx */
-    case NODE_SUBTRACT: emit(0x29c8); break;                  /* sub eax, ecx */
-    case NODE_AND: emit(0x21c8); break;                       /* and eax, ecx */
-    case NODE_OR: emit(0x09c8); break;                        /* or eax, ecx */
-    case NODE_XOR: emit(0x31c8); break;                       /* xor eax, ecx */
-    case NODE_MULTIPLY: emit(0x0fafc1); break;                /* imul eax, ecx */
-    case NODE_SHIFT_LEFT: emit(0xd3e0); break;                /* shl eax, cl */
-    case NODE_SHIFT_RIGHT: emit(is_unsigned ? 0xd3e8 : 0xd3f8); break;    /* shr, sar eax, cl */
-    case NODE_DIVIDE:
-    case NODE_MODULO:
-        if (is_unsigned) {
-            emit(0x31d2);                                     /* xor edx, edx */
-            emit(0xf7f1);                                     /* div ecx */
-        } else {
-            emit(0x99);                                       /* cdq */
-            emit(0xf7f9);                                     /* idiv ecx */
-        }
-        if (node->node_kind == NODE_MODULO)
+    if (kind == NODE_SHIFT_RIGHT && is_unsigned)
+        emit(0xd3e8);                                         /* shr eax, cl */
+    else if (kind != NODE_DIVIDE && kind != NODE_MODULO)
+        emit(operation_codes[kind - NODE_ADD]);
+    else {
+        emit(is_unsigned ? 0x31d2 : 0x99);                    /* xor edx, edx or cdq */
+        emit(is_unsigned ? 0xf7f1 : 0xf7f9);                  /* div, idiv ecx */
+        if (kind == NODE_MODULO)
             emit(0x89d0);                                     /* mov eax, edx */
-        break;
     }
 }
 
@@ -412,27 +382,12 @@ void gen_operation_float(struct node *node)
 
 /* Comparisons. The result is the condition code (the low half of the opcode of setcc) under which they hold. */
 
-int unsigned_condition(int kind)
-{
-    switch (kind) {
-    case NODE_EQUAL: return 4;
-    case NODE_NOT_EQUAL: return 5;
-    case NODE_LESS: return 2;
-    case NODE_GREATER_EQUAL: return 3;
-    case NODE_GREATER: return 7;
-    }
-    return 6;
-}
+int unsigned_conditions[] = { 4, 5, 2, 3, 7, 6 };       /* from NODE_EQUAL on */
+int signed_conditions[] = { 4, 5, 12, 13, 15, 14 };
 
-int signed_condition(int kind)
+int condition_code(int kind, int is_unsigned)
 {
-    switch (kind) {
-    case NODE_LESS: return 12;
-    case NODE_GREATER_EQUAL: return 13;
-    case NODE_GREATER: return 15;
-    case NODE_LESS_EQUAL: return 14;
-    }
-    return unsigned_condition(kind);
+    return is_unsigned ? unsigned_conditions[kind - NODE_EQUAL] : signed_conditions[kind - NODE_EQUAL];
 }
 
 /* With right > left and right >= left the operands are exchanged, so that each is one of < and >=. */
@@ -456,7 +411,7 @@ int gen_comparison64(struct node *node)
         emit_pair(0x3b, 0x1b);                      /* cmp, sbb */
     }
     emit(0x8d642408);                               /* lea esp, [esp+8]: add would change the flags */
-    return left->node_type->type_unsigned ? unsigned_condition(kind) : signed_condition(kind);
+    return condition_code(kind, left->node_type->type_unsigned);
 }
 
 /* Not a number compares unequal with everything: < and <= are turned round to > and >=, whose flags say so. == and != are
@@ -471,14 +426,14 @@ int gen_comparison_float(struct node *node)
     emit(0xdfe9);                                   /* fucomip st(1) */
     emit(0xddd8);                                   /* fstp st(0) */
     if (kind == NODE_LESS || kind == NODE_GREATER)
-        return unsigned_condition(NODE_GREATER);
+        return condition_code(NODE_GREATER, YES);
     if (kind == NODE_LESS_EQUAL || kind == NODE_GREATER_EQUAL)
-        return unsigned_condition(NODE_GREATER_EQUAL);
+        return condition_code(NODE_GREATER_EQUAL, YES);
     emit(0x0f94c0);                                 /* sete al */
     emit(0x0f9bc1);                                 /* setnp cl */
     emit(0x20c8);                                   /* and al, cl */
     emit(0x3401);                                   /* xor al, 1: zero if equal */
-    return unsigned_condition(kind);
+    return condition_code(kind, YES);
 }
 
 int gen_comparison(struct node *node)
@@ -498,7 +453,7 @@ int gen_comparison(struct node *node)
         gen_operands(node);
         emit(0x39c8);                               /* cmp eax, ecx */
     }
-    return type->type_unsigned ? unsigned_condition(node->node_kind) : signed_condition(node->node_kind);
+    return condition_code(node->node_kind, type->type_unsigned);
 }
 
 /* Jumps to the label if the condition is as `sense` says, else goes on. */

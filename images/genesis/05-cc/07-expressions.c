@@ -425,6 +425,25 @@ struct node *parse_sizeof(void)
     return constant(type_uint, size_of(type), 0);
 }
 
+struct node *prefixed(int operator, struct node *node)
+{
+    switch (operator) {
+    case '&': return address_of(node);
+    case '-': return negative(node);
+    case '~': return complement(node);
+    case '!': return negation(node);
+    case '*':
+        node = decayed(node);
+        if (!is_pointer(node->node_type))
+            fail("a pointer expected behind '*'");
+        return object_at(node);
+    }
+    node = promoted(node);
+    if (!is_arithmetic(node->node_type))
+        fail("a number expected behind '+'");
+    return node;
+}
+
 struct node *parse_unary(void)
 {
     struct node *node;
@@ -437,34 +456,9 @@ struct node *parse_unary(void)
         advance();
         node = assign_operation(operator == INCREMENT ? NODE_ADD : NODE_SUBTRACT, parse_unary(), int_constant(1));
         break;
-    case '&':
+    case '&': case '*': case '+': case '-': case '~': case '!':
         advance();
-        node = address_of(parse_cast());
-        break;
-    case '*':
-        advance();
-        node = decayed(parse_cast());
-        if (!is_pointer(node->node_type))
-            fail("a pointer expected behind '*'");
-        node = object_at(node);
-        break;
-    case '+':
-        advance();
-        node = promoted(parse_cast());
-        if (!is_arithmetic(node->node_type))
-            fail("a number expected behind '+'");
-        break;
-    case '-':
-        advance();
-        node = negative(parse_cast());
-        break;
-    case '~':
-        advance();
-        node = complement(parse_cast());
-        break;
-    case '!':
-        advance();
-        node = negation(parse_cast());
+        node = prefixed(operator, parse_cast());
         break;
     case AND_AND:
         fail("addresses of labels are not implemented");

@@ -1,22 +1,9 @@
 /* Declarations: specifiers, declarators, structs, enums, and what becomes of them. */
 
-int is_type_keyword(int first)
-{
-    switch (first) {
-    case KEYWORD_AUTO: case KEYWORD_CHAR: case KEYWORD_CONST: case KEYWORD_DOUBLE: case KEYWORD_ENUM: case KEYWORD_EXTERN:
-    case KEYWORD_FLOAT: case KEYWORD_INLINE: case KEYWORD_INT: case KEYWORD_LONG: case KEYWORD_REGISTER:
-    case KEYWORD_RESTRICT: case KEYWORD_SHORT: case KEYWORD_SIGNED: case KEYWORD_STATIC: case KEYWORD_STRUCT:
-    case KEYWORD_TYPEDEF: case KEYWORD_UNION: case KEYWORD_UNSIGNED: case KEYWORD_VOID: case KEYWORD_VOLATILE:
-    case KEYWORD_BOOL: case KEYWORD_ATTRIBUTE:
-        return YES;
-    }
-    return NO;
-}
-
 int starts_type(int first, struct token *first_token)
 {
     if (first != TOKEN_NAME)
-        return is_type_keyword(first);
+        return first >= KEYWORD_AUTO;
     struct symbol *symbol = first_token->token_name->name_symbol;
     return symbol && symbol->symbol_kind == SYMBOL_TYPEDEF;
 }

@@ -30,6 +30,7 @@ struct label *find_label(struct name *name)
     return label;
 }
 
+/* A case of a switch */
 struct case_label {
     int case_value;
     int case_number;
