@@ -20,7 +20,7 @@ from harness.stages import products
 from harness.stages.products import Difference, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from harness.record.reading import Mark, Reading
@@ -106,14 +106,11 @@ def compare(first: Reading, second: Reading) -> Comparison:
         consoles=tuple(_consoles(first, second)),
         produced=produced,
         kept=tuple(
-            name for name in (produced.differing if produced else ()) if _both_kept(first, second, name)
+            name
+            for name in (produced.differing if produced else ())
+            if all((each.directory / "files" / name.lstrip("/")).is_file() for each in (first, second))
         ),
     )
-
-
-def _both_kept(first: Reading, second: Reading, names: Sequence[str]) -> tuple[str, ...]:
-    places = [each.directory / "files" for each in (first, second)]
-    return tuple(name for name in names if all((place / name.lstrip("/")).is_file() for place in places))
 
 
 def normalised(line: str) -> str:

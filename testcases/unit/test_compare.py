@@ -105,6 +105,16 @@ def test_produced_files_are_compared_by_hash(tmp_path: Path) -> None:
     )
 
 
+def test_files_that_differ_and_that_both_records_kept_are_named(tmp_path: Path) -> None:
+    records = [leave_run(tmp_path, name, console={"sysa": ""}, sysa=1) for name in "12"]
+    for record, digest in zip(records, (A, B), strict=True):
+        (record / "files/bin").mkdir(parents=True)
+        (record / "files/bin/tcc").write_text(digest)
+        (record / "manifest.sha256").write_text(f"{digest}  /bin/sh\n{digest}  /bin/tcc\n")
+    comparison = compare(*map(read_run, records))
+    assert comparison.kept == ("/bin/tcc",)
+
+
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.sha256").write_text(f"{A}  tcc\n{A[:50]}\n")
     with pytest.raises(ConfigError, match=r"manifest\.sha256: line 2 is none of sha256sum's"):
