@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from harness.formats.aterm import Derivation
+    from harness.formats.aterm import Derivation, Output
 
 STORES = ("/nix/store", "/gnu/store")
 
@@ -36,9 +36,15 @@ class Graph(msgspec.Struct, frozen=True):
         place = self.on_host(path)
         return place.exists() or place.is_symlink()
 
-    def sources(self) -> set[str]:
-        """Paths that no derivation makes."""
-        return {path for derivation in self.derivations.values() for path in derivation.sources}
+    def outputs(self) -> dict[str, Output]:
+        """Every output by its path."""
+        every = (derivation.outputs.values() for derivation in self.derivations.values())
+        return {output.path: output for outputs in every for output in outputs}
+
+    def by_hash(self) -> dict[str, str]:
+        """Every output and source by the hash in its path."""
+        sources = {path for derivation in self.derivations.values() for path in derivation.sources}
+        return {path.rpartition("/")[2][: store_path.HASH]: path for path in {*self.outputs(), *sources}}
 
     def makers(self) -> dict[str, str]:
         """The derivation of each output, by the output's path."""
@@ -101,6 +107,9 @@ def _load(file: Path, name: str) -> Derivation:
             f"{name} has outputs whose paths depend on their content",
             hint="evaluate it without content-addressed derivations",
         )
+    for output in derivation.outputs.values():
+        if output.hash and output.algorithm.removeprefix("r:") not in store_path.SIZES:
+            raise ConfigError(f"{name} has an output with a hash of an unknown kind: {output.algorithm!r}")
     if derivation.environment.get("__impure") == "1":
         raise ConfigError(f"{name} is an impure derivation: it is built with the network, and anew each time")
     return derivation

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # What a processor of x86 executes, by the systems that a derivation may be for.
 SYSTEMS = {"x86_64-linux": "amd64", "i686-linux": "i386"}
-_HASH = re.compile(rb"[0-9a-df-np-sv-z]{32}")
+_HASH = re.compile(rb"(?=([0-9a-df-np-sv-z]{32}))")  # at every place, as the daemons look for it
 _OVERLAP = store_path.HASH - 1
 
 
@@ -128,21 +128,20 @@ def downloads(derivation: Derivation) -> bool:
 
 
 def _unfit(graph: Graph, build: Iterable[str]) -> Iterator[str]:
-    systems = [graph.derivations[path].system for path in build]
-    for path, system in zip(build, systems, strict=True):
-        if system not in SYSTEMS:
-            yield f"{path} is for {system}, which no machine of the harness can run"
     for path in build:
-        if graph.derivations[path].environment.get("exportReferencesGraph"):
+        derivation = graph.derivations[path]
+        if derivation.system not in SYSTEMS:
+            yield f"{path} is for {derivation.system}, which no machine of the harness can run"
+        if derivation.environment.get("exportReferencesGraph"):
             yield f"{path} wants the database of the store (exportReferencesGraph), which only its daemon has"
 
 
 def _absent(graph: Graph, taken: Mapping[str, str], sources: Iterable[str]) -> Iterator[str]:
+    outputs = graph.outputs()
     for path, maker in taken.items():
         if graph.has(path):
             continue
-        derivation = graph.derivations[maker]
-        output = next(output for output in derivation.outputs.values() if output.path == path)
+        derivation, output = graph.derivations[maker], outputs[path]
         words = [f"{path} is missing, which {maker} makes"]
         if address := derivation.environment.get("url") or derivation.environment.get("urls"):
             words.append(f"from {address}")
@@ -160,8 +159,7 @@ def _references(
     graph: Graph, taken: Mapping[str, str], sources: set[str]
 ) -> tuple[dict[str, str], set[str], list[str]]:
     """What taken outputs refer to: outputs with their derivations, sources, and what is missing."""
-    makers = graph.makers()
-    names = {path.rpartition("/")[2][: store_path.HASH]: path for path in {*makers, *graph.sources()}}
+    makers, names = graph.makers(), graph.by_hash()
     more, referred, problems = dict[str, str](), set[str](), list[str]()
     waiting, seen = list(taken), set(taken)
     while waiting:
@@ -199,16 +197,15 @@ def wrong_inputs(replay: Replay) -> Iterator[str]:
     An output that is not fixed cannot be judged by its path: only a hash that the user gives can do that.
     """
     graph = replay.graph
-    known = {path.rpartition("/")[2][: store_path.HASH]: path for path in {*graph.makers(), *graph.sources()}}
+    known, outputs = graph.by_hash(), graph.outputs()
     for path in sorted(replay.sources):
         members = nar.of_path(graph.on_host(path))
         if path not in _source_paths(graph, path, members, known):
             yield f"the source {path} is not what its path stands for: it was changed or damaged"
     for path, maker in sorted(replay.taken.items()):
-        output = next(each for each in graph.derivations[maker].outputs.values() if each.path == path)
-        if not output.hash:
-            continue
-        if (found := fixed_hash(output.algorithm, nar.of_path(graph.on_host(path)))) != output.hash:
+        output = outputs[path]
+        found = fixed_hash(output.algorithm, nar.of_path(graph.on_host(path))) if output.hash else ""
+        if found != output.hash:
             yield f"{path} has the {output.algorithm} {found}, and {maker} says {output.hash}"
 
 

@@ -19,7 +19,7 @@ _VALUES = {letter: value for value, letter in enumerate(_LETTERS)}
 _FOLDED = 20  # bytes of a hash in a path
 HASH = 32  # letters of it
 _PATH = re.compile(rf"(?P<store>/.*)/(?P<hash>[{_LETTERS}]{{{HASH}}})-(?P<name>[0-9A-Za-z+?=._-]{{1,211}})")
-_SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 
 
 def base32(data: bytes) -> str:
@@ -53,7 +53,7 @@ def any_hash(text: str, algorithm: str = "sha256") -> str:
     Raises:
         ValueError: It is none.
     """
-    size = _SIZES[algorithm]
+    size = SIZES[algorithm]
     bare = text.removeprefix(f"{algorithm}:").removeprefix(f"{algorithm}-")
     if len(bare) == 2 * size:
         return bytes.fromhex(bare).hex()

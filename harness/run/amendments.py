@@ -39,7 +39,7 @@ def amended(
     passed = result.verdict.outcome == Outcome.PASS
     if passed and wrong:
         hint = "compare the programs with those of a good run; console.log has the commands that made them"
-        result = _failed(result, Verdict(Outcome.FAIL, result.verdict.stage, wrong, hint))
+        result = failed(result, Verdict(Outcome.FAIL, result.verdict.stage, wrong, hint))
     verdict = packages.judged(result.verdict) if packages is not None else result.verdict
     if passed and start is not None:  # it shows nothing of the stages before
         verdict = _prefixed(verdict, f"resumed at {start.state.boundary.stage}")
@@ -69,7 +69,7 @@ def _prefixed(verdict: Verdict, words: str) -> Verdict:
     return msgspec.structs.replace(verdict, reason=f"{words}: {verdict.reason}")
 
 
-def _failed(result: RunResult, verdict: Verdict) -> RunResult:
+def failed(result: RunResult, verdict: Verdict) -> RunResult:
     """The result with another verdict, whose stage failed."""
     stages = tuple(
         msgspec.structs.replace(stage, status=StageStatus.FAILED) if stage.name == verdict.stage else stage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from harness.derivation.replay import fixed_hash
 from harness.formats import nar
 from harness.formats.extract import extract
 from harness.formats.opened import open_image
+from harness.run.amendments import failed
 from harness.stages import products
 from harness.stages.products import Produced
-from harness.stages.verdict import StageStatus, Verdict
+from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from harness.formats.tree import Member
     from harness.stages.verdict import RunResult
 
+_PATIENCE = 600  # seconds that diffoscope may take
 ARCHIVE = "files/harness/outputs.cpio"
 
 
@@ -75,11 +78,13 @@ def _files(found: Mapping[str, Sequence[Member]]) -> list[Produced]:
 
 
 def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> list[Produced]:
-    derivations, made = prepared.replay.graph.derivations, []
-    known = {each.path: each for path in prepared.replay.build for each in derivations[path].outputs.values()}
+    known, made = prepared.replay.graph.outputs(), []
     for path, members in found.items():
-        digest = nar.hashed(members)
-        expected = _fixed(known[path], members, digest) or prepared.expected.get(path, "")
+        try:
+            digest = nar.hashed(members)
+            expected = _fixed(known[path], members, digest) or prepared.expected.get(path, "")
+        except ValueError as error:  # a builder made a FIFO or a socket
+            digest, expected = f"none ({error})", "one"
         differs = ""
         if expected and digest != expected:
             extract(_below(path, members), directory / "files", note=lambda _: None)
@@ -141,22 +146,18 @@ def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:
     missing = [path for path in prepared.replay.outputs if path not in {each.path for each in made}]
     verdict = result.verdict
     if missing:
-        verdict = Verdict(Outcome.FAIL, verdict.stage, f"{missing[0]} was built and did not come out")
-    elif different:
-        verdict = _wrong(verdict.stage, different, prepared, directory)
-    else:
-        same = sum(bool(each.expected) for each in made)
-        text = f"{same} of {len(made)} outputs have the hashes that are expected"
-        if same < len(made):
-            text += f", and for {len(made) - same} there is nothing to compare with"
-        return msgspec.structs.replace(
-            result, verdict=msgspec.structs.replace(verdict, reason=f"{text}: {verdict.reason}")
+        reason = f"{missing[0]} was built and did not come out"
+        return failed(
+            result, Verdict(Outcome.FAIL, verdict.stage, reason, "see the stage outputs in console.log")
         )
-    stages = tuple(
-        msgspec.structs.replace(stage, status=StageStatus.FAILED) if stage.name == verdict.stage else stage
-        for stage in result.stages
-    )
-    return msgspec.structs.replace(result, verdict=verdict, stages=stages)
+    if different:
+        return failed(result, _wrong(verdict.stage, different, prepared, directory))
+    same = sum(bool(each.expected) for each in made)
+    text = f"{same} of {len(made)} outputs have the hashes that are expected"
+    if same < len(made):
+        text += f", and for {len(made) - same} there is nothing to compare with"
+    verdict = msgspec.structs.replace(verdict, reason=f"{text}: {verdict.reason}")
+    return msgspec.structs.replace(result, verdict=verdict)
 
 
 def _wrong(stage: str, different: Sequence[Made], prepared: Prepared, directory: Path) -> Verdict:
@@ -170,6 +171,7 @@ def _wrong(stage: str, different: Sequence[Made], prepared: Prepared, directory:
     if place.exists() and (program := shutil.which("diffoscope")):
         report = directory / "outputs.diffoscope"
         command = [program, "--exclude-directory-metadata=yes", "--text", str(report), str(mine), str(place)]
-        subprocess.run(command, check=False, capture_output=True, timeout=600)
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, check=False, capture_output=True, timeout=_PATIENCE)
         hint += f"; diffoscope's report is {report}"
     return Verdict(Outcome.FAIL, stage, reason, hint)

@@ -122,6 +122,7 @@ def test_a_taken_output_is_not_built(drv: Path, tmp_path: Path, harness_cache: P
 FAILING = {
     "status": ("echo lasts; exit 7", "-bad.drv failed: exit status 7", "lasts"),
     "signal": ("kill -9 $$", "-bad.drv failed: exit status 137", ""),
+    "fifo": ("/bin/busybox mkfifo $out", "has the NAR hash none (", ""),
     "no output": ("true", "-bad.drv failed: it made no /nix/store/", ""),
 }
 
@@ -131,9 +132,11 @@ def test_a_builder_that_fails_is_named(name: str, tmp_path: Path, harness_cache:
     fake = FakeStore(tmp_path / "store")
     said, reason, last = FAILING[name]
     bad = fake.derive("bad", said)
-    done = replayed(fake.on_host(fake.derive("last", inputs={bad: ["out"]})), tmp_path, harness_cache)
+    done = replayed(
+        fake.on_host(fake.derive("last", "echo > $out", inputs={bad: ["out"]})), tmp_path, harness_cache
+    )
     verdict = done.result.verdict
-    assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "bad")
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAIL, "last" if name == "fifo" else "bad")
     assert reason in verdict.reason
     assert last in (done.directory / "console.log").read_text()
 

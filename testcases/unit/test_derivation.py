@@ -11,12 +11,15 @@ import msgspec
 import pytest
 
 from harness.core.errors import ConfigError
+from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
 from harness.derivation import expected, graph, payload, replay, script
 from harness.derivation.payload import DerivationRequest
 from harness.formats import aterm, nar, store_path
 from harness.machine.admission import check_holds
 from harness.recipe import Modules, StorePath, contents_of
+from harness.run import store_outputs
+from harness.stages.verdict import RunResult, Verdict
 from testcases.support.derivations import FakeStore, closure
 
 if TYPE_CHECKING:
@@ -160,6 +163,18 @@ def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
     message = refusal(fake, second, tmp_path)
     assert said in message
     assert re.search(r"-(first|second)\.drv|-words", message)
+
+
+def test_a_hash_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
+    fake = FakeStore(tmp_path / "store")
+    odd = fake.derive("odd", fixed=("git:sha1", "0" * 40))
+    assert "a hash of an unknown kind: 'git:sha1'" in refusal(fake, odd, tmp_path)
+
+
+def test_a_run_that_stops_at_a_stage_has_no_outputs_to_judge(tmp_path: Path) -> None:
+    fake, second = closure(tmp_path / "store")
+    stopped = RunResult(Verdict(Outcome.PASS, "second", "stopped"), ())
+    assert store_outputs.judged(stopped, prepared(fake, second, tmp_path), tmp_path) is stopped
 
 
 ODD = {
