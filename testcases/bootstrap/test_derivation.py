@@ -1,6 +1,6 @@
 """A derivation of yours: HARNESS_DERIVATION names its file, and HARNESS_DERIVATION_STORE its store or export.
 
-With HARNESS_DERIVATION_BARE=1 its builders get neither shell nor environment, as the first steps of stage0 can do.
+With HARNESS_DERIVATION_BARE=1 its builders get neither shell nor environment, as those of stage0 need none.
 """
 
 from __future__ import annotations
