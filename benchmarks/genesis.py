@@ -1,6 +1,6 @@
 """How long genesis takes from the seed to musl, and its compilers beside gcc on the same source.
 
-    .venv/bin/python -m benchmarks.genesis [--rounds N] [--tcg]
+    PYTHONPATH=. .venv/bin/python benchmarks/genesis.py [--rounds N] [--tcg]
 
 Makes the chain N times in a directory for temporary files, on this kernel, and with `--tcg` runs the recipe
 genesis-tcc once under QEMU without KVM. Each round also compiles tcc's source with cc, with the tcc that the
