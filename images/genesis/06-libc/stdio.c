@@ -164,6 +164,8 @@ int fputc(int c, FILE *file)
 {
     unsigned char byte = c;
 
+    if (file->writing && file->used < BUFSIZ)
+        return file->buffer[file->used++] = c;
     return fwrite(&byte, 1, 1, file) ? byte : EOF;
 }
 

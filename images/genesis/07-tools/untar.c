@@ -18,17 +18,20 @@ char path_text[LONGEST + 1], target_text[LONGEST + 1], records[LONGEST + 1];
 char *destination;
 int strip;
 
-/* The next header; 0 at the end of the file */
-int next_header(void)
+/* The next block; 0 at the end of the file */
+int next_block(void *to)
 {
-    int byte = getc(input);
+    int got = fread(to, 1, BLOCK, input);
 
-    if (byte == EOF)
-        return 0;
-    ((char *)&header)[0] = byte;
-    for (int i = 1; i < BLOCK; i++)
-        ((char *)&header)[i] = need_byte();
-    return 1;
+    if (got && got < BLOCK)
+        damaged("is cut off");
+    return got;
+}
+
+void need_block(void *to)
+{
+    if (!next_block(to))
+        damaged("is cut off");
 }
 
 /* A number in octal digits, which spaces or zeros end. */
@@ -64,21 +67,14 @@ char *text_of(char *text, char *prefix, char *field, int length)
     return text;
 }
 
-void skip_padding(int size)
-{
-    while (size++ % BLOCK)
-        need_byte();
-}
-
-/* The content of an entry as a text. */
+/* The content of an entry as a text, which has room for whole blocks. */
 char *take_text(char *text, int size)
 {
     if (size > LONGEST)
         damaged("has a name that is too long");
-    for (int i = 0; i < size; i++)
-        text[i] = need_byte();
+    for (int at = 0; at < size; at += BLOCK)
+        need_block(text + at);
     text[size] = 0;
-    skip_padding(size);
     return text;
 }
 
@@ -140,16 +136,18 @@ void make_parents(char *place)
 /* The content of an entry, which is written if it has a place */
 void take_file(char *place, int size, int mode)
 {
+    char block[BLOCK];
+
     if (place)
         open_output(place, mode & 0100 ? 0755 : 0644);
-    for (int left = size; left > 0; left--)
-        if (place)
-            write_byte(need_byte());
-        else
-            need_byte();
+    for (; size > 0; size -= BLOCK) {
+        need_block(block);
+        int count = size < BLOCK ? size : BLOCK;
+        if (place && fwrite(block, 1, count, output) != count)
+            fail(output_name, "cannot be written");
+    }
     if (place)
         close_output();
-    skip_padding(size);
 }
 
 void take_link(char *place, int number, char *target)
@@ -210,7 +208,7 @@ int main(int argc, char **argv)
     strip = argv[3][0] - '0';
     make_directory(destination);
     open_input(argv[1]);
-    while (next_header()) {
+    while (next_block(&header)) {
         if (!header.name[0] && !header.sum[0])
             return 0;
         check_header();
