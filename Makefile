@@ -1,6 +1,6 @@
 # Every target first makes the checkout ready; ci/setup is silent when it is.
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-thorough lint dist shell setup setup-dib setup-genesis setup-kernel setup-labgrid clean
+.PHONY: help run check test test-thorough lint dist shell setup setup-arch setup-dib setup-genesis setup-kernel setup-labgrid clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -32,6 +32,9 @@ dist: setup ## wheel and source distribution in dist/
 
 setup: ## install what is missing: Debian packages, Python environment
 	@ci/setup
+
+setup-arch: ## the same, and QEMU for other architectures than x86
+	@ci/setup --arch
 
 setup-dib: ## the same, and what images of kind dib need
 	@ci/setup --dib

@@ -53,7 +53,7 @@ def build(
     from harness.core import paths
     from harness.image import build, manifest
     from harness.image.delivery import deliver
-    from harness.recipe import load_recipe
+    from harness.payload.chosen import recipe_for
     from harness.report.progress import TerminalProgress
 
     if output:
@@ -63,7 +63,7 @@ def build(
     )
     compared = None
     with TerminalProgress(err()) as progress:
-        built = build.build(load_recipe(recipe), options, progress)
+        built = build.build(recipe_for(recipe, kernel), options, progress)
         if check:
             from harness.image.reproducibility.check import recheck
 
@@ -104,10 +104,10 @@ def lock(
     from harness.core.errors import ConfigError, explaining
     from harness.core.files import write_atomically
     from harness.image import build
-    from harness.recipe import load_recipe
+    from harness.payload.chosen import recipe_for
     from harness.report.progress import TerminalProgress
 
-    wanted = load_recipe(recipe)
+    wanted = recipe_for(recipe, kernel)
     path = output or Path(f"{wanted.name}.lock.json")
     with TerminalProgress(err()) as progress:
         options = opts.build_options(kernel, cache, None, mirror, refresh=refresh, second=second)

@@ -158,6 +158,7 @@ def _show_verdict(name: str, summary: str, roles: dict[str, list[Lack]], *, know
 
 
 def _show_inspection(found: Inspection) -> None:
+    from harness.core.architecture import DEFAULT
     from harness.core.sizes import format_size
 
     image = found.image
@@ -166,19 +167,20 @@ def _show_inspection(found: Inspection) -> None:
         ("file", str(image.path)),
         ("kind", f"{kind}, {format_size(image.size)}"),
         ("Linux", image.banner or "it does not say"),
-        ("width", f"{image.bits} bit{', relocatable' if image.relocatable else ''}"),
+        ("width", f"{image.bits} bit{', relocatable' if image.relocatable else ''}, {image.architecture}"),
     ]
     if image.kind == "bzImage":
         rows.append(("protocol", f"boot protocol {image.protocol[0]}.{image.protocol[1]:02}"))
         rows.append(("payload", f"{image.payload}{f' ({found.problem})' if found.problem else ''}"))
         rows.append(("memory", f"{format_size(image.init_size)} until it reads the memory map"))
+    place = f"below address {image.initrd_max:#x}; " if image.initrd_max else ""
     rows += [
-        (
-            "initramfs",
-            f"below address {image.initrd_max:#x}; unpacks {', '.join(found.compressions) or 'unknown'}",
-        ),
+        ("initramfs", f"{place}unpacks {', '.join(found.compressions) or 'unknown'}"),
         ("arguments", f"at most {image.command_line_max} bytes"),
-        ("PVH", "yes: QEMU can start the unpacked kernel" if image.pvh else "no"),
+    ]
+    if image.architecture == DEFAULT:
+        rows.append(("PVH", "yes: QEMU can start the unpacked kernel" if image.pvh else "no"))
+    rows += [
         (
             "config",
             found.config.origin

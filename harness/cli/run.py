@@ -69,7 +69,13 @@ TreeOption = Annotated[
     Path | None,
     typer.Option(help="Your checkout of a bootstrap: known by its files, and never written to."),
 ]
-ArchOption = Annotated[Literal["x86", "AMD64"], typer.Option(help="Which of stage0-posix's architectures.")]
+ArchOption = Annotated[
+    str,
+    typer.Option(
+        help="The machine's architecture, such as arm64, for recipes that know several; of stage0-posix x86 "
+        "or AMD64."
+    ),
+]
 BuilderOption = Annotated[
     Path | None, typer.Option("--builder", help="Your checkout of builder-hex0, for its recipe.")
 ]

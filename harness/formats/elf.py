@@ -29,6 +29,8 @@ _LIBRARY_DIRECTORIES = (
     "usr/lib/i386-linux-gnu",
     "lib/x86_64-linux-gnu",
     "usr/lib/x86_64-linux-gnu",
+    "lib/aarch64-linux-gnu",
+    "usr/lib/aarch64-linux-gnu",
     "lib",
     "usr/lib",
     "lib64",

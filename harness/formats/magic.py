@@ -21,7 +21,7 @@ class FileKind(msgspec.Struct, frozen=True):
 
 _UNPACK = "unpack it first"
 _CONVERT = "make a raw image of it: qemu-img convert -O raw"
-_FOREIGN = "give a kernel for x86"
+_KERNEL = "`harness kernel inspect` says more"
 _LZ4 = "the kernel unpacks the old format only: pack it anew with lz4 -l"
 _ZSTD = "the kernel takes frames of data only: pack it anew with zstd instead of pzstd"
 _NEWC = "pack it anew with cpio -H newc"
@@ -29,11 +29,11 @@ _MOUNT = "mount it, and make an image of a kind that is read"
 _SKIPPABLE = b"\x2a\x4d\x18"
 # Offset, magic, words, hint. The first that matches counts.
 _KINDS = (
-    (0x38, b"ARMd", "a kernel for another architecture (arm64)", _FOREIGN),
-    (0x38, b"RSC\x05", "a kernel for another architecture (riscv)", _FOREIGN),
-    (0x24, b"\x18\x28\x6f\x01", "a kernel for another architecture (arm)", _FOREIGN),
-    (4, b"zimg", "an EFI zboot kernel for another architecture", _FOREIGN),
-    (0x202, b"HdrS", "a Linux kernel", "`harness kernel inspect` says more"),
+    (0x38, b"ARMd", "a Linux kernel for arm64", _KERNEL),
+    (0x38, b"RSC\x05", "a Linux kernel for riscv64", _KERNEL),
+    (0x24, b"\x18\x28\x6f\x01", "a Linux kernel for armhf", _KERNEL),
+    (4, b"zimg", "an EFI zboot kernel", "unpack what is in it: its header says where it is"),
+    (0x202, b"HdrS", "a Linux kernel", _KERNEL),
     (0, b"\x7fELF", "an ELF program or kernel", "`harness kernel inspect` says more of kernels"),
     (0, b"MZ", "an EFI program without a Linux boot header", ""),
     (0, b"\x04\x22\x4d\x18", "an lz4 frame, which the kernel does not unpack", _LZ4),

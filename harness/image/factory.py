@@ -108,7 +108,14 @@ class Factory(msgspec.Struct):
     def kernel(self, name: str) -> Kernel:
         """A kernel by its role in the recipe, or by its name in the catalogue."""
         if name not in self.kernels:
-            self.kernels[name] = catalogue.obtain(self._kernel_name(name), self.context.debian)
+            found = catalogue.obtain(self._kernel_name(name), self.context.debian)
+            if name in {"seed", "second"} and found.image.architecture != self.recipe.architecture:
+                raise ConfigError(
+                    f"the {name} kernel {found.name} is for {found.image.architecture}, and the recipe "
+                    f"{self.recipe.name} is built for {self.recipe.architecture}",
+                    hint="seed and second kernel must be for one architecture",
+                )
+            self.kernels[name] = found
         return self.kernels[name]
 
     def _kernel_name(self, name: str) -> str:

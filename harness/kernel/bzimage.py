@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from harness.core.architecture import DEFAULT
 from harness.core.digest import sha256_of
 from harness.core.errors import ConfigError, explaining
 from harness.formats import compression
 from harness.formats.elf import damage
 from harness.formats.magic import kind_of
+from harness.kernel import foreign
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -52,7 +54,9 @@ class KernelImage(msgspec.Struct, frozen=True):
     init_size: int  # bytes of memory that it needs until it reads the memory map; 0 before protocol 2.10
     initrd_max: int  # highest address that a byte of the initramfs may have
     sha256: str  # of the whole file, in hex
-    kind: str = "bzImage"  # "bzImage", or "vmlinux" for the ELF file that is packed in a bzImage
+    # "bzImage", or "vmlinux" for the ELF file that is packed in a bzImage; "Image" or "zImage" of others
+    kind: str = "bzImage"
+    architecture: str = DEFAULT  # a name of `core.architecture`; also one that is only recognised
     efi: bool = False  # whether it is an EFI program too (EFI stub)
     # whether an ELF kernel can be entered by PVH, as QEMU's -kernel does; a bzImage does not say
     pvh: bool = False
@@ -141,6 +145,8 @@ def inspect(path: Path) -> KernelImage:
             head = file.read(_HEAD_SIZE)
             if head.startswith(_ELF_MAGIC):
                 return _inspect_elf(path, file, file.seek(0, os.SEEK_END))
+            if foreign.architecture(head):
+                return _foreign(path, file, file.seek(0, os.SEEK_END))
             if sections(file):
                 raise ConfigError(
                     f"{path} is a unified kernel image, which only UEFI starts",
@@ -148,6 +154,21 @@ def inspect(path: Path) -> KernelImage:
                 )
             _check_magic(path, head)
             return _parse(path, head, file)
+
+
+def _foreign(path: Path, file: BufferedReader, size: int) -> KernelImage:
+    """A kernel for another architecture."""
+    header = foreign.read(path, file, size)
+    return KernelImage(
+        path=path,
+        version=header.banner.partition(" ")[0],
+        protocol=(0, 0),
+        relocatable=True,
+        size=size,
+        initrd_max=0,
+        sha256=sha256_of(path),
+        **{name: getattr(header, name) for name in header.__struct_fields__},
+    )
 
 
 def _check_magic(path: Path, head: bytes) -> None:

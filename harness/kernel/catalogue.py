@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from harness.core import paths, toml
+from harness.core.architecture import DEFAULT, of_debian
 from harness.core.errors import ConfigError
 from harness.kernel import stock
 from harness.kernel.bzimage import KernelImage, inspect
@@ -144,6 +145,7 @@ def obtain(name: str, debian: DebianSource) -> Kernel:
         made = built.obtain(asked, debian)
         kernel = Kernel(asked.name, inspect(made.vmlinuz), made.modules, asked.package)
         moved = "correct the file: bits decides what is built"
+    _check_architecture(where, line, kernel)
     if not fnmatchcase(kernel.series, line.version) or kernel.image.bits != line.bits:
         raise ConfigError(
             f"{where} promises a {line.bits}-bit Linux {line.version}, and "
@@ -151,6 +153,24 @@ def obtain(name: str, debian: DebianSource) -> Kernel:
             hint=moved,
         )
     return kernel
+
+
+def _check_architecture(where: Path, line: KernelLine, kernel: Kernel) -> None:
+    if line.debian and kernel.image.architecture != of_debian(line.debian.architecture):
+        raise ConfigError(
+            f"{where} names {line.origin}, and its kernel is for {kernel.image.architecture}",
+            hint="correct the file: debian.architecture and debian.package belong together",
+        )
+
+
+def architecture_of(name: str) -> str:
+    """For which architecture a kernel is, by its name in the catalogue or by its path."""
+    if is_path(name):
+        return inspect(Path(name.partition(",modules=")[0]).absolute()).architecture
+    line, where = load_line(name), _file_of(name)
+    if line.file:
+        return inspect(where.parent / line.file.path).architecture
+    return of_debian(line.debian.architecture) if line.debian else DEFAULT
 
 
 def _own(name: str, path: Path, directory: Path | None) -> Kernel:

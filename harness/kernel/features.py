@@ -28,6 +28,8 @@ class Feature(toml.Table, frozen=True):
     unless: tuple[str, ...] = ()  # symbols that must not be set
     off: tuple[str, ...] = ()  # words on the command line that switch it off
     bits: Literal[0, 32, 64] = 0  # only kernels of this width need the symbols, others have it; 0: all do
+    only: str = ""  # the architecture that it is part of: kernels for others lack it
+    architectures: tuple[str, ...] = ()  # only kernels for these need the symbols, others have it; (): all do
     # upstream series that brought the first symbol; kernels before it always have the feature
     since: str = ""
     above: str = ""  # it is only needed with more memory than this
@@ -111,9 +113,15 @@ def _judge(
     module: bool,
     command_line: str,
 ) -> Iterator[Lack]:
+    if feature.only not in {"", image.architecture}:
+        what = f"it is for {image.architecture}, and runs no {feature.what}"
+        yield Lack(feature.name, what, f"take a kernel for {feature.only}", feature.strict)
+        return
     if feature.name == "x86_64-programs" and image.bits == 64:
         return
-    if feature.bits not in {0, image.bits}:
+    if feature.bits not in {0, image.bits} or image.architecture not in (
+        feature.architectures or (image.architecture,)
+    ):
         return
     what = f"it lacks {feature.what}: {feature.without}"
     for word in command_line.split():

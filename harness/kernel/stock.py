@@ -93,7 +93,8 @@ def _assemble(roots: list[Path], release: str, directory: Path, image: Package) 
     """Link a kernel's files into one place; their names differ between releases of Debian."""
     places = (root / top / "modules" / release for root in roots for top in ("lib", "usr/lib"))
     modules = [path for path in places if path.is_dir()]
-    vmlinuz = _first([root / f"boot/vmlinuz-{release}" for root in roots] + [m / "vmlinuz" for m in modules])
+    names = [root / f"boot/{name}-{release}" for root in roots for name in ("vmlinuz", "vmlinux")]
+    vmlinuz = _first(names + [m / "vmlinuz" for m in modules])
     config = _first([root / f"boot/config-{release}" for root in roots] + [m / "config" for m in modules])
     if vmlinuz is None:
         message = f"{image} holds no kernel"

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from harness.console.transport import BULK_PORT
+from harness.core.architecture import DEFAULT, load_architecture
 from harness.core.errors import ConfigError, InfraError
 from harness.machine.network.qemu_args import answering_words, network_words
 from harness.machine.protocol import Firmware, Medium
@@ -20,10 +22,6 @@ from harness.machine.spec import Bus, DirectBoot, DiskBoot, Drive, MachineSpec, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-# What every machine has besides what its spec says.
-# The VGA device stays: it is the only witness of what decompressors and firmware say.
-DEVICES = ("-machine", "pc", "-display", "none", "-vga", "std")
 
 _OVERLAY = re.compile(r"file=.*,format=qcow2,(?P<attached>.*),cache=unsafe")
 _PORT = ("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=bulk,name={BULK_PORT}")
@@ -34,21 +32,10 @@ _CONTROLLERS = {
     Bus.USB_UHCI: "piix3-usb-uhci,id=uhci",
     Bus.USB_OHCI: "pci-ohci,id=ohci",
 }
+_CONSOLE = "console"
 # Their words are file descriptors, which only we have.
-_NOT_PASTED = {"-add-fd", "-chardev", "-mon", "-incoming"}
+_NOT_PASTED = {"-chardev", "-mon", "-incoming"}
 _NOT_PASTED_NETWORK = ("socket,id=names,", "hubport,id=names-port,")
-
-
-# The serial port writes single bytes. A socket holds some 280 of them, and then the guest waits; a pipe holds
-# 65536. The command line has no word for two pipes, but the monitor has; `append` keeps QEMU from truncating.
-_SAID, _TYPED = 1, 2  # sets of file descriptors, as QEMU calls them
-CONSOLE = {
-    "id": "console",
-    "backend": {
-        "type": "file",
-        "data": {"out": f"/dev/fdset/{_SAID}", "in": f"/dev/fdset/{_TYPED}", "append": True},
-    },
-}
 
 
 class Ends(msgspec.Struct, frozen=True):
@@ -61,27 +48,44 @@ class Ends(msgspec.Struct, frozen=True):
     names: int | None = None  # the port of its network where names are answered, if it has one
 
 
+@contextmanager
+def console_links(directory: Path, ends: Ends) -> Iterator[None]:
+    """Names for the pipes of a serial port, by which QEMU opens them while it starts.
+
+    The port writes single bytes. A socket holds some 280 of them, and then the guest waits; a pipe 65536.
+    """
+    links = {".out": ends.said, ".in": ends.typed}
+    try:
+        for suffix, descriptor in links.items():
+            directory.joinpath(_CONSOLE + suffix).symlink_to(f"/proc/self/fd/{descriptor}")
+        yield
+    finally:
+        for suffix in links:
+            directory.joinpath(_CONSOLE + suffix).unlink(missing_ok=True)
+
+
 def device_words(spec: MachineSpec) -> tuple[str, ...]:
     """The devices of a machine that the guest sees and that are not its boot medium or disk."""
-    return (*DEVICES, *network_words(spec.network), *(_PORT if spec.bulk else ()))
+    machine = load_architecture(spec.architecture).qemu.machine
+    return (*machine, *network_words(spec.network), *(_PORT if spec.bulk else ()))
 
 
 def command_words(
     program: str, spec: MachineSpec, ends: Ends, directory: Path, overlay: Path, *, http: int = 0
 ) -> tuple[str, ...]:
-    """What runs; its serial port is attached to its pipes by the monitor (`chardev-change` to `CONSOLE`).
+    """What runs.
 
     Args:
         program: QEMU.
         spec: The machine.
         ends: What it is attached to.
-        directory: Where firmware keeps its variables.
+        directory: Where firmware keeps its variables, and where `console_links` were made.
         overlay: What is written to the disk.
         http: Where on the host's loopback a restricted network's HTTP is answered; 0 for nowhere.
     """
     command = [program, "-S", "-no-user-config", "-nodefaults", "-no-reboot"]
-    command += ["-add-fd", f"fd={ends.said},set={_SAID}", "-add-fd", f"fd={ends.typed},set={_TYPED}"]
-    command += ["-chardev", "null,id=console", "-serial", "chardev:console"]
+    console = option_value(directory / _CONSOLE)
+    command += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
     command += ["-chardev", f"socket,id=monitor,fd={ends.monitor}", "-mon", "chardev=monitor,mode=control"]
     if ends.bulk is not None:
         command += ["-chardev", f"socket,id=bulk,fd={ends.bulk}"]
@@ -91,16 +95,19 @@ def command_words(
         command += ["-cpu", spec.cpu]
     command += [*firmware_words(spec.firmware, directory), *boot_words(spec.boot)]
     if spec.disk is not None:
-        command += _disk_words(overlay, spec.firmware)
+        command += _disk_words(overlay, Bus.of_disk(spec.firmware, spec.architecture))
     return (*command, *_drive_words(spec.drives))
 
 
-def _disk_words(overlay: Path, firmware: Firmware) -> list[str]:
+def _disk_words(overlay: Path, bus: Bus) -> list[str]:
     """The machine's own disk."""
-    attached, device = "if=ide", list[str]()
-    if Bus.of_disk(firmware) == Bus.AHCI:
-        attached = "if=none,id=disk"
+    attached, device = "if=none,id=disk", list[str]()
+    if bus == Bus.AHCI:
         device = ["-device", "ich9-ahci,id=sata", "-device", "ide-hd,bus=sata.0,drive=disk"]
+    elif bus == Bus.VIRTIO:
+        device = ["-device", "virtio-blk-pci,drive=disk"]
+    else:
+        attached = "if=ide"
     # What is written need not survive this host: the overlay goes with the run.
     return ["-drive", f"file={option_value(overlay)},format=qcow2,{attached},cache=unsafe", *device]
 
@@ -216,19 +223,20 @@ def _device(medium: Medium) -> list[str]:
 PROGRAM = "qemu-system-x86_64"
 
 
-def qemu_program() -> str:
-    """The path of QEMU."""
-    program = shutil.which(PROGRAM)
+def qemu_program(architecture: str = DEFAULT) -> str:
+    """The path of QEMU for an architecture."""
+    qemu = load_architecture(architecture).qemu
+    program = shutil.which(qemu.program)
     if program is None:
-        hint = "install it (Debian: apt-get install qemu-system-x86), then see `harness doctor`"
-        raise ConfigError(f"{PROGRAM} is not installed", hint=hint)
+        hint = f"install it (Debian: apt-get install {qemu.package}), then see `harness doctor`"
+        raise ConfigError(f"{qemu.program} is not installed", hint=hint)
     return program
 
 
 @cache
-def qemu_version() -> str:
+def qemu_version(architecture: str = DEFAULT) -> str:
     """The version of QEMU and of its package, as it says them."""
-    command = [qemu_program(), "--version"]
+    command = [qemu_program(architecture), "--version"]
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     version = re.match(r"QEMU emulator version (.+)", answer.stdout)
     if version is None:

@@ -9,9 +9,10 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from harness.console.transport import pipes
+from harness.core.architecture import DEFAULT
 from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.machine import inspection, process, snapshot
-from harness.machine.command import CONSOLE, PROGRAM, Ends, command_words, for_people, qemu_program
+from harness.machine.command import Ends, command_words, console_links, for_people, qemu_program
 from harness.machine.network.qemu_args import ANSWERER
 from harness.machine.protocol import End, EndCause, Machine, MachineKind, MachineRecord, Network
 from harness.machine.spec import DirectBoot, MachineSpec
@@ -64,7 +65,7 @@ class QemuMachine(Machine):
         self._saved = saved
         self._loading: snapshot.Loading | None = None
         self._overlay = directory / DISK
-        self._program = qemu_program()
+        self._program = qemu_program(spec.architecture)
         self._end: End | None = None
 
     def __enter__(self) -> Self:
@@ -92,10 +93,12 @@ class QemuMachine(Machine):
             self._loading = snapshot.Loading(self._saved / MEMORY)
             inherited.append(self._loading.pipe)
             self.command += ("-incoming", f"fd:{self._loading.pipe}")
+        links = ExitStack()
         with ExitStack() as started:
             for end in theirs:
                 started.enter_context(end)
             try:
+                links.enter_context(console_links(self._directory, ends))
                 self._process = self._start(inherited)
             except OSError as error:
                 self._overlay.unlink(missing_ok=True)
@@ -113,10 +116,11 @@ class QemuMachine(Machine):
             self._names = Names(names, ANSWERER, self._asked).__enter__()
         try:
             self._monitor = Monitor(monitor)
-            self._monitor.execute("chardev-change", **CONSOLE)
+            links.close()  # it has opened them
             thread = int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
             self._meter = process.Meter(self._process.pid, thread)
         except BaseException as error:
+            links.close()
             self._kill()
             self._detach()
             if isinstance(error, InfraError):
@@ -237,6 +241,8 @@ class QemuMachine(Machine):
 
     def screen(self) -> list[str]:
         """The lines of the VGA text screen that are not blank."""
+        if self._spec.architecture != DEFAULT:
+            return []  # only a PC has such a screen
         return inspection.screen(self._monitor, self._directory)
 
     def screenshot(self, path: Path) -> bool:
@@ -302,4 +308,4 @@ class QemuMachine(Machine):
 
     def _last_words(self) -> str:
         lines = self._stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "; ".join(line.removeprefix(f"{PROGRAM}: ") for line in lines[-3:])
+        return "; ".join(line.removeprefix(f"{self._program.rpartition('/')[2]}: ") for line in lines[-3:])

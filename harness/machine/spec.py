@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
+from harness.core.architecture import DEFAULT, load_architecture
 from harness.machine.protocol import Accelerator, Firmware, MachineKind, Medium, Network
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ class Bus(StrEnum):
     USB_OHCI = "usb-ohci"
 
     @classmethod
-    def of_disk(cls, firmware: Firmware) -> Bus:
-        """What the own disk of QEMU's PC hangs on: IDE with a BIOS, SATA with UEFI.
+    def of_disk(cls, firmware: Firmware, architecture: str = DEFAULT) -> Bus:
+        """What the machine's own disk hangs on; that of QEMU's PC on IDE with a BIOS, on SATA with UEFI.
 
         OVMF switches the ports of the PIIX controller on (its IDETIM registers) when it may boot from them,
         and else leaves them off: Linux's ata_piix then sees no disk. AHCI has no such switch.
         """
-        return cls.AHCI if firmware == Firmware.UEFI else cls.IDE
+        return cls.AHCI if firmware == Firmware.UEFI else cls(load_architecture(architecture).qemu.disk)
 
 
 class Drive(msgspec.Struct, frozen=True):
@@ -88,6 +89,7 @@ class MachineSpec(msgspec.Struct, frozen=True):
     bulk: bool = False  # whether it has a virtio serial port through which files leave the guest
     drives: tuple[Drive, ...] = ()  # further disks. A machine that has any is not saved
     bus: Bus | None = None  # the controller of its own disk; None where it is not known
+    architecture: str = DEFAULT  # of its processor
 
 
 class NativeCall(msgspec.Struct, frozen=True):

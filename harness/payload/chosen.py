@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from harness.core.architecture import DEFAULT
 from harness.core.errors import ConfigError
 from harness.derivation import payload as derivation
 from harness.derivation.payload import DerivationRequest, Prepared  # noqa: TC001 - msgspec reads annotations
+from harness.kernel.catalogue import architecture_of
 from harness.payload import stage0
 from harness.recipe import Recipe, load_recipe, recipe_files
 
@@ -98,8 +100,18 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
             return Payload(
                 recipe=load_recipe(name, {"builder": str(stage0.builder_of(name, wanted.builder))})
             )
-        return Payload(recipe=load_recipe(name))
+        return Payload(recipe=recipe_for(name, wanted.kernel, wanted.arch))
     return _prepared(tree, name, wanted, cache, progress)
+
+
+def recipe_for(name: str, kernel: str | None, arch: str = DEFAULT) -> Recipe:
+    """A recipe as it is for the architecture of a seed kernel, or for the one of --arch."""
+    asked = "" if arch == DEFAULT else arch
+    found = architecture_of(kernel) if kernel else asked
+    if asked and asked != found:
+        message = f"--arch {asked} was asked for, and the kernel {kernel} is for {found}"
+        raise ConfigError(message, hint="leave out one of --arch and --kernel")
+    return load_recipe(name, architecture=found)
 
 
 def _derivation(wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:

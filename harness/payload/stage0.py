@@ -43,6 +43,9 @@ def load(name: str, tree: Path, *, arch: str, builder: Path | None, instrument: 
     """
     if name == "builder-hex0" and arch != "x86":
         raise ConfigError("builder-hex0 runs programs for x86 only", hint="leave out --arch")
+    if arch not in _KERNELS:
+        message = f"of stage0-posix, {arch} is not run here"
+        raise ConfigError(message, hint=f"choose one of {', '.join(_KERNELS)} with --arch")
     if name == "builder-hex0":
         builder = builder_of(name, builder)
     check(tree, arch)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core import paths, toml
+from harness.core.architecture import DEFAULT, load_architecture
 from harness.core.errors import ConfigError
 from harness.recipe.check import problems as problems
 from harness.recipe.contents import Checkout as Checkout
@@ -57,8 +58,13 @@ def recipe_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((paths.data_root() / "images/recipes").glob("*.toml"))}
 
 
-def load_recipe(name: str, given: Mapping[str, str] | None = None) -> Recipe:
+def load_recipe(name: str, given: Mapping[str, str] | None = None, architecture: str = "") -> Recipe:
     """Read a recipe by name, or by the path of its TOML file, and check what can be checked without building.
+
+    Args:
+        name: A name or path.
+        given: What the command line fills in.
+        architecture: Of the kernels that boot it; "" for the first that the recipe is for.
 
     Raises:
         ConfigError: There is no such recipe, or a key is wrong; the message names file and key.
@@ -71,7 +77,15 @@ def load_recipe(name: str, given: Mapping[str, str] | None = None) -> Recipe:
             hint=f"known recipes: {', '.join(known)}; the path of a .toml file of your own works too",
         )
     path = path.absolute()
-    recipe = Recipe(path.stem, path, toml.load(path, RecipeDocument, given or {}))
+    several = toml.read(path).get("architectures")
+    known_for = several if several and isinstance(several, list) else [DEFAULT]
+    architecture = architecture or known_for[0]
+    if architecture not in known_for:
+        hint = f"choose another kernel with --kernel; the recipe is for {', '.join(known_for)}"
+        raise ConfigError(f"the recipe {path.stem} is not for kernels of {architecture}", hint=hint)
+    known_of_it = load_architecture(architecture).given if several else {}
+    document = toml.load(path, RecipeDocument, {**known_of_it, **(given or {})})
+    recipe = Recipe(path.stem, path, document, architecture)
     for key, problem in problems(recipe):
         raise recipe.wrong(key, problem)
     return recipe

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.core import toml
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._+-]*$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9._+-]*|\{[a-z-]+\})$")]  # {…}: given later
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.+~:-]*$")]  # Debian policy 5.6.12

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import msgspec
 
 from harness.core import toml
+from harness.core.architecture import DEFAULT
 from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
 from harness.recipe.contents import Content, Name
@@ -100,7 +101,8 @@ class Native(toml.Table, frozen=True):
 class RecipeDocument(toml.Table, frozen=True):
     """A recipe as it stands in its file.
 
-    `given` names what the command line has to say: it is filled in where it stands in braces.
+    `given` names what the command line has to say: it is filled in where it stands in braces. So is what is
+    known of an architecture, where `architectures` names those that the payload exists for.
     """
 
     summary: str
@@ -111,6 +113,7 @@ class RecipeDocument(toml.Table, frozen=True):
     boot: Boot | None = None
     native: Native | None = None
     given: tuple[str, ...] = ()
+    architectures: tuple[Name, ...] = ()
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -123,6 +126,7 @@ class Recipe(msgspec.Struct, frozen=True):
     name: str  # the file's name without suffix
     path: Path  # the TOML file
     document: RecipeDocument  # what stands in it
+    architecture: str = DEFAULT  # of the kernels that boot it
 
     @property
     def base(self) -> Path:

@@ -85,7 +85,7 @@ def identity(built: Build, spec: MachineSpec, plan: Plan, stage: str) -> dict[st
         # KVM shows the guest the host's own processor.
         "processor": processor() if spec.accelerator == Accelerator.KVM else "",
         "devices": " ".join(device_words(spec)),
-        "qemu": qemu_version(),
+        "qemu": qemu_version(spec.architecture),
     }
 
 

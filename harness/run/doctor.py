@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core import paths, programs
+from harness.core.architecture import architecture_files, load_architecture
 from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
 from harness.machine import accelerator, native
@@ -54,7 +55,7 @@ def examine(cache: Path) -> list[Finding]:
     # QEMU is not needed for these machines; without them everything else works.
     others = (MachineKind.CHROOT, MachineKind.BWRAP)
     natives = [_tried(kind, partial(_without_kernel, kind), missing=None) for kind in others]
-    findings = [_python(), *_programs(), *_accelerators(), *natives]
+    findings = [_python(), *_programs(), *_architectures(), *_accelerators(), *natives]
     return [*findings, _memory(), _disk(cache), _tried("archive", _mirror)]
 
 
@@ -81,6 +82,19 @@ def _programs() -> list[Finding]:
         else:
             found = _qemu_version(place) if program == PROGRAM else place
             findings.append(Finding(program, good=True, found=found))
+    return findings
+
+
+def _architectures() -> list[Finding]:
+    """QEMU for other architectures than x86, which only their kernels need."""
+    findings = []
+    for name in architecture_files():
+        qemu = load_architecture(name).qemu
+        if qemu.program != PROGRAM:
+            place = programs.find(qemu.program)
+            remedy = f"apt-get install --no-install-recommends {qemu.package}"
+            found = _qemu_version(place) if place else f"missing (boots kernels for {name}): {remedy}"
+            findings.append(Finding(qemu.program, True if place else None, found))
     return findings
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from harness.console.recorder import Recorder
+from harness.core.architecture import load_architecture
 from harness.core.errors import Interrupted, explained
 from harness.core.files import write_atomically
 from harness.core.outcome import Outcome
@@ -158,7 +159,11 @@ class _Session(msgspec.Struct, frozen=True):
             recorder,
             accelerator=run.spec.accelerator,
             facts={
-                f"expected_{role}_kernel": kernel.image.version for role, kernel in run.built.kernels.items()
+                "expected_target": load_architecture(run.built.recipe.architecture).target,
+                **{
+                    f"expected_{role}_kernel": kernel.image.version
+                    for role, kernel in run.built.kernels.items()
+                },
             },
             listener=self.listener,
             person=person,

@@ -71,7 +71,8 @@ def _inputs(built: Build, plan: Plan, spec: Spec, boot: DirectBoot | MediumBoot)
 
 def _on_bus(names: Iterable[str], bus: Bus | None) -> tuple[str, ...]:
     """Needs of a plan on this machine: it says `ide` for the machine's own disk, wherever that is."""
-    return tuple(need for name in names for need in (filter(None, [bus]) if name == Bus.IDE else [name]))
+    own = () if bus is None else ("virtio-disk" if bus == Bus.VIRTIO else bus.value,)
+    return tuple(need for name in names for need in (own if name == Bus.IDE else [name]))
 
 
 def _config_of(image: KernelImage) -> str:

@@ -72,7 +72,8 @@ def prepare(
     request.part.check(plan)
     paths.check_writable(request.runs, "run record", "choose another directory with --runs DIR")
     store = Store(request.build.cache)
-    settled = kind.settled(request, store, progress.note)
+    asked_for = msgspec.structs.replace(request, architecture=recipe.architecture)
+    settled = kind.settled(asked_for, store, progress.note)
     if built is None:
         built = build(recipe, to_build(request, recipe), progress)
     if recipe.document.boot and recipe.boot.drive and request.part != WHOLE:

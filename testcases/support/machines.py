@@ -450,4 +450,4 @@ def programs(directory: Path, **others: str) -> Path:
 
 def host_facts() -> dict[str, str]:
     """What a recipe would know about the kernel under which the shell runs."""
-    return {"expected_second_kernel": os.uname().release}
+    return {"expected_second_kernel": os.uname().release, "expected_target": "i686"}

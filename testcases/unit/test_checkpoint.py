@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from harness.cli import program
 from harness.console.recorder import Recorder
+from harness.core.architecture import DEFAULT, load_architecture
 from harness.core.errors import ConfigError, InfraError
 from harness.core.outcome import Outcome
 from harness.image.build import BuildOptions
@@ -149,7 +150,9 @@ def test_another_qemu_and_other_devices_are_refused(store: Store, tmp_path: Path
     now = identity(tmp_path, qemu="99.1.0")
     with pytest.raises(ConfigError, match=r"was saved by QEMU 7\.2\.22, and this is 99\.1\.0"):
         checkpoints.find(store, now)
-    with patch("harness.machine.command.DEVICES", ("-vga", "cirrus")):
+    pc = load_architecture(DEFAULT)
+    other_pc = msgspec.structs.replace(pc, qemu=msgspec.structs.replace(pc.qemu, machine=("-vga", "cirrus")))
+    with patch("harness.machine.command.load_architecture", return_value=other_pc):
         now = identity(tmp_path)
     for other in (now, identity(tmp_path, bulk=True)):
         with pytest.raises(ConfigError, match="has other devices"):

@@ -16,7 +16,7 @@ import typer.main
 
 from harness import recipe
 from harness.cli import program
-from harness.core import toml
+from harness.core import architecture, toml
 from harness.core.outcome import Outcome
 from harness.kernel import catalogue, features, stock
 from harness.machine.board import document as board
@@ -61,6 +61,8 @@ TABLES: list[tuple[str, str, Structs]] = [
     ("kernels", "Keys of `[file]`", (catalogue.KernelFile,)),
     ("kernel-build", "Keys of `[build]`", (catalogue.KernelBuild,)),
     ("kernels", "## Features", (features.Feature,)),
+    ("kernels", "## Architectures", (architecture.Architecture,)),
+    ("kernels", "Keys of its table `[qemu]`", (architecture.Qemu,)),
     ("qualify", "## Questions", (questions.Question,)),
     ("plans", "## `[needs]`", (needs.Needs,)),
     ("plans", "Keys of `seed` and `second`:", (needs.KernelNeeds,)),
@@ -243,7 +245,12 @@ def test_known_facts_are_described() -> None:
     text = (ROOT / "harness/stages/runner.py").read_text("utf-8")
     given = re.search(r"facts \|= \{(.*)\*\*facts", text)
     assert given
-    known = {*re.findall(r'"(\w+)":', given[1]), "expected_seed_kernel", "expected_second_kernel"}
+    known = {
+        *re.findall(r'"(\w+)":', given[1]),
+        "expected_seed_kernel",
+        "expected_second_kernel",
+        "expected_target",
+    }
     assert {words(row[0])[0] for row in rows(page("plans"), "## Patterns, lines and facts")} == known
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.core.architecture import DEFAULT, of_debian
 from harness.core.errors import ConfigError
 from harness.kernel import catalogue
 from harness.recipe import Disk, File, Initramfs, Recipe, contents_of, load_recipe, recipe_files
@@ -108,6 +109,8 @@ def test_the_shipped_plans_are_good() -> None:
 def test_the_shipped_kernels_are_named_after_what_they_are(name: str) -> None:
     line = catalogue.load_line(name)
     processor = {32: "i686", 64: "x86_64"}[line.bits]
+    if line.debian and of_debian(line.debian.architecture) != DEFAULT:
+        processor = line.debian.architecture
     if line.build:
         assert name.startswith(f"tiny-{line.version}-{processor}-")
         return

@@ -8,14 +8,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.core.architecture import DEFAULT, load_architecture
 from harness.core.errors import ConfigError
 from harness.formats import elf
 from harness.formats.tree import Entry, Member, MemberTree
 from harness.image.checks.kernel_checks import Finding, Seed
 
-# e_machine (elf.h); an x86 kernel runs these.
-_MACHINES = {3: "i386", 62: "x86-64"}
-_OTHER_MACHINES = {8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm", 183: "aarch64", 243: "riscv"}
+# e_machine (elf.h).
+_MACHINES = {
+    3: "i386",
+    62: "x86-64",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390",
+    40: "arm",
+    183: "aarch64",
+    243: "riscv",
+}
 _PROGRAM_MAX = 256 << 20  # no program is larger, and it is read into memory
 _HEAD = 4096
 _CONSOLE = (5, 1)
@@ -124,10 +134,12 @@ def _check_machines(
     shown: str, machines: Mapping[str, tuple[int, int]], kernel: Seed | None
 ) -> Iterator[Finding]:
     """Check the width and architecture of all programs and libraries that init needs."""
+    wanted = kernel.image.architecture if kernel else DEFAULT
     for path, (bits, machine) in machines.items():
         named = shown if shown == f"/{path}" else f"/{path}, which {shown} needs,"
-        if machine not in _MACHINES:
-            yield Finding(False if kernel else None, f"{named} is for {_name(machine)}", "build it for x86")
+        if machine not in load_architecture(wanted).elf:
+            good = False if kernel else None
+            yield Finding(good, f"{named} is for {_name(machine)}", f"build it for {wanted}")
         elif kernel and bits == 64 and kernel.image.bits == 32:
             yield Finding(
                 False,
@@ -152,7 +164,7 @@ def _check_machines(
 
 
 def _name(machine: int) -> str:
-    return _MACHINES.get(machine) or _OTHER_MACHINES.get(machine, f"machine {machine}")
+    return _MACHINES.get(machine, f"machine {machine}")
 
 
 def _no_ia32(kernel: Seed) -> bool:

@@ -9,7 +9,15 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.machine.board.document import Board, find_board
-from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings, boot_images, memory_of, start_of
+from harness.machine.kinds.kind import (
+    Kind,
+    MachineRequest,
+    Surroundings,
+    boot_images,
+    memory_of,
+    refuse_foreign,
+    start_of,
+)
 from harness.machine.protocol import Accelerator, Firmware, Machine, Medium
 from harness.machine.spec import MachineSpec
 
@@ -70,6 +78,7 @@ class OnBoard(Kind[MachineSpec], frozen=True):
     ) -> MachineRequest:
         """Fill in what the board has: firmware, memory, and a medium."""
         board = self.board
+        refuse_foreign(request, board.name)
         return msgspec.structs.replace(
             request,
             medium=Medium.BOARD,

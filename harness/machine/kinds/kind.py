@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from harness.core.architecture import DEFAULT
 from harness.core.errors import ConfigError
 from harness.machine.admission import check_holds, places_for
 from harness.machine.kinds.options import TAKES
@@ -44,6 +45,7 @@ class MachineRequest(msgspec.Struct, frozen=True, kw_only=True):
     # What the guest reaches; None: nothing, or the harness where the recipe wants a network.
     network: Network | None = None
     disk: bool = True  # whether the recipe's disks are attached
+    architecture: str = DEFAULT  # of the recipe's kernels and programs
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,15 @@ class Kind(msgspec.Struct, Generic[S], frozen=True):
     @abstractmethod
     def machine(self, spec: S, around: Surroundings) -> AbstractContextManager[Machine]:
         """The machine; raises ConfigError if it cannot be made, InfraError if it does not start."""
+
+
+def refuse_foreign(request: MachineRequest, machine: str) -> None:
+    """Refuse a payload for another architecture than x86."""
+    if request.architecture != DEFAULT:
+        raise ConfigError(
+            f"the machine {machine} runs programs for x86, and {request.architecture} was asked for",
+            hint="leave out --machine: QEMU has a machine of this architecture",
+        )
 
 
 def boot_images(recipe: Recipe, request: MachineRequest) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from harness.core.errors import ConfigError
 from harness.core.sizes import parse_size
 from harness.machine import native, rootfs
 from harness.machine.admission import check_fits
-from harness.machine.kinds.kind import DEFAULT_MEMORY, Kind, MachineRequest, Surroundings
+from harness.machine.kinds.kind import DEFAULT_MEMORY, Kind, MachineRequest, Surroundings, refuse_foreign
 from harness.machine.protocol import MachineKind
 from harness.machine.spec import NativeCall, NativeSpec
 
@@ -42,6 +42,7 @@ class Native(Kind[NativeSpec], frozen=True):
         self, request: MachineRequest, _store: Store, _note: Callable[[str], None], /
     ) -> MachineRequest:
         """Find out whether namespaces can be made."""
+        refuse_foreign(request, self.kind)
         native.check_host(self.kind)
         return request
 

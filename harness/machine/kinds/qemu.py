@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.core.architecture import DEFAULT, load_architecture
+from harness.core.errors import ConfigError
 from harness.machine import accelerator
 from harness.machine.admission import check_fits
-from harness.machine.command import find_ovmf
+from harness.machine.command import find_ovmf, qemu_program
 from harness.machine.kinds.kind import Kind, MachineRequest, Surroundings, boot_images, memory_of, start_of
-from harness.machine.protocol import Accelerator, Firmware, Network
+from harness.machine.protocol import Accelerator, Firmware, Medium, Network
 from harness.machine.qemu import QemuMachine
 from harness.machine.spec import Bus, DirectBoot, Drive, MachineSpec
 
@@ -28,6 +30,8 @@ class Qemu(Kind[MachineSpec], frozen=True):
 
     def settled(self, request: MachineRequest, store: Store, note: Callable[[str], None]) -> MachineRequest:
         """Choose the accelerator, once; say it where that is the slow one."""
+        if request.architecture != DEFAULT:
+            return _foreign(request)
         if request.firmware == Firmware.UEFI:
             find_ovmf()
         chosen = accelerator.choose(request.accelerator, store)
@@ -43,6 +47,7 @@ class Qemu(Kind[MachineSpec], frozen=True):
         """The guest."""
         boot, memory, start = built.recipe.boot, memory_of(built, request), start_of(built, request)
         check_fits(memory)
+        qemu = load_architecture(request.architecture).qemu
         if isinstance(start, DirectBoot) and start.unpacked:
             from harness.kernel.payload import vmlinux
 
@@ -52,9 +57,10 @@ class Qemu(Kind[MachineSpec], frozen=True):
             firmware=request.firmware,
             disk=built.images[boot.disk].path if boot.disk and request.disk else None,
             memory=memory,
-            cpu=boot.cpu if request.cpu is None else request.cpu,
+            cpu=(boot.cpu or qemu.cpu) if request.cpu is None else request.cpu,
             accelerator=Accelerator(request.accelerator),
-            bus=Bus.of_disk(request.firmware),
+            bus=Bus.of_disk(request.firmware, request.architecture),
+            architecture=request.architecture,
             bulk=bulk,
             network=_network(built.recipe, request),
             drives=tuple(
@@ -77,6 +83,21 @@ class Qemu(Kind[MachineSpec], frozen=True):
             QemuMachine(spec, directory, saved=saved, http=port, asked=log.asked) as machine,
         ):
             yield machine
+
+
+def _foreign(request: MachineRequest) -> MachineRequest:
+    """A machine of another architecture than the PC: QEMU loads its kernel, and executes it in software."""
+    qemu_program(request.architecture)
+    wishes = {
+        "--medium": request.medium != Medium.DIRECT,
+        "--firmware": request.firmware != Firmware.BIOS,
+        "--unpacked": bool(request.unpacked),
+        "--accelerator kvm": request.accelerator == Accelerator.KVM,
+    }
+    for option in (option for option, was_given in wishes.items() if was_given):
+        message = f"{option} is for machines of x86, and this one is of {request.architecture}"
+        raise ConfigError(message, hint=f"leave it out: {option}")
+    return msgspec.structs.replace(request, accelerator=str(Accelerator.TCG))
 
 
 def _network(recipe: Recipe, request: MachineRequest) -> Network:
