@@ -80,13 +80,8 @@ def failed(plan: Plan, stage: Stage, seen: Sequence[FailureMatch], recent: LastL
     groups = {"count": str(sum(trouble.failure is first.failure for trouble in seen))}
     for sighting in (*first.before, first.sighting):
         groups |= sighting.groups
-    return Verdict(
-        first.failure.outcome,
-        stage.name,
-        _sentence(first.failure, groups),
-        first.failure.hint,
-        _lines(sorted(shown, key=lambda line: line.start)),
-    )
+    failure, evidence = first.failure, _lines(sorted(shown, key=lambda line: line.start))
+    return Verdict(failure.outcome, stage.name, _sentence(failure, groups), failure.hint, evidence)
 
 
 def _rank(seen: FailureMatch, lines: Sequence[Line], known: Collection[int]) -> int | None:
@@ -128,13 +123,9 @@ def ended(stage: Stage, end: End, recent: LastLines) -> Verdict:
         case EndCause.EXITED | EndCause.GAVE_UP:
             outcome, reason = Outcome.FAIL, f"the first process ended before the plan did ({end.detail})"
         case _:
-            return Verdict(
-                Outcome.INFRA,
-                stage.name,
-                f"the machine ended without being asked to ({end.detail or end.cause})",
-                "look for the out-of-memory killer or other reasons on the host, and run again",
-                evidence,
-            )
+            reason = f"the machine ended without being asked to ({end.detail or end.cause})"
+            hint = "look for the out-of-memory killer or other reasons on the host, and run again"
+            return Verdict(Outcome.INFRA, stage.name, reason, hint, evidence)
     hint = stage.hint
     if end.cause == EndCause.GUEST_RESET:
         hint = hint or "the kernel that was to run is truncated or does not fit this processor"
@@ -175,13 +166,9 @@ def silent(
                 return Verdict(failure.outcome, stage.name, reason, failure.hint, evidence)
     unheard = [row.strip() for row in screen if not _FIRMWARE.match(row)]
     if unheard and not lines:
-        return Verdict(
-            outcome,
-            stage.name,
-            f'{what}: the guest does not use the serial console: its screen shows "{unheard[-1]}"',
-            "put console=ttyS0 on the kernel's command line, last of all consoles",
-            evidence,
-        )
+        reason = f'{what}: the guest does not use the serial console: its screen shows "{unheard[-1]}"'
+        hint = "put console=ttyS0 on the kernel's command line, last of all consoles"
+        return Verdict(outcome, stage.name, reason, hint, evidence)
     clause = doing.clause
     if unheard:
         clause += f'; its screen, unlike the console, shows "{unheard[-1]}"'
@@ -197,13 +184,10 @@ def refuted(stage: Stage, check: Check, expected: str, reply: Reply) -> Verdict:
     if reply.status == check.status:
         got = f"an answer that does not match {expected!r}"
     lines = reply.text.splitlines()[-_EXCERPT:]
-    return Verdict(
-        Outcome.FAIL,
-        stage.name,
-        f"check {check.name} ({check.proves}) got {got}",
-        f"run `{check.run}` yourself with `harness shell`",
-        tuple(Evidence("console", line, reply.start) for line in lines),
-    )
+    reason = f"check {check.name} ({check.proves}) got {got}"
+    hint = f"run `{check.run}` yourself with `harness shell`"
+    evidence = tuple(Evidence("console", line, reply.start) for line in lines)
+    return Verdict(Outcome.FAIL, stage.name, reason, hint, evidence)
 
 
 def _sentence(failure: Failure, groups: Mapping[str, str | None]) -> str:

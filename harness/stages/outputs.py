@@ -75,12 +75,9 @@ class Outputs(msgspec.Struct, frozen=True):
         )
         if reply.status != 0:
             lines = reply.text.strip().splitlines() or [f"exit status {reply.status}"]
-            raise _lacks(
-                stage,
-                f"the files in {directories} could not be listed: {lines[-1]}",
-                "check the key `produced` of the stage in the plan, and what the guest has by then",
-                tuple(Evidence("console", line, reply.start) for line in lines[-20:]),
-            )
+            evidence = tuple(Evidence("console", line, reply.start) for line in lines[-20:])
+            reason = f"the files in {directories} could not be listed: {lines[-1]}"
+            raise _lacks(stage, reason, "produced", evidence)
         with self._storing():
             out = tempfile.TemporaryFile(dir=self.directory)  # noqa: SIM115 - so that only this is excused
         with out:
@@ -89,15 +86,8 @@ class Outputs(msgspec.Struct, frozen=True):
             files = listed(out.read(), [int(word) for word in reply.text.split()])
         with self._storing():
             products.write(files, self.directory)
-        self.listener.event(
-            events.Produced(
-                stage.name,
-                files=len(files),
-                size=sum(file.size for file in files),
-                seconds=round(time.monotonic() - began, 3),
-                fast=fetched.fast,
-            )
-        )
+        size, seconds = sum(file.size for file in files), round(time.monotonic() - began, 3)
+        self.listener.event(events.Produced(stage.name, len(files), size, seconds, fast=fetched.fast))
 
     def _take_file(self, stage: Stage, path: str, timeout: float) -> None:
         began, file = time.monotonic(), self.directory / "files" / path.lstrip("/")
@@ -105,19 +95,11 @@ class Outputs(msgspec.Struct, frozen=True):
             fetched = self._store(path, file, timeout)
         except FileNotFoundError as error:
             file.unlink(missing_ok=True)
-            raise _lacks(
-                stage,
-                f"the guest has no file {path}, which the plan takes out of it",
-                "check the key `fetches` of the stage in the plan, and what the guest has by then",
-                (Evidence("machine", f"no readable file {path}"),),
-            ) from error
-        seconds = round(time.monotonic() - began, 3)
-        self.listener.event(
-            events.Fetched(
-                stage.name, path, file=str(file.relative_to(self.directory)), size=fetched.size,
-                seconds=seconds, fast=fetched.fast,
-            )
-        )  # fmt: skip
+            evidence = (Evidence("machine", f"no readable file {path}"),)
+            reason = f"the guest has no file {path}, which the plan takes out of it"
+            raise _lacks(stage, reason, "fetches", evidence) from error
+        name, seconds = str(file.relative_to(self.directory)), round(time.monotonic() - began, 3)
+        self.listener.event(events.Fetched(stage.name, path, name, fetched.size, seconds, fast=fetched.fast))
 
     def _store(self, path: str, file: Path, timeout: float) -> Fetched:
         with self._storing():
@@ -153,5 +135,6 @@ def listed(data: bytes, lengths: Sequence[int]) -> list[Produced]:
     return sorted(files, key=lambda file: file.path)
 
 
-def _lacks(stage: Stage, reason: str, hint: str, evidence: tuple[Evidence, ...]) -> Decided:
+def _lacks(stage: Stage, reason: str, key: str, evidence: tuple[Evidence, ...]) -> Decided:
+    hint = f"check the key `{key}` of the stage in the plan, and what the guest has by then"
     return Decided(Verdict(Outcome.FAIL, stage.name, reason, hint, evidence))

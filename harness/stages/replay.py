@@ -146,13 +146,10 @@ def _as_a_log_tells(verdict: Verdict, plan: Plan, tape: _Tape, start: int) -> Ve
     if later := _later(plan, plan.stages[number + 2 :], tape, start):
         stage, line = later
         reason = f"the line with which stage {plan.stages[number + 1].name} begins is missing in the log: "
-        return Verdict(
-            Outcome.HANG,
-            verdict.stage,
-            f"{reason}that of the later stage {stage.name} is there",
-            "lines of the log are missing or damaged, or it follows another plan",
-            (Evidence("console", line.text, line.start), *evidence),
-        )
+        reason += f"that of the later stage {stage.name} is there"
+        hint = "lines of the log are missing or damaged, or it follows another plan"
+        evidence = (Evidence("console", line.text, line.start), *evidence)
+        return Verdict(Outcome.HANG, verdict.stage, reason, hint, evidence)
     if tape.cause is not None:
         return verdict
     if verdict.stage == plan.stages[-1].name:
