@@ -220,6 +220,16 @@ LOGS |= {
         ],
         OFF,
     ),
+    "genesis-builder-hex0": (
+        [
+            FIRMWARE[0],
+            "= genesis: the seed makes itself",
+            "= genesis: mc makes the compiler of C0",
+            "= genesis: c0 makes cc",
+            "= genesis: cc makes the tools",
+        ],
+        "Build finished.\r\n",
+    ),
 }
 
 
