@@ -112,7 +112,7 @@ BEGINS["genesis"] = BEGINS["genesis-tcc"] | {
     "kexec": "= genesis: the initramfs of sysb is made",
     "sysb": "= genesis: sysb: up under 5.10.0-32-686",
     "sysc": "= genesis: sysc: up under 5.10.0-32-686, root on /dev/sda",
-    "binutils": "= genesis: package binutils-2.16.1",
+    "binutils": "= genesis: package byacc-2.0.20221106",
     "gcc": "= genesis: package gcc-3.4.6",
     "libstdc++": "= genesis: package libstdc++-3.4.6",
 }

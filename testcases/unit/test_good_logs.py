@@ -215,7 +215,7 @@ LOGS |= {
     "genesis": (
         [
             *BEGINS["genesis"].values(),
-            *(f"= genesis: package {name}" for name in ("make-4.4.1", "bash-5.2.15")),
+            *(f"= genesis: package {name}" for name in ("make-4.4.1", "bash-5.2.15", "coreutils-9.1")),
             "bash-5.2# ",
         ],
         OFF,

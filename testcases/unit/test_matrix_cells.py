@@ -197,8 +197,9 @@ def test_the_hint_says_what_there_is(tmp_path: Path) -> None:
     assert "kernel: a, b" in caught.value.hint
 
 
-def test_the_matrix_that_comes_along_is_one() -> None:
-    assert len(load_matrix(ROOT / "ci/nightly.toml", TODAY).cells) >= 3
+@pytest.mark.parametrize("name", ["nightly", "genesis"])
+def test_the_matrix_that_comes_along_is_one(name: str) -> None:
+    assert len(load_matrix(ROOT / f"ci/{name}.toml", TODAY).cells) >= 3
 
 
 CELLS = tuple(

@@ -34,10 +34,12 @@ SOURCES = {
 }
 PACKAGES = {
     "busybox.tar.bz2": ("busybox", "1:1.35.0-4+deb12u1"),
+    "byacc.tar.gz": ("byacc", "1:2.0.20221106-1"),
     "binutils.tar.gz": ("binutils-h8300-hms", "2.16.1-10"),
     "gcc.tar.gz": ("gcc-h8300-hms", "1:3.4.6+dfsg2-4.2"),
     "make.tar.xz": ("make-dfsg", "4.4.1-2"),
     "bash.tar.gz": ("bash", "5.2.15-2"),
+    "coreutils.tar.xz": ("coreutils", "9.1-1"),
 }
 SUITES = {"make.tar.xz": "trixie"}
 BWRAP = ("bwrap", "--unshare-all", "--as-pid-1", "--bind")
@@ -103,7 +105,7 @@ def go_on(root: Path, parts: list[str]) -> None:
         used = sum(os.times()[2:4]) - sum(before[2:4])
         sys.stdout.write(f"{part}: {used:.2f} s of processor time\n")
         if done.returncode:
-            sys.exit(done.stderr[-2000:])
+            sys.exit(done.stderr[-1500:])
         sums.write_text(
             "".join(f"{hashlib.sha256((root / file).read_bytes()).hexdigest()}  {file}\n" for file in made)
         )
