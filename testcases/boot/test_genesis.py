@@ -157,9 +157,14 @@ def test_a_step_that_fails_is_named(bwrap: MachineKind, tmp_path: Path, harness_
     assert "edit failed in line 1 of 08-tcc/first: tcc/tcc.h does not have the old text" in verdict.reason
 
 
-def test_the_chain_goes_on_to_gcc_and_bash(bwrap: MachineKind, tmp_path: Path, harness_cache: Path) -> None:
+@pytest.mark.parametrize(
+    "machine", [MachineKind.BWRAP, pytest.param(MachineKind.QEMU, marks=pytest.mark.thorough)]
+)
+def test_the_chain_goes_on_to_gcc_and_bash(
+    machine: MachineKind, bwrap: MachineKind, tmp_path: Path, harness_cache: Path
+) -> None:
     """The steps compare what they make with the sums of each package; the checks ask bash and GCC."""
-    done = run(request(tmp_path, harness_cache, bwrap), "genesis")
+    done = run(request(tmp_path, harness_cache, machine), "genesis")
     assert done.result.verdict.outcome == Outcome.PASS, done.result.verdict
     assert (done.result.facts["bash"], done.result.facts["gcc"]) == ("5.2.15", "3.4.6")
     plan = load_plan(find_plan("genesis"))
