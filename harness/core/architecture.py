@@ -30,6 +30,7 @@ class Architecture(toml.Table, frozen=True):
 
     summary: str
     elf: tuple[int, ...]  # machine numbers of ELF programs that its kernels run
+    triplets: tuple[str, ...]  # names of Debian's directories of libraries, below lib and usr/lib
     target: str  # what GCC calls the processor, the first part of `gcc -dumpmachine`
     qemu: Qemu
     given: Mapping[str, str]  # what recipes for several architectures have in braces

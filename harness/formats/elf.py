@@ -11,10 +11,12 @@ from __future__ import annotations
 import io
 import os
 import posixpath
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from harness.core.architecture import architecture_files, load_architecture
 from harness.core.errors import ConfigError
 from harness.formats.names import LINKS_MAX, followed
 
@@ -23,19 +25,15 @@ if TYPE_CHECKING:
 
     from harness.formats.tree import Entry
 
-# The loader's default directories in Debian; a library of the wrong architecture is passed over.
-_LIBRARY_DIRECTORIES = (
-    "lib/i386-linux-gnu",
-    "usr/lib/i386-linux-gnu",
-    "lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu",
-    "lib/aarch64-linux-gnu",
-    "usr/lib/aarch64-linux-gnu",
-    "lib",
-    "usr/lib",
-    "lib64",
-    "usr/lib64",
-)
+
+@cache
+def _library_directories() -> tuple[str, ...]:
+    """The loader's default directories in Debian; a library of the wrong architecture is passed over."""
+    triplets = [triplet for name in architecture_files() for triplet in load_architecture(name).triplets]
+    own = (f"{top}/{triplet}" for triplet in triplets for top in ("lib", "usr/lib"))
+    return (*own, "lib", "usr/lib", "lib64", "usr/lib64")
+
+
 # Where `#!/usr/bin/env name` finds its program.
 _PROGRAM_DIRECTORIES = ("usr/sbin", "usr/bin", "sbin", "bin")
 MAGIC = b"\x7fELF"
@@ -122,7 +120,7 @@ class _Search:
         ]
         origin = posixpath.dirname(file)
         run_path = [d.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", origin) for d in needs.run_path]
-        directories = (*run_path, *_LIBRARY_DIRECTORIES)
+        directories = (*run_path, *_library_directories())
         libraries = [
             name if "/" in name else self._search(name, directories, file, machine=needs.machine)
             for name in needs.libraries
