@@ -1,1 +1,3 @@
 """Derivations of Nix and Guix, built without their daemons."""
+
+RECIPE = "derivation"  # what names a derivation after `harness run`

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
-from harness.derivation import expected, graph, replay, script
+from harness.derivation import RECIPE, expected, graph, replay, script
 from harness.formats import nar
 from harness.recipe import (
     Directory,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from harness.derivation.script import Daemon
     from harness.recipe import Content, Image
 
-RECIPE = "derivation"
 _KERNELS = {"amd64": "debian-6.1-x86_64", "i386": "debian-6.1-i686"}
 _FEATURES = {"x86_64-linux": "x86_64", "i686-linux": "i386"}
 _RUNNER = "genesis/01-run/run.hex"

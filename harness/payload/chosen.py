@@ -9,8 +9,7 @@ import msgspec
 
 from harness.core.architecture import DEFAULT
 from harness.core.errors import ConfigError
-from harness.derivation import payload as derivation
-from harness.derivation.payload import DerivationRequest, Prepared  # noqa: TC001 - msgspec reads annotations
+from harness.derivation import RECIPE
 from harness.kernel.catalogue import architecture_of
 from harness.payload import stage0
 from harness.recipe import Recipe, load_recipe, recipe_files
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness.core.progress import Progress
+    from harness.derivation.payload import DerivationRequest, Prepared
     from harness.payload.distfiles import Found
     from harness.payload.era import ModeName
     from harness.payload.tree import SourceTree
@@ -71,10 +71,10 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
         f"--kernel {WITHOUT_LINUX}": wanted.kernel == WITHOUT_LINUX and (mine or tree is None),
     }
     if wanted.derivation is not None:
-        unfit |= {"--tree": tree is not None, str(wanted.derivation.path): name != derivation.RECIPE}
+        unfit |= {"--tree": tree is not None, str(wanted.derivation.path): name != RECIPE}
     for option in (option for option, given in unfit.items() if given):
         raise ConfigError(f"the recipe {name} has no use for {option}", hint=f"leave it out: {option}")
-    if name == derivation.RECIPE:
+    if name == RECIPE:
         return _derivation(wanted, cache, progress)
     if mine:
         if tree is None:
@@ -115,13 +115,15 @@ def recipe_for(name: str, kernel: str | None, arch: str = DEFAULT) -> Recipe:
 
 
 def _derivation(wanted: PayloadRequest, cache: Path, progress: Progress) -> Payload:
+    from harness.derivation.payload import prepare  # and readers of archives, which few runs need
+
     if wanted.derivation is None:
         raise ConfigError(
             "the recipe derivation builds a derivation of yours, and none is named",
             hint="harness run derivation HASH-NAME.drv; docs/derivations.md says what can be built",
         )
     about = msgspec.structs.replace(wanted.derivation, disk=wanted.disk_size)
-    prepared = derivation.prepare(about, cache, progress)
+    prepared = prepare(about, cache, progress)
     taken = tuple(f"taken: {path}" for path in prepared.replay.taken)
     return Payload(recipe=prepared.recipe, derivation=prepared, notes=taken)
 

@@ -20,7 +20,7 @@ from harness.core.progress import Progress, Quiet
 from harness.machine.admission import admitted
 from harness.machine.kinds.kind import Surroundings
 from harness.record.record import ImageRecord, KernelRecord, ResumedRecord, RunRecord
-from harness.run import checkpoints, store_outputs
+from harness.run import checkpoints
 from harness.run.amendments import amended, announced, by_hand
 from harness.stages.events import Audience, Gap, Listener, ProducedRecord, Resumed, Saved
 from harness.stages.verdict import RunResult, StageResult, StageStatus, Verdict
@@ -115,6 +115,8 @@ class _Session(msgspec.Struct, frozen=True):
             taken=self.person.taken_over if self.person else None,
         )
         if run.payload.derivation is not None:
+            from harness.run import store_outputs  # and readers of archives, which few runs need
+
             result = store_outputs.judged(result, run.payload.derivation, self.record.directory)
         return announced(result, self.listener)
 
@@ -247,6 +249,8 @@ class _Session(msgspec.Struct, frozen=True):
         if (directory / products.SUMS).exists():
             return
         if (derivation := self.run.payload.derivation) is not None:
+            from harness.run import store_outputs
+
             files = store_outputs.of_root(derivation, root, directory)
         else:
             files = gathering.gathered(root, before)
