@@ -196,7 +196,6 @@ int write_all(int descriptor, char *bytes, int count)
 struct buffer *read_file(char *path)
 {
     int count;
-
     int descriptor = syscall(SYS_OPEN, (int)path, 0, 0);
     if (descriptor < 0)
         return 0;

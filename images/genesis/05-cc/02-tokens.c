@@ -80,7 +80,6 @@ struct name *find_name(char *text, int length, int hash)
 struct name *name_of(char *text)
 {
     int length;
-
     int hash = 0;
     for (length = 0; text[length]; length++)
         hash = hash * 33 + text[length];

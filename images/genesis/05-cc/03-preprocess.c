@@ -125,7 +125,6 @@ struct token *next_token(void);
 struct argument *read_arguments(struct name *name)
 {
     struct token *token;
-
     struct macro *macro = name->name_macro;
     struct argument *first = 0, **end = &first;
     int count = 0;
@@ -208,7 +207,6 @@ struct token *stringised(struct token *tokens)
 {
     struct token *token;
     int i;
-
     struct buffer *text = new_buffer();
     put_byte(text, '"');
     for (token = tokens; token; token = token->token_next) {
@@ -281,7 +279,6 @@ struct argument *argument_for(struct macro *macro, struct argument *arguments, s
 struct token *substitute(struct macro *macro, struct argument *arguments)
 {
     struct token *body, *piece, *begin;
-
     struct token *first = 0, **end = &first, *last = 0;
     int paste = NO;
     for (body = macro->macro_body; body; body = body->token_next) {
@@ -331,7 +328,6 @@ int pass_parenthesis(void)
 struct token *special_macro(struct name *name)
 {
     char *path;
-
     struct buffer *text = new_buffer();
     if (name->name_directive == SPECIAL_LINE)
         put_decimal(text, input->source_line);

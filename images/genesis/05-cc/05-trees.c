@@ -253,7 +253,6 @@ struct type *common_type(struct type *a, struct type *b)
 int fold(int kind, struct node *left, struct node *right)
 {
     int is_less;
-
     int a = left->node_low;
     int a_high = left->node_high;
     int b = right->node_low;

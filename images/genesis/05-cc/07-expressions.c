@@ -114,7 +114,6 @@ char *after_character;
 int character_at(char *at)
 {
     int digits;
-
     int c = *at++;
     after_character = at;
     if (c != '\\')
@@ -186,7 +185,6 @@ struct node *float_number(char *text, int length, int base)
 struct node *number(void)
 {
     int i;
-
     char *text = token->token_text;
     int length = token->token_length;
     int base = 10;
@@ -553,7 +551,6 @@ struct type *conditional_type(struct node *left, struct node *right)
 struct node *parse_conditional(void)
 {
     struct node *node;
-
     struct node *condition = parse_binary(1);
     if (kind != '?')
         return condition;

@@ -215,7 +215,6 @@ void put_static_element(int place, struct element *element)
 void put_static(struct symbol *symbol)
 {
     struct element *element;
-
     int place = round_up(data_section->buffer_used, 4);
     symbol->symbol_section = SECTION_DATA;
     symbol->symbol_value = place;

@@ -507,7 +507,6 @@ void define_function(struct symbol *symbol, struct type *type);
 int parse_declared(struct type *type, int may_have_body)
 {
     struct symbol *symbol;
-
     struct name *name = declared_name;
     parse_attributes();
     if (storage == KEYWORD_TYPEDEF)

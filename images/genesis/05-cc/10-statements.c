@@ -337,7 +337,6 @@ void parse_statement(void)
 void declare_parameters(struct type *type)
 {
     struct member *parameter;
-
     int place = type->type_base->type_kind == TYPE_STRUCT ? 12 : 8;
     for (parameter = type->type_parameters; parameter; parameter = parameter->member_next) {
         if (!parameter->member_name)
