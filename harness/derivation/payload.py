@@ -74,6 +74,14 @@ class Prepared(msgspec.Struct, frozen=True):
     phases: Mapping[str, str]  # the stages of the run, and the pattern with which each begins
     programs: tuple[str, ...]  # what the kernel has to execute, as kernel features
 
+    def check_kernel(self, name: str, bits: int) -> None:
+        """Raise a ConfigError if a kernel of so many bits cannot execute the builders."""
+        if bits == 32 and "x86_64-programs" in self.programs:
+            raise ConfigError(
+                f"{self.replay.graph.root} has builders for x86_64-linux, and the kernel {name} is of 32 bit",
+                hint="take a kernel of 64 bit with --kernel",
+            )
+
 
 def opened(wanted: DerivationRequest, cache: Path, progress: Progress) -> Replay:
     """Read a derivation, and decide what of it is built."""

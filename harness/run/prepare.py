@@ -76,6 +76,8 @@ def prepare(
     settled = kind.settled(asked_for, store, progress.note)
     if built is None:
         built = build(recipe, to_build(request, recipe), progress)
+    if payload.derivation is not None and "seed" in built.kernels:
+        payload.derivation.check_kernel(built.kernels["seed"].name, built.kernels["seed"].image.bits)
     if recipe.document.boot and recipe.boot.drive and request.part != WHOLE:
         message = f"a machine of the recipe {recipe.name} is not saved: it has further disks (boot.drive)"
         raise ConfigError(message, hint="run it as a whole, without --checkpoint, --from and --until")

@@ -259,6 +259,19 @@ def test_memory_is_for_outputs_that_are_known(tmp_path: Path) -> None:
     assert "ext4?" in modules[1]
 
 
+def test_a_kernel_that_cannot_run_the_builders_is_refused(tmp_path: Path) -> None:
+    fake, second = closure(tmp_path / "store")
+    found = prepared(fake, second, tmp_path)
+    found.check_kernel("debian-6.1-x86_64", 64)
+    with pytest.raises(
+        ConfigError, match=r"-second.drv has builders for x86_64-linux, and the kernel small is"
+    ):
+        found.check_kernel("small", 32)
+    older = prepared(fake, fake.derive("older", system="i686-linux"), tmp_path)
+    older.check_kernel("small", 32)
+    assert older.programs == ("i386-programs",)
+
+
 def test_the_runner_takes_what_has_no_blanks(tmp_path: Path) -> None:
     fake, second = closure(tmp_path / "store")
     assert "-first.drv has the argument" in refusal(fake, second, tmp_path, bare=True)
