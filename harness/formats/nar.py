@@ -122,7 +122,6 @@ class Exported(msgspec.Struct, frozen=True):
     """A path of an export."""
 
     path: str  # in the store
-    references: tuple[str, ...]  # paths that it refers to
     members: tuple[Member, ...]  # its content
 
 
@@ -153,11 +152,12 @@ def read_export(file: BinaryIO) -> Iterator[Exported]:
         if reader.number() != _EXPORTED:
             raise ValueError("it is no export of a store: what stands behind a NAR is not NIXE")
         path = os.fsdecode(reader.string(_PATH_MAX))
-        references = tuple(os.fsdecode(reader.string(_PATH_MAX)) for _ in range(reader.number()))
+        for _ in range(reader.number()):
+            reader.string(_PATH_MAX)  # what it refers to
         reader.string(_PATH_MAX)  # what made it
         if reader.number():
             reader.string(_PATH_MAX)  # a signature
-        yield Exported(path, references, tuple(members))
+        yield Exported(path, tuple(members))
     if more:
         raise ValueError("it is no export of a store")
 
