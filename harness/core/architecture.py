@@ -23,6 +23,7 @@ class Qemu(toml.Table, frozen=True):
     machine: tuple[str, ...]  # words on its command line
     disk: Literal["ide", "virtio"]  # what the machine's own disk hangs on
     cpu: str = ""  # its processor model; "" for QEMU's default
+    exits: bool = False  # whether QEMU ends without an event when the guest powers off
 
 
 class Architecture(toml.Table, frozen=True):

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from harness.console.transport import pipes
-from harness.core.architecture import DEFAULT
+from harness.core.architecture import DEFAULT, load_architecture
 from harness.core.errors import ConfigError, HarnessError, InfraError
 from harness.machine import inspection, process, snapshot
 from harness.machine.command import Ends, command_words, console_links, for_people, qemu_program
@@ -66,6 +66,7 @@ class QemuMachine(Machine):
         self._loading: snapshot.Loading | None = None
         self._overlay = directory / DISK
         self._program = qemu_program(spec.architecture)
+        self._exits = load_architecture(spec.architecture).qemu.exits
         self._end: End | None = None
 
     def __enter__(self) -> Self:
@@ -194,6 +195,8 @@ class QemuMachine(Machine):
         """
         if self._end is None and self._process.poll() is not None:
             reason = self._monitor.shutdown_reason()
+            if reason is None and self._process.returncode == 0 and self._exits:
+                reason = EndCause.GUEST_SHUTDOWN
             if reason in set(EndCause):
                 self._end = End(EndCause(reason))
             else:
