@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 # What RE2 reads in another way than `re`, or cannot tell on one line of many: flags and looks around,
 # \A, {,n} and [[:class:]] (https://github.com/google/re2/wiki/Syntax).
-_UNLIKE_RE = re.compile(r"\(\?(?!:|P<)|\\A|\{,|\[:")
+_UNLIKE_RE = re.compile(r"\(\?(?!:|P<|i:)|\\A|\{,|\[:")
 # What needs a closer look on any line: a kernel message in the middle, and what is not ASCII, of which
 # `re` and RE2 have different ideas.
 _ALWAYS = (f".{STAMP.pattern}", r"[^\x00-\x7f]")
 _ALL = "^"
+# Without a look around more lines match, which `re` sorts out.
+_LOOK_AROUND = re.compile(r"\(\?<?[!=](?:\\.|[^()\[\]\\])*\)")
 # Where a kernel message begins; and each ^ that says so, in contrast to escaped ones and those of [^classes].
 _START = f"^(?:{STAMP.pattern}|{LEVEL.pattern})?"
 _CARET = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|(\^)")
@@ -78,7 +80,7 @@ def unanchored(pattern: re.Pattern[str]) -> re.Pattern[str]:
 
 def _for_blocks(pattern: re.Pattern[str]) -> str:
     """The pattern as RE2 takes it, also behind a timestamp; what matches all lines, if RE2 cannot."""
-    text = pattern.pattern
+    text = _LOOK_AROUND.sub("", pattern.pattern)
     if pattern.flags != re.UNICODE or not text.isascii() or _UNLIKE_RE.search(text):
         return _ALL
     import re2
