@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 
@@ -70,23 +70,17 @@ def parse(data: bytes) -> Derivation:
     if match is None or skeleton.count("s") != len(found):
         what = "is cut off" if text.startswith("Derive(") else "is no derivation"
         raise ValueError(f"{what}: it does not read Derive([outputs],[inputs],[sources],…)")
-    strings = iter(found if "\\" not in text else [_unescaped(string) for string in found])
+    strings = map(_unescaped, found)
     outputs, inputs, sources, arguments, environment = match.groups()
     return Derivation(
-        outputs={name: Output(*islice(strings, 3)) for name in islice(_first(strings), outputs.count("("))},
+        outputs={name: Output(*islice(strings, 3)) for name in islice(strings, outputs.count("("))},
         inputs={next(strings): tuple(islice(strings, names.count("s"))) for names in _INPUT.findall(inputs)},
         sources=tuple(islice(strings, sources.count("s"))),
         system=next(strings),
         builder=next(strings),
         arguments=tuple(islice(strings, arguments.count("s"))),
-        environment={name: next(strings) for name in islice(_first(strings), environment.count("("))},
+        environment={name: next(strings) for name in islice(strings, environment.count("("))},
     )
-
-
-def _first(strings: Iterator[str]) -> Iterator[str]:
-    """The next string, whenever it is asked for."""
-    while True:
-        yield next(strings)
 
 
 def _unescaped(text: str) -> str:
@@ -103,24 +97,22 @@ def _unescaped(text: str) -> str:
 def serialise(derivation: Derivation) -> bytes:
     """The bytes of a derivation's file."""
     outputs = (
-        f"({_quoted(name)},{_quoted(output.path)},{_quoted(output.algorithm)},{_quoted(output.hash)})"
+        f"({_row((name, output.path, output.algorithm, output.hash))})"
         for name, output in sorted(derivation.outputs.items())
     )
-    inputs = (f"({_quoted(path)},{_row(sorted(names))})" for path, names in sorted(derivation.inputs.items()))
-    environment = (
-        f"({_quoted(name)},{_quoted(value)})"
-        for name, value in sorted(derivation.environment.items(), key=lambda pair: _bytes(pair[0]))
+    inputs = (
+        f"({_quoted(path)},[{_row(sorted(names))}])" for path, names in sorted(derivation.inputs.items())
     )
-    text = (
-        f"Derive([{','.join(outputs)}],[{','.join(inputs)}],{_row(sorted(derivation.sources))},"
-        f"{_quoted(derivation.system)},{_quoted(derivation.builder)},{_row(derivation.arguments)},"
-        f"[{','.join(environment)}])"
+    environment = sorted(derivation.environment.items(), key=lambda pair: _bytes(pair[0]))
+    return _bytes(
+        f"Derive([{','.join(outputs)}],[{','.join(inputs)}],[{_row(sorted(derivation.sources))}],"
+        f"{_quoted(derivation.system)},{_quoted(derivation.builder)},[{_row(derivation.arguments)}],"
+        f"[{','.join(f'({_row(pair)})' for pair in environment)}])"
     )
-    return _bytes(text)
 
 
 def _row(strings: Iterable[str]) -> str:
-    return f"[{','.join(map(_quoted, strings))}]"
+    return ",".join(map(_quoted, strings))
 
 
 def _quoted(text: str) -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from harness.formats import store_path
 from harness.formats.tree import Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     Sink = Callable[[bytes], object]
 
@@ -42,42 +44,34 @@ def write(members: Iterable[Member], sink: Sink) -> None:
     Raises:
         ValueError: A member is neither file, directory nor link, or lies in none; or there is none.
     """
-    tree: dict[tuple[bytes, ...], Member] = {}
-    children: dict[tuple[bytes, ...], list[tuple[bytes, ...]]] = {}
-    for member in members:
-        place = tuple(os.fsencode(member.path).split(b"/")) if member.path else ()
-        if place not in tree and place:
-            children.setdefault(place[:-1], []).append(place)
-        tree[place] = member
+    tree = {tuple(filter(None, os.fsencode(member.path).split(b"/"))): member for member in members}
     if () not in tree:
         raise ValueError("there is nothing")
-    for place in children:
-        if place not in tree or not tree[place].is_directory:
-            raise ValueError(f"{os.fsdecode(b'/'.join(place)) or 'its root'} has files and is no directory")
-
-    def node(place: tuple[bytes, ...]) -> None:
+    sink(_string(b"nix-archive-1"))
+    depth = 0  # of the last member, which ends before the first one that is not below it
+    for place in sorted(tree):
         member = tree[place]
+        if place:
+            above = tree.get(place[:-1])
+            if above is None or not above.is_directory:
+                raise ValueError(f"what {member.path} lies in is no directory")
+            sink(_strings(b")", b")") * (depth + 1 - len(place)))
+            sink(_strings(b"entry", b"(", b"name", place[-1], b"node"))
+        depth = len(place)
         if member.is_file:
             executable = _strings(b"executable", b"") if member.mode & stat.S_IXUSR else b""
             sink(_strings(b"(", b"type", b"regular") + executable + _string(b"contents"))
             sink(member.size.to_bytes(8, "little"))
             for block in member.blocks():
                 sink(block)
-            sink(bytes(-member.size % 8) + _string(b")"))
+            sink(bytes(-member.size % 8))
         elif member.is_symlink:
-            sink(_strings(b"(", b"type", b"symlink", b"target", os.fsencode(member.target), b")"))
+            sink(_strings(b"(", b"type", b"symlink", b"target", os.fsencode(member.target)))
         elif member.is_directory:
             sink(_strings(b"(", b"type", b"directory"))
-            for child in sorted(children.get(place, ())):
-                sink(_strings(b"entry", b"(", b"name", child[-1], b"node"))
-                node(child)
-                sink(_string(b")"))
-            sink(_string(b")"))
         else:
             raise ValueError(f"{member.path} is neither file, directory nor link")
-
-    sink(_string(b"nix-archive-1"))
-    node(())
+    sink(_strings(b")", b")") * depth + _string(b")"))
 
 
 def hashed(members: Iterable[Member]) -> str:
@@ -87,42 +81,39 @@ def hashed(members: Iterable[Member]) -> str:
     return digest.hexdigest()
 
 
+def below(path: str, members: Iterable[Member]) -> list[Member]:
+    """The same members with another path in the place of their root."""
+    return [msgspec.structs.replace(each, path=f"{path}/{each.path}".rstrip("/")) for each in members]
+
+
 def of_path(path: Path) -> list[Member]:
-    """A file, directory or link of this host, as members below "".
+    """A file, directory or link of this host, as members below "", with the modes that stores give.
 
     Raises:
         OSError: It cannot be read.
     """
-    found: list[Member] = []
-
-    def look(place: str, name: str, status: os.stat_result) -> None:
-        if stat.S_ISDIR(status.st_mode):
-            found.append(Member(name, status.st_mode))
-            with os.scandir(place) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    below = f"{name}/{entry.name}" if name else entry.name
-                    look(entry.path, below, entry.stat(follow_symlinks=False))
-        elif stat.S_ISLNK(status.st_mode):
-            found.append(Member(name, status.st_mode, target=os.fspath(Path(place).readlink())))
-        else:
-            found.append(Member(name, status.st_mode, size=status.st_size, blocks=lambda: _blocks_of(place)))
-
-    look(str(path), "", path.lstat())
-    return found
+    return list(_look(path, ""))
 
 
-def _blocks_of(place: str) -> Iterator[bytes]:
+def _look(place: Path, name: str) -> Iterator[Member]:
+    status = place.lstat()
+    executable = stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IXUSR
+    mode = stat.S_IFMT(status.st_mode) | (0o555 if executable else 0o444)
+    if stat.S_ISDIR(mode):
+        yield Member(name, mode)
+        for each in sorted(place.iterdir()):
+            yield from _look(each, f"{name}/{each.name}" if name else each.name)
+    elif stat.S_ISLNK(mode):
+        yield Member(name, mode, target=str(place.readlink()))
+    else:
+        yield Member(name, mode, size=status.st_size, blocks=partial(_blocks_of, place))
+
+
+def _blocks_of(place: Path) -> Iterator[bytes]:
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             yield block
-
-
-class Exported(msgspec.Struct, frozen=True):
-    """A path of an export."""
-
-    path: str  # in the store
-    members: tuple[Member, ...]  # its content
 
 
 def read(file: BinaryIO) -> list[Member]:
@@ -140,8 +131,8 @@ def read(file: BinaryIO) -> list[Member]:
     return reader.members
 
 
-def read_export(file: BinaryIO) -> Iterator[Exported]:
-    """The paths of what `nix-store --export` or `guix archive --export` wrote.
+def read_export(file: BinaryIO) -> Iterator[tuple[str, list[Member]]]:
+    """The paths of what `nix-store --export` or `guix archive --export` wrote, and the content of each.
 
     Raises:
         ValueError: It is no export, is cut off, or has what it may not have.
@@ -152,12 +143,13 @@ def read_export(file: BinaryIO) -> Iterator[Exported]:
         if reader.number() != _EXPORTED:
             raise ValueError("it is no export of a store: what stands behind a NAR is not NIXE")
         path = os.fsdecode(reader.string(_PATH_MAX))
+        store_path.name_of(path)
         for _ in range(reader.number()):
             reader.string(_PATH_MAX)  # what it refers to
         reader.string(_PATH_MAX)  # what made it
         if reader.number():
             reader.string(_PATH_MAX)  # a signature
-        yield Exported(path, tuple(members))
+        yield path, members
     if more:
         raise ValueError("it is no export of a store")
 
@@ -170,25 +162,26 @@ class _Reader:
         file.seek(here)
         self.members: list[Member] = []
 
-    def number(self) -> int:
-        data = self._file.read(8)
-        if len(data) < 8:
+    def _take(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
             raise ValueError(f"it is cut off at byte {self._size}")
-        return int.from_bytes(data, "little")
+        return data
+
+    def number(self) -> int:
+        return int.from_bytes(self._take(8), "little")
 
     def string(self, limit: int) -> bytes:
         size = self.number()
         if size > limit:
             raise ValueError(f"at byte {self._file.tell() - 8} stands a length of {size}")
-        data = self._file.read(size)
-        if len(data) < size:
-            raise ValueError(f"it is cut off at byte {self._size}")
+        data = self._take(size)
         self._pad(size)
         return data
 
     def _pad(self, size: int) -> None:
-        if self._file.read(-size % 8) != bytes(-size % 8):
-            raise ValueError(f"it is cut off or damaged at byte {self._file.tell()}")
+        if any(self._take(-size % 8)):
+            raise ValueError(f"it is damaged at byte {self._file.tell()}")
 
     def expect(self, *words: bytes) -> None:
         for word in words:
@@ -226,19 +219,14 @@ class _Reader:
             raise ValueError(f"it is cut off at byte {self._size}")
         self._file.seek(size, os.SEEK_CUR)
         self._pad(size)
-        self.members.append(
-            Member(path, stat.S_IFREG | mode, size=size, blocks=lambda: self._content(offset, size))
-        )
+        blocks = partial(self._content, offset, offset + size)
+        self.members.append(Member(path, stat.S_IFREG | mode, size=size, blocks=blocks))
         self.expect(b")")
 
-    def _content(self, offset: int, size: int) -> Iterator[bytes]:
-        while size:
-            self._file.seek(offset)
-            block = self._file.read(min(size, _BLOCK))
-            if not block:
-                raise ValueError(f"it is cut off at byte {offset}")
-            offset, size = offset + len(block), size - len(block)
-            yield block
+    def _content(self, start: int, end: int) -> Iterator[bytes]:
+        for place in range(start, end, _BLOCK):
+            self._file.seek(place)
+            yield self._take(min(end - place, _BLOCK))
 
     def _entries(self, path: str, depth: int) -> None:
         before = b""

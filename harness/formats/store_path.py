@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LETTERS = "0123456789abcdfghijklmnpqrsvwxyz"
-_VALUES = {letter: value for value, letter in enumerate(_LETTERS)}
 _FOLDED = 20  # bytes of a hash in a path
 HASH = 32  # letters of it
-_PATH = re.compile(rf"(?P<store>/.*)/(?P<hash>[{_LETTERS}]{{{HASH}}})-(?P<name>[0-9A-Za-z+?=._-]{{1,211}})")
-SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+_PATH = re.compile(rf"/.*/[{_LETTERS}]{{{HASH}}}-([0-9A-Za-z+?=._-]{{1,211}})")
+ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
 
 
 def base32(data: bytes) -> str:
@@ -33,48 +32,49 @@ def from_base32(text: str, size: int) -> bytes:
     """The bytes that letters stand for.
 
     Raises:
-        ValueError: A letter is none of these, or they stand for another number of bytes.
+        ValueError: A letter is none of these, or they stand for more bytes.
     """
-    if len(text) != -(-size * 8 // 5):
-        raise ValueError(f"{text!r} has not the length of {size} bytes")
     number = 0
     for letter in text:
-        if letter not in _VALUES:
-            raise ValueError(f"{text!r} has the letter {letter!r}")
-        number = number << 5 | _VALUES[letter]
+        number = number << 5 | _LETTERS.index(letter)
     if number >> 8 * size:
         raise ValueError(f"{text!r} stands for more than {size} bytes")
     return number.to_bytes(size, "little")
 
 
-def any_hash(text: str, algorithm: str = "sha256") -> str:
-    """A hash in hexadecimal, from hexadecimal, base32 or base64, with `sha256:` or `sha256-` in front or not.
+def any_hash(text: str) -> str:
+    """A SHA-256 in hexadecimal, from hexadecimal, base32 or base64, behind `sha256:` or `sha256-` or not.
 
     Raises:
         ValueError: It is none.
     """
-    size = SIZES[algorithm]
-    bare = text.removeprefix(f"{algorithm}:").removeprefix(f"{algorithm}-")
-    if len(bare) == 2 * size:
-        return bytes.fromhex(bare).hex()
-    if len(bare) == -(-size * 8 // 5):
-        return from_base32(bare, size).hex()
-    data = base64.b64decode(bare, validate=True)
-    if len(data) != size:
-        raise ValueError(f"{text!r} is no {algorithm}")
+    bare = text.removeprefix("sha256:").removeprefix("sha256-")
+    if len(bare) == 64:
+        data = bytes.fromhex(bare)
+    elif len(bare) == 52:
+        data = from_base32(bare, 32)
+    else:
+        data = base64.b64decode(bare, validate=True)
+    if len(data) != 32:
+        raise ValueError(f"{text!r} is no sha256")
     return data.hex()
 
 
-def split(path: str) -> tuple[str, str, str]:
-    """Store, hash and name of a path.
+def name_of(path: str) -> str:
+    """The name of what has a path, without store and hash.
 
     Raises:
         ValueError: It is no store path.
     """
     match = _PATH.fullmatch(path)
-    if match is None or match["name"] in {".", ".."}:
+    if match is None or match[1] in {".", ".."}:
         raise ValueError(f"{path!r} is no path in a store: /STORE/HASH-NAME")
-    return match["store"], match["hash"], match["name"]
+    return match[1]
+
+
+def base(path: str) -> str:
+    """HASH-NAME of a path."""
+    return path.rpartition("/")[2]
 
 
 def make(kind: str, digest: str, store: str, name: str) -> str:

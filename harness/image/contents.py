@@ -192,13 +192,12 @@ def _files_entries(content: r.Files, given: Ingredients) -> Iterator[Entry]:
 
 
 def _store_entries(content: r.StorePath) -> Iterator[Entry]:
-    """A path of a store, with the modes that all files have there."""
+    """A path of a store."""
     top = Path(content.source)
     for member in nar.of_path(top):
-        executable = member.is_directory or member.mode & stat.S_IXUSR
         yield Entry(
             f"{content.path}/{member.path}".rstrip("/"),
-            stat.S_IFMT(member.mode) | (0o555 if executable else 0o444),
+            member.mode,
             content=top / member.path if member.is_file else b"",
             target=member.target,
             source=content.path,

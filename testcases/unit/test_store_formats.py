@@ -91,7 +91,7 @@ def test_what_is_no_hash_is_refused(text: str) -> None:
 )
 def test_what_is_no_store_path_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="is no path in a store"):
-        store_path.split(path)
+        store_path.name_of(path)
 
 
 TREES: st.SearchStrategy[object] = st.recursive(
@@ -202,8 +202,8 @@ def test_an_export_is_read_path_by_path() -> None:
         data += nar._string(b"") + bytes(8)
     with io.BytesIO(data + bytes(8)) as file:
         found = list(nar.read_export(file))
-    assert [each.path for each in found] == paths
-    assert [each.members[1].path for each in found] == ["f", "f"]
+    assert [path for path, _ in found] == paths
+    assert [content[1].path for _, content in found] == ["f", "f"]
     for damaged in (data, data[:-300] + bytes(8), b"\x02" + bytes(7), data[:-20]):
         with pytest.raises(ValueError, match=r"."):
             list(nar.read_export(io.BytesIO(damaged)))
