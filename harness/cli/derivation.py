@@ -43,7 +43,7 @@ def show(
                     path: {name: output.path for name, output in derivations[path].outputs.items()}
                     for path in found.build
                 },
-                "taken": dict(found.taken),
+                "taken": {path: found.graph.outputs[path][0] for path in found.taken},
                 "sources": list(found.sources),
                 "problems": problems,
             }
@@ -53,8 +53,8 @@ def show(
         for number, path in enumerate(found.build, start=1):
             outputs = " ".join(sorted(derivations[path].outputs))
             say(f"{number:5} {path}  {derivations[path].system}, makes {outputs}")
-        for path, maker in found.taken.items():
-            say(f"taken {path}  of {maker}")
+        for path in found.taken:
+            say(f"taken {path}  of {found.graph.outputs[path][0]}")
         for path in found.sources:
             say(f"source {path}")
         for problem in problems:

@@ -114,6 +114,5 @@ def _write_replay(about: DerivationRequest, cache: Path, output: Path) -> None:
     found = payload.opened(about, cache, Quiet())
     found.check()
     daemon = script.daemon_of(found.graph.store, about.daemon)
-    text = script.steps(found, daemon, hand_over=False) if about.bare else script.script(found, daemon)
-    output.write_bytes(text.encode("utf-8", "surrogateescape"))
+    output.write_bytes(script.written(found, daemon, bare=about.bare))
     say(f"{output} builds {found.graph.root}: {payload.described(found)}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from harness.core.digest import sha256_of_input
 from harness.core.errors import ConfigError
 from harness.formats import nar, store_path
 from harness.formats.extract import extract
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from harness.core.progress import Progress
@@ -20,23 +19,26 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
-def hashes(found: Replay, file: Path | None) -> dict[str, str]:
-    """The SHA-256 of the NARs of outputs, by path: what a file says, else what the store has.
+def hashes(found: Replay, listed: Mapping[str, str]) -> dict[str, str]:
+    """The SHA-256 of the NARs of outputs, by path: what a list says, else what the store has.
 
     Raises:
-        ConfigError: The file cannot be read, or a line of it is no path with a hash.
+        ConfigError: What is taken has another hash than the list says.
     """
     graph = found.graph
-    known = {path: nar.hashed(nar.of_path(graph.on_host(path))) for path in found.outputs if graph.has(path)}
-    listed = _listed(file) if file is not None else {}
-    for path in found.taken:
-        if (wanted := listed.get(path)) and wanted != (have := nar.hashed(nar.of_path(graph.on_host(path)))):
-            raise ConfigError(f"{path} is taken with the NAR hash {have}, and {file} says {wanted}")
+    for path in found.inputs:
+        if (wanted := listed.get(path)) and wanted != (have := nar.hashed(graph.members(path))):
+            raise ConfigError(f"{path} is taken with the NAR hash {have}, and --expect says {wanted}")
+    known = {path: nar.hashed(graph.members(path)) for path in found.outputs if graph.has(path)}
     return known | {path: digest for path, digest in listed.items() if path in found.outputs}
 
 
-def _listed(file: Path) -> dict[str, str]:
-    """Paths and hashes of a file, a line each; empty lines and those with `#` in front do not count."""
+def read(file: Path) -> dict[str, str]:
+    """Paths and hashes of a file, a line each; empty lines and those with `#` in front do not count.
+
+    Raises:
+        ConfigError: It cannot be read, or a line of it is no path with a hash.
+    """
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -48,7 +50,7 @@ def _listed(file: Path) -> dict[str, str]:
             continue
         try:
             path, digest = words
-            store_path.split(path)
+            store_path.name_of(path)
             known[path] = store_path.any_hash(digest)
         except ValueError as error:
             raise ConfigError(
@@ -70,15 +72,12 @@ def unpacked_export(file: Path, store: Store, progress: Progress) -> Path:
 
     def build(directory: Path) -> None:
         with progress.task(f"unpacking {file.name}"), file.open("rb") as source:
-            for exported in nar.read_export(source):
-                store_path.split(exported.path)
-                here, name = source.tell(), exported.path.rpartition("/")[2]
-                named = (
-                    msgspec.structs.replace(member, path=f"{name}/{member.path}".rstrip("/"))
-                    for member in exported.members
-                )
-                extract(named, directory, note=refuse)
-                source.seek(here)
+            members = [
+                member
+                for path, content in nar.read_export(source)
+                for member in nar.below(store_path.base(path), content)
+            ]
+            extract(members, directory, note=refuse)
 
     try:
         return store.get("export", {"format": 1, "sha256": sha256_of_input(file)}, build)

@@ -14,7 +14,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.core.sizes import format_size
 from harness.derivation import RECIPE, expected, graph, replay, script
-from harness.formats import nar
+from harness.formats import nar, store_path
 from harness.recipe import (
     Directory,
     Disk,
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from harness.recipe import Content, Image
 
 _KERNELS = {"amd64": "debian-6.1-x86_64", "i386": "debian-6.1-i686"}
-_FEATURES = {"x86_64-linux": "x86_64", "i686-linux": "i386"}
-_RUNNER = "genesis/01-run/run.hex"
+_RUNNER = partial(Hex, source="genesis/01-run/run.hex", mode=0o755)
 _DISK_MODULES = Modules(
     path="harness/disk-modules",
     kernel="seed",
@@ -103,52 +102,44 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
     found = opened(wanted, cache, progress)
     found.check()
     daemon = script.daemon_of(found.graph.store, wanted.daemon)
-    for problem in (*graph.wrong_paths(found.graph), *replay.wrong_inputs(found)):
+    listed = expected.read(wanted.expect) if wanted.expect is not None else {}
+    for problem in (*graph.wrong_paths(found.graph), *replay.wrong_inputs(found, listed)):
         raise ConfigError(problem, hint="copy it anew from where it comes from")
-    hashes = expected.hashes(found, wanted.expect)
+    hashes = expected.hashes(found, listed)
     for path in found.taken:
         progress.note(f"{path} is taken as it is")
-    sums = {path: nar.hashed(nar.of_path(found.graph.on_host(path))) for path in found.inputs}
-    text = (
-        script.steps(found, daemon, hand_over=False) if wanted.bare else script.script(found, daemon)
-    ).encode("utf-8", "surrogateescape")
+    text = script.written(found, daemon, bare=wanted.bare)
 
     def write(directory: Path) -> None:
         (directory / "build").write_bytes(text)
 
     file = Store(cache).get("derivation", {"sha256": hashlib.sha256(text).hexdigest()}, write) / "build"
     built = File(path="harness/build.sh", source=str(file))
-    recipe = _recipe(found, (built, *_contents(found, daemon, sums)), wanted.disk)
+    recipe = _recipe(found, (built, *_contents(found, daemon)), wanted.disk)
+    programs = {replay.SYSTEMS[system] for system in found.systems}
     if wanted.bare:
-        recipe = _bare(recipe, script.steps(found, daemon, hand_over=True))
-    systems = {found.graph.derivations[path].system for path in found.build}
-    programs = {f"{_FEATURES[system]}-programs" for system in systems} | (
-        {"i386-programs"} if wanted.bare else set()
-    )
+        recipe = _bare(recipe, script.steps(found, daemon))
+        programs.add(replay.SYSTEMS["i686-linux"])  # the runner
     return Prepared(recipe, found, hashes, phases(found), tuple(sorted(programs)))
 
 
 def _bare(recipe: Recipe, steps: str) -> Recipe:
     """The recipe with the runner in the place of the shell, which packs outputs when all is built."""
-    runner = partial(Hex, source=_RUNNER, mode=0o755)
-    images = []
-    for image in recipe.images:
-        contents = list(contents_of(image))
-        if getattr(image, "behind", ()):
-            init = File(path="harness/init", source="derivations/init")
-            kept = [content for content in contents if not isinstance(content, File)]
-            contents = [*kept, init, runner(path="init"), Text(path="steps", text=steps)]
-        else:
-            contents.append(runner(path="harness/run"))
-        images.append(msgspec.structs.replace(image, contents=tuple(contents)))
+    root, boot, *others = recipe.images
+    last = "/bin/busybox sh /harness/init\n"
+    init = File(path="harness/init", source="derivations/init")
+    kept = [content for content in contents_of(boot) if not isinstance(content, File)]
+    contents = (*kept, init, _RUNNER(path="init"), Text(path="steps", text=steps + last))
+    boot = msgspec.structs.replace(boot, contents=contents)
+    root = msgspec.structs.replace(root, contents=(*contents_of(root), _RUNNER(path="harness/run")))
     native = msgspec.structs.replace(recipe.native, program=("/harness/run", "/harness/build.sh"))
-    document = msgspec.structs.replace(recipe.document, image=tuple(images), native=native)
+    document = msgspec.structs.replace(recipe.document, image=(root, boot, *others), native=native)
     return msgspec.structs.replace(recipe, document=document)
 
 
 def phases(found: Replay) -> dict[str, str]:
     """A stage for each derivation, by its name, or its file's where two have the same."""
-    labels = [script.label(path) for path in found.build]
+    labels = [store_path.base(path) for path in found.build]
     short = [label.partition("-")[2].removesuffix(".drv") for label in labels]
     often = Counter([*short, "kernel", "outputs"])
     return {
@@ -159,7 +150,7 @@ def phases(found: Replay) -> dict[str, str]:
 
 def _recipe(found: Replay, added: Sequence[Content], disk: str) -> Recipe:
     recipe = load_recipe(RECIPE)
-    document, architecture = recipe.document, _architecture(found)
+    document, architecture = recipe.document, "amd64" if "x86_64-linux" in found.systems else "i386"
     if document.debian is None or document.kernels is None or document.boot is None:
         raise recipe.wrong("boot", "it is missing, and derivations are booted")
     root, boot = (image for image in document.image if isinstance(image, Initramfs))
@@ -184,15 +175,11 @@ def _recipe(found: Replay, added: Sequence[Content], disk: str) -> Recipe:
     return msgspec.structs.replace(recipe, document=document)
 
 
-def _architecture(found: Replay) -> str:
-    systems = {replay.SYSTEMS[found.graph.derivations[path].system] for path in found.build}
-    return "amd64" if "amd64" in systems else "i386"
-
-
-def _contents(found: Replay, daemon: Daemon, sums: Mapping[str, str]) -> Iterator[Content]:
+def _contents(found: Replay, daemon: Daemon) -> Iterator[Content]:
     store = found.graph.store
     yield Directory(path=store[1:], mode=0o1777)
-    for path, digest in sums.items():
+    for path in found.inputs:
+        digest = nar.hashed(found.graph.members(path))
         yield StorePath(path=path[1:], source=str(found.graph.on_host(path)), sha256=digest)
     yield Text(path="harness/outputs", text="".join(f"{path[1:]}\n" for path in found.outputs))
     home = "/build" if store.startswith("/nix") else "/"
@@ -206,10 +193,10 @@ def _contents(found: Replay, daemon: Daemon, sums: Mapping[str, str]) -> Iterato
 
 def _size(found: Replay, paths: Sequence[str]) -> int:
     there = (path for path in paths if found.graph.has(path))
-    return sum(member.size for path in there for member in nar.of_path(found.graph.on_host(path)))
+    return sum(member.size for path in there for member in found.graph.members(path))
 
 
 def described(found: Replay) -> str:
     """What a replay does, in a few words."""
-    inputs = format_size(_size(found, [path for path in found.inputs if found.graph.has(path)]))
+    inputs = format_size(_size(found, found.inputs))
     return f"{len(found.build)} derivations to build, {len(found.inputs)} paths ({inputs}) to take"

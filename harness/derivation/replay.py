@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,16 +14,15 @@ from harness.core.errors import ConfigError
 from harness.formats import nar, store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from harness.derivation.graph import Graph
     from harness.formats.aterm import Derivation
     from harness.formats.tree import Member
 
-# What a processor of x86 executes, by the systems that a derivation may be for.
-SYSTEMS = {"x86_64-linux": "amd64", "i686-linux": "i386"}
+# The systems that a derivation may be for, and what a kernel needs to execute their programs.
+SYSTEMS = {"x86_64-linux": "x86_64-programs", "i686-linux": "i386-programs"}
 _HASH = re.compile(rb"(?=([0-9a-df-np-sv-z]{32}))")  # at every place, as the daemons look for it
-_OVERLAP = store_path.HASH - 1
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
     graph: Graph  # all of it
     build: tuple[str, ...]  # the derivations that are built, in order
-    taken: Mapping[str, str]  # outputs that are taken as the store has them, and the derivation of each
+    taken: tuple[str, ...]  # outputs that are taken as the store has them
     sources: tuple[str, ...]  # paths that no derivation makes, as far as they are needed
     problems: tuple[str, ...]  # why it cannot be built, in sentences; empty where it can
 
@@ -43,7 +43,12 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def inputs(self) -> tuple[str, ...]:
         """The paths that have to be there before anything is built."""
-        return (*sorted(self.sources), *sorted(self.taken))
+        return (*self.sources, *self.taken)
+
+    @property
+    def systems(self) -> set[str]:
+        """The systems that builders are for."""
+        return {self.graph.derivations[path].system for path in self.build}
 
     def check(self) -> None:
         """Raise a ConfigError for the first problem."""
@@ -63,33 +68,33 @@ def choose(graph: Graph, take: Sequence[str] = ()) -> Replay:
     Raises:
         ConfigError: The user wants to take what is not there.
     """
-    forced, referred = _named(graph, take), dict[str, str]()
+    forced = _named(graph, take)
     while True:
         build, taken, sources = _divided(graph, forced)
-        taken |= referred
-        problems = [*_unfit(graph, build), *_absent(graph, taken, sources)]
-        if problems:
-            break
         # What a taken output refers to has to be there too, and cannot be built afterwards.
-        more, found, problems = _references(graph, taken, sources)
-        if not more:
-            sources |= found
+        referred = _referred(graph, taken)
+        makers = {graph.outputs[path][0] for path in referred if path in graph.outputs}
+        if makers <= forced:
             break
-        referred |= more
-        forced |= set(more.values())
+        forced |= makers
+    taken |= referred.keys() & graph.outputs.keys()
+    sources |= referred.keys() - graph.outputs.keys()
     return Replay(
-        graph=graph, build=tuple(build), taken=taken, sources=tuple(sources), problems=tuple(problems)
+        graph=graph,
+        build=tuple(build),
+        taken=tuple(sorted(taken)),
+        sources=tuple(sorted(sources)),
+        problems=(*_unfit(graph, build), *_absent(graph, taken, sources, referred)),
     )
 
 
 def _named(graph: Graph, take: Sequence[str]) -> set[str]:
     """The derivations that a user names by themselves or by an output."""
-    makers = graph.makers()
-    by_name = {path.rpartition("/")[2]: path for path in graph.derivations}
-    by_name |= {path.rpartition("/")[2]: maker for path, maker in makers.items()}
+    by_name = {store_path.base(path): path for path in graph.derivations}
+    by_name |= {store_path.base(path): maker for path, (maker, _) in graph.outputs.items()}
     found = set()
     for name in take:
-        maker = by_name.get(name.rstrip("/").rpartition("/")[2])
+        maker = by_name.get(store_path.base(name.rstrip("/")))
         if maker is None or maker == graph.root:
             raise ConfigError(
                 f"--take {name}: {graph.root} is not built from it",
@@ -99,18 +104,18 @@ def _named(graph: Graph, take: Sequence[str]) -> set[str]:
     return found
 
 
-def _divided(graph: Graph, forced: set[str]) -> tuple[list[str], dict[str, str], set[str]]:
+def _divided(graph: Graph, forced: set[str]) -> tuple[list[str], set[str], set[str]]:
     """What is built, which outputs are taken, and the sources."""
     wanted: dict[str, set[str]] = {graph.root: set(graph.derivations[graph.root].outputs)}
     build: list[str] = []
-    taken: dict[str, str] = {}
+    taken: set[str] = set()
     sources: set[str] = set()
     for path in reversed(list(graph.derivations)):
         if path not in wanted:
             continue
         derivation = graph.derivations[path]
         if path in forced or downloads(derivation):
-            taken |= {derivation.outputs[name].path: path for name in wanted[path]}
+            taken |= {derivation.outputs[name].path for name in wanted[path]}
             continue
         build.append(path)
         sources.update(derivation.sources)
@@ -136,12 +141,16 @@ def _unfit(graph: Graph, build: Iterable[str]) -> Iterator[str]:
             yield f"{path} wants the database of the store (exportReferencesGraph), which only its daemon has"
 
 
-def _absent(graph: Graph, taken: Mapping[str, str], sources: Iterable[str]) -> Iterator[str]:
-    outputs = graph.outputs()
-    for path, maker in taken.items():
-        if graph.has(path):
+def _absent(graph: Graph, taken: set[str], sources: set[str], referred: Mapping[str, str]) -> Iterator[str]:
+    for path in sorted(path for path in taken | sources if not graph.has(path)):
+        if path in referred:
+            yield f"{referred[path]} refers to {path}, which is missing in {graph.place}"
             continue
-        derivation, output = graph.derivations[maker], outputs[path]
+        if path in sources:
+            yield f"the source {path} is missing in {graph.place}"
+            continue
+        maker, output = graph.outputs[path]
+        derivation = graph.derivations[maker]
         words = [f"{path} is missing, which {maker} makes"]
         if address := derivation.environment.get("url") or derivation.environment.get("urls"):
             words.append(f"from {address}")
@@ -150,79 +159,73 @@ def _absent(graph: Graph, taken: Mapping[str, str], sources: Iterable[str]) -> I
         if derivation.builder.startswith("builtin:"):
             words.append(f"in its daemon ({derivation.builder})")
         yield " ".join(words)
-    for path in sorted(sources):
-        if not graph.has(path):
-            yield f"the source {path} is missing in {graph.place}"
 
 
-def _references(
-    graph: Graph, taken: Mapping[str, str], sources: set[str]
-) -> tuple[dict[str, str], set[str], list[str]]:
-    """What taken outputs refer to: outputs with their derivations, sources, and what is missing."""
-    makers, names = graph.makers(), graph.by_hash()
-    more, referred, problems = dict[str, str](), set[str](), list[str]()
-    waiting, seen = list(taken), set(taken)
+def _referred(graph: Graph, taken: set[str]) -> dict[str, str]:
+    """The outputs and sources that taken outputs refer to, and what refers to each."""
+    names = graph.by_hash()
+    found: dict[str, str] = {}
+    waiting = sorted(path for path in taken if graph.has(path))
     while waiting:
         path = waiting.pop()
-        for found in sorted(names[each] for each in _hashes_in(graph, path) if each in names):
-            if found in seen or found in sources:
-                continue
-            seen.add(found)
-            if not graph.has(found):
-                problems.append(f"{path} refers to {found}, which is missing in {graph.place}")
-            elif found in makers:
-                more[found] = makers[found]
-            else:
-                referred.add(found)
-            waiting += [found] if graph.has(found) else []
-    return more, referred, problems
+        for other in sorted(names[each] for each in _hashes_in(graph, path) & names.keys()):
+            if other not in taken and other not in found:
+                found[other] = path
+                waiting += [other] if graph.has(other) else []
+    return found
 
 
 def _hashes_in(graph: Graph, path: str) -> set[str]:
     """All that can be the hash of a store path in a path's files."""
     found: set[str] = set()
-    for member in nar.of_path(graph.on_host(path)):
-        found.update(each.decode() for each in _HASH.findall(os.fsencode(member.target)))
+    for member in graph.members(path):
         rest = b""
-        for block in member.blocks():
+        for block in chain([os.fsencode(member.target)], member.blocks()):
             data = rest + block
-            found.update(each.decode() for each in _HASH.findall(data))
-            rest = data[-_OVERLAP:]
+            found.update(map(bytes.decode, _HASH.findall(data)))
+            rest = data[1 - store_path.HASH :]
     return found
 
 
-def wrong_inputs(replay: Replay) -> Iterator[str]:
+def wrong_inputs(replay: Replay, proved: Collection[str] = ()) -> Iterator[str]:
     """What is wrong with the content of sources and fixed outputs, in sentences.
 
-    An output that is not fixed cannot be judged by its path: only a hash that the user gives can do that.
+    An output that is not fixed cannot be judged by its path: only a hash that the user gives can do that. Nor
+    can a source that the daemon was told refers to paths that it does not contain.
+
+    Args:
+        replay: What is built.
+        proved: Paths whose content has the hash that the user gave.
     """
-    graph = replay.graph
-    known, outputs = graph.by_hash(), graph.outputs()
-    for path in sorted(replay.sources):
-        members = nar.of_path(graph.on_host(path))
-        if path not in _source_paths(graph, path, members, known):
-            yield f"the source {path} is not what its path stands for: it was changed or damaged"
-    for path, maker in sorted(replay.taken.items()):
-        output = outputs[path]
-        found = fixed_hash(output.algorithm, nar.of_path(graph.on_host(path))) if output.hash else ""
+    graph, names = replay.graph, replay.graph.by_hash()
+    for path in replay.sources:
+        if path not in proved and path not in _source_paths(graph, path, names):
+            yield (
+                f"the source {path} is not proved by its path: it was changed or damaged, or refers to paths "
+                "that it does not contain (if it is right, list the hash of its NAR in --expect)"
+            )
+    for path in replay.taken:
+        maker, output = graph.outputs[path]
+        found = fixed_hash(output.algorithm, graph.members(path)) if output.hash else ""
         if found != output.hash:
             yield f"{path} has the {output.algorithm} {found}, and {maker} says {output.hash}"
 
 
-def _source_paths(graph: Graph, path: str, members: list[Member], known: Mapping[str, str]) -> Iterator[str]:
+def _source_paths(graph: Graph, path: str, names: Mapping[str, str]) -> Iterator[str]:
     """The paths that a content could have: as a file or directory, as a text, by its own hash."""
-    store, name = graph.store, store_path.split(path)[2]
+    store, name, members = graph.store, store_path.name_of(path), graph.members(path)
     digest = nar.hashed(members)
     yield store_path.of_source(digest, store, name)
-    references = {known[each] for each in _hashes_in(graph, path) if each in known} - {path}
+    references = {names[each] for each in _hashes_in(graph, path) & names.keys()} - {path}
     yield store_path.of_source(digest, store, name, references)
     if members[0].is_file:
         content = b"".join(members[0].blocks())
+        yield store_path.of_text(content, store, name)
         yield store_path.of_text(content, store, name, references)
         yield store_path.of_fixed("sha256", hashlib.sha256(content).hexdigest(), store, name)
 
 
-def fixed_hash(algorithm: str, members: list[Member]) -> str:
+def fixed_hash(algorithm: str, members: Sequence[Member]) -> str:
     """The hash of an output as a derivation gives it: of its NAR ("r:" in front), or of a file's content."""
     digest = hashlib.new(algorithm.removeprefix("r:"), usedforsecurity=False)
     if algorithm.startswith("r:"):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness.derivation.replay import Replay
     from harness.formats.aterm import Derivation
 
-BUSYBOX = "/bin/busybox"
 _BLANK = re.compile(r"[ \t\n]")
 _WORDS = 255  # of a line that the runner takes
 _PLACEHOLDER = re.compile(r"/[0-9a-df-np-sv-z]{52}")
@@ -140,14 +139,15 @@ def _declared(name: str, value: Any) -> str:
     """A variable of bash; "" for what bash cannot hold."""
     if isinstance(value, list):
         words = [_word(each) for each in value]
-        return "" if None in words else f"declare -a {name}=({''.join(f'{word} ' for word in words)})\n"
-    if isinstance(value, dict):
-        pairs = [(_quoted(key), _word(each)) for key, each in sorted(value.items())]
-        if any(word is None for _, word in pairs):
-            return ""
-        return f"declare -A {name}=({''.join(f'[{key}]={word} ' for key, word in pairs)})\n"
-    word = _word(value)
-    return "" if word is None else f"declare {name}={word}\n"
+        text = f"-a {name}=({''.join(f'{word} ' for word in words)})"
+    elif isinstance(value, dict):
+        words = [_word(value[key]) for key in sorted(value)]
+        pairs = zip(map(_quoted, sorted(value)), words, strict=True)
+        text = f"-A {name}=({''.join(f'[{key}]={word} ' for key, word in pairs)})"
+    else:
+        words = [_word(value)]
+        text = f"{name}={words[0]}"
+    return "" if None in words else f"declare {text}\n"
 
 
 def _word(value: Any) -> str | None:
@@ -183,7 +183,7 @@ def script(replay: Replay, daemon: Daemon) -> str:
 
 
 def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iterator[str]:
-    yield f"\nbegin {number} {shlex.quote(label(path))} {shlex.quote(wanted.directory)}"
+    yield f"\nbegin {number} {shlex.quote(store_path.base(path))} {shlex.quote(wanted.directory)}"
     for name, text in wanted.files.items():
         yield f"file {shlex.quote(name)} {_quoted(text)}"
     yield "ours"
@@ -198,10 +198,7 @@ def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iter
     yield f"made {' '.join(outputs)}"
 
 
-_HAND_OVER = f"{BUSYBOX} sh /harness/init"  # what the first process of a guest ends in
-
-
-def steps(replay: Replay, daemon: Daemon, *, hand_over: bool) -> str:
+def steps(replay: Replay, daemon: Daemon) -> str:
     """The same for the runner of images/genesis, which knows neither shell nor environment.
 
     Raises:
@@ -215,10 +212,11 @@ def steps(replay: Replay, daemon: Daemon, *, hand_over: bool) -> str:
         if odd is not None or wanted.files or len(words) > _WORDS:
             what = f"the argument {odd!r}" if odd is not None else "files, or too many arguments"
             raise ConfigError(f"{path} has {what}, which the runner cannot give", hint="leave out --bare")
-        lines += [f"= derivation: {number}/{len(replay.build)} {label(path)}", " ".join(words)]
-    return "\n".join([*lines, *([_HAND_OVER] if hand_over else []), ""])
+        lines += [f"= derivation: {number}/{len(replay.build)} {store_path.base(path)}", " ".join(words)]
+    return "\n".join([*lines, ""])
 
 
-def label(path: str) -> str:
-    """A derivation's name for people, as its daemon says it."""
-    return path.rpartition("/")[2]
+def written(replay: Replay, daemon: Daemon, *, bare: bool) -> bytes:
+    """What a run executes: the script, or with `bare` the steps."""
+    text = steps(replay, daemon) if bare else script(replay, daemon)
+    return text.encode("utf-8", "surrogateescape")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import shutil
 import subprocess
 from contextlib import suppress
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from harness.core.outcome import Outcome
 from harness.derivation.replay import fixed_hash
 from harness.formats import nar
+from harness.formats.diff import differences
 from harness.formats.extract import extract
 from harness.formats.opened import open_image
 from harness.run.amendments import failed
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.derivation.payload import Prepared
-    from harness.formats.aterm import Output
     from harness.formats.tree import Member
     from harness.stages.verdict import RunResult
 
@@ -46,8 +45,8 @@ class Made(msgspec.Struct, frozen=True):
 def of_root(prepared: Prepared, root: Path, directory: Path) -> list[Produced]:
     """Look at the outputs in a root directory of this host, and write down what they are; their files."""
     paths = prepared.replay.outputs
-    there = {path: place for path in paths if (place := root / path[1:]).exists() or place.is_symlink()}
-    return _write(prepared, {path: nar.of_path(place) for path, place in there.items()}, directory)
+    found = {path: nar.of_path(place) for path in paths if os.path.lexists(place := root / path[1:])}
+    return _write(prepared, found, directory)
 
 
 def _of_archive(prepared: Prepared, directory: Path) -> None:
@@ -62,76 +61,45 @@ def _of_archive(prepared: Prepared, directory: Path) -> None:
         _write(prepared, found, directory)
 
 
-def _files(found: Mapping[str, Sequence[Member]]) -> list[Produced]:
-    """The regular files of outputs, for the record's list of what was produced."""
-    return [
-        Produced(
-            f"{path}/{member.path}".rstrip("/").encode("utf-8", "surrogateescape"),
-            member.mode & 0o7777,
-            member.size,
-            _sha256(member),
-        )
-        for path, members in found.items()
-        for member in members
-        if member.is_file
-    ]
-
-
 def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> list[Produced]:
-    known, made = prepared.replay.graph.outputs(), []
+    graph, made, files = prepared.replay.graph, list[Made](), list[Produced]()
     for path, members in found.items():
+        _, output = graph.outputs[path]
         try:
             digest = nar.hashed(members)
-            expected = _fixed(known[path], members, digest) or prepared.expected.get(path, "")
+            expected = digest if output.hash else prepared.expected.get(path, "")
+            if output.hash and fixed_hash(output.algorithm, members) != output.hash:
+                expected = f"the {output.algorithm} {output.hash}"
         except ValueError as error:  # a builder made a FIFO or a socket
             digest, expected = f"none ({error})", "one"
         differs = ""
         if expected and digest != expected:
-            extract(_below(path, members), directory / "files", note=lambda _: None)
-            if prepared.replay.graph.has(path):
-                differs = _difference(nar.of_path(prepared.replay.graph.on_host(path)), members)
+            single = [msgspec.structs.replace(member, link="") for member in members]
+            extract(nar.below(path[1:], single), directory / "files", note=lambda _: None)
+            if graph.has(path):
+                differs = _difference(graph.members(path), members)
         made.append(Made(path, digest, expected, differs))
+        files += [
+            Produced(
+                each.path.encode("utf-8", "surrogateescape"),
+                each.mode & 0o7777,
+                each.size,
+                fixed_hash("sha256", [each]),
+            )
+            for each in nar.below(path, members)
+            if each.is_file
+        ]
     (directory / "outputs.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
     lines = (f"{each.path} sha256:{each.sha256}\n" for each in made)
     (directory / "manifest.nar").write_text("".join(lines), "utf-8")
-    files = _files(found)
     products.write(files, directory)
     return files
 
 
-def _fixed(output: Output, members: Sequence[Member], digest: str) -> str:
-    """The hash that a fixed output should have: its NAR's where its content is right; "" for others."""
-    if not output.hash or fixed_hash(output.algorithm, list(members)) == output.hash:
-        return digest if output.hash else ""
-    return f"the {output.algorithm} {output.hash}"
-
-
-def _below(path: str, members: Sequence[Member]) -> list[Member]:
-    return [
-        msgspec.structs.replace(member, path=f"{path[1:]}/{member.path}".rstrip("/"), link="")
-        for member in members
-    ]
-
-
 def _difference(one: Sequence[Member], other: Sequence[Member]) -> str:
     """The first path at which two trees differ; "" for their root."""
-
-    def described(member: Member) -> tuple[str, int, int, str, str]:
-        executable = member.mode & 0o100 if member.is_file else 0
-        return member.path, member.mode >> 12, executable, member.target, _sha256(member)
-
-    rows = [sorted(map(described, members)) for members in (one, other)]
-    for first, second in zip_longest(*rows):
-        if first != second:
-            return min(row[0] for row in (first, second) if row)
-    return ""
-
-
-def _sha256(member: Member) -> str:
-    digest = hashlib.sha256()
-    for block in member.blocks():
-        digest.update(block)
-    return digest.hexdigest()
+    found = (each.path for each in differences(one, other) if each.what not in {"owner", "link"})
+    return next((path for path in found if path != "."), "")
 
 
 def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:

@@ -104,14 +104,14 @@ def test_an_expected_list_counts_before_the_store(tmp_path: Path) -> None:
     fake.on_host(out).write_bytes(b"")
     found = opened(fake, second)
     have = nar.hashed(nar.of_path(fake.on_host(out)))
-    assert expected.hashes(found, None) == {out: have}
+    assert expected.hashes(found, {}) == {out: have}
     listed = tmp_path / "list"
     for text in ("0" * 64, "sha256:" + "0" * 52, "sha256-" + "A" * 43 + "="):
         listed.write_text(f"# hashes\n\n{out} {text}\n")
-        assert expected.hashes(found, listed) == {out: "0" * 64}
+        assert expected.hashes(found, expected.read(listed)) == {out: "0" * 64}
     listed.write_text(f"{out}\n")
     with pytest.raises(ConfigError, match=r"list:1: .* is no store path with the sha256 of its NAR"):
-        expected.hashes(found, listed)
+        expected.read(listed)
 
 
 def first_of(fake: FakeStore, path: str) -> Path:
@@ -151,7 +151,7 @@ BAD = {
     "no file": (lambda fake, path: fake.on_host(path).unlink(), "cannot read"),
     "missing input": (lambda fake, path: first_of(fake, path).unlink(), "-first.drv, which is not in"),
     "missing source": (lambda fake, _: words(fake).unlink(), "-words is missing in"),
-    "wrong source": (lambda fake, _: write(words(fake), b"x"), "-words is not what its path stands for"),
+    "wrong source": (lambda fake, _: write(words(fake), b"x"), "-words is not proved by its path"),
 }  # fmt: skip
 
 
@@ -163,6 +163,26 @@ def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
     message = refusal(fake, second, tmp_path)
     assert said in message
     assert re.search(r"-(first|second)\.drv|-words", message)
+
+
+def test_a_text_is_proved_by_references_that_it_contains_or_by_its_hash(tmp_path: Path) -> None:
+    fake = FakeStore(tmp_path / "store")
+    words = fake.source("words", b"some words\n")
+
+    def using(content: str, *references: str) -> tuple[str, str]:
+        text = store_path.of_text(content.encode(), fake.store, "text", references)
+        fake.on_host(text).write_text(content)
+        return text, fake.derive("last", content, sources=[words, text])
+
+    for references in ((), (words,)):
+        _, last = using(f"see {words}", *references)
+        prepared(fake, last, tmp_path)
+    text, last = using("see nothing", words)
+    assert f"the source {text} is not proved by its path" in refusal(fake, last, tmp_path)
+    (listed := tmp_path / "list").write_text(f"{text} {nar.hashed(nar.of_path(fake.on_host(text)))}\n")
+    prepared(fake, last, tmp_path, expect=listed)
+    fake.on_host(text).write_text("see else")
+    assert "and --expect says" in refusal(fake, last, tmp_path, expect=listed)
 
 
 def test_a_hash_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
@@ -278,12 +298,12 @@ def test_the_runner_takes_what_has_no_blanks(tmp_path: Path) -> None:
     plain = fake.derive("plain", "x")
     known = msgspec.structs.replace(fake.load(plain), arguments=("a", "b"))
     path = fake.write("plain", known)
-    steps = script.steps(opened(fake, path), script.daemon_of(fake.store, {}), hand_over=True)
+    steps = script.steps(opened(fake, path), script.daemon_of(fake.store, {}))
     name = path.rpartition("/")[2]
-    assert steps == f"= derivation: 1/1 {name}\n/bin/busybox a b\n/bin/busybox sh /harness/init\n"
+    assert steps == f"= derivation: 1/1 {name}\n/bin/busybox a b\n"
     attributes = fake.write("plain", msgspec.structs.replace(known, environment={"__json": "{}"}))
     with pytest.raises(ConfigError, match="has files, or too many arguments"):
-        script.steps(opened(fake, attributes), script.daemon_of(fake.store, {}), hand_over=False)
+        script.steps(opened(fake, attributes), script.daemon_of(fake.store, {}))
 
 
 def test_placeholders_and_files_are_filled_in_for_nix(tmp_path: Path) -> None:
