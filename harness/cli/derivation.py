@@ -33,7 +33,7 @@ def show(
         about = DerivationRequest(path=drv, store=store, take=tuple(take or ()))
         found = payload.opened(about, opts.cache_directory(cache), progress)
         problems = [*found.problems, *graph.wrong_paths(found.graph)]
-        problems += [] if found.problems else replay.wrong_inputs(found)
+        problems += [] if found.problems else replay.wrong_inputs(found, {})
     derivations = found.graph.derivations
     if as_json:
         print_json(

@@ -50,11 +50,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 def read(path: Path, place: Path | None = None) -> Graph:
-    """Read a derivation's file and those of all that it is built from.
-
-    Args:
-        path: The file, which is called HASH-NAME.drv.
-        place: Where the others are; without it, beside the file.
+    """Read a derivation's file, and those of all that it is built from in `place`, or beside it.
 
     Raises:
         ConfigError: A file is missing, cut off or foreign, or they need each other in a circle.

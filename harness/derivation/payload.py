@@ -11,24 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.core.errors import ConfigError
+from harness import recipe as r
+from harness.core.digest import sha256_of_input
+from harness.core.errors import ConfigError, explaining
 from harness.core.sizes import format_size
-from harness.derivation import RECIPE, expected, graph, replay, script
+from harness.derivation import RECIPE, graph, replay, script
 from harness.formats import nar, store_path
-from harness.recipe import (
-    Directory,
-    Disk,
-    File,
-    Hex,
-    Initramfs,
-    Modules,
-    Recipe,
-    StorePath,
-    Symlink,
-    Text,
-    contents_of,
-    load_recipe,
-)
+from harness.formats.extract import extract
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -37,11 +26,11 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.derivation.replay import Replay
     from harness.derivation.script import Daemon
-    from harness.recipe import Content, Image
+    from harness.formats.extract import Skipped
 
 _KERNELS = {"amd64": "debian-6.1-x86_64", "i386": "debian-6.1-i686"}
-_RUNNER = partial(Hex, source="genesis/01-run/run.hex", mode=0o755)
-_DISK_MODULES = Modules(
+_RUNNER = partial(r.Hex, source="genesis/01-run/run.hex", mode=0o755)
+_DISK_MODULES = r.Modules(
     path="harness/disk-modules",
     kernel="seed",
     names=("ata_piix?", "ahci?", "sd_mod?", "virtio_blk?", "ext4?", "crc32c_generic?"),
@@ -67,7 +56,7 @@ class DerivationRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Prepared(msgspec.Struct, frozen=True):
     """A derivation that can be built."""
 
-    recipe: Recipe  # its images
+    recipe: r.Recipe  # its images
     replay: Replay  # what is built
     expected: Mapping[str, str]  # the NAR hashes that outputs should have, by path, as far as they are known
     phases: Mapping[str, str]  # the stages of the run, and the pattern with which each begins
@@ -86,11 +75,55 @@ def opened(wanted: DerivationRequest, cache: Path, progress: Progress) -> Replay
     """Read a derivation, and decide what of it is built."""
     place = wanted.store
     if place is not None and place.is_file():
-        place = expected.unpacked_export(place, Store(cache), progress)
+        place = _unpacked(place, Store(cache), progress)
     elif place is not None:
         # A root that has the store at its usual place is as good as the store itself.
         place = next((each for store in graph.STORES if (each := place / store[1:]).is_dir()), place)
     return replay.choose(graph.read(wanted.path, place), wanted.take)
+
+
+def _unpacked(file: Path, store: Store, progress: Progress) -> Path:
+    """The directory with the paths of an export, unpacked once."""
+
+    def refuse(skipped: Skipped) -> None:
+        raise ValueError(f"{skipped.path} cannot be unpacked: {skipped.why}")
+
+    def build(directory: Path) -> None:
+        with progress.task(f"unpacking {file.name}"), file.open("rb") as source:
+            exported = nar.read_export(source)
+            parts = (nar.below(store_path.base(path), content) for path, content in exported)
+            extract([member for part in parts for member in part], directory, note=refuse)
+
+    try:
+        return store.get("export", {"format": 1, "sha256": sha256_of_input(file)}, build)
+    except ValueError as error:
+        hint = "give the directory of a store, or what `nix-store --export` or `guix archive --export` wrote"
+        raise ConfigError(f"{file}: {error}", hint=hint) from error
+
+
+def listed(file: Path) -> dict[str, str]:
+    """Paths and hashes of a file, a line each; empty lines and those with `#` in front do not count.
+
+    Raises:
+        ConfigError: It cannot be read, or a line of it is no path with a hash.
+    """
+    with explaining(ConfigError, f"cannot read {file}"):
+        lines = file.read_text("utf-8", "surrogateescape").splitlines()
+    known = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            path, digest = words
+            store_path.name_of(path)
+            known[path] = store_path.any_hash(digest)
+        except ValueError as error:
+            raise ConfigError(
+                f"{file}:{number}: {line.strip()!r} is no store path with the sha256 of its NAR",
+                hint="as `nix-store -q --hash` prints it, in hexadecimal, base32 or base64",
+            ) from error
+    return known
 
 
 def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepared:
@@ -102,10 +135,12 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
     found = opened(wanted, cache, progress)
     found.check()
     daemon = script.daemon_of(found.graph.store, wanted.daemon)
-    listed = expected.read(wanted.expect) if wanted.expect is not None else {}
-    for problem in (*graph.wrong_paths(found.graph), *replay.wrong_inputs(found, listed)):
+    proved = listed(wanted.expect) if wanted.expect is not None else {}
+    for problem in (*graph.wrong_paths(found.graph), *replay.wrong_inputs(found, proved)):
         raise ConfigError(problem, hint="copy it anew from where it comes from")
-    hashes = expected.hashes(found, listed)
+    known = (path for path in found.outputs if found.graph.has(path))
+    hashes = {path: nar.hashed(found.graph.members(path)) for path in known}
+    hashes |= {path: digest for path, digest in proved.items() if path in found.outputs}
     for path in found.taken:
         progress.note(f"{path} is taken as it is")
     text = script.written(found, daemon, bare=wanted.bare)
@@ -114,27 +149,13 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
         (directory / "build").write_bytes(text)
 
     file = Store(cache).get("derivation", {"sha256": hashlib.sha256(text).hexdigest()}, write) / "build"
-    built = File(path="harness/build.sh", source=str(file))
-    recipe = _recipe(found, (built, *_contents(found, daemon)), wanted.disk)
+    built = r.File(path="harness/build.sh", source=str(file))
+    steps = script.steps(found, daemon) if wanted.bare else ""
+    recipe = _recipe(found, (built, *_contents(found, daemon)), wanted.disk, steps)
     programs = {replay.SYSTEMS[system] for system in found.systems}
     if wanted.bare:
-        recipe = _bare(recipe, script.steps(found, daemon))
         programs.add(replay.SYSTEMS["i686-linux"])  # the runner
     return Prepared(recipe, found, hashes, phases(found), tuple(sorted(programs)))
-
-
-def _bare(recipe: Recipe, steps: str) -> Recipe:
-    """The recipe with the runner in the place of the shell, which packs outputs when all is built."""
-    root, boot, *others = recipe.images
-    last = "/bin/busybox sh /harness/init\n"
-    init = File(path="harness/init", source="derivations/init")
-    kept = [content for content in contents_of(boot) if not isinstance(content, File)]
-    contents = (*kept, init, _RUNNER(path="init"), Text(path="steps", text=steps + last))
-    boot = msgspec.structs.replace(boot, contents=contents)
-    root = msgspec.structs.replace(root, contents=(*contents_of(root), _RUNNER(path="harness/run")))
-    native = msgspec.structs.replace(recipe.native, program=("/harness/run", "/harness/build.sh"))
-    document = msgspec.structs.replace(recipe.document, image=(root, boot, *others), native=native)
-    return msgspec.structs.replace(recipe, document=document)
 
 
 def phases(found: Replay) -> dict[str, str]:
@@ -148,47 +169,55 @@ def phases(found: Replay) -> dict[str, str]:
     }
 
 
-def _recipe(found: Replay, added: Sequence[Content], disk: str) -> Recipe:
-    recipe = load_recipe(RECIPE)
-    document, architecture = recipe.document, "amd64" if "x86_64-linux" in found.systems else "i386"
-    if document.debian is None or document.kernels is None or document.boot is None:
-        raise recipe.wrong("boot", "it is missing, and derivations are booted")
-    root, boot = (image for image in document.image if isinstance(image, Initramfs))
-    root = msgspec.structs.replace(root, contents=(*root.contents, *added))
-    inputs, outputs = _ARCHIVE + _size(found, found.inputs), _size(found, found.outputs)
-    # Outputs and their archive lie in the first root, which takes half of the memory at most.
-    work, memory = 2 * outputs / inputs, max(_LEAST, _BESIDE + 2 * inputs + 4 * outputs)
-    machine = msgspec.structs.replace(document.boot, work=round(work, 3), memory=f"{memory >> 20}M")
-    images: list[Image] = [root, boot]
+def _recipe(found: Replay, added: Sequence[r.Content], disk: str, steps: str) -> r.Recipe:
+    recipe = r.load_recipe(RECIPE)
+    architecture = "amd64" if "x86_64-linux" in found.systems else "i386"
+    root, boot = (image for image in recipe.images if isinstance(image, r.Initramfs))
+    inner, outer, native = [*root.contents, *added], list(boot.contents), recipe.native
     if disk:
-        contents = (*boot.contents, _DISK_MODULES, Directory(path="harness/disk"))
-        images = [root, msgspec.structs.replace(boot, contents=contents), Disk(name="work", size=disk)]
-        memory = max(_LEAST, _BESIDE + 2 * inputs)
-        machine = msgspec.structs.replace(machine, disk="work", work=0, memory=f"{memory >> 20}M")
+        outer += _DISK_MODULES, r.Directory(path="harness/disk")
+    if steps:  # the runner in the place of the shell, which packs outputs when all is built
+        inner.append(_RUNNER(path="harness/run"))
+        native = msgspec.structs.replace(native, program=("/harness/run", "/harness/build.sh"))
+        outer = [content for content in outer if not isinstance(content, r.File)]
+        outer += _RUNNER(path="init"), r.File(path="harness/init", source="derivations/init")
+        outer.append(r.Text(path="steps", text=f"{steps}/bin/busybox sh /harness/init\n"))
+    images: list[r.Image] = [msgspec.structs.replace(root, contents=tuple(inner))]
+    images.append(msgspec.structs.replace(boot, contents=tuple(outer)))
+    images += [r.Disk(name="work", size=disk)] if disk else []
+    # Without a disk, outputs and their archive lie in the first root, which takes half of the memory at most.
+    inputs, outputs = _ARCHIVE + _size(found, found.inputs), 0 if disk else _size(found, found.outputs)
+    memory = max(_LEAST, _BESIDE + 2 * inputs + 4 * outputs)
     document = msgspec.structs.replace(
-        document,
+        recipe.document,
         image=tuple(images),
-        debian=msgspec.structs.replace(document.debian, architecture=architecture),
-        kernels=msgspec.structs.replace(document.kernels, seed=_KERNELS[architecture]),
-        boot=machine,
+        native=native,
+        debian=msgspec.structs.replace(recipe.debian, architecture=architecture),
+        kernels=msgspec.structs.replace(recipe.kernels, seed=_KERNELS[architecture]),
+        boot=msgspec.structs.replace(
+            recipe.boot,
+            work=round(2 * outputs / inputs, 3),
+            memory=f"{memory >> 20}M",
+            disk="work" if disk else recipe.boot.disk,
+        ),
     )
     return msgspec.structs.replace(recipe, document=document)
 
 
-def _contents(found: Replay, daemon: Daemon) -> Iterator[Content]:
+def _contents(found: Replay, daemon: Daemon) -> Iterator[r.Content]:
     store = found.graph.store
-    yield Directory(path=store[1:], mode=0o1777)
+    yield r.Directory(path=store[1:], mode=0o1777)
     for path in found.inputs:
         digest = nar.hashed(found.graph.members(path))
-        yield StorePath(path=path[1:], source=str(found.graph.on_host(path)), sha256=digest)
-    yield Text(path="harness/outputs", text="".join(f"{path[1:]}\n" for path in found.outputs))
+        yield r.StorePath(path=path[1:], source=str(found.graph.on_host(path)), sha256=digest)
+    yield r.Text(path="harness/outputs", text="".join(f"{path[1:]}\n" for path in found.outputs))
     home = "/build" if store.startswith("/nix") else "/"
     users = [f"nixbld:x:{daemon.uid}:{daemon.gid}:Nix build user:{home}:/noshell"] if daemon.uid else []
     users = [f"root:x:0:0:Nix build user:{home}:/noshell", *users, "nobody:x:65534:65534:Nobody:/:/noshell"]
-    yield Text(path="etc/passwd", text="".join(f"{user}\n" for user in users))
-    yield Text(path="etc/group", text=f"root:x:0:\nnixbld:!:{daemon.gid}:\nnogroup:x:65534:\n")
+    yield r.Text(path="etc/passwd", text="".join(f"{user}\n" for user in users))
+    yield r.Text(path="etc/group", text=f"root:x:0:\nnixbld:!:{daemon.gid}:\nnogroup:x:65534:\n")
     if daemon.shell:
-        yield Symlink(path="bin/sh", target="busybox")
+        yield r.Symlink(path="bin/sh", target="busybox")
 
 
 def _size(found: Replay, paths: Sequence[str]) -> int:

@@ -14,11 +14,10 @@ from harness.core.errors import ConfigError
 from harness.formats import nar, store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from harness.derivation.graph import Graph
     from harness.formats.aterm import Derivation
-    from harness.formats.tree import Member
 
 # The systems that a derivation may be for, and what a kernel needs to execute their programs.
 SYSTEMS = {"x86_64-linux": "x86_64-programs", "i686-linux": "i386-programs"}
@@ -59,11 +58,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose(graph: Graph, take: Sequence[str] = ()) -> Replay:
-    """Decide what is built: all but downloads and what the user wants to take.
-
-    Args:
-        graph: The derivation and all that it is built from.
-        take: Outputs or derivations that are taken, as paths or file names.
+    """Decide what is built: all but downloads and what the user wants to take, outputs or derivations.
 
     Raises:
         ConfigError: The user wants to take what is not there.
@@ -187,26 +182,25 @@ def _hashes_in(graph: Graph, path: str) -> set[str]:
     return found
 
 
-def wrong_inputs(replay: Replay, proved: Collection[str] = ()) -> Iterator[str]:
-    """What is wrong with the content of sources and fixed outputs, in sentences.
+def wrong_inputs(replay: Replay, listed: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the content of what is taken, in sentences.
 
-    An output that is not fixed cannot be judged by its path: only a hash that the user gives can do that. Nor
-    can a source that the daemon was told refers to paths that it does not contain.
-
-    Args:
-        replay: What is built.
-        proved: Paths whose content has the hash that the user gave.
+    The path of an output that is not fixed proves nothing, nor does that of a source that was added with
+    references which it does not contain: for these, the user can list the hashes of their NARs.
     """
     graph, names = replay.graph, replay.graph.by_hash()
-    for path in replay.sources:
-        if path not in proved and path not in _source_paths(graph, path, names):
+    for path in replay.inputs:
+        if path in listed:
+            if (found := nar.hashed(graph.members(path))) != listed[path]:
+                yield f"{path} has the NAR hash {found}, and --expect says {listed[path]}"
+        elif path in replay.sources and path not in _source_paths(graph, path, names):
             yield (
                 f"the source {path} is not proved by its path: it was changed or damaged, or refers to paths "
                 "that it does not contain (if it is right, list the hash of its NAR in --expect)"
             )
     for path in replay.taken:
         maker, output = graph.outputs[path]
-        found = fixed_hash(output.algorithm, graph.members(path)) if output.hash else ""
+        found = nar.hashed(graph.members(path), output.algorithm) if output.hash else ""
         if found != output.hash:
             yield f"{path} has the {output.algorithm} {found}, and {maker} says {output.hash}"
 
@@ -223,14 +217,3 @@ def _source_paths(graph: Graph, path: str, names: Mapping[str, str]) -> Iterator
         yield store_path.of_text(content, store, name)
         yield store_path.of_text(content, store, name, references)
         yield store_path.of_fixed("sha256", hashlib.sha256(content).hexdigest(), store, name)
-
-
-def fixed_hash(algorithm: str, members: Sequence[Member]) -> str:
-    """The hash of an output as a derivation gives it: of its NAR ("r:" in front), or of a file's content."""
-    digest = hashlib.new(algorithm.removeprefix("r:"), usedforsecurity=False)
-    if algorithm.startswith("r:"):
-        nar.write(members, digest.update)
-    elif members[0].is_file:
-        for block in members[0].blocks():
-            digest.update(block)
-    return digest.hexdigest()

@@ -6,6 +6,7 @@ Guix' under "Build Environment Setup".
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -44,20 +45,18 @@ class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shell: bool = False  # whether there is a /bin/sh
 
 
+_GUIX = Daemon("/tmp/guix-build-{name}-0", cores=0, uid=30001, gid=30000)  # noqa: S108 - the guest's
+
+
 def daemon_of(store: str, given: Mapping[str, str]) -> Daemon:
     """The daemon of a store, with what the user says about it.
 
     Raises:
         ConfigError: There is no such key, or it has no such value.
     """
-    guix: dict[str, object] = {
-        "directory": "/tmp/guix-build-{name}-0",  # noqa: S108 - the guest's
-        "uid": 30001,
-        "gid": 30000,
-        "cores": 0,
-    }
+    usual = _GUIX if store.startswith("/gnu") else Daemon()
     try:
-        return msgspec.convert((guix if store.startswith("/gnu") else {}) | dict(given), Daemon, strict=False)
+        return msgspec.convert(msgspec.to_builtins(usual) | dict(given), Daemon, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"--daemon: {error}",
@@ -78,8 +77,7 @@ class Call(msgspec.Struct, frozen=True):
 def call(path: str, derivation: Derivation, daemon: Daemon) -> Call:
     """What a daemon would execute for a derivation."""
     store, _, name = path.rpartition("/")
-    label = name.partition("-")[2]
-    top = daemon.directory.replace("{name}", label)
+    top = daemon.directory.replace("{name}", name.partition("-")[2])
     places = {store_path.placeholder(output): each.path for output, each in derivation.outputs.items()}
 
     def filled(text: str) -> str:
@@ -102,7 +100,7 @@ def call(path: str, derivation: Derivation, daemon: Daemon) -> Call:
         as_files = given.get("passAsFile", "").split() if nix else []
         for variable, value in given.items():
             if variable in as_files:
-                file = store_path.attribute_file(variable)
+                file = f".attr-{store_path.base32(hashlib.sha256(variable.encode()).digest())}"
                 files[file] = filled(value)
                 environment[f"{variable}Path"] = f"{top}/{file}"
             else:
@@ -112,13 +110,8 @@ def call(path: str, derivation: Derivation, daemon: Daemon) -> Call:
         environment["NIX_OUTPUT_CHECKED"] = "1"
     if nix:
         environment |= {"NIX_LOG_FD": "2", "TERM": "xterm-256color"}
-    return Call(
-        top,
-        dict(sorted(environment.items())),
-        filled(derivation.builder),
-        tuple(map(filled, derivation.arguments)),
-        files,
-    )
+    arguments = tuple(map(filled, derivation.arguments))
+    return Call(top, environment, filled(derivation.builder), arguments, files)
 
 
 def _structured(path: str, derivation: Derivation) -> dict[str, str]:
@@ -188,7 +181,7 @@ def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iter
         yield f"file {shlex.quote(name)} {_quoted(text)}"
     yield "ours"
     yield "busybox env -i \\"
-    for name, value in wanted.environment.items():
+    for name, value in sorted(wanted.environment.items()):
         yield f"    {shlex.quote(name)}={_quoted(value)} \\"
     program = wanted.program
     yield f"    $builder $as -x {shlex.quote(program)} -a {shlex.quote(program.rpartition('/')[2])} -- \\"

@@ -18,7 +18,7 @@ from harness.formats import store_path
 from harness.formats.tree import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     Sink = Callable[[bytes], object]
@@ -30,12 +30,8 @@ _EXPORTED = 0x4558494E  # "NIXE", behind each NAR of an export
 _PATH_MAX = 1 << 16  # bytes of a path or a signature in an export
 
 
-def _string(data: bytes) -> bytes:
-    return len(data).to_bytes(8, "little") + data + bytes(-len(data) % 8)
-
-
 def _strings(*words: bytes) -> bytes:
-    return b"".join(map(_string, words))
+    return b"".join(len(word).to_bytes(8, "little") + word + bytes(-len(word) % 8) for word in words)
 
 
 def write(members: Iterable[Member], sink: Sink) -> None:
@@ -47,7 +43,7 @@ def write(members: Iterable[Member], sink: Sink) -> None:
     tree = {tuple(filter(None, os.fsencode(member.path).split(b"/"))): member for member in members}
     if () not in tree:
         raise ValueError("there is nothing")
-    sink(_string(b"nix-archive-1"))
+    sink(_strings(b"nix-archive-1"))
     depth = 0  # of the last member, which ends before the first one that is not below it
     for place in sorted(tree):
         member = tree[place]
@@ -60,7 +56,7 @@ def write(members: Iterable[Member], sink: Sink) -> None:
         depth = len(place)
         if member.is_file:
             executable = _strings(b"executable", b"") if member.mode & stat.S_IXUSR else b""
-            sink(_strings(b"(", b"type", b"regular") + executable + _string(b"contents"))
+            sink(_strings(b"(", b"type", b"regular") + executable + _strings(b"contents"))
             sink(member.size.to_bytes(8, "little"))
             for block in member.blocks():
                 sink(block)
@@ -71,13 +67,17 @@ def write(members: Iterable[Member], sink: Sink) -> None:
             sink(_strings(b"(", b"type", b"directory"))
         else:
             raise ValueError(f"{member.path} is neither file, directory nor link")
-    sink(_strings(b")", b")") * depth + _string(b")"))
+    sink(_strings(b")", b")") * depth + _strings(b")"))
 
 
-def hashed(members: Iterable[Member]) -> str:
-    """The SHA-256 of the NAR of members, in hexadecimal."""
-    digest = hashlib.sha256()
-    write(members, digest.update)
+def hashed(members: Sequence[Member], algorithm: str = "r:sha256") -> str:
+    """A hash in hexadecimal: of the NAR of members ("r:" in front), or of a file's content."""
+    digest = hashlib.new(algorithm.removeprefix("r:"), usedforsecurity=False)
+    if algorithm.startswith("r:"):
+        write(members, digest.update)
+    elif members[0].is_file:
+        for block in members[0].blocks():
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -127,8 +127,7 @@ def read(file: BinaryIO) -> list[Member]:
     """
     reader = _Reader(file)
     reader.expect(b"nix-archive-1")
-    reader.node("", 0)
-    return reader.members
+    return list(reader.node("", 0))
 
 
 def read_export(file: BinaryIO) -> Iterator[tuple[str, list[Member]]]:
@@ -160,7 +159,6 @@ class _Reader:
         here = file.tell()
         self._size = file.seek(0, os.SEEK_END)
         file.seek(here)
-        self.members: list[Member] = []
 
     def _take(self, size: int) -> bytes:
         data = self._file.read(size)
@@ -189,46 +187,48 @@ class _Reader:
                 text, wanted = found.decode("latin-1"), word.decode()
                 raise ValueError(f"before byte {self._file.tell()} stands {text!r} instead of {wanted!r}")
 
-    def node(self, path: str, depth: int) -> None:
+    def node(self, path: str, depth: int) -> Iterator[Member]:
+        name = path or "its root"
         self.expect(b"(", b"type")
         kind = self.string(_NAME_MAX)
         if kind == b"regular":
-            self._regular(path)
+            yield self._regular(path)
         elif kind == b"symlink":
             self.expect(b"target")
             target = self.string(_TARGET_MAX)
             if not target or b"\0" in target:
-                raise ValueError(f"{path or 'its root'} is a link to what no path is")
-            self.members.append(Member(path, stat.S_IFLNK | 0o777, target=os.fsdecode(target)))
+                raise ValueError(f"{name} is a link to what no path is")
+            yield Member(path, stat.S_IFLNK | 0o777, target=os.fsdecode(target))
             self.expect(b")")
         elif kind == b"directory" and depth < _DEEPEST:
-            self.members.append(Member(path, stat.S_IFDIR | 0o755))
-            self._entries(path, depth)
+            yield Member(path, stat.S_IFDIR | 0o755)
+            yield from self._entries(path, depth)
         else:
-            raise ValueError(f"{path or 'its root'} is of an unknown type, or too deep")
+            raise ValueError(f"{name} is of an unknown type, or too deep")
 
-    def _regular(self, path: str) -> None:
+    def _regular(self, path: str) -> Member:
         mode = 0o444
         if (word := self.string(_NAME_MAX)) == b"executable":
             self.expect(b"")
             mode, word = 0o555, self.string(_NAME_MAX)
         if word != b"contents":
             raise ValueError(f"{path or 'its root'} has no contents")
-        size, offset = self.number(), self._file.tell()
-        if offset + size > self._size:
+        size, start = self.number(), self._file.tell()
+        if start + size > self._size:
             raise ValueError(f"it is cut off at byte {self._size}")
         self._file.seek(size, os.SEEK_CUR)
         self._pad(size)
-        blocks = partial(self._content, offset, offset + size)
-        self.members.append(Member(path, stat.S_IFREG | mode, size=size, blocks=blocks))
         self.expect(b")")
+        return Member(
+            path, stat.S_IFREG | mode, size=size, blocks=partial(self._content, start, start + size)
+        )
 
     def _content(self, start: int, end: int) -> Iterator[bytes]:
         for place in range(start, end, _BLOCK):
             self._file.seek(place)
             yield self._take(min(end - place, _BLOCK))
 
-    def _entries(self, path: str, depth: int) -> None:
+    def _entries(self, path: str, depth: int) -> Iterator[Member]:
         before = b""
         while (word := self.string(_NAME_MAX)) == b"entry":
             self.expect(b"(", b"name")
@@ -237,7 +237,7 @@ class _Reader:
                 raise ValueError(f"{path or 'its root'} has the name {name.decode('latin-1')!r}, or it twice")
             before = name
             self.expect(b"node")
-            self.node(f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name), depth + 1)
+            yield from self.node(f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name), depth + 1)
             self.expect(b")")
         if word != b")":
             raise ValueError(f"{path or 'its root'} does not end")

@@ -28,20 +28,6 @@ def base32(data: bytes) -> str:
     return "".join(_LETTERS[number >> 5 * place & 31] for place in reversed(range(count)))
 
 
-def from_base32(text: str, size: int) -> bytes:
-    """The bytes that letters stand for.
-
-    Raises:
-        ValueError: A letter is none of these, or they stand for more bytes.
-    """
-    number = 0
-    for letter in text:
-        number = number << 5 | _LETTERS.index(letter)
-    if number >> 8 * size:
-        raise ValueError(f"{text!r} stands for more than {size} bytes")
-    return number.to_bytes(size, "little")
-
-
 def any_hash(text: str) -> str:
     """A SHA-256 in hexadecimal, from hexadecimal, base32 or base64, behind `sha256:` or `sha256-` or not.
 
@@ -52,7 +38,10 @@ def any_hash(text: str) -> str:
     if len(bare) == 64:
         data = bytes.fromhex(bare)
     elif len(bare) == 52:
-        data = from_base32(bare, 32)
+        number = 0
+        for letter in bare:
+            number = number << 5 | _LETTERS.index(letter)
+        data = number.to_bytes(33, "little").removesuffix(b"\0")  # 52 letters have 4 bits more than 32 bytes
     else:
         data = base64.b64decode(bare, validate=True)
     if len(data) != 32:
@@ -112,8 +101,3 @@ def of_output(digest: str, store: str, name: str, output: str) -> str:
 def placeholder(output: str) -> str:
     """What stands for an output's path in a derivation that does not know it."""
     return "/" + base32(hashlib.sha256(f"nix-output:{output}".encode()).digest())
-
-
-def attribute_file(variable: str) -> str:
-    """The file that holds a variable's value where `passAsFile` names it."""
-    return f".attr-{base32(hashlib.sha256(variable.encode()).digest())}"

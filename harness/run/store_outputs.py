@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.outcome import Outcome
-from harness.derivation.replay import fixed_hash
 from harness.formats import nar
 from harness.formats.diff import differences
 from harness.formats.extract import extract
@@ -57,7 +56,9 @@ def _of_archive(prepared: Prepared, directory: Path) -> None:
         for member in image.members():
             words = member.path.split("/")
             if path := outputs.get("/".join(words[:3])):
-                found.setdefault(path, []).append(msgspec.structs.replace(member, path="/".join(words[3:])))
+                found.setdefault(path, []).append(
+                    msgspec.structs.replace(member, path="/".join(words[3:]), link="")  # a NAR has none
+                )
         _write(prepared, found, directory)
 
 
@@ -68,24 +69,18 @@ def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory:
         try:
             digest = nar.hashed(members)
             expected = digest if output.hash else prepared.expected.get(path, "")
-            if output.hash and fixed_hash(output.algorithm, members) != output.hash:
+            if output.hash and nar.hashed(members, output.algorithm) != output.hash:
                 expected = f"the {output.algorithm} {output.hash}"
         except ValueError as error:  # a builder made a FIFO or a socket
             digest, expected = f"none ({error})", "one"
         differs = ""
         if expected and digest != expected:
-            single = [msgspec.structs.replace(member, link="") for member in members]
-            extract(nar.below(path[1:], single), directory / "files", note=lambda _: None)
-            if graph.has(path):
-                differs = _difference(graph.members(path), members)
+            extract(nar.below(path[1:], members), directory / "files", note=lambda _: None)
+            others = differences(graph.members(path), members) if graph.has(path) else ()
+            differs = next((each.path for each in others if each.what != "owner" and each.path != "."), "")
         made.append(Made(path, digest, expected, differs))
         files += [
-            Produced(
-                each.path.encode("utf-8", "surrogateescape"),
-                each.mode & 0o7777,
-                each.size,
-                fixed_hash("sha256", [each]),
-            )
+            Produced(os.fsencode(each.path), each.mode & 0o7777, each.size, nar.hashed([each], "sha256"))
             for each in nar.below(path, members)
             if each.is_file
         ]
@@ -94,12 +89,6 @@ def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory:
     (directory / "manifest.nar").write_text("".join(lines), "utf-8")
     products.write(files, directory)
     return files
-
-
-def _difference(one: Sequence[Member], other: Sequence[Member]) -> str:
-    """The first path at which two trees differ; "" for their root."""
-    found = (each.path for each in differences(one, other) if each.what not in {"owner", "link"})
-    return next((path for path in found if path != "."), "")
 
 
 def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:
@@ -114,10 +103,8 @@ def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:
     missing = [path for path in prepared.replay.outputs if path not in {each.path for each in made}]
     verdict = result.verdict
     if missing:
-        reason = f"{missing[0]} was built and did not come out"
-        return failed(
-            result, Verdict(Outcome.FAIL, verdict.stage, reason, "see the stage outputs in console.log")
-        )
+        reason, hint = f"{missing[0]} was built and did not come out", "see the stage outputs in console.log"
+        return failed(result, Verdict(Outcome.FAIL, verdict.stage, reason, hint))
     if different:
         return failed(result, _wrong(verdict.stage, different, prepared, directory))
     same = sum(bool(each.expected) for each in made)

@@ -13,10 +13,10 @@ import pytest
 
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
-from harness.derivation import expected, graph, replay
+from harness.derivation import graph, payload, replay
+from harness.derivation.payload import DerivationRequest
 from harness.formats import nar, store_path
 from harness.formats.extract import extract
-from harness.store import Store
 from testcases.boot.test_derivation import replayed
 from testcases.support import stores
 from testcases.support.derivations import FakeStore, closure
@@ -74,10 +74,10 @@ def test_an_export_of_nix_is_a_store(nix: Tools, drv: Path, tmp_path: Path) -> N
     name = f"/nix/store/{drv.name}"
     paths = nix.run("nix-store", "-qR", "--include-outputs", name).split()
     (tmp_path / "export").write_bytes(nix.raw("nix-store", "--export", *paths))
-    place = expected.unpacked_export(tmp_path / "export", Store(tmp_path / "cache"), Quiet())
-    found = replay.choose(graph.read(place / drv.name))
-    assert not [*graph.wrong_paths(found.graph), *replay.wrong_inputs(found)]
-    assert expected.hashes(found, {}) == {
+    wanted = DerivationRequest(path=drv, store=tmp_path / "export")
+    found = payload.opened(wanted, tmp_path / "cache", Quiet())
+    assert not [*graph.wrong_paths(found.graph), *replay.wrong_inputs(found, {})]
+    assert {path: nar.hashed(found.graph.members(path)) for path in found.outputs} == {
         path: store_path.any_hash(nix.run("nix-store", "-q", "--hash", path).strip())
         for path in found.outputs
     }

@@ -13,7 +13,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.outcome import Outcome
 from harness.core.progress import Quiet
-from harness.derivation import expected, graph, payload, replay, script
+from harness.derivation import graph, payload, replay, script
 from harness.derivation.payload import DerivationRequest
 from harness.formats import aterm, nar, store_path
 from harness.machine.admission import check_holds
@@ -102,16 +102,16 @@ def test_an_expected_list_counts_before_the_store(tmp_path: Path) -> None:
     fake, second = closure(tmp_path / "store")
     out = fake.output(second)
     fake.on_host(out).write_bytes(b"")
-    found = opened(fake, second)
     have = nar.hashed(nar.of_path(fake.on_host(out)))
-    assert expected.hashes(found, {}) == {out: have}
+    assert prepared(fake, second, tmp_path).expected == {out: have}
     listed = tmp_path / "list"
     for text in ("0" * 64, "sha256:" + "0" * 52, "sha256-" + "A" * 43 + "="):
         listed.write_text(f"# hashes\n\n{out} {text}\n")
-        assert expected.hashes(found, expected.read(listed)) == {out: "0" * 64}
+        assert prepared(fake, second, tmp_path, expect=listed).expected == {out: "0" * 64}
     listed.write_text(f"{out}\n")
-    with pytest.raises(ConfigError, match=r"list:1: .* is no store path with the sha256 of its NAR"):
-        expected.read(listed)
+    said = refusal(fake, second, tmp_path, expect=listed)
+    assert "list:1: " in said
+    assert "is no store path with the sha256 of its NAR" in said
 
 
 def first_of(fake: FakeStore, path: str) -> Path:
@@ -315,8 +315,9 @@ def test_placeholders_and_files_are_filled_in_for_nix(tmp_path: Path) -> None:
     )  # fmt: skip
     call, lib = called(fake, path), fake.output(path, "lib")
     assert call.arguments[2] == f"x {lib} {store_path.placeholder('none')}"
-    assert call.files == {store_path.attribute_file("text"): f"<{lib}>"}
-    assert call.environment["textPath"] == f"/build/{store_path.attribute_file('text')}"
+    file = f".attr-{store_path.base32(hashlib.sha256(b'text').digest())}"
+    assert call.files == {file: f"<{lib}>"}
+    assert call.environment["textPath"] == f"/build/{file}"
     assert call.environment["twice"] == lib + lib
     assert "text" not in call.environment
     guix = FakeStore(tmp_path / "guix", "/gnu/store")

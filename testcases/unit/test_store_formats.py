@@ -74,9 +74,9 @@ def test_known_answers_of_nix() -> None:
     assert store_path.placeholder("out") == "/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9"
 
 
-@given(st.binary(min_size=1, max_size=64))
+@given(st.binary(min_size=32, max_size=32))
 def test_base32_there_and_back(data: bytes) -> None:
-    assert store_path.from_base32(store_path.base32(data), len(data)) == data
+    assert store_path.any_hash(store_path.base32(data)) == data.hex()
 
 
 @pytest.mark.parametrize("text", ["", "e" * 52, "z" * 52, "1" * 51, "sha1:" + "0" * 40, "x" * 64, "A" * 44])
@@ -153,7 +153,7 @@ def test_a_tree_on_disk_and_unpacked_has_the_same_hash(tmp_path: Path) -> None:
 def test_a_hostile_name_leads_nowhere(name: bytes) -> None:
     data = written(members({"name": b"x"}))
     hostile = data.replace(
-        nar._string(b"name") + nar._string(b"name"), nar._string(b"name") + nar._string(name)
+        nar._strings(b"name") + nar._strings(b"name"), nar._strings(b"name") + nar._strings(name)
     )
     with pytest.raises(ValueError, match="has the name"):
         nar.read(io.BytesIO(hostile))
@@ -164,7 +164,7 @@ def test_names_twice_or_out_of_order_are_refused(order: tuple[str, str]) -> None
     one = [nar._strings(b"entry", b"(", b"name", name.encode(), b"node") for name in order]
     node = nar._strings(b"(", b"type", b"symlink", b"target", b"/etc", b")")
     head = nar._strings(b"nix-archive-1", b"(", b"type", b"directory")
-    data = head + b"".join(each + node + nar._string(b")") for each in one) + nar._string(b")")
+    data = head + b"".join(each + node + nar._strings(b")") for each in one) + nar._strings(b")")
     with pytest.raises(ValueError, match="has the name"):
         nar.read(io.BytesIO(data))
 
@@ -184,7 +184,7 @@ def test_a_file_below_a_link_is_not_written_through_it(tmp_path: Path) -> None:
 def test_deep_nests_and_long_lengths_are_refused() -> None:
     entry = nar._strings(b"(", b"type", b"directory", b"entry", b"(", b"name", b"a", b"node")
     with pytest.raises(ValueError, match="too deep"):
-        nar.read(io.BytesIO(nar._string(b"nix-archive-1") + entry * 5000))
+        nar.read(io.BytesIO(nar._strings(b"nix-archive-1") + entry * 5000))
     with pytest.raises(ValueError, match="stands a length of"):
         nar.read(io.BytesIO((1 << 60).to_bytes(8, "little")))
     huge = nar._strings(b"nix-archive-1", b"(", b"type", b"regular", b"contents") + b"\xff" * 8
@@ -197,9 +197,9 @@ def test_an_export_is_read_path_by_path() -> None:
     data = b""
     for path in paths:
         data += (1).to_bytes(8, "little") + written(members({"f": path.encode()}))
-        data += (0x4558494E).to_bytes(8, "little") + nar._string(path.encode())
-        data += (1).to_bytes(8, "little") + nar._string(paths[0].encode())
-        data += nar._string(b"") + bytes(8)
+        data += (0x4558494E).to_bytes(8, "little") + nar._strings(path.encode())
+        data += (1).to_bytes(8, "little") + nar._strings(paths[0].encode())
+        data += nar._strings(b"") + bytes(8)
     with io.BytesIO(data + bytes(8)) as file:
         found = list(nar.read_export(file))
     assert [path for path, _ in found] == paths
