@@ -26,12 +26,11 @@ def show(
 ) -> None:
     """Show what would be built in which order, what is taken as it is, and what is missing."""
     from harness.derivation import graph, payload, replay
-    from harness.derivation.payload import DerivationRequest
     from harness.report.progress import TerminalProgress
 
     with TerminalProgress(err()) as progress:
-        about = DerivationRequest(path=drv, store=store, take=tuple(take or ()))
-        found = payload.opened(about, opts.cache_directory(cache), progress)
+        wanted = payload.DerivationRequest(path=drv, store=store, take=tuple(take or ()))
+        found = payload.opened(wanted, opts.cache_directory(cache), progress)
         problems = [*found.problems, *graph.wrong_paths(found.graph)]
         problems += [] if found.problems else replay.wrong_inputs(found, {})
     derivations = found.graph.derivations
@@ -51,8 +50,8 @@ def show(
     else:
         say(f"{found.graph.root}: {payload.described(found)}")
         for number, path in enumerate(found.build, start=1):
-            outputs = " ".join(sorted(derivations[path].outputs))
-            say(f"{number:5} {path}  {derivations[path].system}, makes {outputs}")
+            about = derivations[path]
+            say(f"{number:5} {path}  {about.system}, makes {' '.join(sorted(about.outputs))}")
         for path in found.taken:
             say(f"taken {path}  of {found.graph.outputs[path][0]}")
         for path in found.sources:

@@ -79,12 +79,11 @@ def read(path: Path, place: Path | None = None) -> Graph:
                 )
             found[needed] = _load(place / name)
             todo.append(needed)
+    inputs = {path: derivation.inputs for path, derivation in found.items()}
     try:
-        inputs = {path: derivation.inputs for path, derivation in found.items()}
-        order = tuple(graphlib.TopologicalSorter(inputs).static_order())
+        derivations = {path: found[path] for path in graphlib.TopologicalSorter(inputs).static_order()}
     except graphlib.CycleError as error:
         raise ConfigError(f"these need each other, in a circle: {' '.join(error.args[1])}") from error
-    derivations = {name: found[name] for name in order}
     outputs = {
         output.path: (path, output)
         for path, derivation in derivations.items()

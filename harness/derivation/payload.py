@@ -47,8 +47,7 @@ class DerivationRequest(msgspec.Struct, frozen=True, kw_only=True):
     store: Path | None = None  # A directory with the store's paths, or an export; None: where the file lies
     take: tuple[str, ...] = ()  # outputs or derivations that are not built
     expect: Path | None = None  # A file with the hashes that outputs should have
-    # what builders are given, where that is not the daemon's own
-    daemon: Mapping[str, str] = msgspec.field(default_factory=dict)
+    daemon: Mapping[str, str] = {}  # what builders are given, where that is not the daemon's own
     bare: bool = False  # whether the runner of images/genesis starts the builders, and no shell
     disk: str = ""  # size of a disk that outputs lie on; "" for memory
 
@@ -138,9 +137,8 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
     proved = listed(wanted.expect) if wanted.expect is not None else {}
     for problem in (*graph.wrong_paths(found.graph), *replay.wrong_inputs(found, proved)):
         raise ConfigError(problem, hint="copy it anew from where it comes from")
-    known = (path for path in found.outputs if found.graph.has(path))
-    hashes = {path: nar.hashed(found.graph.members(path)) for path in known}
-    hashes |= {path: digest for path, digest in proved.items() if path in found.outputs}
+    known = [path for path in found.outputs if path in proved or found.graph.has(path)]
+    hashes = {path: proved.get(path) or nar.hashed(found.graph.members(path)) for path in known}
     for path in found.taken:
         progress.note(f"{path} is taken as it is")
     text = script.written(found, daemon, bare=wanted.bare)
@@ -151,10 +149,11 @@ def prepare(wanted: DerivationRequest, cache: Path, progress: Progress) -> Prepa
     file = Store(cache).get("derivation", {"sha256": hashlib.sha256(text).hexdigest()}, write) / "build"
     built = r.File(path="harness/build.sh", source=str(file))
     steps = script.steps(found, daemon) if wanted.bare else ""
-    recipe = _recipe(found, (built, *_contents(found, daemon)), wanted.disk, steps)
-    programs = {replay.SYSTEMS[system] for system in found.systems}
+    programs = {replay.SYSTEMS[found.graph.derivations[path].system] for path in found.build}
+    architecture = "amd64" if "x86_64-programs" in programs else "i386"
+    recipe = _recipe(found, (built, *_contents(found, daemon)), architecture, wanted.disk, steps)
     if wanted.bare:
-        programs.add(replay.SYSTEMS["i686-linux"])  # the runner
+        programs.add("i386-programs")  # the runner
     return Prepared(recipe, found, hashes, phases(found), tuple(sorted(programs)))
 
 
@@ -169,9 +168,8 @@ def phases(found: Replay) -> dict[str, str]:
     }
 
 
-def _recipe(found: Replay, added: Sequence[r.Content], disk: str, steps: str) -> r.Recipe:
+def _recipe(found: Replay, added: Sequence[r.Content], architecture: str, disk: str, steps: str) -> r.Recipe:
     recipe = r.load_recipe(RECIPE)
-    architecture = "amd64" if "x86_64-linux" in found.systems else "i386"
     root, boot = (image for image in recipe.images if isinstance(image, r.Initramfs))
     inner, outer, native = [*root.contents, *added], list(boot.contents), recipe.native
     if disk:
@@ -182,15 +180,16 @@ def _recipe(found: Replay, added: Sequence[r.Content], disk: str, steps: str) ->
         outer = [content for content in outer if not isinstance(content, r.File)]
         outer += _RUNNER(path="init"), r.File(path="harness/init", source="derivations/init")
         outer.append(r.Text(path="steps", text=f"{steps}/bin/busybox sh /harness/init\n"))
-    images: list[r.Image] = [msgspec.structs.replace(root, contents=tuple(inner))]
-    images.append(msgspec.structs.replace(boot, contents=tuple(outer)))
-    images += [r.Disk(name="work", size=disk)] if disk else []
     # Without a disk, outputs and their archive lie in the first root, which takes half of the memory at most.
     inputs, outputs = _ARCHIVE + _size(found, found.inputs), 0 if disk else _size(found, found.outputs)
     memory = max(_LEAST, _BESIDE + 2 * inputs + 4 * outputs)
     document = msgspec.structs.replace(
         recipe.document,
-        image=tuple(images),
+        image=(
+            msgspec.structs.replace(root, contents=tuple(inner)),
+            msgspec.structs.replace(boot, contents=tuple(outer)),
+            *([r.Disk(name="work", size=disk)] if disk else []),
+        ),
         native=native,
         debian=msgspec.structs.replace(recipe.debian, architecture=architecture),
         kernels=msgspec.structs.replace(recipe.kernels, seed=_KERNELS[architecture]),

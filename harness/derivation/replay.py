@@ -44,11 +44,6 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
         """The paths that have to be there before anything is built."""
         return (*self.sources, *self.taken)
 
-    @property
-    def systems(self) -> set[str]:
-        """The systems that builders are for."""
-        return {self.graph.derivations[path].system for path in self.build}
-
     def check(self) -> None:
         """Raise a ConfigError for the first problem."""
         if self.problems:
@@ -105,10 +100,9 @@ def _divided(graph: Graph, forced: set[str]) -> tuple[list[str], set[str], set[s
     build: list[str] = []
     taken: set[str] = set()
     sources: set[str] = set()
-    for path in reversed(list(graph.derivations)):
+    for path, derivation in reversed([*graph.derivations.items()]):
         if path not in wanted:
             continue
-        derivation = graph.derivations[path]
         if path in forced or downloads(derivation):
             taken |= {derivation.outputs[name].path for name in wanted[path]}
             continue
@@ -122,9 +116,8 @@ def _divided(graph: Graph, forced: set[str]) -> tuple[list[str], set[str], set[s
 def downloads(derivation: Derivation) -> bool:
     """Whether a derivation gets its output from a network, or is done by the daemon itself."""
     fixed = any(output.hash for output in derivation.outputs.values())
-    return derivation.builder.startswith("builtin:") or (
-        fixed and not {"url", "urls"}.isdisjoint(derivation.environment)
-    )
+    has_address = "url" in derivation.environment or "urls" in derivation.environment
+    return derivation.builder.startswith("builtin:") or (fixed and has_address)
 
 
 def _unfit(graph: Graph, build: Iterable[str]) -> Iterator[str]:
@@ -163,15 +156,15 @@ def _referred(graph: Graph, taken: set[str]) -> dict[str, str]:
     waiting = sorted(path for path in taken if graph.has(path))
     while waiting:
         path = waiting.pop()
-        for other in sorted(names[each] for each in _hashes_in(graph, path) & names.keys()):
+        for other in sorted(_mentioned(graph, path, names)):
             if other not in taken and other not in found:
                 found[other] = path
                 waiting += [other] if graph.has(other) else []
     return found
 
 
-def _hashes_in(graph: Graph, path: str) -> set[str]:
-    """All that can be the hash of a store path in a path's files."""
+def _mentioned(graph: Graph, path: str, names: Mapping[str, str]) -> set[str]:
+    """The paths of `names`, by hash, whose hashes are in a path's files or links."""
     found: set[str] = set()
     for member in graph.members(path):
         rest = b""
@@ -179,7 +172,7 @@ def _hashes_in(graph: Graph, path: str) -> set[str]:
             data = rest + block
             found.update(map(bytes.decode, _HASH.findall(data)))
             rest = data[1 - store_path.HASH :]
-    return found
+    return {names[each] for each in found & names.keys()} - {path}
 
 
 def wrong_inputs(replay: Replay, listed: Mapping[str, str]) -> Iterator[str]:
@@ -210,7 +203,7 @@ def _source_paths(graph: Graph, path: str, names: Mapping[str, str]) -> Iterator
     store, name, members = graph.store, store_path.name_of(path), graph.members(path)
     digest = nar.hashed(members)
     yield store_path.of_source(digest, store, name)
-    references = {names[each] for each in _hashes_in(graph, path) & names.keys()} - {path}
+    references = _mentioned(graph, path, names)
     yield store_path.of_source(digest, store, name, references)
     if members[0].is_file:
         content = b"".join(members[0].blocks())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.derivation.replay import Replay
     from harness.formats.aterm import Derivation
 
-_BLANK = re.compile(r"[ \t\n]")
+_ODD = re.compile(r"[ \t\n\udc80-\udcff]")  # blanks, and bytes that are no text
 _WORDS = 255  # of a line that the runner takes
 _PLACEHOLDER = re.compile(r"/[0-9a-df-np-sv-z]{52}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -39,7 +39,6 @@ class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cores: _Number = 1  # NIX_BUILD_CORES
     uid: _Number = 1000  # their user, where the machine has others than root
     gid: _Number = 100  # their group
-    # the machine's name
     hostname: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] = "localhost"
     umask: Annotated[str, msgspec.Meta(pattern=r"^0[0-7]{3}$")] = "0022"  # in octal
     shell: bool = False  # whether there is a /bin/sh
@@ -201,7 +200,7 @@ def steps(replay: Replay, daemon: Daemon) -> str:
     for number, path in enumerate(replay.build, start=1):
         wanted = call(path, replay.graph.derivations[path], daemon)
         words = (wanted.program, *wanted.arguments)
-        odd = next((word for word in words if not word or _BLANK.search(word)), None)
+        odd = next((word for word in words if not word or _ODD.search(word)), None)
         if odd is not None or wanted.files or len(words) > _WORDS:
             what = f"the argument {odd!r}" if odd is not None else "files, or too many arguments"
             raise ConfigError(f"{path} has {what}, which the runner cannot give", hint="leave out --bare")

@@ -35,8 +35,7 @@ class Output(msgspec.Struct, frozen=True):
     """What a derivation makes."""
 
     path: str  # where in the store; "" where the content decides that
-    # of a hash that is known beforehand, such as "sha256", with "r:" in front of that of a NAR
-    algorithm: str = ""
+    algorithm: str = ""  # of a hash that is known beforehand, such as "sha256"; "r:" is in front of a NAR's
     hash: str = ""  # that hash, in hexadecimal; "" for an output that is not fixed
 
 
@@ -44,8 +43,7 @@ class Derivation(msgspec.Struct, frozen=True):
     """What is built, from what and how."""
 
     outputs: Mapping[str, Output]  # by name; "out" is the main one
-    # derivations that are built before, by path, and which of their outputs are needed
-    inputs: Mapping[str, tuple[str, ...]]
+    inputs: Mapping[str, tuple[str, ...]]  # derivations by path, and which of their outputs are needed
     sources: tuple[str, ...]  # paths in the store that no derivation makes
     system: str  # which machine can build it, such as "x86_64-linux"
     builder: str  # the program that builds it

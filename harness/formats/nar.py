@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -86,27 +87,21 @@ def below(path: str, members: Iterable[Member]) -> list[Member]:
     return [msgspec.structs.replace(each, path=f"{path}/{each.path}".rstrip("/")) for each in members]
 
 
-def of_path(path: Path) -> list[Member]:
-    """A file, directory or link of this host, as members below "", with the modes that stores give.
+def of_path(path: Path, name: str = "") -> list[Member]:
+    """A file, directory or link of this host, as members below `name`, with the modes that stores give.
 
     Raises:
         OSError: It cannot be read.
     """
-    return list(_look(path, ""))
-
-
-def _look(place: Path, name: str) -> Iterator[Member]:
-    status = place.lstat()
+    status = path.lstat()
     executable = stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IXUSR
     mode = stat.S_IFMT(status.st_mode) | (0o555 if executable else 0o444)
     if stat.S_ISDIR(mode):
-        yield Member(name, mode)
-        for each in sorted(place.iterdir()):
-            yield from _look(each, f"{name}/{each.name}" if name else each.name)
-    elif stat.S_ISLNK(mode):
-        yield Member(name, mode, target=str(place.readlink()))
-    else:
-        yield Member(name, mode, size=status.st_size, blocks=partial(_blocks_of, place))
+        below = (of_path(each, f"{name}/{each.name}".lstrip("/")) for each in sorted(path.iterdir()))
+        return [Member(name, mode), *chain.from_iterable(below)]
+    if stat.S_ISLNK(mode):
+        return [Member(name, mode, target=str(path.readlink()))]
+    return [Member(name, mode, size=status.st_size, blocks=partial(_blocks_of, path))]
 
 
 def _blocks_of(place: Path) -> Iterator[bytes]:
@@ -117,10 +112,7 @@ def _blocks_of(place: Path) -> Iterator[bytes]:
 
 
 def read(file: BinaryIO) -> list[Member]:
-    """The members of a NAR, of which contents are read when they are asked for.
-
-    Args:
-        file: Seekable, and open for as long as contents are read; read from its position on.
+    """The members of a NAR that begins at a file's position; contents are read when they are asked for.
 
     Raises:
         ValueError: It is no NAR, is cut off, or has what no NAR may have, such as a name with a slash.
@@ -237,7 +229,7 @@ class _Reader:
                 raise ValueError(f"{path or 'its root'} has the name {name.decode('latin-1')!r}, or it twice")
             before = name
             self.expect(b"node")
-            yield from self.node(f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name), depth + 1)
+            yield from self.node(f"{path}/{os.fsdecode(name)}".lstrip("/"), depth + 1)
             self.expect(b")")
         if word != b")":
             raise ValueError(f"{path or 'its root'} does not end")

@@ -56,9 +56,8 @@ def _of_archive(prepared: Prepared, directory: Path) -> None:
         for member in image.members():
             words = member.path.split("/")
             if path := outputs.get("/".join(words[:3])):
-                found.setdefault(path, []).append(
-                    msgspec.structs.replace(member, path="/".join(words[3:]), link="")  # a NAR has none
-                )
+                below = "/".join(words[3:])
+                found.setdefault(path, []).append(msgspec.structs.replace(member, path=below, link=""))
         _write(prepared, found, directory)
 
 

@@ -301,6 +301,9 @@ def test_the_runner_takes_what_has_no_blanks(tmp_path: Path) -> None:
     steps = script.steps(opened(fake, path), script.daemon_of(fake.store, {}))
     name = path.rpartition("/")[2]
     assert steps == f"= derivation: 1/1 {name}\n/bin/busybox a b\n"
+    no_text = fake.write("plain", msgspec.structs.replace(known, arguments=("\udcff",)))
+    with pytest.raises(ConfigError, match=r"has the argument '\\udcff'"):
+        script.steps(opened(fake, no_text), script.daemon_of(fake.store, {}))
     attributes = fake.write("plain", msgspec.structs.replace(known, environment={"__json": "{}"}))
     with pytest.raises(ConfigError, match="has files, or too many arguments"):
         script.steps(opened(fake, attributes), script.daemon_of(fake.store, {}))
