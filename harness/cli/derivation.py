@@ -31,8 +31,8 @@ def show(
     with TerminalProgress(err()) as progress:
         wanted = payload.DerivationRequest(path=drv, store=store, take=tuple(take or ()))
         found = payload.opened(wanted, opts.cache_directory(cache), progress)
-        problems = [*found.problems, *graph.wrong_paths(found.graph)]
-        problems += [] if found.problems else replay.wrong_inputs(found, {})
+        wrong = found.problems or replay.wrong_inputs(found, {})
+        problems = [*wrong, *graph.wrong_paths(found.graph)]
     derivations = found.graph.derivations
     if as_json:
         print_json(

@@ -44,9 +44,12 @@ class Graph(msgspec.Struct, frozen=True):
         return nar.of_path(self.on_host(path))
 
     def by_hash(self) -> dict[str, str]:
-        """Every output and source by the hash in its path."""
+        """Every output and source, and what else the store on this host has, by the hash in its path."""
         sources = {path for derivation in self.derivations.values() for path in derivation.sources}
-        return {store_path.base(path)[: store_path.HASH]: path for path in {*self.outputs, *sources}}
+        there = {f"{self.store}/{each.name}" for each in self.place.glob("*-*") if each.suffix != ".drv"}
+        # Backwards, so that a path counts before its lock, whose name is longer.
+        known = sorted(sources | there | self.outputs.keys(), reverse=True)
+        return {store_path.base(path)[: store_path.HASH]: path for path in known}
 
 
 def read(path: Path, place: Path | None = None) -> Graph:
@@ -97,8 +100,10 @@ def _load(file: Path) -> Derivation:
         data = file.read_bytes()
     try:
         derivation = aterm.parse(data)
+        for path in (f"//{file.name}", *derivation.inputs, *derivation.sources):
+            store_path.name_of(path)
     except ValueError as error:
-        raise ConfigError(f"{file} {error}") from error
+        raise ConfigError(f"{file}: {error}") from error
     for output in derivation.outputs.values():
         if not output.path:
             raise ConfigError(

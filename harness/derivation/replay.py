@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from itertools import chain
@@ -31,6 +30,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     build: tuple[str, ...]  # the derivations that are built, in order
     taken: tuple[str, ...]  # outputs that are taken as the store has them
     sources: tuple[str, ...]  # paths that no derivation makes, as far as they are needed
+    unproved: tuple[str, ...]  # those of them whose path does not follow from their content
     problems: tuple[str, ...]  # why it cannot be built, in sentences; empty where it can
 
     @property
@@ -69,11 +69,13 @@ def choose(graph: Graph, take: Sequence[str] = ()) -> Replay:
         forced |= makers
     taken |= referred.keys() & graph.outputs.keys()
     sources |= referred.keys() - graph.outputs.keys()
+    unproved = _completed(graph, sources)
     return Replay(
         graph=graph,
         build=tuple(build),
         taken=tuple(sorted(taken)),
         sources=tuple(sorted(sources)),
+        unproved=tuple(sorted(unproved)),
         problems=(*_unfit(graph, build), *_absent(graph, taken, sources, referred)),
     )
 
@@ -181,12 +183,12 @@ def wrong_inputs(replay: Replay, listed: Mapping[str, str]) -> Iterator[str]:
     The path of an output that is not fixed proves nothing, nor does that of a source that was added with
     references which it does not contain: for these, the user can list the hashes of their NARs.
     """
-    graph, names = replay.graph, replay.graph.by_hash()
+    graph = replay.graph
     for path in replay.inputs:
         if path in listed:
             if (found := nar.hashed(graph.members(path))) != listed[path]:
                 yield f"{path} has the NAR hash {found}, and --expect says {listed[path]}"
-        elif path in replay.sources and path not in _source_paths(graph, path, names):
+        elif path in replay.unproved:
             yield (
                 f"the source {path} is not proved by its path: it was changed or damaged, or refers to paths "
                 "that it does not contain (if it is right, list the hash of its NAR in --expect)"
@@ -198,15 +200,32 @@ def wrong_inputs(replay: Replay, listed: Mapping[str, str]) -> Iterator[str]:
             yield f"{path} has the {output.algorithm} {found}, and {maker} says {output.hash}"
 
 
-def _source_paths(graph: Graph, path: str, names: Mapping[str, str]) -> Iterator[str]:
-    """The paths that a content could have: as a file or directory, as a text, by its own hash."""
+def _completed(graph: Graph, sources: set[str]) -> set[str]:
+    """Add to sources what they refer to; those of which that is not known, as their path proves nothing."""
+    names, unproved = graph.by_hash(), set[str]()
+    waiting = list(sources)
+    while waiting:
+        path = waiting.pop()
+        references = _proved(graph, path, names) if graph.has(path) else set[str]()
+        if references is None:
+            unproved.add(path)
+        fresh = (references or set()) - sources - graph.outputs.keys()
+        sources |= fresh
+        waiting += fresh
+    return unproved
+
+
+def _proved(graph: Graph, path: str, names: Mapping[str, str]) -> set[str] | None:
+    """What a source refers to, if its path is that of a file, a directory or a text with its content."""
     store, name, members = graph.store, store_path.name_of(path), graph.members(path)
-    digest = nar.hashed(members)
-    yield store_path.of_source(digest, store, name)
-    references = _mentioned(graph, path, names)
-    yield store_path.of_source(digest, store, name, references)
-    if members[0].is_file:
-        content = b"".join(members[0].blocks())
-        yield store_path.of_text(content, store, name)
-        yield store_path.of_text(content, store, name, references)
-        yield store_path.of_fixed("sha256", hashlib.sha256(content).hexdigest(), store, name)
+    digest, content = nar.hashed(members), b"".join(members[0].blocks())
+    flat = nar.hashed(members, "sha256")
+    for find in (False, True):  # few sources refer to any path, and to look for them takes long
+        references = _mentioned(graph, path, names) if find else set()
+        paths = {store_path.of_source(digest, store, name, references)}
+        if members[0].is_file:
+            paths.add(store_path.of_text(content, store, name, references))
+            paths.add(store_path.of_fixed("sha256", flat, store, name))
+        if path in paths:
+            return references
+    return None

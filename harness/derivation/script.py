@@ -19,7 +19,7 @@ from harness.core.paths import data_root
 from harness.formats import store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from harness.derivation.replay import Replay
     from harness.formats.aterm import Derivation
@@ -170,24 +170,18 @@ def script(replay: Replay, daemon: Daemon) -> str:
         lines[0] = lines[0].replace(f"@{name.upper()}@", str(value))
     for number, path in enumerate(replay.build, start=1):
         derivation = replay.graph.derivations[path]
-        lines += _lines(number, path, derivation, call(path, derivation, daemon))
+        wanted = call(path, derivation, daemon)
+        lines.append(f"\nbegin {number} {shlex.quote(store_path.base(path))} {shlex.quote(wanted.directory)}")
+        lines += [f"file {shlex.quote(name)} {_quoted(text)}" for name, text in wanted.files.items()]
+        lines += ["ours", "busybox env -i \\"]
+        given = sorted(wanted.environment.items())
+        lines += [f"    {shlex.quote(name)}={_quoted(value)} \\" for name, value in given]
+        program, name = shlex.quote(wanted.program), shlex.quote(store_path.base(wanted.program))
+        lines.append(f"    $builder $as -x {program} -a {name} -- \\")
+        lines += [f"    {_quoted(argument)} \\" for argument in wanted.arguments]
+        lines.append('    </dev/null || fail "exit status $?"')
+        lines.append(f"made {' '.join(shlex.quote(output.path) for output in derivation.outputs.values())}")
     return "\n".join([*lines, ""])
-
-
-def _lines(number: int, path: str, derivation: Derivation, wanted: Call) -> Iterator[str]:
-    yield f"\nbegin {number} {shlex.quote(store_path.base(path))} {shlex.quote(wanted.directory)}"
-    for name, text in wanted.files.items():
-        yield f"file {shlex.quote(name)} {_quoted(text)}"
-    yield "ours"
-    yield "busybox env -i \\"
-    for name, value in sorted(wanted.environment.items()):
-        yield f"    {shlex.quote(name)}={_quoted(value)} \\"
-    program = wanted.program
-    yield f"    $builder $as -x {shlex.quote(program)} -a {shlex.quote(program.rpartition('/')[2])} -- \\"
-    yield from (f"    {_quoted(argument)} \\" for argument in wanted.arguments)
-    yield '    </dev/null || fail "exit status $?"'
-    outputs = (shlex.quote(output.path) for output in derivation.outputs.values())
-    yield f"made {' '.join(outputs)}"
 
 
 def steps(replay: Replay, daemon: Daemon) -> str:

@@ -59,14 +59,14 @@ def parse(data: bytes) -> Derivation:
     """
     text = data.decode("utf-8", "surrogateescape")
     if text.startswith("DrvWithVersion("):
-        raise ValueError("is a dynamic derivation, which only its daemon can build")
+        raise ValueError("it is a dynamic derivation, which only its daemon can build")
     if "\0" in text:
-        raise ValueError("is no derivation: it has a NUL")
+        raise ValueError("it is no derivation: it has a NUL")
     parts = _STRING.split(text)
     skeleton, found = "s".join(parts[::2]), parts[1::2]
     match = _SKELETON.fullmatch(skeleton)
     if match is None or skeleton.count("s") != len(found):
-        what = "is cut off" if text.startswith("Derive(") else "is no derivation"
+        what = "it is cut off" if text.startswith("Derive(") else "it is no derivation"
         raise ValueError(f"{what}: it does not read Derive([outputs],[inputs],[sources],…)")
     strings = map(_unescaped, found)
     outputs, inputs, sources, arguments, environment = match.groups()
@@ -88,7 +88,7 @@ def _unescaped(text: str) -> str:
     plain = text.replace("\\\\", "\0").replace('\\"', '"').replace("\\n", "\n")
     plain = plain.replace("\\r", "\r").replace("\\t", "\t")
     if "\\" in plain:
-        raise ValueError(f"is no derivation: a string has the escape \\{plain.partition(chr(92))[2][:1]}")
+        raise ValueError(f"it is no derivation: a string has the escape \\{plain.partition(chr(92))[2][:1]}")
     return plain.replace("\0", "\\")
 
 

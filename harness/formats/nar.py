@@ -88,11 +88,7 @@ def below(path: str, members: Iterable[Member]) -> list[Member]:
 
 
 def of_path(path: Path, name: str = "") -> list[Member]:
-    """A file, directory or link of this host, as members below `name`, with the modes that stores give.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """A file, directory or link of this host, as members below `name`, with the modes that stores give."""
     status = path.lstat()
     executable = stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IXUSR
     mode = stat.S_IFMT(status.st_mode) | (0o555 if executable else 0o444)

@@ -17,7 +17,6 @@ from harness.formats.extract import extract
 from harness.formats.opened import open_image
 from harness.run.amendments import failed
 from harness.stages import products
-from harness.stages.products import Produced
 from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -41,28 +40,17 @@ class Made(msgspec.Struct, frozen=True):
     differs: str = ""  # the first file that is another one in the user's store; "" where that is not known
 
 
-def of_root(prepared: Prepared, root: Path, directory: Path) -> list[Produced]:
+def of_root(prepared: Prepared, root: Path, directory: Path) -> list[products.Produced]:
     """Look at the outputs in a root directory of this host, and write down what they are; their files."""
     paths = prepared.replay.outputs
     found = {path: nar.of_path(place) for path in paths if os.path.lexists(place := root / path[1:])}
     return _write(prepared, found, directory)
 
 
-def _of_archive(prepared: Prepared, directory: Path) -> None:
-    """Do the same with the archive that came out of a guest."""
-    found: dict[str, list[Member]] = {}
-    outputs = {path[1:]: path for path in prepared.replay.outputs}
-    with open_image(directory / ARCHIVE) as image:
-        for member in image.members():
-            words = member.path.split("/")
-            if path := outputs.get("/".join(words[:3])):
-                below = "/".join(words[3:])
-                found.setdefault(path, []).append(msgspec.structs.replace(member, path=below, link=""))
-        _write(prepared, found, directory)
-
-
-def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> list[Produced]:
-    graph, made, files = prepared.replay.graph, list[Made](), list[Produced]()
+def _write(
+    prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path
+) -> list[products.Produced]:
+    graph, made, files = prepared.replay.graph, list[Made](), list[products.Produced]()
     for path, members in found.items():
         _, output = graph.outputs[path]
         try:
@@ -79,7 +67,9 @@ def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory:
             differs = next((each.path for each in others if each.what != "owner" and each.path != "."), "")
         made.append(Made(path, digest, expected, differs))
         files += [
-            Produced(os.fsencode(each.path), each.mode & 0o7777, each.size, nar.hashed([each], "sha256"))
+            products.Produced(
+                os.fsencode(each.path), each.mode & 0o7777, each.size, nar.hashed([each], "sha256")
+            )
             for each in nar.below(path, members)
             if each.is_file
         ]
@@ -93,7 +83,14 @@ def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory:
 def judged(result: RunResult, prepared: Prepared, directory: Path) -> RunResult:
     """The result of a run that built a derivation: it passes only with the outputs that are expected."""
     if (directory / ARCHIVE).is_file():
-        _of_archive(prepared, directory)
+        members: dict[str, list[Member]] = {}
+        with open_image(directory / ARCHIVE) as image:
+            for member in image.members():
+                words = member.path.split("/")
+                inner = msgspec.structs.replace(member, path="/".join(words[3:]), link="")
+                members.setdefault("/".join(["", *words[:3]]), []).append(inner)
+            outputs = {path: members[path] for path in prepared.replay.outputs if path in members}
+            _write(prepared, outputs, directory)
     found = directory / "outputs.json"
     if result.verdict.outcome != Outcome.PASS or not found.is_file():
         return result  # a run that stops at a stage has no outputs

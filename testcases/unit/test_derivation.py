@@ -177,12 +177,21 @@ def test_a_text_is_proved_by_references_that_it_contains_or_by_its_hash(tmp_path
     for references in ((), (words,)):
         _, last = using(f"see {words}", *references)
         prepared(fake, last, tmp_path)
+    assert words in opened(fake, fake.derive("through", sources=[using(f"see {words}", words)[0]])).sources
     text, last = using("see nothing", words)
     assert f"the source {text} is not proved by its path" in refusal(fake, last, tmp_path)
     (listed := tmp_path / "list").write_text(f"{text} {nar.hashed(nar.of_path(fake.on_host(text)))}\n")
     prepared(fake, last, tmp_path, expect=listed)
     fake.on_host(text).write_text("see else")
     assert "and --expect says" in refusal(fake, last, tmp_path, expect=listed)
+
+
+def test_a_path_that_no_store_has_is_named(tmp_path: Path) -> None:
+    fake, second = closure(tmp_path / "store")
+    renamed = fake.on_host(second).rename(fake.place / "copy.drv")
+    assert "copy.drv: '//copy.drv' is no path in a store" in refusal(fake, str(renamed), tmp_path)
+    odd = fake.derive("odd", sources=["/nix/store/../../etc/passwd"])
+    assert "/etc/passwd' is no path in a store" in refusal(fake, odd, tmp_path)
 
 
 def test_a_hash_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
@@ -224,7 +233,7 @@ def test_other_stores_and_floating_outputs_are_refused(tmp_path: Path) -> None:
     known = fake.load(fake.derive("floating"))
     floating = msgspec.structs.replace(known, outputs={"out": aterm.Output("", "r:sha256", "")})
     assert "paths depend on their content" in refusal(fake, fake.write("floating", floating), tmp_path)
-    foreign = msgspec.structs.replace(known, inputs={"/gnu/store/x.drv": ("out",)})
+    foreign = msgspec.structs.replace(known, inputs={f"/gnu/store/{'0' * 32}-x.drv": ("out",)})
     assert "of another store than /nix/store" in refusal(fake, fake.write("mixed", foreign), tmp_path)
 
 
