@@ -84,14 +84,14 @@ def opened(wanted: DerivationRequest, cache: Path, progress: Progress) -> Replay
 def _unpacked(file: Path, store: Store, progress: Progress) -> Path:
     """The directory with the paths of an export, unpacked once."""
 
-    def refuse(skipped: Skipped) -> None:
-        raise ValueError(f"{skipped.path} cannot be unpacked: {skipped.why}")
-
     def build(directory: Path) -> None:
+        skipped: list[Skipped] = []
         with progress.task(f"unpacking {file.name}"), file.open("rb") as source:
             exported = nar.read_export(source)
             parts = (nar.below(store_path.base(path), content) for path, content in exported)
-            extract([member for part in parts for member in part], directory, note=refuse)
+            extract([member for part in parts for member in part], directory, note=skipped.append)
+        if skipped:
+            raise ValueError(f"{skipped[0].path} cannot be unpacked: {skipped[0].why}")
 
     try:
         return store.get("export", {"format": 1, "sha256": sha256_of_input(file)}, build)

@@ -190,8 +190,8 @@ def wrong_inputs(replay: Replay, listed: Mapping[str, str]) -> Iterator[str]:
                 yield f"{path} has the NAR hash {found}, and --expect says {listed[path]}"
         elif path in replay.unproved:
             yield (
-                f"the source {path} is not proved by its path: it was changed or damaged, or refers to paths "
-                "that it does not contain (if it is right, list the hash of its NAR in --expect)"
+                f"the source {path} is not proved by its path: it was changed or damaged, or built, or "
+                "refers to paths that it does not contain (if it is right, list its NAR hash in --expect)"
             )
     for path in replay.taken:
         maker, output = graph.outputs[path]

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    Sink = Callable[[bytes], object]
-
 _BLOCK = 1 << 18
 _DEEPEST = 400  # directories in each other; Linux' paths are not longer by much
 _NAME_MAX, _TARGET_MAX = 255, 4095  # bytes
@@ -35,7 +33,7 @@ def _strings(*words: bytes) -> bytes:
     return b"".join(len(word).to_bytes(8, "little") + word + bytes(-len(word) % 8) for word in words)
 
 
-def write(members: Iterable[Member], sink: Sink) -> None:
+def write(members: Iterable[Member], sink: Callable[[bytes], object]) -> None:
     """Write a NAR of members whose paths are relative to its root, which is "".
 
     Raises:

@@ -17,6 +17,7 @@ from harness.formats.extract import extract
 from harness.formats.opened import open_image
 from harness.run.amendments import failed
 from harness.stages import products
+from harness.stages.products import Produced
 from harness.stages.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -40,17 +41,15 @@ class Made(msgspec.Struct, frozen=True):
     differs: str = ""  # the first file that is another one in the user's store; "" where that is not known
 
 
-def of_root(prepared: Prepared, root: Path, directory: Path) -> list[products.Produced]:
+def of_root(prepared: Prepared, root: Path, directory: Path) -> list[Produced]:
     """Look at the outputs in a root directory of this host, and write down what they are; their files."""
     paths = prepared.replay.outputs
     found = {path: nar.of_path(place) for path in paths if os.path.lexists(place := root / path[1:])}
     return _write(prepared, found, directory)
 
 
-def _write(
-    prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path
-) -> list[products.Produced]:
-    graph, made, files = prepared.replay.graph, list[Made](), list[products.Produced]()
+def _write(prepared: Prepared, found: Mapping[str, Sequence[Member]], directory: Path) -> list[Produced]:
+    graph, made, files = prepared.replay.graph, list[Made](), list[Produced]()
     for path, members in found.items():
         _, output = graph.outputs[path]
         try:
@@ -67,9 +66,7 @@ def _write(
             differs = next((each.path for each in others if each.what != "owner" and each.path != "."), "")
         made.append(Made(path, digest, expected, differs))
         files += [
-            products.Produced(
-                os.fsencode(each.path), each.mode & 0o7777, each.size, nar.hashed([each], "sha256")
-            )
+            Produced(os.fsencode(each.path), each.mode & 0o7777, each.size, nar.hashed([each], "sha256"))
             for each in nar.below(path, members)
             if each.is_file
         ]
