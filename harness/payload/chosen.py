@@ -87,11 +87,8 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
         )
         return Payload(recipe=recipe, expected=stage0.expected(tree, wanted.arch))
     if tree is None:
-        # All eras are read for what may be one of their payloads alone: that takes as long as all else here.
-        from harness.payload.era import load_eras
-
         stands = name.endswith(".toml") or name in recipe_files()
-        if not stands and name in {era.payload for era in load_eras()}:
+        if not stands and _is_of_an_era(name):
             raise ConfigError(
                 f"{name} is a checkout of yours, and none is named",
                 hint=f"harness run {name} --tree DIR; docs/{name}.md says which ones are known",
@@ -102,6 +99,13 @@ def chosen(name: str, wanted: PayloadRequest, cache: Path, progress: Progress) -
             )
         return Payload(recipe=recipe_for(name, wanted.kernel, wanted.arch))
     return _prepared(tree, name, wanted, cache, progress)
+
+
+def _is_of_an_era(name: str) -> bool:
+    # All eras are read for what may be one of their payloads alone: that takes as long as all else here.
+    from harness.payload.era import load_eras
+
+    return name in {era.payload for era in load_eras()}
 
 
 def recipe_for(name: str, kernel: str | None, arch: str = DEFAULT) -> Recipe:

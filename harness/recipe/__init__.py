@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core import paths, toml
-from harness.core.architecture import DEFAULT, load_architecture
+from harness.core.architecture import DEFAULT, architecture_files, load_architecture
 from harness.core.errors import ConfigError
 from harness.recipe.check import problems as problems
 from harness.recipe.contents import Checkout as Checkout
@@ -58,6 +58,15 @@ def recipe_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((paths.data_root() / "images/recipes").glob("*.toml"))}
 
 
+def _architectures(path: Path) -> list[str]:
+    """The architectures that a recipe names; what they give is needed to read the rest of it."""
+    names, known = toml.read(path).get("architectures", []), list(architecture_files())
+    if not isinstance(names, list) or any(name not in known for name in names):
+        message = f"{path}: key architectures: it is no list of known architectures"
+        raise ConfigError(message, hint=f"known are: {', '.join(known)}")
+    return names
+
+
 def load_recipe(name: str, given: Mapping[str, str] | None = None, architecture: str = "") -> Recipe:
     """Read a recipe by name, or by the path of its TOML file, and check what can be checked without building.
 
@@ -77,8 +86,8 @@ def load_recipe(name: str, given: Mapping[str, str] | None = None, architecture:
             hint=f"known recipes: {', '.join(known)}; the path of a .toml file of your own works too",
         )
     path = path.absolute()
-    several = toml.read(path).get("architectures")
-    known_for = several if several and isinstance(several, list) else [DEFAULT]
+    several = _architectures(path)
+    known_for = several or [DEFAULT]
     architecture = architecture or known_for[0]
     if architecture not in known_for:
         hint = f"choose another kernel with --kernel; the recipe is for {', '.join(known_for)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +29,8 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_full_disk(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "image"
-    path.symlink_to("/dev/full")
+    replaced = tmp_path / f".image.{os.getpid()}-{threading.get_native_id()}"  # what is written first
+    replaced.symlink_to("/dev/full")
     with pytest.raises(InfraError, match=r"cannot write .*image: No space left on device"):
         initramfs.write([Entry("a", FILE, bytes(3 << 20))], path, compression=kind)
     assert list(tmp_path.iterdir()) == []

@@ -138,7 +138,7 @@ def execute(prepared):
 prepare.chosen, prepare.build, prepare.check_images, executing.execute = chosen, build, check_images, execute
 for kind in (Qemu, Native):
     kind.settled = lambda self, request, store, note: request
-    kind.spec = lambda self, built, request, store, *, bulk: None
+    kind.spec = lambda self, built, request, store, bulk: None
 """
 
 TESTS = """
