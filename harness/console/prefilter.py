@@ -67,6 +67,7 @@ def _options() -> Any:
     return options
 
 
+@cache
 def _compiled(text: str) -> Any:
     import re2
 
@@ -78,6 +79,7 @@ def unanchored(pattern: re.Pattern[str]) -> re.Pattern[str]:
     return re.compile(_CARET.sub(lambda token: "" if token[1] else token[0], pattern.pattern))
 
 
+@cache  # plans share most of their patterns
 def _for_blocks(pattern: re.Pattern[str]) -> str:
     """The pattern as RE2 takes it, also behind a timestamp; what matches all lines, if RE2 cannot."""
     text = _LOOK_AROUND.sub("", pattern.pattern)

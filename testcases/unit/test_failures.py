@@ -182,10 +182,10 @@ def test_every_failure_of_live_bootstrap_is_the_reason_of_a_row() -> None:
         template = re.sub(r"\\{\w+\\}", ".+", re.escape(failure.reason))
         return re.fullmatch(template, reason) is not None
 
+    reasons = [judged(ROWS[row]["plan"], log_of(row)).verdict.reason for row in ROWS]
     for name in NAMES[1:]:
         linux = {failure.reason for failure in PLANS["relay"].failures}
         own = [failure for failure in PLANS[name].failures if failure.reason not in linux]
-        reasons = [judged(ROWS[row]["plan"], log_of(row)).verdict.reason for row in ROWS]
         for failure in own:
             assert any(is_reason(failure, reason) for reason in reasons), failure.pattern
 
