@@ -54,7 +54,7 @@ class OpenedImage(msgspec.Struct, frozen=True):
     roots: tuple[str, ...] = ("",)
     # yields what the bytes of `raw` are, where that is known
     parts: Callable[[], Iterator[Part]] = iter(()).__iter__
-    remarks: list[str] = []  # why its contents may not be all, or not the newest; complete when it was read
+    remarks: list[str] = []  # why its contents may not be the newest
 
 
 @contextmanager
@@ -181,10 +181,7 @@ def _recognise(path: Path, raw: Path, file: BinaryIO, head: bytes) -> OpenedImag
     if _starts_tar(head):
         from harness.formats import tar_reader
 
-        remarks: list[str] = []
-        return OpenedImage(
-            path, "tar", "tar archive", raw, lambda: tar_reader.members(raw, remarks.append), remarks=remarks
-        )
+        return OpenedImage(path, "tar", "tar archive", raw, lambda: tar_reader.members(raw))
     boots = head.startswith(b"\x55\xaa", 510) and not head.startswith(b"HdrS", 0x202)
     if boots and (disk := _hex0_disk(path, raw, file)):
         return disk

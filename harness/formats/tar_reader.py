@@ -10,7 +10,7 @@ from harness.core.errors import ConfigError
 from harness.formats.tree import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _BLOCK = 1 << 20
@@ -32,7 +32,7 @@ class TarError(ConfigError):
 
 
 class NoEndError(tarfile.ReadError):
-    """The file ends behind a member: without the end of the archive, which GNU tar does not miss."""
+    """The file ends behind a member: GNU tar takes that for whole, and here it may be cut off."""
 
 
 class Header(tarfile.TarInfo):
@@ -58,11 +58,8 @@ def open_tar(path: Path) -> tarfile.TarFile:
     return tarfile.open(path, "r:", tarinfo=Header, encoding="utf-8", errors="surrogateescape")
 
 
-def members(path: Path, remark: Callable[[str], object]) -> Iterator[Member]:
-    """Read an uncompressed tar archive; `remark` is told if files may be missing at its end.
-
-    A hard link whose file does not stand before it is empty.
-    """
+def members(path: Path) -> Iterator[Member]:
+    """Read an uncompressed tar archive. A hard link whose file does not stand before it is empty."""
     files: dict[str, tarfile.TarInfo] = {}
     try:
         with open_tar(path) as tar:
@@ -74,7 +71,8 @@ def members(path: Path, remark: Callable[[str], object]) -> Iterator[Member]:
                     files[info.name] = content
                 yield _member(path, info, content)
     except NoEndError:
-        remark(f"{_NO_END}: files may be missing")
+        hint = f"if it is whole, append them: truncate -s +1K {path}"
+        raise TarError(f"{path}: {_NO_END}: files may be missing", hint=hint) from None
     except DAMAGE as error:
         raise TarError(f"{path} is a damaged tar archive: {error}") from None
 

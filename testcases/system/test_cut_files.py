@@ -184,11 +184,6 @@ def of_each(path: Path) -> Said:
     return [], contents
 
 
-def remarked(path: Path) -> bool:
-    with open_image(path) as image:
-        return any("files may be missing" in finding.what for finding in verify(image))
-
-
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_cut_image_is_whole_or_refused(name: str, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
@@ -200,9 +195,6 @@ def test_a_cut_image_is_whole_or_refused(name: str, tmp_path: Path) -> None:
         found = tried(lambda: said(cut))
         if isinstance(found, str):
             refused.append(found)
-        elif name == "tar" and at % 512 == 0:  # behind a file: a whole archive, as GNU tar reads it
-            assert found[0] == whole[0][: len(found[0])], at
-            assert found == whole or remarked(cut), at
         else:
             assert found == whole, at
         assert of_each(cut)[1].items() <= whole[1].items(), at

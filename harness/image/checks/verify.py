@@ -72,8 +72,6 @@ def verify(
             yield from _check_disk(image, tree, kernel, init)
         case "iso":
             yield from _check_iso(image.raw, ways)
-        case "tar":
-            yield from (Finding(None, remark) for remark in dict.fromkeys(image.remarks))
     yield from check_carried(tree)
 
 
